@@ -1,0 +1,80 @@
+"""What can go wrong through no fault of lilift, each with its exit code.
+
+Every error that a user can cause or mend is one line: what happened, where, and what to do about it. The command line prints
+that line and exits with the error's code; a traceback is shown only with ``--debug``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+EXIT_OK = 0
+EXIT_BUG = 1
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+class LiliftError(Exception):
+    """An error that the user can act on.
+
+    Args:
+        what: what happened, in plain words, without a full stop.
+        where: the file, line, setting or row it happened at.
+        remedy: what to do about it, as an imperative sentence without a full stop.
+    """
+
+    exit_code = EXIT_BUG
+
+    def __init__(self, what: str, *, where: str | Path | None = None, remedy: str | None = None) -> None:
+        self.what = what
+        self.where = str(where) if where is not None else None
+        self.remedy = remedy
+        super().__init__(self.line())
+
+    def line(self) -> str:
+        """The whole error as one line: ``where: what; remedy``."""
+        place = f"{self.where}: " if self.where else ""
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return " ".join(f"{place}{self.what}{remedy}".split())
+
+
+class RecipeError(LiliftError):
+    """A wrong command line, recipe or setting, or a plan that cannot fit the card."""
+
+    exit_code = 2
+
+
+class DataError(LiliftError):
+    """Training data, a lexicon, a benchmark or a prompt template that cannot be used."""
+
+    exit_code = 3
+
+
+class ModelError(LiliftError):
+    """A model or tokenizer that cannot be found, downloaded or used."""
+
+    exit_code = 4
+
+
+class RunFolderError(LiliftError):
+    """A run folder or checkpoint that is damaged, in use, or belongs to another recipe."""
+
+    exit_code = 5
+
+
+class TrainingError(LiliftError):
+    """Training that cannot go on: the loss is not a number, or memory is exhausted."""
+
+    exit_code = 6
+
+
+class EnvironmentUnfit(LiliftError):
+    """The machine lacks something: a GPU, a driver, an optional package."""
+
+    exit_code = 7
+
+
+class StorageError(LiliftError):
+    """The disk is full, or a folder cannot be written."""
+
+    exit_code = 8

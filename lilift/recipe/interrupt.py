@@ -1,0 +1,100 @@
+"""Ctrl-C and SIGTERM as a polite request: finish what is begun, save, then go.
+
+A long job runs inside ``with polite_interrupts() as interruption`` and looks at ``interruption.requested`` where it could stop
+without losing anything; once it has saved, it raises ``interruption.stop("…")``. A second signal does not wait for that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from lilift.recipe.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, LiliftError
+
+_EXIT_CODES = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_TERMINATED}
+_active: list[Interruption] = []  # the one that handles signals now, or none
+_SHOW_CURSOR = "\x1b[?25h"
+
+
+class StoppedBySignal(LiliftError):
+    """The user or the system asked lilift to stop, and everything was saved."""
+
+    def __init__(self, what: str, exit_code: int) -> None:
+        super().__init__(what, remedy="run the same command with --resume to go on")
+        self.exit_code = exit_code
+
+
+class Interruption:
+    """Whether somebody asked for the end."""
+
+    def __init__(self) -> None:
+        self._signal: signal.Signals | None = None
+        self._answered = False
+
+    @property
+    def requested(self) -> bool:
+        """True from the first signal on."""
+        return self._signal is not None
+
+    def stop(self, what: str) -> StoppedBySignal:
+        """The error to raise once everything is saved; `what` tells what was reached, e.g. ``stopped after step 12``."""
+        self._answered = True
+        return StoppedBySignal(what, _EXIT_CODES[self._signal or signal.SIGINT])
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self._signal is not None:
+            _leave_at_once(_EXIT_CODES[signal.Signals(number)])
+        self._signal = signal.Signals(number)
+        # os.write, since the interrupted code may be in the middle of printing.
+        with contextlib.suppress(OSError):
+            os.write(2, b"\nstopping: what is begun is finished and saved first; once more to stop at once\n")
+
+
+@contextlib.contextmanager
+def polite_interrupts() -> Iterator[Interruption]:
+    """Catch Ctrl-C and SIGTERM while the block runs, and put the earlier handlers back afterwards.
+
+    Inside another such block, the outer one's request is the inner one's too, so that a signal that came before the inner block
+    began is not lost on it. A request that nobody looked at, as it came in the last moment, is honoured when the block ends.
+    Signals reach the main thread alone; in any other thread the block runs with whatever handlers there are.
+
+    Raises:
+        StoppedBySignal: see above.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield Interruption()
+        return
+    if _active:
+        interruption = _active[-1]
+        yield interruption
+    else:
+        interruption = Interruption()
+        with _handling(interruption):
+            yield interruption
+    if interruption.requested and not interruption._answered:
+        raise interruption.stop("stopped")
+
+
+@contextlib.contextmanager
+def _handling(interruption: Interruption) -> Iterator[None]:
+    """Let `interruption` handle the signals while the block runs."""
+    earlier = {number: signal.signal(number, interruption._handle) for number in _EXIT_CODES}
+    _active.append(interruption)
+    try:
+        yield
+    finally:
+        _active.remove(interruption)
+        for number, handler in earlier.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _leave_at_once(exit_code: int) -> None:
+    """End the process without cleaning up: safe, because an unfinished file or folder never has its final name."""
+    if sys.stdout.isatty():
+        os.write(1, _SHOW_CURSOR.encode("ascii"))  # a live display may have hidden it
+    os._exit(exit_code)

@@ -1,0 +1,295 @@
+"""From a name or file to a validated `Recipe`.
+
+`load_recipe("tiny-cpu", ["align.epochs=2"])` finds the YAML, joins it with the one recipe it may extend, applies overrides in
+order, and validates. Every mistake becomes one `RecipeError` with the file, the line, and a suggestion where one is close.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from lilift.recipe.errors import RecipeError
+from lilift.recipe.schema import Recipe
+
+Key = tuple[str, ...]
+_LOCAL_PREFIXES = ("./", "../", "~/")
+
+
+def recipes_folder() -> Path:
+    """Where the shipped recipes are: beside the package in a checkout, inside it when installed."""
+    packaged = Path(str(resources.files("lilift"))) / "shipped_recipes"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "recipes"
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Every shipped recipe by name, in alphabetical order."""
+    return {path.stem: path for path in sorted(recipes_folder().glob("*.yaml"))}
+
+
+def find_recipe(name_or_path: str) -> Path:
+    """The file behind a recipe's name or path.
+
+    Raises:
+        RecipeError: there is no such recipe or file.
+    """
+    shipped = shipped_recipes()
+    if name_or_path in shipped:
+        return shipped[name_or_path]
+    path = Path(name_or_path).expanduser()
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        if path.is_file():
+            return path
+        raise RecipeError("no such recipe file", where=path, remedy="check the path, or see `lilift recipe list`")
+    raise RecipeError(
+        f"no recipe is called {name_or_path!r}{_did_you_mean(name_or_path, shipped)}",
+        remedy="see `lilift recipe list`, or give the path of a .yaml file",
+    )
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Find, join, override and validate a recipe.
+
+    Args:
+        name_or_path: a shipped recipe's name, or a YAML file.
+        overrides: texts like ``align.epochs=2``; the value is read as YAML.
+
+    Raises:
+        RecipeError: anything wrong with the name, the file, an override or a setting.
+    """
+    path = find_recipe(name_or_path)
+    settings, lines = _read_with_lines(path)
+    parent_name = settings.pop("extends", None)
+    if parent_name is not None:
+        settings, lines = _extend(parent_name, path, settings, lines)
+    sources = {key: f"{path}:{line}" for key, line in lines.items()} | {(): str(path)}
+    for override in overrides:
+        key, value = parse_override(override)
+        _set(settings, key, _resolve_paths(value, Path.cwd()), override)
+        for stale in [known for known in sources if known[: len(key)] == key]:
+            del sources[stale]
+        sources[key] = f"--set {override}"
+    return validate_recipe(settings, sources)
+
+
+def validate_recipe(settings: Mapping[str, Any], sources: Mapping[Key, str]) -> Recipe:
+    """Validate plain settings; `sources` tells for each key where it was written."""
+    try:
+        return Recipe.model_validate(settings)
+    except ValidationError as error:
+        raise _first_mistake(error, settings, sources) from None
+
+
+def parse_override(text: str) -> tuple[Key, Any]:
+    """Split ``a.b=c`` into its key and its YAML value."""
+    name, separator, value = text.partition("=")
+    if not separator or not all(name.split(".")):
+        raise RecipeError(f"cannot read the override {text!r}", remedy="write --set section.setting=value")
+    try:
+        return tuple(name.strip().split(".")), yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise RecipeError(f"the value in --set {text!r} is not valid YAML", remedy="quote it if it has special signs") from None
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe with every default, as YAML that `load_recipe` reads back."""
+    return yaml.safe_dump(recipe.as_dict(), sort_keys=False, allow_unicode=True, width=120)
+
+
+def fingerprint(*parts: object) -> str:
+    """A short stable digest of plain JSON values; equal settings have equal fingerprints on every machine."""
+    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode("utf-8")).hexdigest()[:16]
+
+
+def json_schema() -> str:
+    """The schema that editors use to complete and check recipes."""
+    schema = Recipe.model_json_schema()
+    schema["properties"]["extends"] = {"type": "string", "description": "Start from another recipe (one level)."}
+    schema["required"] = []  # an extending recipe may leave out anything
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _extend(
+    parent_name: object, path: Path, settings: dict[str, Any], lines: dict[Key, int]
+) -> tuple[dict[str, Any], dict[Key, int]]:
+    if not isinstance(parent_name, str):
+        raise RecipeError("`extends` is not a recipe's name", where=path, remedy="write `extends: tiny-cpu`")
+    local = path.parent / parent_name
+    parent_path = local if local.is_file() else find_recipe(parent_name)
+    parent, _ = _read_with_lines(parent_path)
+    if "extends" in parent:
+        raise RecipeError(
+            f"{parent_name!r} itself extends another recipe", where=path, remedy="extend the first one: one level only"
+        )
+    parent.pop("name", None)
+    return _merge(parent, settings), lines
+
+
+def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            merged[key] = _merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _set(settings: dict[str, Any], key: Key, value: Any, override: str) -> None:
+    """Set a nested value; lists are entered by number, so ``evaluate.benchmarks.0.limit=5`` works."""
+    place: Any = settings
+    for part in key[:-1]:
+        if isinstance(place, list):
+            place = place[_list_index(place, part, override)]
+        else:
+            if not isinstance(place.get(part), (dict, list)):
+                place[part] = {}
+            place = place[part]
+    if isinstance(place, list):
+        place[_list_index(place, key[-1], override)] = value
+    else:
+        place[key[-1]] = value
+
+
+def _list_index(items: list[Any], part: str, override: str) -> int:
+    if not part.isdigit() or int(part) >= len(items):
+        raise RecipeError(f"--set {override}: {part!r} is not an entry of a list of {len(items)}", remedy="count from 0")
+    return int(part)
+
+
+def _read_with_lines(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
+    """Read a YAML mapping, and note the line of every key in it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise RecipeError("the recipe is not UTF-8 text", where=path, remedy="save it as UTF-8") from None
+    except OSError as error:
+        raise RecipeError(f"cannot read the recipe ({error.strerror})", where=path) from None
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        settings = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or "not valid YAML"
+        raise RecipeError(f"not valid YAML ({problem})", where=where, remedy="mind the indentation and colons") from None
+    if not isinstance(settings, dict) or not isinstance(root, yaml.MappingNode):
+        raise RecipeError("the recipe is empty or not a mapping of settings", where=path, remedy="start from a shipped one")
+    # A shipped recipe lives where nobody keeps files: what it names lies in the folder that lilift is started from.
+    folder = Path.cwd() if path.parent == recipes_folder() else path.resolve().parent
+    resolved = _resolve_paths(settings, folder)
+    return resolved, dict(_lines(root, (), path))
+
+
+def _lines(node: yaml.Node, key: Key, path: Path) -> Iterator[tuple[Key, int]]:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for name, value in node.value:
+            if name.value in seen:
+                raise RecipeError(
+                    f"{'.'.join((*key, name.value))} is set twice",
+                    where=f"{path}:{name.start_mark.line + 1}",
+                    remedy="keep one",
+                )
+            seen.add(name.value)
+            yield (*key, str(name.value)), name.start_mark.line + 1
+            yield from _lines(value, (*key, str(name.value)), path)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield (*key, str(index)), value.start_mark.line + 1
+            yield from _lines(value, (*key, str(index)), path)
+
+
+def _resolve_paths(value: Any, folder: Path) -> Any:
+    """Make texts that stand for local files absolute, from the folder they were written in."""
+    if isinstance(value, dict):
+        return {key: _resolve_paths(item, folder) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolve_paths(item, folder) for item in value]
+    if isinstance(value, str) and value.startswith(_LOCAL_PREFIXES):
+        return str((folder / Path(value).expanduser()).resolve())
+    return value
+
+
+def _first_mistake(error: ValidationError, settings: Mapping[str, Any], sources: Mapping[Key, str]) -> RecipeError:
+    mistakes = error.errors()
+    # A misspelt key also leaves the right one missing; the misspelling is what helps.
+    mistake = next((found for found in mistakes if found["type"] == "extra_forbidden"), mistakes[0])
+    key = _visible_key(mistake["loc"], settings)
+    where = _nearest_source(key, sources)
+    name = ".".join(key)
+    kind = mistake["type"]
+    if kind == "extra_forbidden":
+        known = _fields_at(key[:-1])
+        return RecipeError(
+            f"unknown setting {name!r}{_did_you_mean(key[-1], known)}",
+            where=where,
+            remedy=f"known here: {', '.join(sorted(known))}",
+        )
+    if kind == "missing":
+        return RecipeError(f"the setting {name!r} is missing", where=where, remedy="add it")
+    message = mistake["msg"].removeprefix("Value error, ")
+    if not key:
+        return RecipeError(message, where=where, remedy="see `lilift recipe show tiny-cpu` for a complete recipe")
+    given = json.dumps(mistake.get("input"), default=str, ensure_ascii=False)
+    return RecipeError(f"{name}: {message[0].lower()}{message[1:]}", where=where, remedy=f"it is now {given[:80]}")
+
+
+def _visible_key(location: tuple[int | str, ...], settings: Mapping[str, Any]) -> Key:
+    """Drop the parts of pydantic's location that name a branch of a type instead of a key of the file."""
+    key: list[str] = []
+    place: Any = settings
+    for part in location:
+        inside = isinstance(place, Mapping) or (isinstance(place, list) and isinstance(part, int))
+        if not inside and key:
+            break
+        key.append(str(part))
+        if isinstance(place, Mapping):
+            place = place.get(str(part))
+        else:
+            place = place[part] if isinstance(part, int) and part < len(place) else None
+    return tuple(key)
+
+
+def _nearest_source(key: Key, sources: Mapping[Key, str]) -> str | None:
+    for length in range(len(key), -1, -1):
+        if key[:length] in sources:
+            return sources[key[:length]]
+    return None
+
+
+def _fields_at(key: Key) -> list[str]:
+    """The settings that a section of a recipe knows."""
+    model: type[BaseModel] = Recipe
+    for part in key:
+        if part.isdigit():
+            continue
+        inner = _inner_model(model.model_fields[part].annotation) if part in model.model_fields else None
+        if inner is None:
+            return []
+        model = inner
+    return [*model.model_fields, *(["extends"] if not key else [])]
+
+
+def _inner_model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in get_args(annotation):
+        found = _inner_model(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def _did_you_mean(name: str, known: Sequence[str] | Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,258 @@
+"""What a recipe can say.
+
+One model per section of the YAML file; an unknown key, a wrong type or a contradiction is refused. Descriptions here are what
+editors show (`recipes/recipe.schema.json` is made from them), so they tell what a setting does to memory, speed or accuracy.
+
+Text that stands for a file or folder starts with ``./``, ``../``, ``~/`` or ``/``; anything else is a name on the Hugging Face
+hub or one of lilift's own words (``world``, ``stand-in:llm``).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+AlignmentKind = Literal["ffn", "linear", "latent"]
+Layout = Literal["soft", "soft+text"]
+Target = Literal["reconstruct", "respond"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+OverLength = Literal["drop", "truncate", "error"]
+Card = Literal["cpu", "8gb", "12gb", "16gb", "24gb"]
+
+
+class Settings(BaseModel):
+    """A section of a recipe: unknown keys are errors, and nothing changes after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_default=True)
+
+
+class EncoderSettings(Settings):
+    """The frozen multilingual encoder."""
+
+    model: str = Field(description="A folder, a hub name, or `stand-in:encoder`.")
+    revision: str | None = Field(None, description="Commit, tag or branch on the hub; pin it to be able to repeat a run.")
+    dtype: Dtype = Field("bfloat16", description="Precision of the frozen encoder. mT5 overflows in float16.")
+    add_embeddings: bool = Field(
+        False, description="Add the encoder's own token embeddings to its output states. Helps small encoders; free."
+    )
+    max_tokens: int = Field(1024, ge=8, description="Longest source text in encoder tokens; see data.over_length.")
+
+
+class LLMSettings(Settings):
+    """The decoder that learns to read the aligned states."""
+
+    model: str = Field(description="A folder, a hub name, or `stand-in:llm`.")
+    revision: str | None = Field(None, description="Commit, tag or branch on the hub; pin it to be able to repeat a run.")
+    quantization: Literal["nf4", "none"] = Field(
+        "nf4", description="nf4: about 0.52 bytes a parameter (bitsandbytes, double quantisation). none: the full `dtype`."
+    )
+    dtype: Dtype = Field("bfloat16", description="Precision of computation and of what is not quantised.")
+    gradient_checkpointing: bool = Field(
+        True, description="Recompute activations in the backward pass: about a quarter slower, a third of the memory."
+    )
+    trust_remote_code: bool = Field(False, description="Run Python code that comes with the model. Off unless you read it.")
+
+
+class AlignmentSettings(Settings):
+    """The language alignment layer between encoder and LLM."""
+
+    kind: AlignmentKind = Field(
+        "ffn", description="ffn: the paper's two-layer network. linear: LangBridge's. latent: a Perceiver resampler."
+    )
+    layout: Layout = Field(
+        "soft", description="soft: the LLM sees only the aligned states. soft+text: the prompt's own tokens follow them."
+    )
+    expansion: int = Field(2, ge=1, le=16, description="Hidden width of `ffn`, in multiples of the encoder's width.")
+    latents: int = Field(64, ge=1, le=1024, description="Number of soft tokens of `latent`, whatever the text's length.")
+
+
+class ColumnSettings(Settings):
+    """Names of the columns of an instruction file, where they are not recognised by themselves."""
+
+    question: str
+    response: str
+    answer: str | None = None
+
+
+class InstructionSettings(Settings):
+    """English problems with responses: all that stage 2 needs."""
+
+    source: str = Field(description="`world` (generated), a file or folder (jsonl, json, parquet, csv), or a hub name.")
+    revision: str | None = Field(None, description="Commit, tag or branch on the hub.")
+    split: str = Field("train", description="Split of a hub data set.")
+    columns: ColumnSettings | None = Field(None, description="Column names; recognised by themselves when left out.")
+    limit: int | None = Field(None, ge=1, description="Use at most this many examples.")
+
+
+class CodeSwitchingSettings(Settings):
+    """How English words are swapped for translations in stage 1."""
+
+    ratios: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        (0.3, 0.6, 0.9), min_length=1, description="Share of translatable words swapped; drawn anew for each example and epoch."
+    )
+    shuffle: float = Field(
+        0.0, ge=0, le=1, description="Share of examples whose words are also moved about within the sentence. Not in the paper."
+    )
+
+
+def _one_for_all(value: object) -> object:
+    """Accept one text for every language where a mapping by language is meant."""
+    return {"*": value} if isinstance(value, str) else value
+
+
+class DataSettings(Settings):
+    """What both stages learn from."""
+
+    instructions: InstructionSettings
+    lexicons: Annotated[dict[str, str], BeforeValidator(_one_for_all)] = Field(
+        description="Dictionary per language (MUSE, GATITOS, TSV; may be gzipped), or one path with `{language}`, or `world`."
+    )
+    template: Literal["plain", "metamath", "alpaca"] = Field("metamath", description="Prompt template by name.")
+    code_switching: CodeSwitchingSettings = Field(default_factory=CodeSwitchingSettings)
+    max_tokens: int = Field(1280, ge=16, description="Longest whole sequence in the LLM, soft tokens included.")
+    over_length: OverLength = Field(
+        "drop", description="Rows that are too long: drop and count, truncate and count, or stop with an error."
+    )
+
+    def lexicon_of(self, language: str) -> str | None:
+        """Where the lexicon of `language` is to be found, or None if the recipe names none."""
+        text = self.lexicons.get(language, self.lexicons.get("*"))
+        return text.replace("{language}", language) if text is not None else None
+
+
+# Settings that decide how often a stage writes something down, or what is done beside it: its result does not depend on them.
+WITHOUT_EFFECT_ON_RESULT = frozenset({"checkpoint_every", "keep_checkpoints", "log_every", "control"})
+
+
+class StageSettings(Settings):
+    """What the two training stages have in common."""
+
+    epochs: float = Field(1.0, gt=0, description="Passes over the data; stage 1 draws its word swaps anew in each.")
+    max_steps: int | None = Field(None, ge=1, description="Stop after this many optimizer steps, whatever `epochs` says.")
+    learning_rate: float = Field(gt=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_ratio: float = Field(0.0, ge=0, lt=1, description="Share of the steps over which the learning rate rises from 0.")
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are scaled down to this norm.")
+    optimizer: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = Field(
+        "adamw_8bit", description="adamw: 8 bytes a trained parameter. adamw_8bit: 2. paged: may spill to host memory."
+    )
+    tokens_per_step: int = Field(16384, ge=16, description="Tokens behind one optimizer step; gradients accumulate up to it.")
+    tokens_per_micro_batch: int = Field(
+        4096, ge=16, description="Tokens, padding included, in memory at once: the first thing to lower on a small card."
+    )
+    checkpoint_every: int = Field(200, ge=1, description="Optimizer steps between checkpoints.")
+    keep_checkpoints: int = Field(2, ge=1, description="Complete checkpoints kept while the stage runs.")
+    log_every: int = Field(10, ge=1, description="Optimizer steps between two lines of metrics.")
+
+
+def _target_weights(value: object) -> object:
+    return {value: 1.0} if isinstance(value, str) else value
+
+
+class AlignSettings(StageSettings):
+    """Stage 1, language alignment: only the alignment layer learns."""
+
+    learning_rate: float = Field(6e-4, gt=0)
+    target: Annotated[dict[Target, Annotated[float, Field(gt=0)]], BeforeValidator(_target_weights)] = Field(
+        {"reconstruct": 1.0},
+        min_length=1,
+        description="What the LLM is to say of a code-switched question: the English question (`reconstruct`), its English "
+        "response (`respond`), or a mix: {reconstruct: 0.8, respond: 0.2}.",
+    )
+
+
+class LoraSettings(Settings):
+    """The adapter that stage 2 trains on the 4-bit LLM."""
+
+    rank: int = Field(16, ge=1, le=1024)
+    alpha: float = Field(32, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: str | tuple[str, ...] = Field("all-linear", description="Layer names, or `all-linear`.")
+
+
+class TransferSettings(StageSettings):
+    """Stage 2, task transfer: LoRA on English instructions, the alignment layer frozen."""
+
+    learning_rate: float = Field(2e-4, gt=0)
+    schedule: Literal["constant", "cosine"] = "cosine"
+    warmup_ratio: float = Field(0.03, ge=0, lt=1)
+    lora: LoraSettings = Field(default_factory=LoraSettings)
+    control: bool = Field(
+        False,
+        description="Also train stage 2 on an unaligned layer and evaluate it, to show what stage 1 brings. Twice the time.",
+    )
+
+
+class BenchmarkSettings(Settings):
+    """One benchmark of the evaluation."""
+
+    name: Literal["world", "mmwp", "mgsm"]
+    path: str | None = Field(None, description="Folder with the benchmark's files; `world` needs none.")
+    languages: tuple[str, ...] | None = Field(None, description="Left out: English and the recipe's languages.")
+    limit: int | None = Field(None, ge=1, description="Only the first questions of each language.")
+
+
+class EvaluateSettings(Settings):
+    """What is asked after training, and how."""
+
+    benchmarks: tuple[BenchmarkSettings, ...] = Field((), description="Left empty, the phase is skipped.")
+    untrained: bool = Field(False, description="Evaluate the bridge before training too.")
+    max_new_tokens: int = Field(512, ge=1)
+    tokens_per_batch: int = Field(8192, ge=16, description="Tokens of prompts and answers generated side by side.")
+
+
+class ExportSettings(Settings):
+    """What to take away."""
+
+    formats: tuple[Literal["hf"], ...] = Field(
+        ("hf",), description="hf: merged 16-bit safetensors. Empty: nothing is exported."
+    )
+    merge_base: Literal["dequantised", "original"] = Field(
+        "dequantised",
+        description="Weights the adapter is merged into: those it was trained against (dequantised NF4), or the originals.",
+    )
+    dtype: Dtype = Field("bfloat16", description="Precision of the merged weights on disk.")
+
+
+class Recipe(Settings):
+    """A whole recipe."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
+    description: str = ""
+    card: Card = Field("24gb", description="The smallest card that the recipe is meant for.")
+    languages: tuple[str, ...] = Field(min_length=1, description="Codes of the languages to be lifted.")
+    seed: int = Field(0, ge=0, lt=2**32)
+    encoder: EncoderSettings
+    llm: LLMSettings
+    alignment: AlignmentSettings = Field(default_factory=AlignmentSettings)
+    data: DataSettings
+    align: AlignSettings = Field(default_factory=AlignSettings)
+    transfer: TransferSettings = Field(default_factory=TransferSettings)
+    evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
+    export: ExportSettings = Field(default_factory=ExportSettings)
+
+    @model_validator(mode="after")
+    def _no_contradictions(self) -> Recipe:
+        for language in self.languages:
+            if language == "en":
+                raise ValueError("languages: English is what the LLM already knows; leave `en` out (it is always evaluated)")
+            if self.data.lexicon_of(language) is None:
+                raise ValueError(f"data.lexicons: no lexicon is named for language {language!r}")
+        if len(set(self.languages)) != len(self.languages):
+            raise ValueError("languages: a language is named twice")
+        for name, stage in (("align", self.align), ("transfer", self.transfer)):
+            if stage.tokens_per_micro_batch > stage.tokens_per_step:
+                raise ValueError(f"{name}.tokens_per_micro_batch is larger than {name}.tokens_per_step")
+            if stage.tokens_per_micro_batch < self.data.max_tokens:
+                raise ValueError(
+                    f"{name}.tokens_per_micro_batch is smaller than data.max_tokens: the longest row would not fit"
+                )
+        if self.card != "cpu" and self.encoder.dtype == "float16":
+            raise ValueError("encoder.dtype: mT5 overflows in float16; use bfloat16")
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """The recipe with every default written out, as plain JSON types."""
+        return self.model_dump(mode="json")

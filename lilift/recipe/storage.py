@@ -1,0 +1,321 @@
+"""Files that are either whole or absent.
+
+Everything a run writes goes through here: text and JSON are replaced in one motion, lines of JSON are appended so that a torn
+last line is harmless, and a folder is *sealed*: written beside its place, flushed to the disk, given a manifest with the size
+and SHA-256 of every file, and renamed. A process that dies at any moment leaves the old state or the new one. A full disk or a
+read-only folder becomes one `StorageError`; what was there before stays as it was.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lilift.recipe.errors import RunFolderError, StorageError
+
+MANIFEST = "manifest.json"
+_PARTIAL = ".partial-"
+_FORMAT = 1
+_NO_SPACE = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file is larger than allowed here",
+}
+_ALWAYS_THE_DISK = (*_NO_SPACE, errno.EIO, errno.EROFS)  # these name no file when writing or flushing fails
+_NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+
+
+@contextlib.contextmanager
+def storage_errors(where: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to write below `where` into a `StorageError`.
+
+    Errors about files elsewhere (an input that vanished, say) pass through unchanged.
+
+    Raises:
+        StorageError: the disk is full, the folder is read-only or has vanished, or the disk fails.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _ALWAYS_THE_DISK or _concerns(error.filename, where):
+            raise _storage_error(error.errno, where) from error
+        raise
+    except Exception as error:
+        # safetensors writes from Rust: its errors are no OSError and tell the number only in their text.
+        number = re.match(r"Error while serializing.*\(os error (\d+)\)", str(error), re.DOTALL)
+        if number is None or type(error).__name__ != "SafetensorError":
+            raise
+        raise _storage_error(int(number[1]), where) from error
+
+
+def _concerns(filename: object, place: Path) -> bool:
+    """Whether an error's file is `place`, in it, its half-written form, or one of the folders above it."""
+    if not isinstance(filename, str):
+        return False
+    file, place = Path(filename).absolute(), place.absolute()
+    partial = place.with_name(_PARTIAL + place.name)
+    return file.is_relative_to(place) or file.is_relative_to(partial) or place.is_relative_to(file)
+
+
+def _storage_error(number: int | None, where: Path) -> StorageError:
+    if number in _NO_SPACE:
+        return StorageError(_NO_SPACE[number], where=where, remedy="free some space and run the command again")
+    reason = os.strerror(number) if number is not None else "unknown reason"
+    if number in _NOT_WRITABLE:
+        return StorageError(
+            f"cannot be written ({reason})", where=where, remedy="choose another folder or change its permissions"
+        )
+    return StorageError(f"cannot be written ({reason})", where=where, remedy="check that the disk is there and sound")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a UTF-8 file in one motion, and make its folder if need be.
+
+    Raises:
+        StorageError: it cannot be written; the old file, if any, is untouched.
+    """
+    partial = path.with_name(_PARTIAL + path.name)
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with partial.open("w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Replace a JSON file in one motion; see `write_text`."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file that lilift wrote.
+
+    Raises:
+        RunFolderError: it is absent, unreadable or no longer JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunFolderError(f"cannot be read ({error.strerror})", where=path) from error
+    except ValueError as error:
+        raise RunFolderError("is damaged: not JSON", where=path, remedy="delete it and run the command again") from error
+
+
+class JsonLines:
+    """A growing file with one JSON object a line.
+
+    Each `append` reaches the disk before it returns. A last line that a crash cut short is ignored by `read` and cut off by the
+    next `append`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._repaired = False
+
+    def read(self) -> list[dict[str, Any]]:
+        """Every complete record; none if there is no file.
+
+        Raises:
+            RunFolderError: a line in the middle is not JSON.
+        """
+        if not self.path.exists():
+            return []
+        try:
+            lines = self.path.read_bytes().split(b"\n")[:-1]  # what follows the last line break was cut short
+        except OSError as error:
+            raise RunFolderError(f"cannot be read ({error.strerror})", where=self.path) from error
+        records = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                records.append(json.loads(line.decode("utf-8")))
+            except ValueError as error:
+                raise RunFolderError(
+                    "is damaged: not a line of JSON", where=f"{self.path}:{number}", remedy="delete that line and run again"
+                ) from error
+        return records
+
+    def append(self, *records: Mapping[str, Any]) -> None:
+        """Add records at the end.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        text = "".join(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records)
+        with storage_errors(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab", buffering=0) as file:
+                if not self._repaired:
+                    self._cut_torn_line()
+                    self._repaired = True
+                end = file.seek(0, os.SEEK_END)
+                try:
+                    rest = text.encode("utf-8")
+                    while rest:  # a nearly full disk takes part of it before it refuses
+                        rest = rest[file.write(rest) :]
+                    os.fsync(file.fileno())
+                except BaseException:
+                    with contextlib.suppress(OSError):
+                        file.truncate(end)
+                    self._repaired = False
+                    raise
+
+    def rewrite(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Replace the whole file in one motion.
+
+        Raises:
+            StorageError: the file cannot be written; the old one is untouched.
+        """
+        write_text(self.path, "".join(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n" for record in records))
+        self._repaired = True
+
+    def _cut_torn_line(self) -> None:
+        content = self.path.read_bytes()
+        if content and not content.endswith(b"\n"):
+            os.truncate(self.path, content.rfind(b"\n") + 1)
+
+
+@contextlib.contextmanager
+def sealed_folder(folder: Path, details: Mapping[str, Any] | None = None) -> Iterator[Path]:
+    """Write a folder that appears whole or not at all.
+
+    Yields an empty folder beside `folder` to put files in; when the block ends without an error, every file is flushed, a
+    manifest is added, and the folder takes its name, in place of whatever had that name before.
+
+    Args:
+        folder: where the folder is to be.
+        details: plain JSON values kept in the manifest, such as a format version or a recipe's fingerprint. May be filled
+            inside the block.
+
+    Raises:
+        StorageError: it cannot be written; what was there before is untouched.
+    """
+    details = {} if details is None else details
+    partial = folder.with_name(_PARTIAL + folder.name)
+    with storage_errors(folder):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            yield partial
+            _write_manifest(partial, details)
+            for inner in [partial, *(path for path in partial.rglob("*") if path.is_dir())]:
+                _sync_folder(inner)
+            if folder.exists():
+                remove_folder(folder)
+            partial.rename(folder)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        _sync_folder(folder.parent)
+
+
+def verify_sealed_folder(folder: Path) -> dict[str, Any]:
+    """Check every file of a sealed folder against its manifest, and return the manifest's details.
+
+    Raises:
+        RunFolderError: the folder is absent or incomplete, or a file is missing, truncated or changed; the message names it.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise RunFolderError("is absent or incomplete: it has no manifest", where=folder)
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or manifest.pop("seal", None) != _digest_of_json(manifest):
+        raise RunFolderError(f"is damaged: {MANIFEST} has changed since it was written", where=folder)
+    if manifest["format"] > _FORMAT:
+        raise RunFolderError("was written by a newer lilift", where=folder, remedy="update lilift")
+    for name, expected in manifest["files"].items():
+        _verify_file(folder, name, expected["size"], expected["sha256"])
+    details: dict[str, Any] = manifest["details"]
+    return details
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder so that nobody ever sees half of it.
+
+    Raises:
+        StorageError: it cannot be deleted.
+    """
+    doomed = folder.with_name(_PARTIAL + "removed-" + folder.name)
+    with storage_errors(folder):
+        shutil.rmtree(doomed, ignore_errors=True)
+        folder.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def remove_partial(folder: Path) -> None:
+    """Delete what killed processes left half written directly in `folder`."""
+    for leftover in folder.glob(_PARTIAL + "*"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def _write_manifest(folder: Path, details: Mapping[str, Any]) -> None:
+    files = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        size, digest = _flush_and_hash(path)
+        files[path.relative_to(folder).as_posix()] = {"size": size, "sha256": digest}
+    manifest = {"format": _FORMAT, "details": dict(details), "files": files}
+    write_json(folder / MANIFEST, {**manifest, "seal": _digest_of_json(manifest)})
+
+
+def _flush_and_hash(path: Path) -> tuple[int, str]:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+        digest = _hash_of(file)
+        return file.tell(), digest
+
+
+def _verify_file(folder: Path, name: str, size: int, sha256: str) -> None:
+    path = folder / name
+    try:
+        actual = path.stat().st_size
+        if actual != size:
+            raise RunFolderError(f"is damaged: {name} has {actual} bytes instead of {size}", where=folder)
+        if sha256_of(path) != sha256:
+            raise RunFolderError(f"is damaged: {name} has changed since it was written", where=folder)
+    except OSError as error:
+        raise RunFolderError(f"is damaged: {name} cannot be read ({error.strerror})", where=folder) from error
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return _hash_of(file)
+
+
+def _hash_of(file: Any) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _digest_of_json(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8")).hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush a folder's own entries; Windows has no such thing."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,185 @@
+"""Recipes: what is read, what is refused, and in what words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lilift.recipe.errors import RecipeError
+from lilift.recipe.load import (
+    dump_recipe,
+    fingerprint,
+    json_schema,
+    load_recipe,
+    parse_override,
+    recipes_folder,
+    shipped_recipes,
+)
+
+MINIMAL = """\
+name: small
+languages: [sw]
+encoder: {model: stand-in:encoder}
+llm: {model: stand-in:llm}
+data:
+  instructions: {source: world}
+  lexicons: {sw: ./sw.txt}
+"""
+
+
+def write(folder: Path, text: str, name: str = "small.yaml") -> str:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def refusal(name: str, *overrides: str) -> RecipeError:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(name, overrides)
+    assert "\n" not in str(caught.value)
+    return caught.value
+
+
+@pytest.mark.parametrize("name", list(shipped_recipes()))
+def test_every_shipped_recipe_is_valid_and_opens_with_the_command_that_runs_it(name: str) -> None:
+    assert load_recipe(name).name == name
+    head = shipped_recipes()[name].read_text(encoding="utf-8").split("\nname:")[0]
+    assert f"lilift recipe run {name}" in head
+
+
+def test_a_resolved_recipe_reads_back_as_the_same(tmp_path: Path) -> None:
+    recipe = load_recipe("tiny-cpu", ["align.target={reconstruct: 0.8, respond: 0.2}"])
+    assert load_recipe(write(tmp_path, dump_recipe(recipe))) == recipe
+
+
+def test_the_published_schema_is_up_to_date_and_knows_every_section() -> None:
+    published = (recipes_folder() / "recipe.schema.json").read_text(encoding="utf-8")
+    assert published == json_schema(), "run: python -m lilift.recipe.publish_schema"
+    assert set(json.loads(published)["properties"]) >= {"align", "transfer", "extends"}
+
+
+def test_an_unknown_setting_is_named_with_its_line_and_a_suggestion(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL + "align:\n  epoch: 3\n")
+    line = str(refusal(path))
+    assert f"{path}:9" in line
+    assert "'align.epoch'" in line
+    assert "did you mean 'epochs'" in line
+
+
+def test_a_wrong_type_is_named_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL + "transfer:\n  lora:\n    rank: many\n")
+    line = str(refusal(path))
+    assert f"{path}:10" in line
+    assert "transfer.lora.rank" in line
+    assert "many" in line
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("languages=[en]", "English"),
+        ("languages=[om, om]", "twice"),
+        ("data.lexicons={om: world}", "no lexicon"),
+        ("align.tokens_per_micro_batch=100000", "larger than align.tokens_per_step"),
+        ("data.max_tokens=5000", "the longest row would not fit"),
+        ("alignment.kind=mlp", "'ffn', 'linear' or 'latent'"),
+        ("evaluate.benchmarks.7.limit=3", "not an entry of a list"),
+        ("align.epochs", "cannot read the override"),
+        ("align.epochs=[", "not valid YAML"),
+        ("evaluate.benchmarks.0.limits=3", "did you mean 'limit'"),
+        ("align.learning_rate=-1", "greater than 0"),
+        ("encoder=5", "encoder"),
+    ],
+)
+def test_contradictions_and_bad_overrides_are_refused_in_one_line(change: str, words: str) -> None:
+    assert words in str(refusal("tiny-cpu", change))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "empty"),
+        ("- a\n- b\n", "not a mapping"),
+        ("name: [\n", "not valid YAML"),
+        (MINIMAL + "name: again\n", "set twice"),
+        (MINIMAL.replace("name: small\n", ""), "'name' is missing"),
+        (MINIMAL.replace("source: world", "sourc: world"), "did you mean 'source'"),
+    ],
+)
+def test_a_malformed_file_is_refused_naming_it(tmp_path: Path, text: str, words: str) -> None:
+    path = write(tmp_path, text)
+    line = str(refusal(path))
+    assert words in line
+    assert path in line
+
+
+def test_a_recipe_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "latin.yaml").write_bytes("name: caf\xe9\n".encode("latin-1"))
+    assert "UTF-8" in str(refusal(str(tmp_path / "latin.yaml")))
+
+
+def test_an_unknown_name_suggests_the_nearest_recipe() -> None:
+    assert "did you mean 'tiny-cpu'" in str(refusal("tiny-gpu"))
+    assert "no such recipe file" in str(refusal("./nowhere.yaml"))
+
+
+def test_overrides_apply_in_order_and_reach_into_lists() -> None:
+    recipe = load_recipe("tiny-cpu", ["align.epochs=2", "align.epochs=3", "evaluate.benchmarks.0.limit=7", "languages=[ln]"])
+    assert recipe.align.epochs == 3
+    assert recipe.evaluate.benchmarks[0].limit == 7
+    assert recipe.languages == ("ln",)
+
+
+def test_extends_changes_only_what_it_says_and_one_level_deep(tmp_path: Path) -> None:
+    child = write(tmp_path, "extends: tiny-cpu\nname: child\nalign: {epochs: 5}\n", "child.yaml")
+    recipe = load_recipe(child)
+    parent = load_recipe("tiny-cpu")
+    assert recipe.name == "child"
+    assert recipe.align == parent.align.model_copy(update={"epochs": 5.0})
+    assert recipe.transfer == parent.transfer
+    grandchild = write(tmp_path, "extends: child.yaml\nname: grandchild\n", "grandchild.yaml")
+    assert "one level" in str(refusal(grandchild))
+
+
+def test_local_paths_are_relative_to_the_file_that_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe_folder, here = tmp_path / "recipes", tmp_path / "here"
+    recipe_folder.mkdir()
+    here.mkdir()
+    path = write(recipe_folder, MINIMAL)
+    monkeypatch.chdir(here)
+    assert load_recipe(path).data.lexicon_of("sw") == str(recipe_folder / "sw.txt")
+    overridden = load_recipe(path, ["data.lexicons=./dictionaries/{language}.tsv"])
+    assert overridden.data.lexicon_of("sw") == str(here / "dictionaries" / "sw.tsv")
+    assert load_recipe("llama-7b-24gb").data.lexicon_of("bn") == str(here / "lexicons" / "en-bn.txt")
+
+
+def test_a_lexicon_for_one_language_goes_before_the_one_for_all() -> None:
+    recipe = load_recipe("tiny-cpu", ["data.lexicons={om: /own/om.tsv, '*': world}"])
+    assert recipe.data.lexicon_of("om") == "/own/om.tsv"
+    assert recipe.data.lexicon_of("fj") == "world"
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.dictionaries(st.text(), inner)))
+def test_fingerprints_do_not_depend_on_the_order_of_keys(value: object) -> None:
+    def reversed_keys(item: object) -> object:
+        return {key: reversed_keys(item[key]) for key in reversed(list(item))} if isinstance(item, dict) else item
+
+    assert fingerprint(value) == fingerprint(reversed_keys(value))
+
+
+def test_fingerprints_differ_where_a_setting_differs() -> None:
+    first, second = load_recipe("tiny-cpu"), load_recipe("tiny-cpu", ["align.learning_rate=0.001"])
+    assert fingerprint(first.as_dict()) != fingerprint(second.as_dict())
+
+
+@given(value=st.one_of(st.integers(), st.booleans(), st.lists(st.integers()), st.from_regex(r"[a-z]{3,8}", fullmatch=True)))
+def test_override_values_are_read_as_yaml(value: object) -> None:
+    text = yaml.safe_dump(value, default_flow_style=True).removesuffix("\n...\n").strip()
+    key, read = parse_override(f"align.epochs={text}")
+    assert key == ("align", "epochs")
+    assert read == value
