@@ -1,0 +1,38 @@
+"""What the data of a run is made of: an English instruction, and the tokens of one row of training or generation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Example:
+    """One English instruction with its worked response.
+
+    Attributes:
+        id: names the example in reports and errors, e.g. ``train.jsonl:17``.
+        question: the instruction; what the encoder reads.
+        response: what the LLM is to answer.
+        answer: the bare final answer, where the source gives one.
+    """
+
+    id: str
+    question: str
+    response: str
+    answer: str | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tokenised row, ready to be packed into a batch.
+
+    Attributes:
+        encoder_ids: the source text in the encoder's tokens, with whatever prefix and end tokens it wants.
+        prompt_ids: the LLM's tokens between the soft tokens and the response, without loss: the whole prompt in
+            layout ``soft+text``, only the opener in ``soft``.
+        response_ids: the LLM's tokens that carry loss, end of sequence included; empty when generating.
+    """
+
+    encoder_ids: tuple[int, ...]
+    prompt_ids: tuple[int, ...]
+    response_ids: tuple[int, ...]

@@ -1,0 +1,242 @@
+"""English instructions from wherever they are: generated, in local files, or on the Hugging Face hub.
+
+`datasets` reads them; `lilift.data.columns` recognises what is question and what is response. Every row that is not used is
+counted with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lilift.data.columns import Columns, recognise_columns
+from lilift.data.examples import Example
+from lilift.data.text_files import read_lines
+from lilift.data.world import training_problems
+from lilift.recipe.errors import DataError, LiliftError
+from lilift.recipe.schema import InstructionSettings
+
+WORLD_PROBLEMS = 6000
+"""How many problems `world` generates where the recipe sets no limit."""
+
+_LOCAL = ("/", "./", "../", "~/")
+_KINDS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
+
+
+@dataclass
+class InstructionReport:
+    """What was read, and what became of it.
+
+    Attributes:
+        source: as the recipe names it.
+        layout: how the columns were recognised, e.g. ``metamath``.
+        columns: which column is question, response and answer.
+        seen: all columns of the source.
+        read: rows read.
+        kept: examples made of them.
+        dropped: reason → rows left out.
+    """
+
+    source: str
+    layout: str
+    columns: dict[str, str]
+    seen: list[str]
+    read: int = 0
+    kept: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as plain JSON types."""
+        return asdict(self)
+
+
+def load_instructions(settings: InstructionSettings, seed: int) -> tuple[list[Example], InstructionReport]:
+    """Read the instructions of a recipe.
+
+    Args:
+        settings: where they are, and at most how many.
+        seed: of the problems that `world` generates.
+
+    Raises:
+        DataError: the source cannot be found or read, is empty, has no recognisable columns, or no usable row.
+    """
+    if settings.source == "world":
+        problems = training_problems(settings.limit or WORLD_PROBLEMS, seed)
+        columns = {"question": "question", "response": "response", "answer": "answer"}
+        report = InstructionReport("world", "generated", columns, list(columns.values()))
+        return _usable(iter(problems), report, settings), report
+    with tempfile.TemporaryDirectory(prefix="lilift-") as scratch:
+        rows = _read(settings, scratch)
+        if len(rows) == 0:
+            raise _no_rows(settings.source)
+        names = list(rows.column_names)
+        try:
+            found = recognise_columns(names, rows[0], settings.columns, settings.source)
+            report = InstructionReport(settings.source, found.layout, found.as_dict(), names)
+            return _usable(_examples(rows, found, settings.source), report, settings), report
+        except UnicodeDecodeError as error:  # Arrow reads JSON without checking; the fault shows when a text is asked for
+            raise _undecodable(settings.source, error) from error
+
+
+def _no_rows(source: str) -> DataError:
+    return DataError("the data set has no rows", where=source, remedy="check data.instructions.source")
+
+
+def _examples(rows: Any, columns: Columns, source: str) -> Iterator[Example]:
+    name = Path(source).name
+    for number, row in enumerate(rows, start=1):
+        question, response, answer = columns.texts(row)
+        yield Example(f"{name}:{number}", question.strip(), response.strip(), answer)
+
+
+def _usable(examples: Iterator[Example], report: InstructionReport, settings: InstructionSettings) -> list[Example]:
+    """Examples with both texts, each once, up to the limit; the rest is counted."""
+    dropped: Counter[str] = Counter()
+    kept: list[Example] = []
+    seen: set[int] = set()
+    for example in examples:
+        report.read += 1
+        same = hash((example.question, example.response))
+        if not example.question:
+            dropped["empty question"] += 1
+        elif not example.response:
+            dropped["empty response"] += 1
+        elif same in seen:
+            dropped["repeated"] += 1
+        else:
+            seen.add(same)
+            kept.append(example)
+        if len(kept) == settings.limit:
+            break
+    report.kept, report.dropped = len(kept), dict(sorted(dropped.items()))
+    if not kept:
+        counts = ", ".join(f"{reason} {count}" for reason, count in dropped.most_common())
+        raise DataError(
+            f"none of {report.read} rows is usable ({counts})",
+            where=settings.source,
+            remedy="check data.instructions.columns",
+        )
+    return kept
+
+
+def _read(settings: InstructionSettings, scratch: str) -> Any:
+    """The rows as a `datasets.Dataset`. Local files leave no copy in the cache of `datasets`."""
+    import datasets
+    from huggingface_hub.utils import logging as hub_logging
+
+    shown, verbosity = datasets.utils.logging.is_progress_bar_enabled(), hub_logging.get_verbosity()
+    datasets.disable_progress_bars()
+    hub_logging.set_verbosity(logging.ERROR)  # its remarks on every retry; what is wrong in the end is told in one line
+    try:
+        if settings.source.startswith(_LOCAL) or Path(settings.source).is_absolute():
+            return _read_local(Path(settings.source).expanduser(), settings.split, scratch)
+        return datasets.load_dataset(settings.source, split=settings.split, revision=settings.revision)
+    except LiliftError:
+        raise
+    except Exception as error:  # datasets, pyarrow, pandas and the hub each raise their own
+        raise _hub_error(error, settings) from error
+    finally:
+        hub_logging.set_verbosity(verbosity)
+        if shown:
+            datasets.enable_progress_bars()
+
+
+def _read_local(path: Path, split: str, scratch: str) -> Any:
+    import datasets
+
+    if not path.exists():
+        raise DataError("no such file or folder", where=path, remedy="check data.instructions.source")
+    if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
+        saved = datasets.load_from_disk(str(path), keep_in_memory=True)
+        return saved[split] if isinstance(saved, datasets.DatasetDict) else saved
+    files = _data_files(path)
+    kind = _kind(files[0])
+    try:
+        return datasets.load_dataset(
+            kind, data_files=[str(file) for file in files], split="train", cache_dir=scratch, keep_in_memory=True
+        )
+    except Exception as error:  # whatever the reader of this kind raises
+        raise _damage(files, kind, error) from error
+
+
+def _data_files(path: Path) -> list[Path]:
+    """The files of one kind behind a path.
+
+    Raises:
+        DataError: there is none, or a folder has several kinds.
+    """
+    if path.is_file():
+        if _kind(path) == "":
+            raise DataError("unknown kind of file", where=path, remedy="give a .jsonl, .json, .csv or .parquet file")
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.is_file() and _kind(file) and not file.name.startswith("."))
+    kinds = {_kind(file) for file in files}
+    if not files:
+        raise DataError("the folder has no .jsonl, .json, .csv or .parquet file", where=path, remedy="check the path")
+    if len(kinds) > 1:
+        raise DataError(
+            f"the folder mixes {' and '.join(sorted(kinds))} files", where=path, remedy="name one file, or separate them"
+        )
+    return files
+
+
+def _kind(path: Path) -> str:
+    suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
+    return _KINDS.get(suffixes[-1].lower(), "") if suffixes else ""
+
+
+def _damage(files: list[Path], kind: str, error: Exception) -> DataError:
+    """Why files could not be read, with the line where that can be told."""
+    for file in files:
+        if file.stat().st_size == 0:
+            return DataError("the file is empty", where=file, remedy="check data.instructions.source")
+        if kind == "parquet":
+            continue
+        try:
+            for number, line in read_lines(file):
+                if file.suffixes[0] == ".jsonl" and line.strip() and not _is_object(line):
+                    return DataError("the line is not a JSON object", where=f"{file}:{number}", remedy="mend or remove it")
+        except DataError as found:
+            return found
+    if "corresponds to no data" in str(error):
+        return _no_rows(str(files[0]))
+    reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+    return DataError(f"cannot read the {kind} data ({reason[0][:160]})", where=files[0], remedy="check the file")
+
+
+def _undecodable(source: str, error: UnicodeDecodeError) -> DataError:
+    path = Path(source).expanduser()
+    if path.exists():
+        return _damage(_data_files(path), "json", error)
+    return DataError("a text of the data set is not UTF-8", where=source, remedy="choose another revision or data set")
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), Mapping)
+    except ValueError:
+        return False
+
+
+def _hub_error(error: Exception, settings: InstructionSettings) -> DataError:
+    """One line for a data set on the hub that could not be had."""
+    text = " ".join(str(error).split())
+    lower = text.lower()
+    remedy = "begin a local path with ./ or /, and check the name on huggingface.co/datasets"
+    if "gated" in lower or "401" in lower or "403" in lower:
+        what, remedy = "the data set is gated or private", "accept its terms on the hub, then run `hf auth login`"
+    elif "unknown split" in lower or "split" in type(error).__name__.lower():
+        what, remedy = f"the data set has no split {settings.split!r}", "set data.instructions.split"
+    elif any(sign in lower for sign in ("offline", "connection", "resolve", "reach", "timed out", "network")):
+        what, remedy = "the hub cannot be reached and the data set is not in the cache", "go online once, or name local files"
+    elif "doesn't exist" in lower or "not found" in lower or "404" in lower:
+        what = "there is no such data set on the hub"
+    else:
+        what = f"cannot load the data set ({text[:160]})"
+    return DataError(what, where=settings.source, remedy=remedy)

@@ -1,0 +1,100 @@
+"""Languages by code: English name, scripts, resource tier, FLORES code.
+
+`languages.tsv` has one row a language. Codes are BCP-47 as the sources write them (MMWP's 48 languages, GATITOS, then other
+languages that dictionaries exist for). Scripts are ISO 15924 codes, the ones that MMWP, FLORES and GATITOS write the language
+in. Tiers are set for the 48 MMWP languages alone; they reproduce the paper's 10 high, 17 medium and 21 low.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Literal, cast
+
+import regex
+
+from lilift.recipe.errors import DataError
+
+Tier = Literal["high", "medium", "low"]
+NO_SCRIPT = "Zyyy"
+"""ISO 15924 for text that belongs to no script: digits, punctuation, signs."""
+
+# ISO 15924 names combinations that Unicode knows only by their parts.
+_UNICODE_SCRIPTS = {"Jpan": ("Hani", "Hira", "Kana"), "Hans": ("Hani",), "Hant": ("Hani",)}
+
+
+@dataclass(frozen=True)
+class Language:
+    """A language of the table.
+
+    Attributes:
+        code: BCP-47 code, as in recipes and file names.
+        name: English name.
+        scripts: ISO 15924 codes of the scripts it is written in here.
+        tier: resource tier in MMWP, or None for a language outside it.
+        flores: FLORES-200 code, which NLLB's tokenizer asks for, or None where FLORES lacks the language.
+    """
+
+    code: str
+    name: str
+    scripts: tuple[str, ...]
+    tier: Tier | None
+    flores: str | None
+
+    def writes(self, text: str) -> bool:
+        """Whether every letter of `text` is of this language's scripts, and there is at least one."""
+        native, foreign = _script_patterns(self.scripts)
+        return native.search(text) is not None and foreign.search(text) is None
+
+
+@cache
+def languages() -> Mapping[str, Language]:
+    """Every language of the table by code."""
+    text = (resources.files("lilift.data") / "languages.tsv").read_text(encoding="utf-8")
+    table = {}
+    for line in text.splitlines()[1:]:
+        code, name, scripts, tier, flores = line.split("\t")
+        table[code] = Language(code, name, tuple(scripts.split(",")), cast("Tier | None", tier or None), flores or None)
+    return table
+
+
+def language(code: str) -> Language:
+    """The language of a code.
+
+    Raises:
+        DataError: the table has no such code.
+    """
+    table = languages()
+    if code in table:
+        return table[code]
+    by_name = {known.name.lower(): known.code for known in table.values()}
+    close = by_name.get(code.lower()) or next(iter(difflib.get_close_matches(code, table, n=1)), None)
+    hint = f" (did you mean {close!r}, {table[close].name}?)" if close else ""
+    raise DataError(f"unknown language {code!r}{hint}", where="languages", remedy="use a code such as sw, bn or om")
+
+
+def script_of(text: str) -> str:
+    """ISO 15924 code of the first letter's script, or `NO_SCRIPT` where there is no letter of a known one."""
+    found = _any_script().search(text)
+    return str(found.lastgroup) if found and found.lastgroup else NO_SCRIPT
+
+
+def _unicode_scripts(scripts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(part for script in scripts for part in _UNICODE_SCRIPTS.get(script, (script,)))
+
+
+@cache
+def _script_patterns(scripts: tuple[str, ...]) -> tuple[regex.Pattern[str], regex.Pattern[str]]:
+    """A letter of these scripts, and a letter of any other. Letters that scripts share (modifiers, marks) are in neither."""
+    own = "".join(rf"\p{{Script={part}}}" for part in _unicode_scripts(scripts))
+    shared = r"\p{Script=Common}\p{Script=Inherited}"
+    return regex.compile(rf"(?V1)[\p{{L}}&&[{own}]]"), regex.compile(rf"(?V1)[\p{{L}}--[{own}{shared}]]")
+
+
+@cache
+def _any_script() -> regex.Pattern[str]:
+    known = sorted({part for known in languages().values() for part in _unicode_scripts(known.scripts)})
+    return regex.compile("|".join(rf"(?P<{part}>\p{{Script={part}}})" for part in known))

@@ -1,0 +1,194 @@
+"""The data phase: everything that training will read, gathered, counted and written down before a model is loaded.
+
+    data/
+      instructions.jsonl   one example a line
+      lexicons/sw.json     the usable pairs of each language's lexicon
+      names.json           words that the instructions use as names, which are never swapped
+      report.json          what was read, kept and dropped, and how much of this text each lexicon covers
+
+Later phases read this folder alone, so that a source that changes or vanishes in the meantime changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from lilift.data.english import count_words, find_names
+from lilift.data.examples import Example
+from lilift.data.instructions import InstructionReport, load_instructions
+from lilift.data.languages import language
+from lilift.data.lexicon import Coverage, Lexicon, lexicon_from_json, load_lexicon
+from lilift.recipe import storage
+from lilift.recipe.errors import DataError, RunFolderError
+from lilift.recipe.schema import Recipe
+
+INSTRUCTIONS = "instructions.jsonl"
+LEXICONS = "lexicons"
+NAMES = "names.json"
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class LexiconReport:
+    """What a lexicon holds, and how much of the training text it covers."""
+
+    source: str
+    entries: int
+    pairs: int
+    dropped: Mapping[str, int]
+    coverage: Coverage
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """Everything the data phase counted."""
+
+    instructions: InstructionReport
+    lexicons: Mapping[str, LexiconReport]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as plain JSON types."""
+        lexicons = {
+            code: asdict(report) | {"coverage": round(report.coverage.share, 4)} for code, report in self.lexicons.items()
+        }
+        return {"instructions": self.instructions.as_dict(), "lexicons": lexicons}
+
+    def lines(self) -> list[str]:
+        """The report for people, one line a source."""
+        found = self.instructions
+        columns = ", ".join(f"{role} ← {column}" for role, column in found.columns.items())
+        text = f"instructions: {found.kept:,} of {found.read:,} rows from {found.source} ({found.layout}: {columns})"
+        lines = [text + _reasons(found.dropped)]
+        for code, report in self.lexicons.items():
+            lines.append(
+                f"lexicon {code}: {report.entries:,} words, {report.pairs:,} pairs, "
+                f"covers {report.coverage.share:.0%} of the text's words" + _reasons(report.dropped)
+            )
+        return lines
+
+
+class ExampleFile(Sequence[Example]):
+    """The examples of a prepared folder, read from the disk when they are asked for: 200,000 cost no memory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            with path.open("rb") as file:
+                lengths = [len(line) for line in file]
+            self._file = path.open("rb")
+        except OSError as error:
+            raise _damaged(path, error.strerror or str(error)) from None
+        self._offsets = np.cumsum([0, *lengths])
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        self._file.seek(int(self._offsets[index]))
+        try:
+            return Example(**json.loads(self._file.readline().decode("utf-8")))
+        except (ValueError, TypeError):
+            raise _damaged(f"{self._path}:{index + 1}", "not an example") from None
+
+    def __iter__(self) -> Iterator[Example]:
+        return (self[index] for index in range(len(self)))
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """What a run trains on.
+
+    Attributes:
+        examples: the English instructions.
+        lexicons: by language.
+        names: words (lower case) that are names even at the beginning of a sentence.
+        report: what `DataReport.as_dict` was when the folder was written.
+    """
+
+    examples: Sequence[Example]
+    lexicons: Mapping[str, Lexicon]
+    names: frozenset[str]
+    report: Mapping[str, Any]
+
+
+def prepare(recipe: Recipe, folder: Path) -> DataReport:
+    """Gather the data of a recipe in `folder`.
+
+    Raises:
+        DataError: instructions or a lexicon cannot be used, or a lexicon has none of the text's words.
+        StorageError: the folder cannot be written.
+    """
+    for code in recipe.languages:
+        language(code)
+    examples, instructions = load_instructions(recipe.data.instructions, recipe.seed)
+    names = find_names(example.question for example in examples)
+    counts = count_words((example.question for example in examples), names)
+    lexicons = {code: _lexicon_of(recipe, code) for code in recipe.languages}
+    report = DataReport(instructions, {code: _measured(lexicon, counts) for code, lexicon in lexicons.items()})
+    for code, found in report.lexicons.items():
+        if found.coverage.covered == 0:
+            raise DataError(
+                f"the lexicon of {language(code).name} ({code}) has none of the words of the instructions",
+                where=found.source,
+                remedy="give a dictionary with English words first, one pair a line",
+            )
+    storage.write_text(folder / INSTRUCTIONS, "".join(_json_lines(examples)))
+    for code, lexicon in lexicons.items():
+        storage.write_json(folder / LEXICONS / f"{code}.json", lexicon.as_json())
+    storage.write_json(folder / NAMES, sorted(names))
+    storage.write_json(folder / REPORT, report.as_dict())
+    return report
+
+
+def load_prepared(folder: Path) -> PreparedData:
+    """What `prepare` left in `folder`.
+
+    Raises:
+        RunFolderError: something is missing or damaged.
+    """
+    report = storage.read_json(folder / REPORT)
+    codes = report["lexicons"]
+    lexicons = {code: lexicon_from_json(storage.read_json(folder / LEXICONS / f"{code}.json")) for code in codes}
+    names = frozenset(storage.read_json(folder / NAMES))
+    examples = ExampleFile(folder / INSTRUCTIONS)
+    if len(examples) != report["instructions"]["kept"]:
+        raise _damaged(folder / INSTRUCTIONS, f"{len(examples)} of {report['instructions']['kept']} examples")
+    return PreparedData(examples, lexicons, names, report)
+
+
+def _lexicon_of(recipe: Recipe, code: str) -> Lexicon:
+    location = recipe.data.lexicon_of(code)
+    if location is None:
+        raise DataError(f"no lexicon is named for language {code!r}", where="data.lexicons", remedy="name a dictionary file")
+    return load_lexicon(location, code)
+
+
+def _measured(lexicon: Lexicon, counts: Mapping[str, int]) -> LexiconReport:
+    return LexiconReport(lexicon.source, len(lexicon.entries), lexicon.pairs, lexicon.dropped, lexicon.coverage(counts))
+
+
+def _json_lines(examples: Iterable[Example]) -> Iterator[str]:
+    return (json.dumps(asdict(example), ensure_ascii=False) + "\n" for example in examples)
+
+
+def _reasons(dropped: Mapping[str, int]) -> str:
+    found = ", ".join(f"{reason} {count:,}" for reason, count in sorted(dropped.items(), key=lambda item: -item[1]))
+    return f"; left out: {found}" if found else ""
+
+
+def _damaged(where: Path | str, what: str) -> RunFolderError:
+    return RunFolderError(f"the prepared data are damaged ({what})", where=where, remedy="run with --restart-from data")

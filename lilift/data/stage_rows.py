@@ -1,0 +1,106 @@
+"""The rows that the two stages train on, made from prepared data when they are asked for."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+from lilift.data.code_switching import CodeSwitcher
+from lilift.data.examples import Example, Row
+from lilift.data.prepare import PreparedData
+from lilift.data.tokenization import LengthReport, Task, Tokenisation
+from lilift.recipe.schema import Recipe, Target
+
+_MEASURED_TOGETHER = 4096
+
+
+@dataclass(frozen=True)
+class _StageRows(ABC):
+    """Rows of a stage; a `lilift.data.steps.RowSource`.
+
+    Attributes:
+        examples: the English instructions.
+        tokenisation: turns texts into rows, and counts them in its report.
+    """
+
+    examples: Sequence[Example]
+    tokenisation: Tokenisation
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def rows(self, epoch: int, indices: Sequence[int]) -> list[Row | None]:
+        """The rows at `indices` as they are in `epoch`; None for one that the length policy drops."""
+        return self.tokenisation.rows([self.task(epoch, index) for index in indices])
+
+    def row_name(self, index: int) -> str:
+        """How an error names the row at `index`."""
+        return self.examples[index].id
+
+    def lengths(self, epoch: int = 0) -> LengthReport:
+        """What the length limits do to all rows of an epoch; tokenises each of them once."""
+        measuring = replace(self, tokenisation=replace(self.tokenisation, report=LengthReport()))
+        for start in range(0, len(self), _MEASURED_TOGETHER):
+            measuring.rows(epoch, range(start, min(start + _MEASURED_TOGETHER, len(self))))
+        return measuring.tokenisation.report
+
+    @abstractmethod
+    def task(self, epoch: int, index: int) -> Task:
+        """What is read and said in the row at `index`."""
+
+
+@dataclass(frozen=True)
+class AlignRows(_StageRows):
+    """Stage 1: code-switched questions, anew in every epoch.
+
+    Attributes:
+        switcher: swaps the words.
+        targets: what the LLM is to say, and how often; drawn for each row and epoch.
+        seed: of that draw.
+    """
+
+    switcher: CodeSwitcher
+    targets: Mapping[Target, float]
+    seed: int
+
+    def task(self, epoch: int, index: int) -> Task:
+        """The switched question, and the English question or its response."""
+        example = self.examples[index]
+        source = self.switcher.switch(example.question, epoch=epoch, index=index).text
+        kind = self._kind(epoch, index)
+        return Task(example.id, source, example.question if kind == "reconstruct" else example.response, kind)
+
+    def _kind(self, epoch: int, index: int) -> Target:
+        kinds = sorted(self.targets)
+        if len(kinds) == 1:
+            return kinds[0]
+        rng = random.Random(f"target {self.seed} {epoch} {index}")
+        return rng.choices(kinds, cum_weights=list(accumulate(self.targets[kind] for kind in kinds)))[0]
+
+
+@dataclass(frozen=True)
+class TransferRows(_StageRows):
+    """Stage 2: English questions and their responses."""
+
+    def task(self, epoch: int, index: int) -> Task:  # noqa: ARG002  every epoch has the same rows
+        """The example as it is."""
+        example = self.examples[index]
+        return Task(example.id, example.question, example.response, "respond")
+
+
+def align_rows(prepared: PreparedData, recipe: Recipe, tokenisation: Tokenisation) -> AlignRows:
+    """The rows of stage 1.
+
+    Raises:
+        DataError: there is no lexicon.
+    """
+    switcher = CodeSwitcher(prepared.lexicons, recipe.data.code_switching, seed=recipe.seed, names=prepared.names)
+    return AlignRows(prepared.examples, tokenisation, switcher, recipe.align.target, recipe.seed)
+
+
+def transfer_rows(prepared: PreparedData, tokenisation: Tokenisation) -> TransferRows:
+    """The rows of stage 2."""
+    return TransferRows(prepared.examples, tokenisation)

@@ -1,0 +1,48 @@
+"""Lines of a text file, gzipped or not, with every way in which that can fail told in one line."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from lilift.recipe.errors import DataError
+
+LONGEST_LINE = 1 << 20
+_GZIP = b"\x1f\x8b"
+_OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK": "a zip archive"}
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Number (from 1) and text of each line, without its ending; a byte-order mark is skipped, gzip recognised by content.
+
+    Raises:
+        DataError: there is no such file, it cannot be read, is not UTF-8, is cut short, or has a line of over a megabyte.
+    """
+    number = 0
+    try:
+        with _opened(path) as stream:
+            while line := stream.readline(LONGEST_LINE + 1):
+                number += 1
+                if len(line) > LONGEST_LINE:
+                    raise DataError("a line is longer than 1 MiB", where=f"{path}:{number}", remedy="check the file's format")
+                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise DataError("the line is not UTF-8 text", where=f"{path}:{number}", remedy="save the file as UTF-8") from None
+    except (EOFError, zlib.error):
+        raise DataError(
+            "the gzip file is cut short or damaged", where=f"{path}:{number + 1}", remedy="download it again"
+        ) from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(f"cannot read the file ({reason})", where=path, remedy="check the path in the recipe") from None
+
+
+def _opened(path: Path) -> BinaryIO:
+    with path.open("rb") as probe:
+        first = probe.read(2)
+    if first in _OTHER_ENCODINGS:
+        raise DataError(f"the file is {_OTHER_ENCODINGS[first]}, not UTF-8 text", where=path, remedy="save it as UTF-8 text")
+    return cast(BinaryIO, gzip.open(path, "rb")) if first == _GZIP else path.open("rb")

@@ -1,0 +1,178 @@
+"""The data phase: what it writes is what the stages read, and it refuses what cannot teach anything."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lilift.data.batching import SequenceShape
+from lilift.data.examples import Row
+from lilift.data.prepare import ExampleFile, PreparedData, load_prepared, prepare
+from lilift.data.stage_rows import align_rows, transfer_rows
+from lilift.data.steps import StepPlan, iterate_steps
+from lilift.data.templates import TEMPLATES
+from lilift.data.tokenization import Limits, Tokenisation
+from lilift.recipe.errors import DataError, RunFolderError
+from lilift.recipe.load import load_recipe
+from lilift.recipe.schema import Recipe
+
+SHAPE = SequenceShape(has_bos=True, has_eos=True, latents=None)
+
+
+class Letters:
+    """A token a letter, for the encoder and for the LLM; texts can be read back from the tokens."""
+
+    unknown_id: int | None = None
+    eos_token_id: int | None = 0
+
+    def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
+        return [*[ord(letter) for letter in text][: None if max_tokens is None else max_tokens - 1], 0]
+
+    def __call__(self, text: list[str], *, add_special_tokens: bool, verbose: bool) -> dict[str, list[list[int]]]:  # noqa: ARG002
+        return {"input_ids": [[ord(letter) for letter in one] for one in text]}
+
+
+def spoken(ids: tuple[int, ...]) -> str:
+    return "".join(map(chr, ids)).rstrip("\0").strip()
+
+
+def recipe(*overrides: str) -> Recipe:
+    return load_recipe("tiny-cpu", ["languages=[om, qu]", "data.instructions.limit=60", *overrides])
+
+
+def tokenisation(source: int = 10_000) -> Tokenisation:
+    letters = Letters()
+    return Tokenisation(letters, letters, TEMPLATES["plain"], "soft", SHAPE, False, Limits(source, 100_000, "drop"))
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> PreparedData:
+    prepare(recipe(), tmp_path)
+    return load_prepared(tmp_path)
+
+
+def rows_of(source: Any, epoch: int = 0) -> list[Row]:
+    return [row for row in source.rows(epoch, range(len(source))) if row is not None]
+
+
+def test_what_is_prepared_is_what_is_loaded(tmp_path: Path) -> None:
+    report = prepare(recipe(), tmp_path)
+    data = load_prepared(tmp_path)
+    assert len(data.examples) == report.instructions.kept
+    assert list(data.examples)[5] == data.examples[5] == data.examples[5:6][0]
+    assert set(data.lexicons) == {"om", "qu"}
+    assert data.report == json.loads(json.dumps(report.as_dict()))
+    assert 0.5 < data.report["lexicons"]["om"]["coverage"] <= 1
+    assert any("covers" in line for line in report.lines())
+
+
+def test_preparing_again_writes_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        prepare(recipe(), tmp_path / name)
+    files = {path.relative_to(tmp_path / "a"): path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file()}
+    assert len(files) == 5
+    assert files == {
+        path.relative_to(tmp_path / "b"): path.read_bytes() for path in (tmp_path / "b").rglob("*") if path.is_file()
+    }
+
+
+def test_a_source_that_vanishes_afterwards_changes_nothing(tmp_path: Path) -> None:
+    lexicon = tmp_path / "en-om.tsv"
+    lexicon.write_text("has\tqaba\n", encoding="utf-8")
+    prepare(recipe(f"data.lexicons={lexicon}", "languages=[om]"), tmp_path / "data")
+    lexicon.unlink()
+    assert load_prepared(tmp_path / "data").lexicons["om"].find("has")[0].text == "qaba"
+
+
+def test_a_lexicon_without_a_word_of_the_text_is_refused_by_name(tmp_path: Path) -> None:
+    lexicon = tmp_path / "en-om.tsv"
+    lexicon.write_text("aardvark\twaaldiggeessa\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"en-om\.tsv: the lexicon of Oromo \(om\) has none of the words"):
+        prepare(recipe(f"data.lexicons={lexicon}", "languages=[om]"), tmp_path / "data")
+
+
+def test_an_unknown_language_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="unknown language 'omo'"):
+        prepare(recipe("languages=[omo]", "data.instructions.source=./nothing.jsonl"), tmp_path)
+
+
+def test_damaged_data_are_told_from_whole_ones(tmp_path: Path) -> None:
+    prepare(recipe(), tmp_path)
+    path = tmp_path / "instructions.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RunFolderError, match="the prepared data are damaged"):
+        load_prepared(tmp_path)
+    path.write_bytes(whole.replace(b'{"id"', b'["id"', 1))
+    with pytest.raises(RunFolderError, match=r"instructions\.jsonl:1: the prepared data are damaged"):
+        load_prepared(tmp_path).examples[0]
+    path.unlink()
+    with pytest.raises(RunFolderError, match="the prepared data are damaged"):
+        load_prepared(tmp_path)
+
+
+def test_examples_stay_on_the_disk(prepared: PreparedData) -> None:
+    assert isinstance(prepared.examples, ExampleFile)
+    with pytest.raises(TypeError):
+        pickle.dumps(prepared.examples)  # an open file, and no list of everything
+    with pytest.raises(IndexError):
+        prepared.examples[len(prepared.examples)]
+
+
+def test_stage_2_reads_and_says_the_english_example(prepared: PreparedData) -> None:
+    for row, example in zip(rows_of(transfer_rows(prepared, tokenisation())), prepared.examples, strict=True):
+        assert (spoken(row.encoder_ids), spoken(row.response_ids)) == (example.question, example.response)
+        assert spoken(row.prompt_ids) == "Answer:"
+
+
+def test_stage_1_reads_swapped_questions_and_says_them_in_english(prepared: PreparedData) -> None:
+    source = align_rows(prepared, recipe("data.code_switching.ratios=[1.0]", "align.target=reconstruct"), tokenisation())
+    for row, example in zip(rows_of(source), prepared.examples, strict=True):
+        assert spoken(row.response_ids) == example.question
+        assert spoken(row.encoder_ids) != example.question
+        assert spoken(row.prompt_ids) == "English:"
+
+
+def test_swaps_are_drawn_anew_in_each_epoch_and_repeat_in_each_run(prepared: PreparedData) -> None:
+    first, again = (align_rows(prepared, recipe(), tokenisation()) for _ in range(2))
+    assert rows_of(first, 0) == rows_of(again, 0)
+    assert rows_of(first, 0) != rows_of(first, 1)
+    # One at a time or all at once, in whatever order.
+    assert again.rows(1, [7, 3]) == [first.rows(1, [7])[0], first.rows(1, [3])[0]]
+
+
+def test_targets_are_mixed_as_the_recipe_says(prepared: PreparedData) -> None:
+    source = align_rows(prepared, recipe("align.target={reconstruct: 3, respond: 1}"), tokenisation())
+    kinds = Counter(source.task(epoch, index).kind for epoch in range(20) for index in range(len(source)))
+    assert abs(kinds["respond"] / kinds.total() - 0.25) < 0.06
+    responses = {index for index in range(len(source)) if source.task(0, index).kind == "respond"}
+    assert responses != {index for index in range(len(source)) if source.task(1, index).kind == "respond"}
+    index = min(responses)
+    assert source.task(0, index).target == prepared.examples[index].response
+
+
+def test_lengths_are_measured_without_counting_twice(prepared: PreparedData) -> None:
+    maker = tokenisation(source=90)
+    source = transfer_rows(prepared, maker)
+    report = source.lengths()
+    long = sum(len(example.question) + 1 > 90 for example in prepared.examples)
+    assert 0 < long < len(source)
+    assert (report.read, report.kept, report.dropped_source) == (len(source), len(source) - long, long)
+    assert maker.report.read == 0
+
+
+def test_stage_rows_feed_the_steps(prepared: PreparedData) -> None:
+    source = transfer_rows(prepared, tokenisation())
+    steps = iterate_steps(source, StepPlan(SHAPE, False, 2000, 1000, seed=0))
+    seen: list[int] = []
+    for step in steps:
+        if step.position.epoch:
+            break
+        seen += [index for ids in step.row_ids for index in ids]
+    assert sorted(seen) == list(range(len(source)))
+    assert source.row_name(3) == prepared.examples[3].id
