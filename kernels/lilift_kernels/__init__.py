@@ -1,0 +1,20 @@
+"""The two hot paths of lilift, each as Triton kernels and as plain torch: the loss over the vocabulary, and the alignment
+projection.
+
+This package knows torch and, where it is installed, triton; nothing of lilift.
+"""
+
+from __future__ import annotations
+
+from lilift_kernels.alignment_projection import project_into
+from lilift_kernels.dispatch import KernelReport, TritonFallbackWarning, describe
+from lilift_kernels.linear_cross_entropy import linear_cross_entropy, workspace_bytes
+
+__all__ = [
+    "KernelReport",
+    "TritonFallbackWarning",
+    "describe",
+    "linear_cross_entropy",
+    "project_into",
+    "workspace_bytes",
+]

@@ -1,0 +1,150 @@
+"""How the Triton kernels cut their work: a static table by card and element size, and sizes that follow from the shape.
+
+The entries are those that compile without spilling registers and within the card's shared memory; ``docs/kernel_resources.md``
+holds the table of registers and shared memory, and tests compile them anew.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+MEBIBYTE = 2**20
+WORKSPACE_BYTES = 44 * MEBIBYTE  # of the loss, whatever V
+LARGEST_CHUNK = 1280  # rows of a chunk of the loss
+LARGEST_TILE = 16_384  # columns of the vocabulary between two updates of the gradient
+CHUNK_WITHOUT_GRADIENT = 2048
+LARGEST_TILE_WITHOUT_GRADIENT = 65_536
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """One kernel's configuration: the output block of a program, the depth of a step, and how many warps and stages run it."""
+
+    rows: int
+    columns: int
+    depth: int
+    warps: int
+    stages: int
+
+
+@dataclass(frozen=True)
+class LossPlan:
+    """How a loss over N rows is cut: chunks of rows, tiles of the vocabulary, and the blocks of the two products."""
+
+    chunk_rows: int
+    tile_columns: int
+    logits: Blocks
+    gradient: Blocks
+
+    def capacity(self, rows: int) -> int:
+        """Rows that the buffers hold when ``rows`` are worked on: whole blocks of either product."""
+        return _round_up(min(self.chunk_rows, rows), math.lcm(self.logits.rows, self.gradient.rows))
+
+
+@dataclass(frozen=True)
+class CardBlocks:
+    """A card's configurations: of the loss's logits, of its gradient, and of the plain products of the projection."""
+
+    logits: Blocks
+    gradient: Blocks
+    product: Blocks
+
+
+# By smallest compute capability and bytes of an element. Ampere, Ada and consumer Blackwell hold 64 fp32 sums a thread beside
+# their operands; Hopper's matrix units read theirs from shared memory, which leaves room for 128.
+_LARGE = {
+    ((8, 0), 2): CardBlocks(Blocks(128, 128, 64, 8, 3), Blocks(128, 128, 64, 8, 3), Blocks(128, 128, 64, 8, 3)),
+    ((9, 0), 2): CardBlocks(Blocks(128, 256, 64, 8, 3), Blocks(128, 256, 64, 8, 3), Blocks(128, 128, 64, 8, 4)),
+    ((10, 0), 2): CardBlocks(Blocks(128, 128, 64, 8, 3), Blocks(128, 128, 64, 8, 3), Blocks(128, 128, 64, 8, 3)),
+    ((8, 0), 4): CardBlocks(Blocks(64, 64, 32, 4, 2), Blocks(64, 64, 32, 4, 2), Blocks(64, 64, 32, 4, 2)),
+}
+# For fewer rows than fill the large blocks.
+_SMALL = {
+    2: CardBlocks(Blocks(64, 128, 64, 4, 3), Blocks(64, 128, 64, 4, 3), Blocks(64, 64, 64, 4, 3)),
+    4: CardBlocks(Blocks(32, 64, 32, 4, 2), Blocks(32, 64, 32, 4, 2), Blocks(32, 64, 32, 4, 2)),
+}
+FEW_ROWS = 128
+
+
+def loss_plan(
+    capability: tuple[int, int],
+    processors: int,
+    rows: int,
+    vocabulary: int,
+    width: int,
+    element_bytes: int,
+    *,
+    with_gradient: bool,
+) -> LossPlan:
+    """The cut of a loss over ``rows`` rows, a head [vocabulary, width] and ``processors`` multiprocessors.
+
+    A chunk has as many rows as keep the gradient's blocks in whole waves over the card; a tile as many columns as the workspace
+    then leaves room for. Of ``rows`` nothing depends but the choice of small blocks for few of them: their number changes from
+    step to step, and each cut is compiled once.
+    """
+    blocks = _blocks(capability, rows, element_bytes)
+    logits, gradient = blocks.logits, blocks.gradient
+    if not with_gradient:
+        tile = _even_tile(LARGEST_TILE_WITHOUT_GRADIENT, vocabulary, logits.columns)
+        return LossPlan(CHUNK_WITHOUT_GRADIENT, tile, logits, gradient)
+    chunk = _chunk_rows(width, gradient, processors)
+    room = (WORKSPACE_BYTES - 4 * chunk * width) // (element_bytes * chunk)
+    step = math.lcm(logits.columns, gradient.depth)
+    return LossPlan(chunk, _even_tile(min(room, LARGEST_TILE), vocabulary, step), logits, gradient)
+
+
+def card(device: torch.device | str) -> tuple[tuple[int, int], int]:
+    """Compute capability and multiprocessors of ``device``; those of an RTX 3090 where no GPU is at hand."""
+    if not torch.cuda.is_available():
+        return (8, 6), 82
+    properties = torch.cuda.get_device_properties(device)
+    return (properties.major, properties.minor), properties.multi_processor_count
+
+
+def product_blocks(capability: tuple[int, int], rows: int, element_bytes: int) -> Blocks:
+    """The blocks of a plain matrix product with ``rows`` rows."""
+    return _blocks(capability, rows, element_bytes).product
+
+
+def workspace_bytes(plan: LossPlan, rows: int, width: int, element_bytes: int, *, with_gradient: bool) -> int:
+    """Bytes that a loss over ``rows`` rows, cut by ``plan``, holds beyond its arguments and results."""
+    per_row = 4 * (2 * plan.tile_columns // plan.logits.columns + 6)
+    if with_gradient:
+        per_row += 4 * width + element_bytes * plan.tile_columns
+    return plan.capacity(rows) * per_row
+
+
+def _blocks(capability: tuple[int, int], rows: int, element_bytes: int) -> CardBlocks:
+    if rows <= FEW_ROWS:
+        return _SMALL[element_bytes]
+    known = max(least for least, size in _LARGE if size == element_bytes and least <= max(capability, (8, 0)))
+    return _LARGE[known, element_bytes]
+
+
+def _chunk_rows(width: int, gradient: Blocks, processors: int) -> int:
+    """Rows of a chunk: their sums take two thirds of the workspace at most, and fill the card in whole waves."""
+    most = min(LARGEST_CHUNK, WORKSPACE_BYTES * 2 // 3 // (4 * width))
+    candidates = [chunk for chunk in range(gradient.rows, most + 1, gradient.rows) if 2 * chunk > most]
+
+    def occupancy(chunk: int) -> tuple[float, int]:
+        programs = chunk // gradient.rows * _cells(width, gradient.columns)
+        return round(programs / (_cells(programs, processors) * processors), 2), chunk
+
+    return max(candidates, key=occupancy, default=gradient.rows)
+
+
+def _even_tile(most: int, vocabulary: int, step: int) -> int:
+    """Columns of a tile, a multiple of ``step``: as few tiles as ``most`` columns allow, all of one size."""
+    tiles = _cells(vocabulary, max(most - most % step, step))
+    return _round_up(_cells(vocabulary, tiles), step)
+
+
+def _cells(size: int, block: int) -> int:
+    return -(-size // block)
+
+
+def _round_up(size: int, block: int) -> int:
+    return max(_cells(size, block), 1) * block
