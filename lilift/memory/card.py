@@ -1,0 +1,70 @@
+"""What this machine offers: the GPU, its free memory, the host's memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from lilift.recipe.errors import EnvironmentUnfit
+from lilift.recipe.schema import Card
+
+GIB = 1024**3
+MIB = 1024**2
+
+# GiB that a card of that name really has for programs, before the desktop takes its share.
+CARD_GIB: dict[Card, float] = {"8gb": 8.0, "12gb": 12.0, "16gb": 16.0, "24gb": 24.0}
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where a run computes.
+
+    Attributes:
+        kind: ``cuda`` or ``cpu``.
+        name: the GPU's or processor's name.
+        total_bytes: memory of the GPU, or of the host where there is none.
+        free_bytes: what is free of it now.
+    """
+
+    kind: str
+    name: str
+    total_bytes: int
+    free_bytes: int
+
+    @property
+    def torch_device(self) -> torch.device:
+        return torch.device(self.kind)
+
+
+def find_device() -> Device:
+    """The first CUDA GPU, or this machine's processor."""
+    if torch.cuda.is_available():
+        free, total = torch.cuda.mem_get_info(0)
+        return Device("cuda", torch.cuda.get_device_name(0), total, free)
+    memory = psutil.virtual_memory()
+    return Device("cpu", "CPU", memory.total, memory.available)
+
+
+def device_for(card: Card) -> Device:
+    """The device that a recipe for `card` runs on.
+
+    Raises:
+        EnvironmentUnfit: the recipe wants a GPU and there is none.
+    """
+    device = find_device()
+    if card == "cpu":
+        memory = psutil.virtual_memory()
+        return Device("cpu", "CPU", memory.total, memory.available)
+    if device.kind != "cuda":
+        raise EnvironmentUnfit(
+            f"this recipe wants a {card} GPU and no CUDA GPU was found",
+            remedy="see `lilift doctor`, or try `lilift recipe run tiny-cpu`, which needs none",
+        )
+    return device
+
+
+def memory_limit_bytes(card: Card) -> int:
+    """Bytes that a plan for `card` may use: the named card's, or this host's memory for ``cpu``."""
+    return int(CARD_GIB[card] * GIB) if card != "cpu" else int(psutil.virtual_memory().total)

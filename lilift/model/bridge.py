@@ -1,0 +1,313 @@
+"""Encoder, alignment layer and LLM as one model.
+
+The LLM reads ``[BOS][alignment bos][soft tokens][alignment eos][prompt][response]``, packed without holes, so that a row's
+loss and its answer never depend on the rows beside it. `lilift.data.batching` works out where everything goes; this file
+puts it there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from lilift.data.batching import Batch, collate
+from lilift.data.examples import Row
+from lilift.model.alignment import AlignmentLayer, build_alignment
+from lilift.model.encoder import Encoder, load_encoder
+from lilift.model.llm import (
+    LLMTokens,
+    OutputHead,
+    add_adapter,
+    add_lora,
+    backbone_of,
+    find_output_head,
+    load_llm,
+    special_tokens,
+)
+from lilift.model.weights import check_same_weights, read_adapter_config, read_weights
+from lilift.recipe.schema import LoraSettings, Recipe
+from lilift_kernels import linear_cross_entropy
+
+ALIGNMENT_FILE = "alignment.safetensors"
+ADAPTER_FILE = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+# An ordinary text, on which the size of encoder states and LLM embeddings is measured when a layer is made.
+SAMPLE_TEXT = "Maria has 12 apples and buys 3 bags with 8 in each. She gives half of them to her sister. How many are left?"
+
+
+class BridgedModel(nn.Module):
+    """A frozen encoder, an alignment layer and a frozen LLM, which may carry a LoRA adapter.
+
+    Args:
+        encoder: reads the question.
+        alignment: turns its states into soft tokens.
+        llm: a causal LLM of transformers.
+        llm_tokenizer: its tokenizer.
+        name: the LLM's name in errors.
+        seed: what the start of an adapter is drawn from.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        alignment: AlignmentLayer,
+        llm: PreTrainedModel,
+        llm_tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str = "LLM",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.alignment = alignment
+        self.llm: PreTrainedModel | PeftModel = llm
+        self.llm_tokenizer = llm_tokenizer
+        self.seed = seed
+        self.tokens: LLMTokens = special_tokens(llm, llm_tokenizer, name)
+        self._head: OutputHead | None = find_output_head(llm)
+
+    @property
+    def causal_lm(self) -> PreTrainedModel:
+        """The LLM as transformers knows it; an adapter's layers are inside it."""
+        return self.llm.get_base_model() if self.has_adapter else self.llm
+
+    @property
+    def has_adapter(self) -> bool:
+        """Whether the LLM carries a LoRA adapter."""
+        return isinstance(self.llm, PeftModel)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.alignment.parameters()).device
+
+    def collate(self, rows: Sequence[Row], *, left_pad: bool = False, row_ids: Sequence[int] | None = None) -> Batch:
+        """Pack rows for this model; see `lilift.data.batching.collate`. The batch is on the CPU."""
+        return collate(
+            rows,
+            self.alignment.shape,
+            llm_bos=self.tokens.bos,
+            encoder_pad=self.encoder.tokenizer.pad_id,
+            left_pad=left_pad,
+            row_ids=row_ids,
+        )
+
+    def packed_length(self, row: Row) -> int:
+        """How many positions of the LLM's sequence a row takes."""
+        return self.alignment.shape.packed_length(row, has_llm_bos=self.tokens.bos is not None)
+
+    def embed(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """What the LLM reads.
+
+        Returns:
+            inputs_embeds [B, T, D] in the LLM's precision, zero at padding; mask [B, T] bool; position ids [B, T], which count
+            real positions only.
+        """
+        states = self.encoder(batch.encoder_ids, batch.encoder_mask)  # [B, S, E]
+        # Called as a module, because some embedding layers scale their rows.
+        text: Tensor = self.causal_lm.get_input_embeddings()(batch.text_ids)  # [N_text, D]
+        rows, longest = batch.mask.shape
+        inputs = text.new_zeros(rows * longest, text.shape[-1])  # [B * T, D]
+        inputs.index_copy_(0, batch.text_slots, text)
+        inputs = self.alignment.write_into(inputs, states, batch)
+        return inputs.view(rows, longest, -1), batch.mask, batch.positions
+
+    def forward(self, batch: Batch, num_items: int | None = None) -> Tensor:
+        """See `loss`."""
+        return self.loss(batch, num_items=num_items)
+
+    def loss(self, batch: Batch, *, num_items: int | None = None) -> Tensor:
+        """Cross-entropy of the responses: the sum over a batch's tokens, divided by `num_items`.
+
+        Args:
+            batch: on the model's device.
+            num_items: tokens with loss in the whole optimizer step, so that every token weighs the same in whatever
+                micro-batch it comes; the batch's own number if left out.
+
+        Returns:
+            A scalar in float32. 0 for a batch without any token that carries loss.
+        """
+        inputs, mask, positions = self.embed(batch)
+        arguments = {"inputs_embeds": inputs, "attention_mask": mask.long(), "position_ids": positions, "use_cache": False}
+        items = max(1, batch.loss_tokens if num_items is None else num_items)
+        head = self._head
+        if head is None:
+            logits = self.causal_lm(**arguments).logits.flatten(0, 1).index_select(0, batch.loss_rows)  # [N, V]
+            return functional.cross_entropy(logits.float(), batch.loss_labels, reduction="sum") / items
+        hidden = backbone_of(self.causal_lm)(**arguments).last_hidden_state  # [B, T, D]
+        return linear_cross_entropy(
+            hidden.flatten(0, 1),
+            head.linear.weight,
+            batch.loss_labels,
+            rows=batch.loss_rows,
+            bias=head.linear.bias,
+            softcap=head.softcap,
+            logit_scale=head.scale,
+            num_items=items,
+        )
+
+    @torch.no_grad()
+    def generate(
+        self, rows: Sequence[Row], *, max_new_tokens: int, batch_tokens: int = 8192, batch_rows: int | None = None
+    ) -> list[str]:
+        """Greedy answers, each the same in whatever batch it was made.
+
+        Args:
+            rows: what is to be answered; responses in them are not looked at.
+            max_new_tokens: an answer ends here at the latest, or at a stop token.
+            batch_tokens: positions of prompts and answers side by side, padding included; a row that is longer runs alone.
+            batch_rows: at most so many rows side by side.
+
+        Returns:
+            The answers' texts in the order of `rows`, without special tokens.
+        """
+        prompts = [replace(row, response_ids=()) for row in rows]
+        lengths = [self.packed_length(row) + max_new_tokens for row in prompts]
+        answers = [""] * len(prompts)
+        modes = {module: module.training for module in self.modules()}
+        self.eval()
+        try:
+            for group in _groups(lengths, batch_tokens, batch_rows):
+                batch = self.collate([prompts[index] for index in group], left_pad=True, row_ids=group).to(self.device)
+                for index, ids in zip(group, self._continue(batch, max_new_tokens), strict=True):
+                    answers[index] = self._text(ids)
+        finally:
+            for module, training in modes.items():
+                module.training = training
+        return answers
+
+    def freeze_for_align(self) -> None:
+        """Stage 1: the alignment layer learns, and nothing else."""
+        self.requires_grad_(False)
+        self.alignment.requires_grad_(True)
+
+    def freeze_for_transfer(self) -> None:
+        """Stage 2: the LoRA adapter learns, and nothing else."""
+        if not self.has_adapter:
+            raise ValueError("attach a LoRA adapter before the second stage")
+        self.requires_grad_(False)
+        for name, parameter in self.llm.named_parameters():
+            if "lora_" in name:
+                parameter.requires_grad_(True)
+
+    def attach_adapter(self, llm: PeftModel) -> None:
+        """Take over the LLM with the adapter that was added to it."""
+        self.llm = llm
+        if self._head is not None:
+            self._head = find_output_head(self.causal_lm)  # an adapter may have been put on the head itself
+
+    def save_alignment(self, folder: Path) -> None:
+        """Write the alignment layer's weights to ``alignment.safetensors``."""
+        weights = {name: weight.detach().cpu().contiguous() for name, weight in self.alignment.state_dict().items()}
+        save_file(weights, folder / ALIGNMENT_FILE)
+
+    def load_alignment(self, folder: Path) -> None:
+        """Read the alignment layer's weights.
+
+        Raises:
+            ModelError: the file is missing or damaged, or belongs to another layer.
+        """
+        path = folder / ALIGNMENT_FILE
+        weights = read_weights(path)
+        check_same_weights(weights, self.alignment.state_dict(), path)
+        self.alignment.load_state_dict(weights)
+
+    def save_adapter(self, folder: Path) -> None:
+        """Write the LoRA adapter in peft's own format, without the network lookups and the model card of peft's own saving."""
+        weights = get_peft_model_state_dict(self.llm, save_embedding_layers=False)
+        save_file({name: weight.detach().cpu().contiguous() for name, weight in weights.items()}, folder / ADAPTER_FILE)
+        self.llm.peft_config["default"].save_pretrained(str(folder))
+
+    def load_adapter(self, folder: Path) -> None:
+        """Read a LoRA adapter; it is attached first if the LLM carries none.
+
+        Raises:
+            ModelError: a file is missing or damaged, or the adapter belongs to another LLM.
+        """
+        path = folder / ADAPTER_FILE
+        weights = read_weights(path)
+        if not self.has_adapter:
+            self.attach_adapter(add_adapter(self.causal_lm, read_adapter_config(folder / ADAPTER_CONFIG)))
+        check_same_weights(weights, get_peft_model_state_dict(self.llm, save_embedding_layers=False), path)
+        set_peft_model_state_dict(self.llm, weights)
+
+    def _continue(self, batch: Batch, max_new_tokens: int) -> list[list[int]]:
+        """The new tokens of each row, up to its stop token."""
+        inputs, mask, positions = self.embed(batch)
+        greedy = GenerationConfig(
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            eos_token_id=list(self.tokens.stop),
+            pad_token_id=self.tokens.eos,  # follows a row that has ended; cut off below
+        )
+        new = self.causal_lm.generate(
+            inputs_embeds=inputs, attention_mask=mask.long(), position_ids=positions, generation_config=greedy
+        )  # [B, at most max_new_tokens]
+        return [_until_stop(ids, self.tokens.stop) for ids in new.tolist()]
+
+    def _text(self, ids: list[int]) -> str:
+        text: str = self.llm_tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+
+def load_bridge(recipe: Recipe, *, device: torch.device | str) -> BridgedModel:
+    """Load a recipe's encoder and LLM and join them by a fresh alignment layer.
+
+    The layer's start depends on the recipe's seed and on the two models alone.
+
+    Raises:
+        ModelError: a model cannot be found, loaded or used.
+    """
+    device = torch.device(device)
+    encoder = load_encoder(recipe.encoder, device=device)
+    llm, tokenizer = load_llm(recipe.llm, device=device)
+    llm_size = llm.get_input_embeddings().embedding_dim
+    alignment = build_alignment(recipe.alignment, encoder_size=encoder.hidden_size, llm_size=llm_size, seed=recipe.seed)
+    bridge = BridgedModel(encoder, alignment.to(device), llm, tokenizer, name=recipe.llm.model, seed=recipe.seed)
+    _start_at_size_of_embeddings(bridge)
+    return bridge
+
+
+def attach_lora(bridge: BridgedModel, settings: LoraSettings) -> None:
+    """Add a fresh LoRA adapter to the bridge's LLM; its start depends on the recipe's seed alone.
+
+    Raises:
+        RecipeError: no layer of the LLM fits `settings.target_modules`.
+    """
+    bridge.attach_adapter(add_lora(bridge.causal_lm, settings, seed=bridge.seed))
+
+
+@torch.no_grad()
+def _start_at_size_of_embeddings(bridge: BridgedModel) -> None:
+    """Make soft tokens of an ordinary text as large as the LLM's own embeddings of it."""
+    ids = torch.tensor([bridge.encoder.tokenizer.encode(SAMPLE_TEXT, bridge.encoder.max_positions)], device=bridge.device)
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    text = torch.tensor(bridge.llm_tokenizer(SAMPLE_TEXT, add_special_tokens=False).input_ids, device=bridge.device)
+    embeddings: Tensor = bridge.causal_lm.get_input_embeddings()(text)
+    bridge.alignment.start_at_size(bridge.encoder(ids, mask), mask, float(embeddings.float().square().mean().sqrt()))
+
+
+def _groups(lengths: Sequence[int], budget: int, rows: int | None) -> Iterator[list[int]]:
+    """Indices of rows that run side by side: the longest first, padded to the longest of each group, within the budget."""
+    group: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        full = group and ((len(group) + 1) * lengths[group[0]] > budget or len(group) == rows)
+        if full:
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+def _until_stop(ids: list[int], stop: Sequence[int]) -> list[int]:
+    return ids[: next((place for place, token in enumerate(ids) if token in stop), len(ids))]

@@ -1,0 +1,200 @@
+"""Finding a model: a folder, a name on the Hugging Face hub, or a stand-in that ships with lilift.
+
+Whatever goes wrong on the way (a missing file, a gated or absent hub model, no network, damaged weights) ends as one
+`ModelError`. Weights are read from safetensors alone: pickled ones can run code.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import logging as hub_logging
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
+from safetensors import SafetensorError
+from transformers.utils import logging as transformers_logging
+
+from lilift.recipe.errors import LiliftError, ModelError
+
+STAND_IN = "stand-in:"
+WEIGHTS = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+_LOCAL_PREFIXES = ("/", "./", "../", "~")
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def model_folder_or_hub(name: str) -> str:
+    """What `from_pretrained` takes for a model as a recipe names it: a folder's path or a hub name.
+
+    Args:
+        name: a folder (``/…``, ``./…``, ``../…``, ``~/…``), a hub name, or ``stand-in:llm`` / ``stand-in:encoder``.
+
+    Raises:
+        ModelError: no such folder or stand-in, a folder that lacks the configuration or the weights, or a text that is neither.
+    """
+    if name.startswith(STAND_IN):
+        return str(_stand_in(name))
+    if name.startswith(_LOCAL_PREFIXES) or Path(name).is_absolute():
+        folder = Path(name).expanduser()
+        check_model_folder(folder)
+        return str(folder)
+    if not _HUB_NAME.fullmatch(name):
+        raise ModelError(
+            f"{name!r} is neither a folder nor a name on the hub",
+            remedy="begin a folder with ./ or /; a hub name is owner/model",
+        )
+    return name
+
+
+def check_model_folder(folder: Path) -> None:
+    """Check that a folder holds a configuration and every file of its safetensors weights.
+
+    Raises:
+        ModelError: it does not.
+    """
+    if not folder.is_dir():
+        raise ModelError("no such model folder", where=folder, remedy="check the path in the recipe")
+    if not (folder / "config.json").is_file():
+        raise ModelError("the model folder has no config.json", where=folder, remedy="point to a complete Hugging Face model")
+    if (folder / WEIGHTS).is_file():
+        return
+    if not (folder / WEIGHTS_INDEX).is_file():
+        pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
+        raise ModelError(
+            "the model's weights are pickled, which lilift never loads" if pickled else f"the model folder has no {WEIGHTS}",
+            where=folder,
+            remedy="convert them with `save_pretrained`" if pickled else "download the model's safetensors files again",
+        )
+    for shard in sorted(_shards(folder / WEIGHTS_INDEX)):
+        if not (folder / shard).is_file():
+            raise ModelError(f"a part of the weights is missing: {shard}", where=folder, remedy="download it again")
+
+
+def check_tokenizer(tokenizer: Any, name: str, *, what: str) -> None:
+    """Check that a tokenizer of transformers has a vocabulary: where its files are missing, some families get an empty one.
+
+    Raises:
+        ModelError: it knows no letter.
+    """
+    ids = tokenizer("a", add_special_tokens=False)["input_ids"]
+    if not ids or tokenizer.unk_token_id in ids:
+        raise ModelError(
+            f"the {what}'s tokenizer does not know a single letter; its files seem to be missing",
+            where=name,
+            remedy="add tokenizer.json, or the model's SentencePiece file, to the model folder",
+        )
+
+
+@contextmanager
+def loading(name: str, *, what: str) -> Iterator[None]:
+    """Turn every way in which loading can fail into one `ModelError`.
+
+    The libraries' own remarks, and the bars that transformers shows while it reads a file, are held back; the bars of downloads
+    are not.
+
+    Args:
+        name: the model, as the recipe names it.
+        what: what is being loaded, e.g. ``encoder``.
+    """
+    verbosity, hub_verbosity = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
+    bars, hub_bars = transformers_logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
+    transformers_logging.set_verbosity_error()
+    hub_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    if hub_bars:
+        enable_progress_bars()
+    try:
+        yield
+    except LiliftError:
+        raise
+    except (OSError, ValueError, LookupError, RuntimeError, ImportError, SafetensorError) as error:
+        raise loading_error(error, name, what) from error
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        hub_logging.set_verbosity(hub_verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def loading_error(error: BaseException, name: str, what: str) -> ModelError:
+    """The one line for what the hub, transformers or safetensors raised."""
+    for cause in _causes(error):
+        if isinstance(cause, GatedRepoError):
+            return ModelError(
+                f"the {what} is gated on the hub",
+                where=name,
+                remedy=f"accept its licence at https://huggingface.co/{name}, then run `hf auth login`",
+            )
+        if isinstance(cause, RevisionNotFoundError):
+            return ModelError(
+                f"the hub has no such revision of the {what}", where=name, remedy="check `revision` in the recipe"
+            )
+        unreachable = isinstance(cause, LocalEntryNotFoundError | OfflineModeIsEnabled | ConnectionError | TimeoutError)
+        if unreachable or type(cause).__module__.startswith("httpx"):
+            return ModelError(
+                f"the {what} is not on this machine and the hub cannot be reached",
+                where=name,
+                remedy="connect once to download it, or give the path of a folder that holds it",
+            )
+        if isinstance(cause, EntryNotFoundError):
+            return ModelError(f"a file of the {what} is missing on the hub", where=name, remedy="choose another `revision`")
+        if isinstance(cause, RepositoryNotFoundError | HFValidationError):
+            return ModelError(
+                f"the {what} is not on the hub, or it is private",
+                where=name,
+                remedy="check the name, or run `hf auth login`; begin a folder with ./ or /",
+            )
+        if isinstance(cause, SafetensorError):
+            return ModelError(f"the {what}'s weights are damaged ({cause})", where=name, remedy="download them again")
+    if "trust_remote_code" in str(error):
+        return ModelError(
+            f"the {what} comes with code of its own", where=name, remedy="read it, then set llm.trust_remote_code to true"
+        )
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return ModelError(f"the {what} does not fit into memory", where=name, remedy="see `lilift recipe plan`")
+    return ModelError(f"cannot load the {what} ({_first_sentence(error)})", where=name, remedy="check that it is complete")
+
+
+def _stand_in(name: str) -> Path:
+    kind = name.removeprefix(STAND_IN)
+    root = Path(str(resources.files("lilift"))) / "stand_ins"
+    known = ("encoder", "llm")
+    if kind not in known:
+        raise ModelError(f"no stand-in is called {name!r}", remedy=f"known are {', '.join(STAND_IN + kind for kind in known)}")
+    check_model_folder(root / kind)
+    return root / kind
+
+
+def _shards(index: Path) -> set[str]:
+    try:
+        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, AttributeError):
+        raise ModelError("the index of the weights is damaged", where=index, remedy="download it again") from None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from, outermost first."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def _first_sentence(error: BaseException) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return re.split(r"(?<=[.:;])\s", text, maxsplit=1)[0].rstrip(".:;")[:200]

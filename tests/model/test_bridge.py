@@ -1,0 +1,306 @@
+"""The bridge: what learns, what is saved, how answers are made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+
+from lilift.data.examples import Row
+from lilift.model.bridge import BridgedModel, _groups, attach_lora
+from lilift.recipe.errors import ModelError
+from lilift.recipe.schema import LoraSettings
+
+BridgeOf = Callable[..., BridgedModel]
+RowsOf = Callable[..., list[Row]]
+LORA = LoraSettings(rank=2)
+
+
+def weights_of(bridge: BridgedModel) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in bridge.state_dict().items() if isinstance(value, torch.Tensor)}
+
+
+def step(bridge: BridgedModel, rows: list[Row]) -> None:
+    bridge.train()
+    learning = [parameter for parameter in bridge.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=0.1, weight_decay=0.0)
+    bridge.loss(bridge.collate(rows)).backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_what_is_frozen_stays_bit_for_bit_the_same(quantization: str, bridge_of: BridgeOf, rows_of: RowsOf) -> None:
+    bridge = bridge_of(llm_settings={"quantization": quantization})
+    rows = rows_of(bridge)
+    before = weights_of(bridge)
+    bridge.freeze_for_align()
+    step(bridge, rows)
+    aligned = weights_of(bridge)
+    assert {name.split(".")[0] for name in before if not torch.equal(before[name], aligned[name])} == {"alignment"}
+    assert all(not torch.equal(before[name], aligned[name]) for name in before if name.startswith("alignment."))
+
+    attach_lora(bridge, LORA)
+    bridge.freeze_for_transfer()
+    adapted = weights_of(bridge)
+    step(bridge, rows)
+    bridge.generate(rows, max_new_tokens=3)
+    after = weights_of(bridge)
+    changed = {name for name in adapted if not torch.equal(adapted[name], after[name])}
+    assert changed == {name for name in adapted if "lora_B" in name}, "the first step of an adapter moves B alone"
+
+
+def test_an_adapter_does_not_learn_in_align(bridge_of: BridgeOf) -> None:
+    bridge = bridge_of()
+    with pytest.raises(ValueError, match="attach a LoRA adapter"):
+        bridge.freeze_for_transfer()
+    attach_lora(bridge, LORA)
+    bridge.freeze_for_align()
+    learning = {name for name, parameter in bridge.named_parameters() if parameter.requires_grad}
+    assert learning == {f"alignment.{name}" for name, _ in bridge.alignment.named_parameters()}
+
+
+def test_the_start_depends_on_the_recipe_alone(bridge_of: BridgeOf) -> None:
+    def start(seed: int) -> dict[str, torch.Tensor]:
+        torch.rand(seed + 1)
+        bridge = bridge_of(seed=seed)
+        attach_lora(bridge, LORA)
+        return weights_of(bridge)
+
+    first, again, other = start(3), start(3), start(4)
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
+    differs = {name for name, value in first.items() if not torch.equal(value, other[name])}
+    assert differs == {name for name in first if name.startswith("alignment.") or "lora_A" in name}
+
+
+@pytest.mark.parametrize("llm", ["llama", "gemma3"])
+def test_soft_tokens_start_as_large_as_embeddings(llm: str, bridge_of: BridgeOf, rows_of: RowsOf) -> None:
+    """Gemma's embedding layer multiplies its rows; the soft tokens must be measured against what it gives."""
+    bridge = bridge_of(llm)
+    batch = bridge.collate(rows_of(bridge))
+    inputs = bridge.embed(batch)[0].flatten(0, 1)
+    soft, text = (inputs[slots].square().mean().sqrt().item() for slots in (batch.state_slots, batch.text_slots))
+    assert 0.5 < soft / text < 2.0
+
+
+def test_padding_is_zero_and_text_is_the_llms_own_embedding(bridge_of: BridgeOf, rows_of: RowsOf) -> None:
+    bridge = bridge_of("gemma2")
+    rows = rows_of(bridge)
+    batch = bridge.collate(rows)
+    inputs, mask, positions = bridge.embed(batch)
+    assert inputs.shape == (*batch.mask.shape, 32)
+    assert not inputs[~mask].any()
+    length = int(mask[1].sum())
+    assert positions[1, :length].tolist() == list(range(length))
+    response = bridge.causal_lm.get_input_embeddings()(torch.tensor(rows[1].response_ids))
+    torch.testing.assert_close(inputs[1, length - len(rows[1].response_ids) : length], response)
+    bos = bridge.causal_lm.get_input_embeddings()(torch.tensor([bridge.tokens.bos]))
+    torch.testing.assert_close(inputs[:, 0], bos.expand(len(rows), -1))
+    assert bridge.alignment.bos is not None
+    torch.testing.assert_close(inputs[:, 1], bridge.alignment.bos.expand(len(rows), -1))
+
+
+def test_every_part_of_the_sequence_is_read(bridge_of: BridgeOf, rows_of: RowsOf) -> None:
+    """A boundary vector or a prompt that mask or positions leave out would change nothing."""
+    bridge = bridge_of()
+    row = rows_of(bridge, prompt_words=3)[0]
+    loss = bridge.loss(bridge.collate([row]))
+    for name, vector in (("bos", bridge.alignment.bos), ("eos", bridge.alignment.eos)):
+        assert vector is not None
+        with torch.no_grad():
+            vector.add_(1.0 + torch.arange(32) / 32)
+        changed = bridge.loss(bridge.collate([row]))
+        assert abs(float(changed.detach() - loss.detach())) > 1e-4, name
+        loss = changed
+    for other in (replace(row, prompt_ids=row.prompt_ids[1:]), replace(row, encoder_ids=row.encoder_ids[1:])):
+        assert abs(float((bridge.loss(bridge.collate([other])) - loss).detach())) > 1e-4
+
+
+def test_micro_batches_add_up_to_one_batch(bridge_of: BridgeOf, rows_of: RowsOf) -> None:
+    bridge = bridge_of()
+    rows = rows_of(bridge)
+    whole = bridge.collate(rows)
+    parts = [bridge.collate(rows[:1]), bridge.collate(rows[1:])]
+    total = sum(float(bridge.loss(part, num_items=whole.loss_tokens).detach()) for part in parts)
+    assert total == pytest.approx(float(bridge.loss(whole).detach()), rel=1e-5)
+    unanswered = [replace(row, response_ids=()) for row in rows]
+    assert float(bridge.loss(bridge.collate(unanswered)).detach()) == 0.0
+
+
+def test_a_head_that_is_not_understood_gives_the_same_loss(bridge_of: BridgeOf, rows_of: RowsOf) -> None:
+    bridge = bridge_of("gemma2")
+    batch = bridge.collate(rows_of(bridge))
+    fused = bridge.loss(batch)
+    fused.backward()  # type: ignore[no-untyped-call]
+    gradient = bridge.alignment.output.weight.grad  # type: ignore[union-attr]
+    bridge.alignment.zero_grad()
+    bridge._head = None
+    plain = bridge.loss(batch)
+    plain.backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gradient, bridge.alignment.output.weight.grad, rtol=1e-4, atol=1e-5)  # type: ignore[union-attr]
+
+
+def test_an_adapter_on_the_head_is_trained_through_the_model(bridge_of: BridgeOf, rows_of: RowsOf) -> None:
+    bridge = bridge_of()
+    attach_lora(bridge, LoraSettings(rank=2, target_modules=("lm_head",)))
+    bridge.freeze_for_transfer()
+    with torch.no_grad():
+        for name, parameter in bridge.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(0.0, 0.1, generator=torch.Generator().manual_seed(1))
+    batch = bridge.collate(rows_of(bridge))
+    inputs, mask, positions = bridge.embed(batch)
+    logits = bridge.llm(inputs_embeds=inputs, attention_mask=mask, position_ids=positions).logits.flatten(0, 1)
+    expected = torch.nn.functional.cross_entropy(logits[batch.loss_rows], batch.loss_labels)
+    torch.testing.assert_close(bridge.loss(batch), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_answers_end_at_a_stop_token_and_hold_no_special_tokens(
+    bridge_of: BridgeOf, rows_of: RowsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bridge = bridge_of()
+    spoken = bridge.llm_tokenizer(" mary has", add_special_tokens=False).input_ids
+    said = [bridge.tokens.bos, *spoken, bridge.tokens.eos, *spoken]
+    monkeypatch.setattr(bridge.causal_lm, "generate", lambda **_: torch.tensor([said]))
+    assert bridge.generate(rows_of(bridge)[:1], max_new_tokens=9) == [" mary has"]
+
+
+def test_generation_stops_at_what_the_model_learnt_to_end_with(bridge_of: BridgeOf, rows_of: RowsOf) -> None:
+    """The stop token is the third token of a greedy answer; the answer is what stands before it."""
+    bridge = bridge_of()
+    row = rows_of(bridge)[0]
+    ids = bridge._continue(bridge.collate([replace(row, response_ids=())], left_pad=True), 10)[0]
+    assert len(ids) == 10
+    stop = ids[2]
+    bridge.tokens = replace(bridge.tokens, stop=(stop, bridge.tokens.eos))
+    assert bridge.generate([row], max_new_tokens=10) == [bridge._text(ids[: ids.index(stop)])]
+
+
+def test_answers_come_in_the_order_of_the_questions_whatever_the_budget(bridge_of: BridgeOf, rows_of: RowsOf) -> None:
+    bridge = bridge_of()
+    rows = rows_of(bridge) * 2
+    answers = bridge.generate(rows, max_new_tokens=6)
+    assert len(set(answers)) == 4
+    assert answers[:4] == answers[4:]
+    for options in ({"batch_tokens": 1}, {"batch_tokens": 60}, {"batch_rows": 3}):
+        assert bridge.generate(rows, max_new_tokens=6, **options) == answers
+    assert bridge.generate([], max_new_tokens=6) == []
+
+
+def test_generation_leaves_modes_and_gradients_as_they_were(bridge_of: BridgeOf, rows_of: RowsOf) -> None:
+    bridge = bridge_of()
+    bridge.freeze_for_align()
+    bridge.train()
+    modes = [module.training for module in bridge.modules()]
+    rows = rows_of(bridge)
+    bridge.generate(rows, max_new_tokens=2)
+    assert [module.training for module in bridge.modules()] == modes
+    assert not bridge.encoder.training
+    bridge.loss(bridge.collate(rows)).backward()  # type: ignore[no-untyped-call]
+    assert all(parameter.grad is not None for parameter in bridge.alignment.parameters())
+
+
+@given(st.lists(st.integers(1, 50), max_size=30), st.integers(1, 200), st.none() | st.integers(1, 5))
+def test_groups_hold_every_row_once_within_the_budget(lengths: list[int], budget: int, rows: int | None) -> None:
+    groups = list(_groups(lengths, budget, rows))
+    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
+    for group in groups:
+        assert len(group) == 1 or len(group) * max(lengths[index] for index in group) <= budget
+        assert rows is None or len(group) <= rows
+    longest = [max(lengths[index] for index in group) for group in groups]
+    assert longest == sorted(longest, reverse=True), "the largest batch comes first"
+
+
+@pytest.mark.parametrize("kind", ["ffn", "linear", "latent"])
+def test_alignment_and_adapter_come_back(kind: str, bridge_of: BridgeOf, rows_of: RowsOf, tmp_path: Path) -> None:
+    def trained() -> BridgedModel:
+        bridge = bridge_of(alignment={"kind": kind, "latents": 4})
+        bridge.freeze_for_align()
+        step(bridge, rows_of(bridge))
+        attach_lora(bridge, LORA)
+        bridge.freeze_for_transfer()
+        step(bridge, rows_of(bridge))
+        return bridge
+
+    bridge = trained()
+    bridge.save_alignment(tmp_path)
+    bridge.save_adapter(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "alignment.safetensors",
+        "adapter_model.safetensors",
+        "adapter_config.json",
+    }
+    fresh = bridge_of(alignment={"kind": kind, "latents": 4}, seed=77)
+    rows = rows_of(fresh)
+    assert float(fresh.loss(fresh.collate(rows)).detach()) != pytest.approx(
+        float(bridge.loss(bridge.collate(rows)).detach()), abs=1e-3
+    )
+    fresh.load_alignment(tmp_path)
+    fresh.load_adapter(tmp_path)
+    assert fresh.has_adapter
+    expected = weights_of(bridge)
+    assert all(torch.equal(value, expected[name]) for name, value in weights_of(fresh).items())
+    fresh.eval()
+    bridge.eval()
+    assert torch.equal(fresh.loss(fresh.collate(rows)), bridge.loss(bridge.collate(rows)))
+    # Into a bridge that carries an adapter already; and as peft itself reads it.
+    fresh.load_adapter(tmp_path)
+    assert all(torch.equal(value, expected[name]) for name, value in weights_of(fresh).items())
+    by_peft = PeftModel.from_pretrained(bridge_of().causal_lm, str(tmp_path))
+    name = next(name for name, _ in by_peft.named_parameters() if "lora_B" in name)
+    assert torch.equal(by_peft.get_parameter(name), bridge.llm.get_parameter(name))
+
+
+def test_weights_that_do_not_fit_are_one_line(bridge_of: BridgeOf, tmp_path: Path) -> None:
+    bridge = bridge_of()
+    attach_lora(bridge, LORA)
+    bridge.save_alignment(tmp_path)
+    bridge.save_adapter(tmp_path)
+    before = weights_of(bridge)
+
+    def refused(file: str, words: str, other: Any = bridge) -> None:
+        with pytest.raises(ModelError, match=words) as caught:
+            (other.load_alignment if file.startswith("alignment") else other.load_adapter)(tmp_path)
+        assert file in caught.value.line()
+
+    alignment, adapter = tmp_path / "alignment.safetensors", tmp_path / "adapter_model.safetensors"
+    refused("alignment.safetensors", r"bos is not expected", bridge_of(alignment={"kind": "linear"}))
+    refused(
+        "alignment.safetensors",
+        r"hidden\.weight has the shape \[48, 24\] instead of \[96, 24\]",
+        bridge_of(alignment={"expansion": 4}),
+    )
+    refused("adapter_model.safetensors", r"has the shape", _with_lora(bridge_of(), rank=3))
+    weights = load_file(alignment)
+    save_file({name: value for name, value in weights.items() if name != "eos"}, alignment)
+    refused("alignment.safetensors", "eos is missing")
+    alignment.write_bytes(alignment.read_bytes()[:50])
+    refused("alignment.safetensors", "damaged")
+    alignment.unlink()
+    refused("alignment.safetensors", "no such file")
+    (tmp_path / "adapter_config.json").write_text("{", encoding="utf-8")
+    refused("adapter_config.json", "cannot read the adapter's settings", bridge_of())
+    adapter.write_bytes(b"\xff" * 20)
+    refused("adapter_model.safetensors", "damaged")
+    assert all(torch.equal(value, before[name]) for name, value in weights_of(bridge).items()), "nothing half loaded"
+
+
+def test_the_adapters_settings_are_pefts(bridge_of: BridgeOf, tmp_path: Path) -> None:
+    bridge = _with_lora(bridge_of(), rank=3, alpha=5, dropout=0.25)
+    bridge.save_adapter(tmp_path)
+    settings = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
+    assert (settings["peft_type"], settings["r"], settings["lora_alpha"], settings["lora_dropout"]) == ("LORA", 3, 5, 0.25)
+
+
+def _with_lora(bridge: BridgedModel, **settings: Any) -> BridgedModel:
+    attach_lora(bridge, LoraSettings(**settings))
+    return bridge
