@@ -1,0 +1,267 @@
+"""The training loop: one stage, from its first step or from its newest intact checkpoint to its last step."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from lilift.data.batching import Batch
+from lilift.data.examples import Row
+from lilift.data.steps import RowSource, Step, StepPlan, iterate_steps, planned_steps
+from lilift.memory.probe import MemoryProbe
+from lilift.recipe.errors import RunFolderError, TrainingError
+from lilift.recipe.interrupt import Interruption, polite_interrupts
+from lilift.recipe.schema import StageSettings
+from lilift.recipe.storage import JsonLines
+from lilift.train.checkpoint import CheckpointStore, TrainingState
+from lilift.train.metrics import MetricsLine, Window
+from lilift.train.optimizer import build_optimizer, build_schedule, take_step
+from lilift.train.progress import StageProgress, StepReport
+from lilift.train.randomness import deterministic, seed_everything
+from lilift.train.step import StepOutcome, compute_gradients
+
+METRICS = "metrics.jsonl"
+CHECKPOINTS = "checkpoints"
+
+
+class Learner(Protocol):
+    """What the loop asks of a model; parameters that require gradients are the ones it trains."""
+
+    def collate(self, rows: Sequence[Row]) -> Batch:
+        """Pack rows into a batch on the CPU."""
+
+    def loss(self, batch: Batch, *, num_items: int | None = None) -> Tensor:
+        """The sum of the batch's token losses over `num_items`."""
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Every parameter by name, in an order that never changes."""
+
+    def train(self, mode: bool = True) -> object:
+        """Switch dropout and the like on or off."""
+
+
+@dataclass(frozen=True)
+class StageJob:
+    """What is trained, how, and where it is written.
+
+    Attributes:
+        name: what the stage is called on the screen.
+        section: the section of the recipe that its settings are from, as errors name it.
+        settings: that section.
+        source: the rows.
+        plan: how rows become steps.
+        folder: holds `metrics.jsonl` and `checkpoints/`.
+        fingerprint: of everything in the recipe that the stage depends on.
+        seed: of dropout and whatever else draws at random while training.
+        resume: go on from a checkpoint if there is one; without it, one that is there is an error.
+    """
+
+    name: str
+    section: str
+    settings: StageSettings
+    source: RowSource
+    plan: StepPlan
+    folder: Path
+    fingerprint: str
+    seed: int
+    resume: bool
+
+    @property
+    def checkpoints(self) -> CheckpointStore:
+        """The stage's checkpoints."""
+        return CheckpointStore(self.folder / CHECKPOINTS, fingerprint=self.fingerprint, keep=self.settings.keep_checkpoints)
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a finished stage took and reached.
+
+    Attributes:
+        steps: optimizer steps.
+        tokens: real positions trained on.
+        loss_tokens: tokens that carried loss.
+        seconds: training time, pauses not counted.
+        peak_memory_mib: highest memory in use.
+        loss: mean cross-entropy of the last line of metrics, in nats.
+    """
+
+    steps: int
+    tokens: int
+    loss_tokens: int
+    seconds: float
+    peak_memory_mib: float
+    loss: float
+
+
+def train_stage(model: Learner, job: StageJob, progress: StageProgress) -> StageResult:
+    """Train until the stage's last step. On a CPU with the same number of threads, a run that was interrupted at any step and
+    resumed ends with the same bits, in weights and in metrics, as one that was not.
+
+    Raises:
+        TrainingError: the loss or the gradient is not finite, or memory is exhausted. The step was not applied and earlier
+            checkpoints are kept.
+        RunFolderError: no checkpoint is intact, or they belong to another recipe, or there are some and `job.resume` is off.
+        StorageError: the disk is full or read-only.
+        DataError: the source gives no usable rows.
+        StoppedBySignal: Ctrl-C or SIGTERM; a checkpoint was saved.
+    """
+    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    if not trained:
+        raise ValueError("nothing is set to be trained")
+    device = next(iter(trained.values())).device
+    total_steps = planned_steps(job.source, job.plan, epochs=job.settings.epochs, max_steps=job.settings.max_steps)
+    model.train()
+    with deterministic(device), polite_interrupts() as interruption, MemoryProbe(device.type) as probe:
+        run = _Run(model, job, trained, device, total_steps, progress, probe)
+        progress.begin(job.name, total_steps=total_steps, done_steps=run.state.totals.step)
+        try:
+            run.to_the_end(interruption)
+        finally:
+            progress.end()
+            model.train(False)
+    return run.result()
+
+
+class _Run:
+    """One stage in progress: the model's trained parameters, the optimizer, and the state that checkpoints hold."""
+
+    def __init__(
+        self,
+        model: Learner,
+        job: StageJob,
+        trained: dict[str, nn.Parameter],
+        device: torch.device,
+        total_steps: int,
+        progress: StageProgress,
+        probe: MemoryProbe,
+    ) -> None:
+        self.model, self.job, self.trained, self.device = model, job, trained, device
+        self.total_steps, self.progress, self.probe = total_steps, progress, probe
+        self.checkpoints = job.checkpoints
+        self.metrics = JsonLines(job.folder / METRICS)
+        self.optimizer = build_optimizer(trained, job.settings)
+        seed_everything(job.seed)
+        self.state = self._state_to_start_from()
+        done = self.state.totals.step
+        # Lines written after the checkpoint are written again.
+        self.metrics.rewrite(line for line in self.metrics.read() if line["step"] <= done)
+        self.schedule = build_schedule(self.optimizer, job.settings, total_steps=total_steps, done_steps=done)
+
+    def _state_to_start_from(self) -> TrainingState:
+        if not self.job.resume and self.checkpoints.steps():
+            raise RunFolderError(
+                "holds checkpoints of an unfinished stage", where=self.checkpoints.folder, remedy="resume it, or delete them"
+            )
+        checkpoint = self.checkpoints.newest_intact(self.progress.note)
+        if checkpoint is None:
+            return TrainingState()
+        return self.checkpoints.load(checkpoint, self.trained, self.optimizer, self.progress.note)
+
+    def to_the_end(self, interruption: Interruption) -> None:
+        """Take every step that is left."""
+        totals, settings = self.state.totals, self.job.settings
+        if totals.step >= self.total_steps:
+            return
+        began = time.monotonic()
+        for step in iterate_steps(self.job.source, self.job.plan, self.state.position):
+            rate = float(self.schedule.get_last_lr()[0])
+            outcome = self._train_on(step, rate)
+            seconds, began = time.monotonic() - began, time.monotonic()
+            self._count(step, outcome, rate, seconds)
+            last = totals.step == self.total_steps
+            if last or interruption.requested or totals.step % settings.checkpoint_every == 0:
+                self.checkpoints.save(self.trained, self.optimizer, self.state)
+            if interruption.requested:
+                raise interruption.stop(f"{self.job.name} stopped and saved after step {totals.step} of {self.total_steps}")
+            if last:
+                return
+
+    def _train_on(self, step: Step, rate: float) -> StepOutcome:
+        """One optimizer step."""
+        batches = (self.model.collate(rows).to(self.device) for rows in step.micro_batches)
+        with self._out_of_memory_named():
+            outcome = compute_gradients(
+                self.model,
+                batches,
+                list(self.trained.values()),
+                loss_tokens=step.loss_tokens,
+                max_grad_norm=self.job.settings.max_grad_norm,
+            )
+            if not outcome.finite:
+                self._refuse(outcome, rate)
+            take_step(self.optimizer, self.schedule)
+        return outcome
+
+    def _count(self, step: Step, outcome: StepOutcome, rate: float, seconds: float) -> None:
+        """Enter a step into state, metrics and display."""
+        state, totals = self.state, self.state.totals
+        state.position = step.following
+        totals.add(outcome, seconds, self.probe.peak_mib)
+        state.window.add(outcome, seconds)
+        epoch = step.position.epoch + 1
+        if totals.step % self.job.settings.log_every == 0 or totals.step == self.total_steps:
+            self.metrics.append(MetricsLine.of(state.window, totals, epoch=epoch, learning_rate=rate).as_dict())
+            state.window = Window()
+        self.progress.step(
+            StepReport(
+                step=totals.step,
+                total_steps=self.total_steps,
+                epoch=epoch,
+                loss=outcome.loss,
+                learning_rate=rate,
+                tokens=outcome.tokens,
+                seconds=seconds,
+                memory_mib=totals.peak_memory_mib,
+            )
+        )
+
+    def result(self) -> StageResult:
+        """What the finished stage took and reached."""
+        totals = self.state.totals
+        return StageResult(
+            steps=totals.step,
+            tokens=totals.tokens,
+            loss_tokens=totals.loss_tokens,
+            seconds=round(totals.seconds, 3),
+            peak_memory_mib=totals.peak_memory_mib,
+            loss=self.metrics.read()[-1]["loss"],
+        )
+
+    def _refuse(self, outcome: StepOutcome, rate: float) -> NoReturn:
+        settings, section = self.job.settings, self.job.section
+        what = "gradient" if math.isfinite(outcome.loss) else "loss"
+        raise TrainingError(
+            f"the {what} is not a finite number (loss {outcome.loss}, gradient norm {outcome.grad_norm}, "
+            f"learning rate {rate:.3g}), so the step was not applied",
+            where=f"{self.job.name}, step {self.state.totals.step + 1}",
+            remedy=f"lower {section}.learning_rate to {settings.learning_rate / 3:.1g} (if llm.dtype is float16, set bfloat16) "
+            f"and train the stage anew; {self._kept()}",
+        )
+
+    @contextlib.contextmanager
+    def _out_of_memory_named(self) -> Iterator[None]:
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            # torch has a class for a GPU's refusal only.
+            exhausted = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+            if not exhausted:
+                raise
+            budget = self.job.settings.tokens_per_micro_batch
+            raise TrainingError(
+                f"memory is exhausted by micro-batches of up to {budget} tokens",
+                where=f"{self.job.name}, step {self.state.totals.step + 1}",
+                remedy=f"lower {self.job.section}.tokens_per_micro_batch, or close what else uses the memory; {self._kept()}",
+            ) from error
+
+    def _kept(self) -> str:
+        steps = self.checkpoints.steps()
+        return f"the checkpoint of step {max(steps)} is kept" if steps else "no checkpoint had been written yet"

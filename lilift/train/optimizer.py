@@ -1,0 +1,146 @@
+"""AdamW in three sizes, its learning rate over the steps, and its state as plain tensors.
+
+`adamw` keeps 8 bytes for each trained parameter, `adamw_8bit` 2 (blockwise quantised moments: Dettmers et al. 2022,
+arXiv 2110.02861), and `paged_adamw_8bit` lets those spill into host memory on a GPU.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import get_scheduler
+
+from lilift.recipe.errors import RunFolderError
+from lilift.recipe.schema import StageSettings
+
+_BETAS = (0.9, 0.999)
+_EPSILON = 1e-8
+_SCHEDULES = {"constant": "constant_with_warmup", "cosine": "cosine"}
+
+
+def build_optimizer(trained: Mapping[str, nn.Parameter], settings: StageSettings) -> Optimizer:
+    """The optimizer that the recipe names, over `trained` in its order.
+
+    Weight decay acts on matrices only: on a bias, a normalisation weight or a learned boundary vector it would pull to zero
+    what has no reason to be small.
+    """
+    matrices = [parameter for parameter in trained.values() if parameter.ndim >= 2]
+    vectors = [parameter for parameter in trained.values() if parameter.ndim < 2]
+    groups: list[dict[str, Any]] = [
+        {"params": parameters, "weight_decay": decay}
+        for parameters, decay in ((matrices, settings.weight_decay), (vectors, 0.0))
+        if parameters
+    ]
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=_BETAS, eps=_EPSILON)
+    import bitsandbytes as bnb
+
+    # On a CPU, where there is nothing to spill from, the paged one would do as the other does and warn of it.
+    paged = settings.optimizer == "paged_adamw_8bit" and any(parameter.is_cuda for parameter in trained.values())
+    kind = bnb.optim.PagedAdamW8bit if paged else bnb.optim.AdamW8bit
+    optimizer: Optimizer = kind(groups, lr=settings.learning_rate, betas=_BETAS, eps=_EPSILON)
+    return optimizer
+
+
+def build_schedule(optimizer: Optimizer, settings: StageSettings, *, total_steps: int, done_steps: int) -> LambdaLR:
+    """The learning rate over the steps: it rises from 0 during the warm-up, then stays, or falls to 0 along a cosine.
+
+    Args:
+        optimizer: whose groups follow the schedule; they must carry the recipe's learning rate still.
+        settings: the stage.
+        total_steps: optimizer steps of the whole stage.
+        done_steps: steps of a checkpoint that training goes on from; the rate depends on nothing else.
+    """
+    schedule: LambdaLR = get_scheduler(
+        _SCHEDULES[settings.schedule],
+        optimizer,
+        num_warmup_steps=math.ceil(settings.warmup_ratio * total_steps),
+        num_training_steps=total_steps,
+    )
+    schedule.last_epoch = done_steps
+    rates = [base * factor(done_steps) for base, factor in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)]
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    schedule._last_lr = rates
+    return schedule
+
+
+def take_step(optimizer: Optimizer, schedule: LambdaLR) -> None:
+    """Apply the gradients, move the learning rate on, and drop the gradients."""
+    optimizer.step()
+    schedule.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def optimizer_state(
+    optimizer: Optimizer, trained: Mapping[str, nn.Parameter]
+) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
+    """What the optimizer remembers, by parameter name.
+
+    Returns:
+        Tensors on the CPU under ``key/parameter`` (moments, and for 8 bits their maps and block maxima), and the plain numbers
+        by parameter. Parameters that were never stepped are left out.
+    """
+    if any(parameter.is_cuda for parameter in trained.values()):
+        torch.cuda.synchronize()  # paged state lies in host memory that the GPU writes to on its own time
+    tensors: dict[str, Tensor] = {}
+    numbers: dict[str, dict[str, Any]] = {}
+    for name, parameter in trained.items():
+        state = optimizer.state.get(parameter)
+        if not state:
+            continue
+        numbers[name] = {key: value for key, value in state.items() if not isinstance(value, Tensor)}
+        for key, value in state.items():
+            if isinstance(value, Tensor):
+                tensors[f"{key}/{name}"] = value.detach().cpu().clone()
+    return tensors, numbers
+
+
+def restore_optimizer(
+    optimizer: Optimizer,
+    trained: Mapping[str, nn.Parameter],
+    tensors: Mapping[str, Tensor],
+    numbers: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Put back what `optimizer_state` took out, into a fresh optimizer over the same parameters.
+
+    Raises:
+        RunFolderError: the state belongs to other parameters or to another kind of optimizer.
+    """
+    names = {id(parameter): name for name, parameter in trained.items()}
+    by_name: dict[str, dict[str, Tensor]] = {}
+    for place, tensor in tensors.items():
+        key, _, name = place.partition("/")
+        by_name.setdefault(name, {})[key] = tensor
+    if not by_name.keys() <= trained.keys():
+        raise RunFolderError("the optimizer's state is of other parameters than the ones trained now")
+    with torch.no_grad():
+        for group_index, group in enumerate(optimizer.param_groups):
+            for index, parameter in enumerate(group["params"]):
+                name = names[id(parameter)]
+                if name in by_name:
+                    _restore_one(optimizer, group, (group_index, index), parameter, by_name[name])
+                    optimizer.state[parameter].update(numbers[name])
+
+
+def _restore_one(
+    optimizer: Optimizer, group: dict[str, Any], place: tuple[int, int], parameter: nn.Parameter, saved: Mapping[str, Tensor]
+) -> None:
+    state = optimizer.state[parameter]
+    if hasattr(optimizer, "init_state"):
+        optimizer.init_state(group, parameter, *place)  # bitsandbytes makes its buffers itself, paged ones among them
+    else:
+        # torch counts steps in a tensor that stays on the CPU.
+        state["step"] = torch.zeros(())
+        state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+    buffers = {key: value for key, value in state.items() if isinstance(value, Tensor)}
+    if buffers.keys() != saved.keys() or any(value.shape != saved[key].shape for key, value in buffers.items()):
+        raise RunFolderError("the optimizer's state is of another kind of optimizer")
+    for key, value in buffers.items():
+        value.copy_(saved[key])

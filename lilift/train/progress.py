@@ -1,0 +1,198 @@
+"""What a person sees while a stage trains: a live line in a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One optimizer step, as shown.
+
+    Attributes:
+        step: steps done, this one included.
+        total_steps: steps of the whole stage.
+        epoch: which pass over the data this is, from 1.
+        loss: this step's cross-entropy for each token that carries loss, in nats.
+        learning_rate: of this step.
+        tokens: real positions of this step.
+        seconds: what this step took.
+        memory_mib: peak memory so far.
+    """
+
+    step: int
+    total_steps: int
+    epoch: int
+    loss: float
+    learning_rate: float
+    tokens: int
+    seconds: float
+    memory_mib: float
+
+
+class StageProgress(Protocol):
+    """Told what happens while a stage trains."""
+
+    def begin(self, stage: str, *, total_steps: int, done_steps: int) -> None:
+        """The stage starts, or goes on after `done_steps`."""
+
+    def step(self, report: StepReport) -> None:
+        """A step is done."""
+
+    def note(self, text: str) -> None:
+        """Something worth a line: a warning, a checkpoint gone back to."""
+
+    def end(self) -> None:
+        """The stage is over or broken off; called exactly once after `begin`."""
+
+
+class Averages:
+    """Means over the latest steps, an older step counting for less: one step's loss alone jumps about.
+
+    The first steps are averaged evenly, so that the display does not begin with a single step's whim.
+    """
+
+    _SPAN = 20
+
+    def __init__(self) -> None:
+        self._steps = 0
+        self.loss = 0.0
+        self.tokens_per_second = 0.0
+
+    def add(self, report: StepReport) -> None:
+        """Take in one step."""
+        self._steps += 1
+        share = 1 / min(self._steps, self._SPAN)
+        self.loss += share * (report.loss - self.loss)
+        self.tokens_per_second += share * (report.tokens / max(report.seconds, 1e-9) - self.tokens_per_second)
+
+
+class LiveProgress:
+    """A bar that redraws itself, for a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._averages = Averages()
+
+    def begin(self, stage: str, *, total_steps: int, done_steps: int) -> None:
+        self._averages = Averages()
+        self._bar = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            expand=True,
+        )
+        self._task = self._bar.add_task(stage, total=total_steps, completed=done_steps, figures="")
+        self._bar.start()
+
+    def step(self, report: StepReport) -> None:
+        assert self._bar is not None
+        self._averages.add(report)
+        figures = (
+            f"loss {self._averages.loss:.4f}  {self._averages.tokens_per_second:,.0f} tokens/s  {report.memory_mib:,.0f} MiB"
+        )
+        self._bar.update(self._task, completed=report.step, figures=figures)
+
+    def note(self, text: str) -> None:
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def end(self) -> None:
+        assert self._bar is not None
+        self._bar.stop()
+
+
+class PlainProgress:
+    """A line of text every few seconds, for log files and pipes.
+
+    Args:
+        write: takes one line without its line break.
+        every_seconds: least time between two lines about steps; the first and the last step always get theirs.
+        clock: seconds from any fixed moment.
+    """
+
+    def __init__(
+        self, write: Callable[[str], None], *, every_seconds: float = 10.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._write = write
+        self._every = every_seconds
+        self._clock = clock
+        self._stage = ""
+        self._began = (0.0, 0)
+        self._last_line: float | None = None
+        self._averages = Averages()
+
+    def begin(self, stage: str, *, total_steps: int, done_steps: int) -> None:
+        self._stage = stage
+        self._averages = Averages()
+        self._began = (self._clock(), done_steps)
+        self._last_line = None
+        so_far = f", going on after step {done_steps}" if done_steps else ""
+        self._write(f"{stage}: {total_steps} steps{so_far}")
+
+    def step(self, report: StepReport) -> None:
+        self._averages.add(report)
+        now = self._clock()
+        if self._last_line is not None and now - self._last_line < self._every and report.step < report.total_steps:
+            return
+        self._last_line = now
+        began, done_before = self._began
+        left = (now - began) / max(report.step - done_before, 1) * (report.total_steps - report.step)
+        self._write(
+            f"{self._stage}: step {report.step}/{report.total_steps}, epoch {report.epoch}, "
+            f"loss {self._averages.loss:.4f}, "
+            f"learning rate {report.learning_rate:.2e}, {self._averages.tokens_per_second:,.0f} tokens/s, "
+            f"{report.memory_mib:,.0f} MiB, {_duration(left)} left"
+        )
+
+    def note(self, text: str) -> None:
+        self._write(text)
+
+    def end(self) -> None:
+        pass
+
+
+class NoProgress:
+    """Shows nothing but notes, which go to standard error."""
+
+    def begin(self, stage: str, *, total_steps: int, done_steps: int) -> None:
+        pass
+
+    def step(self, report: StepReport) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        print(text, file=sys.stderr)
+
+    def end(self) -> None:
+        pass
+
+
+def progress_for(stream: TextIO) -> StageProgress:
+    """Live in a terminal, plain lines elsewhere."""
+    if stream.isatty():
+        return LiveProgress(Console(file=stream, highlight=False))
+
+    def write(line: str) -> None:
+        print(line, file=stream, flush=True)
+
+    return PlainProgress(write)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

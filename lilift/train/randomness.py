@@ -1,0 +1,62 @@
+"""Every source of chance under one seed, and its state as plain values: a resumed run draws what an undisturbed one would."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch (all devices), numpy and Python."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Where every generator stands: torch's as tensors, the others as JSON values."""
+    tensors = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        tensors |= {f"cuda{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())}
+    version, numbers, gauss = random.getstate()
+    _, keys, position, has_gauss, cached = np.random.get_state()
+    values = {
+        "python": [version, list(numbers), gauss],
+        "numpy": [np.asarray(keys).tolist(), int(position), int(has_gauss), float(cached)],
+    }
+    return tensors, values
+
+
+def restore_random_state(tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+    """Put every generator back to where `random_state` found it; generators of GPUs that are not here are passed over."""
+    torch.set_rng_state(tensors["cpu"])
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        if f"cuda{index}" in tensors:
+            torch.cuda.set_rng_state(tensors[f"cuda{index}"], index)
+    version, numbers, gauss = values["python"]
+    random.setstate((version, tuple(numbers), gauss))
+    keys, position, has_gauss, cached = values["numpy"]
+    np.random.set_state(("MT19937", np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+
+
+@contextlib.contextmanager
+def deterministic(device: torch.device) -> Iterator[None]:
+    """On the CPU, let torch use only operations that give the same bits each time.
+
+    On a GPU the deterministic variants of gather and scatter cost time and memory, so results there repeat up to rounding.
+    """
+    if device.type != "cpu":
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
