@@ -1,0 +1,1 @@
+"""Benchmarks, answers, generation and scores."""

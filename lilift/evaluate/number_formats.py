@@ -1,0 +1,250 @@
+"""Numbers as people write them, in the formats of many languages and scripts.
+
+What a sign alone cannot tell (is ``1.050`` a thousand and fifty, or one and a bit?) is decided by the other numbers of the same
+text, then by whether the text is English, then by the custom of the language. Customs: Unicode CLDR's number symbols.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+_COMMA_IS_DECIMAL = """
+    af az be bg bs ca cs da de el es et eu fi fr gl hr hu hy id is it ka kk ky lb ln lt lv mk nb nl nn no pl pt ro ru sk sl sq
+    sr sv tr uk uz vi
+"""
+_SPACE_GROUPS = "af be bg cs et fi fr hu hy ka kk ky lt lv nb nn no pl ru sk sq sv uk uz"
+_ENGLISH_WORDS = re.compile(r"\b(?:the|there|therefore|they|she|each|how|many|with|answer)\b", re.IGNORECASE)
+
+_FIXED_SPACES = "\u00a0\u2007\u2009\u202f"  # no-break, figure, thin and narrow no-break space: never between two numbers
+_GROUP_MARKS = "٬'’"  # marks that group and do nothing else
+_CURRENCIES = "$€£¥₹"
+_TOKEN = re.compile(
+    rf"(?<![\w.,)])\.\d+(?![.,]?\d)"  # .5
+    rf"|\d+(?:[.,٫{_GROUP_MARKS}]\d+|[ {_FIXED_SPACES}]\d{{3}}(?!\d))*"
+)
+_SINGLE_MARK = re.compile(r"(\d+)([.,])(\d+)")
+# x^2, m2, cm3, CO2, H2O: not an answer
+_UNIT_BEFORE = re.compile(r"(?:\^\{?|(?<![^\W\d_])(?:[kcdm]?m|[кcсдм]?м|سم|ft|in|CO|H))$")
+_MINUS_BEFORE = re.compile(
+    rf"(?:(?P<close>[{_CURRENCIES}]?[-−–][{_CURRENCIES}]?)|(?P<loose>[=(]|\bis) ?[-−–] |\b(?P<word>minus|negative) )$",
+    re.IGNORECASE,
+)
+_MAGNITUDES = {
+    "hundred": 2, "thousand": 3, "million": 6, "billion": 9, "lakh": 5, "crore": 7,
+    "万": 4, "萬": 4, "만": 4, "亿": 8, "億": 8, "억": 8,
+}  # fmt: skip
+_MAGNITUDE_AFTER = re.compile(rf"[ {_FIXED_SPACES}]?({'|'.join(_MAGNITUDES)})(?![a-rt-z])", re.IGNORECASE)
+_POWER_AFTER = re.compile(r"\s*(?:×|\\times|\\cdot|\*)\s*10\s*\^\s*\{?([-−]?\d{1,2})\}?|[eE]([+-]?\d{1,2})(?![\w.])")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number of a text: its value, and where it was written."""
+
+    value: Decimal
+    start: int
+    end: int
+    whole: bool  # written with digits alone, so it may be part of a fraction
+
+
+@dataclass(frozen=True)
+class _Convention:
+    decimal: str  # "." or ","; empty where a mark before three digits always groups
+    spaces_group: bool  # 80 000 is one number
+
+
+def plain_text(text: str) -> str:
+    """ASCII digits and marks, LaTeX and calculator notes undone, invisible characters gone."""
+    text = "".join(_plain(character) for character in text if unicodedata.category(character) != "Cf")
+    text = re.sub(r"<<[^<>\n]*>>", "", text)  # GSM8K's calculator notes: <<3*5=15>>15
+    text = re.sub(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}", r" \1 ", text)
+    text = text.replace("{,}", ",").replace("\\!", "").replace("\\$", "$").replace("\\%", "%")
+    text = re.sub(r"(?<=\d)\\,(?=\d{3})", "\u2009", text)
+    text = re.sub(r"(\d?)\s*\\[dt]?frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))", _latex_fraction, text)
+    return re.sub(r"\*\*|__|`", "", text)
+
+
+def find_numbers(text: str, language: str) -> list[Number]:
+    """Every number of a text in order, with sign, fraction and magnitude taken in.
+
+    Args:
+        text: what `plain_text` returned; positions refer to it.
+        language: code of the language whose custom settles what the text leaves open.
+    """
+    convention = _convention(text, language)
+    plain = [
+        number
+        for match in _TOKEN.finditer(text)
+        for number in _read_token(match.group(), match.start(), _of_money(text, match, convention))
+        if not _UNIT_BEFORE.search(text, max(0, number.start - 4), number.start)
+    ]
+    return [_signed(text, number) for number in _scaled(text, _join_fractions(text, plain))]
+
+
+def _plain(character: str) -> str:
+    if "!" <= character <= "~":
+        return character
+    if "！" <= character <= "～":  # full-width forms mirror ASCII
+        return chr(ord(character) - 0xFEE0)
+    category = unicodedata.category(character)
+    if category == "Nd":
+        return str(unicodedata.decimal(character))
+    if category == "No" and "VULGAR FRACTION" in unicodedata.name(character, ""):
+        parts = unicodedata.normalize("NFKC", character).split("⁄")
+        return f" {parts[0]}/{parts[1]}" if len(parts) == 2 and all(parts) else character
+    return {"⁄": "/", "∕": "/", "،": ",", "﹣": "-", "٪": "%", "\u3000": " "}.get(character, character)
+
+
+def _latex_fraction(match: re.Match[str]) -> str:
+    whole, *parts = match.groups()
+    top, bottom = (part for part in parts if part)
+    return f"{whole} {top}/{bottom}" if whole else f"{top}/{bottom}"
+
+
+def _convention(text: str, language: str) -> _Convention:
+    """How this text writes numbers: by its own clear numbers, by being English, by its language."""
+    english = language == "en" or len(_ENGLISH_WORDS.findall(text)) >= 2
+    custom = "," if language in _COMMA_IS_DECIMAL.split() and not english else "."
+    votes = Counter(mark for token in _TOKEN.findall(text) if (mark := _decimal_mark_shown_by(token)))
+    (decimal, most), (_, least) = (*votes.most_common(2), (custom, 0), (custom, 0))[:2]
+    return _Convention(decimal if most > least else custom, language in _SPACE_GROUPS.split() and not english)
+
+
+def _decimal_mark_shown_by(token: str) -> str | None:
+    """The decimal mark that a token proves to be in use, if it proves one."""
+    marks = [character for character in token if character in ".,"]
+    other = {".": ",", ",": "."}
+    if len(marks) >= 2:
+        if len(set(marks)) == 2:
+            return marks[-1] if marks.count(marks[-1]) == 1 else None
+        return other[marks[0]] if re.fullmatch(r"\d{1,3}(?:[.,]\d{3})+", token) else None
+    single = _SINGLE_MARK.fullmatch(token)
+    if single is None:
+        return None
+    head, mark, tail = single.groups()
+    return mark if head == "0" or len(tail) < 3 or (len(head) > 3 and len(tail) == 3) else None
+
+
+def _of_money(text: str, match: re.Match[str], convention: _Convention) -> _Convention:
+    """The convention for one token: money never has three decimals, so beside a currency sign ``2,584`` is whole anywhere."""
+    beside = text[max(0, match.start() - 2) : match.start()].strip() + text[match.end() : match.end() + 2].strip()
+    return replace(convention, decimal="") if any(sign in beside for sign in _CURRENCIES) else convention
+
+
+def _read_token(token: str, start: int, convention: _Convention) -> Iterator[Number]:
+    """The number that a run of digits and marks stands for, or the several numbers where it cannot be one."""
+    value = _read_one(token, convention)
+    if value is not None:
+        yield Number(value, start, start + len(token), whole=token.isdigit())
+        return
+    pieces = r"[^ ]+" if " " in token else r"\d+"
+    for piece in re.finditer(pieces, token):
+        yield from _read_token(piece.group(), start + piece.start(), convention)
+
+
+def _read_one(token: str, convention: _Convention) -> Decimal | None:
+    """One number's value, or None where the marks do not make one number."""
+    if " " in token and not _spaces_may_group(token, convention):
+        return None
+    head, decimal, tail = token.partition("٫")
+    if not decimal:
+        mark = _decimal_mark_of(token, convention)
+        head, _, tail = token.rpartition(mark) if mark else (token, "", "")
+    groups = re.split(rf"[.,{_GROUP_MARKS} {_FIXED_SPACES}]", head)
+    if not tail.isdigit() and tail:
+        return None
+    if len(groups) > 1 and not _well_grouped(groups, token):
+        return None
+    return Decimal(f"{''.join(groups) or '0'}.{tail or '0'}")
+
+
+def _spaces_may_group(token: str, convention: _Convention) -> bool:
+    """Whether ordinary spaces inside a token join it: by custom, or because ``000`` alone is no number."""
+    return convention.spaces_group or any(group.startswith("0") for group in token.split(" ")[1:])
+
+
+def _decimal_mark_of(token: str, convention: _Convention) -> str | None:
+    """Which mark of one token is its decimal mark; None if all of them group."""
+    if token[0] in ".,":
+        return token[0]
+    shown = _decimal_mark_shown_by(token)
+    marks = [character for character in token if character in ".,"]
+    if not marks:
+        return None
+    if shown is not None:
+        return shown if shown in marks else None
+    if len(marks) > 1:
+        return None
+    head, mark, tail = re.split(rf"[{_GROUP_MARKS} {_FIXED_SPACES}]", token)[-1].partition(marks[0])
+    if mark == "," and len(tail) > 3 and convention.decimal == ".":
+        return None  # 71,2261: a misplaced separator, for a comma is no decimal mark here
+    if len(tail) != 3 or len(head) > 3:
+        return mark
+    return mark if mark == convention.decimal else None
+
+
+def _well_grouped(groups: list[str], token: str) -> bool:
+    """Threes (1,050,000), the Indian way (1,05,000), or a single misplaced comma (71,2261)."""
+    first, *rest = groups
+    if not 1 <= len(first) <= 3 or first.startswith("0"):
+        return False
+    threes = all(len(group) == 3 for group in rest)
+    indian = len(first) <= 2 and len(rest[-1]) == 3 and all(len(group) == 2 for group in rest[:-1])
+    misplaced = re.fullmatch(r"\d+,\d{4,}", token) is not None
+    return threes or indian or misplaced
+
+
+def _join_fractions(text: str, numbers: list[Number]) -> list[Number]:
+    """Join ``3 / 4`` into 0.75 and ``1 3/4`` into 1.75; a longer chain of slashes is a date or a working, left alone."""
+    joined: list[Number] = []
+    index = 0
+    while index < len(numbers):
+        run = [numbers[index]]
+        while index + len(run) < len(numbers) and re.fullmatch(r"\s?/\s?", text[run[-1].end : numbers[index + len(run)].start]):
+            run.append(numbers[index + len(run)])
+        index += len(run)
+        if len(run) == 2 and run[1].value != 0 and (run[0].whole and run[1].whole):
+            fraction = Number(run[0].value / run[1].value, run[0].start, run[1].end, whole=False)
+            before = joined[-1] if joined else None
+            if before and before.whole and fraction.value < 1 and text[before.end : fraction.start] in (" ", "  ", " and "):
+                joined[-1] = Number(before.value + fraction.value, before.start, fraction.end, whole=False)
+            else:
+                joined.append(fraction)
+        else:
+            joined.extend(run)
+    return joined
+
+
+def _scaled(text: str, numbers: list[Number]) -> Iterator[Number]:
+    """Take in what follows a number: ``2 million``, ``7万``, ``3 × 10^4``."""
+    swallowed = 0  # end of the text already used
+    for number in numbers:
+        if number.start < swallowed:
+            continue
+        magnitude = _MAGNITUDE_AFTER.match(text, number.end)
+        power = _POWER_AFTER.match(text, number.end)
+        if magnitude:
+            number = replace(number, value=number.value.scaleb(_MAGNITUDES[magnitude.group(1).lower()]), end=magnitude.end())
+        elif power:
+            exponent = int((power.group(1) or power.group(2)).replace("−", "-"))
+            number = replace(number, value=number.value.scaleb(exponent), end=power.end())
+        swallowed = number.end
+        yield number
+
+
+def _signed(text: str, number: Number) -> Number:
+    """Make a number negative where a minus sign is its own, not a subtraction, a range or a hyphen."""
+    sign = _MINUS_BEFORE.search(text, max(0, number.start - 12), number.start)
+    if sign is None:
+        return number
+    left = text[max(0, sign.start() - 2) : sign.start()]
+    if sign.group("close") and re.search(r"[\w)\]}%°]$", left):
+        return number  # 10-3, 3–5, COVID-19
+    if not sign.group("loose") and re.search(r"[\d)%] ?$", left):
+        return number  # 10 -3, 10 minus 3
+    return replace(number, value=-number.value)

@@ -1,0 +1,184 @@
+"""Counting right and missing answers: by language, by resource tier, on average.
+
+A response without a number is wrong *and* missing; the two are counted apart. Averages are macro averages: every language
+counts the same, and English is left out, since it is what the LLM could do before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lilift.data.languages import Tier
+from lilift.data.languages import language as known_language
+
+TIERS: tuple[Tier, ...] = ("low", "medium", "high")
+_Z = 1.959963984540054  # the normal distribution's 97.5% quantile
+
+
+@dataclass(frozen=True)
+class LanguageScore:
+    """What one system did in one language.
+
+    Attributes:
+        language: code.
+        name: English name.
+        tier: resource tier in MMWP; languages outside it count as low.
+        questions: how many were asked.
+        correct: how many answers were right.
+        missing: how many responses held no number; none of them is counted as right.
+        cut: how many questions were longer than the encoder's limit and were cut before being read.
+        rows_read: how many rows the benchmark's source holds.
+        accuracy: share of right answers.
+        low, high: Wilson's 95% interval of the accuracy.
+    """
+
+    language: str
+    name: str
+    tier: Tier
+    questions: int
+    correct: int
+    missing: int
+    cut: int
+    rows_read: int
+    accuracy: float
+    low: float
+    high: float
+
+    @property
+    def missing_rate(self) -> float:
+        """Share of responses without a number."""
+        return self.missing / self.questions
+
+
+@dataclass(frozen=True)
+class TierScore:
+    """Macro average over the languages of a tier, English left out."""
+
+    tier: Tier
+    languages: tuple[str, ...]
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class BenchmarkScores:
+    """All languages of one benchmark; `macro` is None where only English was asked."""
+
+    benchmark: str
+    languages: tuple[LanguageScore, ...]
+    tiers: tuple[TierScore, ...]
+    macro: float | None
+
+
+@dataclass(frozen=True)
+class SystemScores:
+    """One system (a model in one state) on every benchmark it was asked."""
+
+    system: str
+    title: str
+    benchmarks: tuple[BenchmarkScores, ...]
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One system's accuracies in a table: by language in the table's order, then on average. None: not asked."""
+
+    title: str
+    accuracies: tuple[float | None, ...]
+    macro: float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Systems × languages of one benchmark, ready to be printed. Accuracies are shares from 0 to 1."""
+
+    benchmark: str
+    languages: tuple[str, ...]
+    names: tuple[str, ...]
+    rows: tuple[TableRow, ...]
+
+
+def wilson_interval(correct: int, total: int) -> tuple[float, float]:
+    """The 95% score interval of a share (Wilson 1927): sound for small samples and for shares near 0 and 1.
+
+    Args:
+        correct: successes, 0 … `total`.
+        total: trials, at least 1.
+    """
+    share = correct / total
+    scale = 1 + _Z**2 / total
+    middle = (share + _Z**2 / (2 * total)) / scale
+    half = _Z / scale * math.sqrt(share * (1 - share) / total + _Z**2 / (4 * total**2))
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))  # rounding may not cross the share
+
+
+def score_language(language: str, *, questions: int, correct: int, missing: int, cut: int, rows_read: int) -> LanguageScore:
+    """Turn the counts of one language into a score."""
+    known = known_language(language)
+    low, high = wilson_interval(correct, questions)
+    return LanguageScore(
+        language, known.name, known.tier or "low", questions, correct, missing, cut, rows_read, correct / questions, low, high
+    )
+
+
+def score_benchmark(benchmark: str, languages: Sequence[LanguageScore]) -> BenchmarkScores:
+    """Put the languages of one benchmark together."""
+    counted = [score for score in languages if score.language != "en"]
+    tiers = tuple(
+        TierScore(tier, tuple(score.language for score in members), _mean([score.accuracy for score in members]))
+        for tier in TIERS
+        if (members := [score for score in counted if score.tier == tier])
+    )
+    macro = _mean([score.accuracy for score in counted]) if counted else None
+    return BenchmarkScores(benchmark, tuple(languages), tiers, macro)
+
+
+def tables(systems: Sequence[SystemScores]) -> list[Table]:
+    """One table a benchmark: a row for each system, in the order given; languages in the order they were asked in."""
+    found = []
+    for benchmark in dict.fromkeys(scores.benchmark for system in systems for scores in system.benchmarks):
+        asked = {system.system: _on(system, benchmark) for system in systems}
+        names = {score.language: score.name for scores in asked.values() if scores for score in scores.languages}
+        rows = [
+            TableRow(system.title, tuple(_accuracy(scores, code) for code in names), scores.macro)
+            for system in systems
+            if (scores := asked[system.system])
+        ]
+        found.append(Table(benchmark, tuple(names), tuple(names.values()), tuple(rows)))
+    return found
+
+
+def as_json(systems: Sequence[SystemScores]) -> dict[str, Any]:
+    """The content of `scores.json`."""
+    return {"format": 1, "systems": [asdict(system) for system in systems]}
+
+
+def from_json(content: Mapping[str, Any]) -> list[SystemScores]:
+    """Read what `as_json` made; KeyError or TypeError where it is something else."""
+    return [
+        SystemScores(system["system"], system["title"], tuple(_benchmark(scores) for scores in system["benchmarks"]))
+        for system in content["systems"]
+    ]
+
+
+def _benchmark(content: Mapping[str, Any]) -> BenchmarkScores:
+    return BenchmarkScores(
+        content["benchmark"],
+        tuple(LanguageScore(**score) for score in content["languages"]),
+        tuple(TierScore(tier["tier"], tuple(tier["languages"]), tier["accuracy"]) for tier in content["tiers"]),
+        content["macro"],
+    )
+
+
+def _on(system: SystemScores, benchmark: str) -> BenchmarkScores | None:
+    return next((scores for scores in system.benchmarks if scores.benchmark == benchmark), None)
+
+
+def _accuracy(scores: BenchmarkScores, language: str) -> float | None:
+    return next((score.accuracy for score in scores.languages if score.language == language), None)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values)
