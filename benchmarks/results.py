@@ -1,0 +1,43 @@
+"""How every benchmark keeps what it found: one JSON file with the machine, the versions and the command."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lilift.phases.environment import describe_environment
+
+FOLDER = Path(__file__).parent / "results"
+
+
+def keep(name: str, found: Mapping[str, Any], output: Path | None = None) -> Path:
+    """Write ``benchmarks/results/<name>.json``, or to `output`."""
+    path = output or FOLDER / f"{name}.json"
+    content = {
+        "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        "date": datetime.date.today().isoformat(),
+        "environment": describe_environment(),
+        **found,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def report_goals(found: Mapping[str, float], goals: Mapping[str, tuple[str, float]]) -> bool:
+    """Print each goal beside what was found, and tell whether all are met.
+
+    Args:
+        found: what was measured, by name.
+        goals: by name, ``("at least", 0.6)`` or ``("at most", 0.3)``.
+    """
+    all_met = True
+    for name, (kind, limit) in goals.items():
+        met = found[name] >= limit if kind == "at least" else found[name] <= limit
+        all_met &= met
+        print(f"{'met    ' if met else 'NOT MET'}  {name}: {found[name]:.4g}, {kind} {limit:g}")
+    return all_met

@@ -1,0 +1,1 @@
+"""Merged weights to take away."""

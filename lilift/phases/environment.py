@@ -1,0 +1,168 @@
+"""The machine that a run happens on: what `lilift doctor` examines and what a run folder records."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+from packaging.requirements import Requirement
+
+from lilift import __version__
+
+# What changes results or speed; recorded with every run.
+_RECORDED_PACKAGES = ("torch", "transformers", "bitsandbytes", "peft", "accelerate", "safetensors", "sentencepiece", "triton")
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of `lilift doctor`."""
+
+    subject: str
+    state: Literal["works", "note", "broken"]
+    found: str
+    advice: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        return asdict(self)
+
+
+def describe_environment() -> dict[str, Any]:
+    """Machine and versions, for `environment.json`."""
+    import torch
+
+    return {
+        "lilift": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / GIB, 1),
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads(),
+        "packages": {name: version for name in _RECORDED_PACKAGES if (version := _version(name))},
+    }
+
+
+def examine() -> list[Finding]:
+    """Look at everything that lilift needs. Takes a few seconds, since it trains one 4-bit layer."""
+    checks: tuple[Callable[[], list[Finding]], ...] = (
+        _python, _packages, _gpu, _memory, _disk, _kernels, _four_bit, _stand_ins,
+    )  # fmt: skip
+    return [finding for check in checks for finding in check()]
+
+
+def _python() -> list[Finding]:
+    return [Finding("Python", "works", f"{platform.python_version()} on {platform.platform(terse=True)}")]
+
+
+def _packages() -> list[Finding]:
+    """Installed versions against the ranges in lilift's own metadata."""
+    findings = []
+    for line in metadata.requires("lilift") or []:
+        requirement = Requirement(line)
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        version = _version(requirement.name)
+        if version is None:
+            findings.append(Finding(requirement.name, "broken", "not installed", f"pip install '{requirement}'"))
+        elif not requirement.specifier.contains(version, prereleases=True):
+            wanted = f"{requirement.name}{requirement.specifier}"
+            findings.append(Finding(requirement.name, "note", f"{version}, not tested", f"tested: {wanted}"))
+    if not findings:
+        shown = ", ".join(f"{name} {_version(name)}" for name in ("torch", "transformers", "bitsandbytes", "peft"))
+        findings.append(Finding("packages", "works", f"{shown}: all in their tested ranges"))
+    return findings
+
+
+def _gpu() -> list[Finding]:
+    import torch
+
+    if not torch.cuda.is_available():
+        advice = "tiny-cpu runs without one; the other recipes need an NVIDIA GPU and a CUDA build of torch"
+        return [Finding("GPU", "note", "no CUDA GPU", advice)]
+    free, total = torch.cuda.mem_get_info(0)
+    found = f"{torch.cuda.get_device_name(0)}, {free / GIB:.1f} of {total / GIB:.1f} GiB free, CUDA {torch.version.cuda}"
+    return [Finding("GPU", "works", found)]
+
+
+def _memory() -> list[Finding]:
+    memory = psutil.virtual_memory()
+    found = f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free"
+    if memory.available < 3 * GIB:
+        return [Finding("memory", "note", found, "tiny-cpu wants 3 GiB: close something")]
+    return [Finding("memory", "works", found)]
+
+
+def _disk() -> list[Finding]:
+    here = Path.cwd()
+    found = f"{shutil.disk_usage(here).free / GIB:.1f} GiB free in the current folder"
+    if not os.access(here, os.W_OK):
+        return [Finding("disk", "note", f"{found}, which is read-only", "give a writable place with --run-folder")]
+    return [Finding("disk", "works", found)]
+
+
+def _kernels() -> list[Finding]:
+    from lilift_kernels import dispatch
+
+    return [Finding("kernels", "works", dispatch.describe().line())]
+
+
+def _four_bit() -> list[Finding]:
+    """Train through one NF4 layer after evaluating it: what the CPU path of bitsandbytes gets wrong if left alone."""
+    import torch
+
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        error = four_bit_error(kind)
+    except Exception as failure:  # whatever a broken installation raises is what is to be shown
+        reason = " ".join(str(failure).split())[:200]
+        return [Finding("4-bit training", "broken", f"{type(failure).__name__}: {reason}", "reinstall bitsandbytes")]
+    return [Finding("4-bit training", "works", f"NF4 forward and backward on {kind}; {error:.1%} off 32-bit outputs")]
+
+
+def four_bit_error(kind: str) -> float:
+    """How far one NF4 layer's outputs are from its 32-bit ones, relative; fails if no gradient comes through it."""
+    import torch
+    from bitsandbytes.nn import Linear4bit
+
+    from lilift.model.llm import keep_autograd_on_cpu
+
+    full = torch.nn.Linear(256, 256, bias=False)
+    layer = Linear4bit(256, 256, bias=False, compute_dtype=torch.float32, quant_type="nf4")
+    layer.load_state_dict(full.state_dict())
+    keep_autograd_on_cpu(layer)
+    layer, full = layer.to(kind), full.to(kind)
+    inputs = torch.randn(8, 256, device=kind)
+    with torch.no_grad():
+        outputs, expected = layer.eval()(inputs), full(inputs)
+    inputs.requires_grad_(True)
+    layer.train()(inputs).sum().backward()
+    if inputs.grad is None:
+        raise RuntimeError("no gradient came through a 4-bit layer")
+    return float((outputs - expected).norm() / expected.norm())
+
+
+def _stand_ins() -> list[Finding]:
+    from lilift.model.sources import model_folder_or_hub
+    from lilift.recipe.errors import LiliftError
+
+    try:
+        folders = [model_folder_or_hub(f"stand-in:{name}") for name in ("llm", "encoder")]
+    except LiliftError as error:
+        return [Finding("stand-in models", "broken", error.line(), "reinstall lilift")]
+    size = sum(file.stat().st_size for folder in folders for file in Path(folder).rglob("*") if file.is_file())
+    return [Finding("stand-in models", "works", f"present, {size / 1e6:.1f} MB")]
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,240 @@
+"""The run folder: one run, on disk.
+
+    runs/tiny-cpu/
+      recipe.yaml        the resolved recipe            environment.json   machine and versions
+      plan.json          predicted memory by phase      measured.json      what each phase took
+      data/              instructions.jsonl, report.json
+      align/             checkpoints/, metrics.jsonl, alignment/ (sealed)
+      transfer/          checkpoints/, metrics.jsonl, adapter/ (sealed)
+      control/           the same without stage 1, where the recipe asks for it
+      evaluate/          generations by system, benchmark and language; scores.json
+      export/            hf/ (merged weights), alignment/, lilift.json
+      report.html
+
+Each phase's folder holds `inputs.json` (the fingerprint of everything it depends on, written when it starts) and, when it is
+complete, `done.json`. A phase whose `done.json` carries today's fingerprint is skipped.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from filelock import FileLock, Timeout
+
+from lilift.recipe import storage
+from lilift.recipe.errors import RunFolderError, StorageError
+from lilift.recipe.load import dump_recipe, fingerprint
+from lilift.recipe.schema import WITHOUT_EFFECT_ON_RESULT, Recipe
+
+Phase = Literal["data", "align", "transfer", "control", "evaluate", "export"]
+PHASES: tuple[Phase, ...] = get_args(Phase)
+_DEPENDS_ON: dict[Phase, tuple[Phase, ...]] = {
+    "data": (),
+    "align": ("data",),
+    "transfer": ("align",),
+    "control": ("data",),
+    "evaluate": ("transfer", "control"),
+    "export": ("transfer",),
+}
+# The sections of the recipe that a phase reads by itself; those of the phases it depends on come on top.
+_SECTIONS: dict[Phase, tuple[str, ...]] = {
+    "data": ("data", "languages", "seed", "encoder", "llm", "alignment"),
+    "align": ("align",),
+    "transfer": ("transfer",),
+    "control": ("transfer",),
+    "evaluate": ("evaluate",),
+    "export": ("export",),
+}
+# What training took hours to make is never redone without being asked for; the rest is.
+_PRECIOUS: tuple[Phase, ...] = ("data", "align", "transfer", "control")
+
+
+def phase_fingerprint(recipe: Recipe, phase: Phase) -> str:
+    """A digest of all that the phase's result depends on in the recipe."""
+    settings = recipe.as_dict()
+    parts = {name: _effective(settings[name]) for name in _sections_behind(phase)}
+    if phase == "evaluate":
+        parts["control"] = recipe.transfer.control  # one system more to ask
+    return fingerprint(parts)
+
+
+def _effective(section: Any) -> Any:
+    """A section without the settings that its result does not depend on."""
+    if not isinstance(section, dict):
+        return section
+    return {name: value for name, value in section.items() if name not in WITHOUT_EFFECT_ON_RESULT}
+
+
+def _sections_behind(phase: Phase) -> set[str]:
+    sections = set(_SECTIONS[phase])
+    for earlier in _DEPENDS_ON[phase]:
+        sections |= _sections_behind(earlier)
+    return sections
+
+
+class RunFolder:
+    """A run folder that this process holds alone.
+
+    Make one with `RunFolder.opened`.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe) -> None:
+        self.path = path
+        self.recipe = recipe
+
+    @classmethod
+    @contextmanager
+    def opened(cls, path: Path, recipe: Recipe, *, resume: bool, restart_from: Phase | None) -> Iterator[RunFolder]:
+        """Create or reopen a run folder, and lock it.
+
+        Raises:
+            RunFolderError: it is in use, holds an unfinished run and `resume` was not asked for, or belongs to another recipe.
+            StorageError: it cannot be written.
+        """
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path / "run.lock", timeout=0)
+            lock.acquire()
+        except Timeout:
+            raise RunFolderError(
+                "another process is running in this folder", where=path, remedy="wait for it, or stop it"
+            ) from None
+        except OSError as error:
+            raise StorageError(
+                f"cannot write the run folder ({error.strerror})", where=path, remedy="choose another with --run-folder"
+            ) from None
+        try:
+            folder = cls(path, recipe)
+            folder._admit(resume=resume, restart_from=restart_from)
+            yield folder
+        finally:
+            lock.release()
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def phase_folder(self, phase: Phase) -> Path:
+        return self.path / phase
+
+    def is_done(self, phase: Phase) -> bool:
+        """Whether the phase is complete and made from what the recipe says now."""
+        return self._recorded(phase, "done.json") == phase_fingerprint(self.recipe, phase)
+
+    def begin(self, phase: Phase) -> Path:
+        """The phase's folder, emptied first if it was begun from other settings."""
+        folder = self.phase_folder(phase)
+        if self._recorded(phase, "inputs.json") != phase_fingerprint(self.recipe, phase):
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        storage.write_json(folder / "inputs.json", {"fingerprint": phase_fingerprint(self.recipe, phase)})
+        return folder
+
+    def finish(self, phase: Phase, measured: Mapping[str, Any]) -> None:
+        """Record that the phase is complete, and what it took."""
+        known = self.measured() | {phase: dict(measured)}
+        storage.write_json(self.path / "measured.json", known)
+        record = {"fingerprint": phase_fingerprint(self.recipe, phase)}
+        storage.write_json(self.phase_folder(phase) / "done.json", record)
+
+    def measured(self) -> dict[str, Any]:
+        """What the finished phases took: seconds, peak MiB."""
+        path = self.path / "measured.json"
+        return dict(storage.read_json(path)) if path.exists() else {}
+
+    def _recorded(self, phase: Phase, name: str) -> str | None:
+        path = self.phase_folder(phase) / name
+        if not path.exists():
+            return None
+        recorded = storage.read_json(path)
+        return str(recorded.get("fingerprint")) if isinstance(recorded, dict) else None
+
+    def _admit(self, *, resume: bool, restart_from: Phase | None) -> None:
+        kept = self.path / "recipe.yaml"
+        if kept.exists():
+            self._check_same_recipe(_read_kept(kept), restart_from)
+            if not resume and restart_from is None and not self._all_done():
+                raise RunFolderError(
+                    "this folder holds a run that is not finished",
+                    where=self.path,
+                    remedy="add --resume to go on with it, or choose another folder with --run-folder",
+                )
+        elif any(entry.name != "run.lock" for entry in self.path.iterdir()):
+            raise RunFolderError(
+                "this folder is not empty and holds no run", where=self.path, remedy="choose another with --run-folder"
+            )
+        if restart_from is not None:
+            for phase in phases_from(restart_from):
+                shutil.rmtree(self.phase_folder(phase), ignore_errors=True)
+        storage.write_text(kept, dump_recipe(self.recipe))
+
+    def _all_done(self) -> bool:
+        return all(self.is_done(phase) for phase in wanted_phases(self.recipe))
+
+    def _check_same_recipe(self, kept: Mapping[str, Any], restart_from: Phase | None) -> None:
+        if kept.get("name") != self.recipe.name:
+            raise RunFolderError(
+                f"this folder belongs to the recipe {kept.get('name')!r}, not {self.recipe.name!r}",
+                where=self.path,
+                remedy="choose another with --run-folder",
+            )
+        changed = _changed_settings(kept, self.recipe.as_dict())
+        redone = set(phases_from(restart_from)) if restart_from else set()
+        for phase in _PRECIOUS:
+            if phase in redone or not (self.phase_folder(phase) / "inputs.json").exists():
+                continue
+            touched = sorted(name for name in changed if name.split(".")[0] in _sections_behind(phase))
+            if touched:
+                raise RunFolderError(
+                    f"{touched[0]} differs from the run that is here ({changed[touched[0]]}), and {phase!r} was made with it",
+                    where=self.path,
+                    remedy=f"choose another folder with --run-folder, or redo it with --restart-from {phase}",
+                )
+
+
+def phases_from(first: Phase) -> tuple[Phase, ...]:
+    """`first` and every phase that needs its result."""
+    found: list[Phase] = [first]
+    for phase in PHASES:
+        if phase not in found and any(earlier in found for earlier in _DEPENDS_ON[phase]):
+            found.append(phase)
+    return tuple(found)
+
+
+def wanted_phases(recipe: Recipe) -> tuple[Phase, ...]:
+    """The phases that this recipe has, in order."""
+    wanted: dict[Phase, bool] = {
+        "control": recipe.transfer.control,
+        "evaluate": bool(recipe.evaluate.benchmarks),
+        "export": bool(recipe.export.formats),
+    }
+    return tuple(phase for phase in PHASES if wanted.get(phase, True))
+
+
+def _read_kept(path: Path) -> Mapping[str, Any]:
+    try:
+        kept = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        kept = None
+    if not isinstance(kept, dict):
+        raise RunFolderError("the kept recipe cannot be read", where=path, remedy="choose another folder with --run-folder")
+    return kept
+
+
+def _changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
+    """Every setting that differs, as ``{"align.epochs": "1.0, now 2.0"}``."""
+    before, after = dict(_flat(old)), dict(_flat(new))
+    names = sorted(name for name in before.keys() | after.keys() if name.split(".")[-1] not in WITHOUT_EFFECT_ON_RESULT)
+    return {name: f"{before.get(name)}, now {after.get(name)}" for name in names if before.get(name) != after.get(name)}
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

@@ -1,0 +1,73 @@
+"""What a person sees while questions are asked: a live line in a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from lilift.evaluate.evaluator import Progress, ProgressCallback
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+@contextmanager
+def answer_progress(stream: TextIO) -> Iterator[ProgressCallback]:
+    """Shows how far an evaluation has come, for as long as the block runs."""
+    if not stream.isatty():
+        yield PlainAnswers(stream).show
+        return
+    bars = Bars(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[right]}"),
+        TimeRemainingColumn(),
+        console=Console(file=stream, highlight=False),
+        expand=True,
+        transient=True,
+    )
+    task = bars.add_task("evaluate", total=None, right="")
+
+    def show(progress: Progress) -> None:
+        bars.update(
+            task,
+            description=f"{progress.system}, {progress.benchmark} {progress.language}",
+            total=progress.all_total,
+            completed=progress.all_done,
+            right=_right(progress),
+        )
+
+    with bars:
+        yield show
+
+
+class PlainAnswers:
+    """A line when a language is done, and every few seconds between."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._last_line = time.monotonic()
+
+    def show(self, progress: Progress) -> None:
+        """Tell how far it is, if it is time to."""
+        now = time.monotonic()
+        if progress.done < progress.total and now - self._last_line < _SECONDS_BETWEEN_LINES:
+            return
+        self._last_line = now
+        left = "" if not progress.seconds_left else f", about {progress.seconds_left:.0f} s left"
+        print(
+            f"  {progress.system}, {progress.benchmark} {progress.language}: "
+            f"{progress.done}/{progress.total} answered, {_right(progress)}{left}",
+            file=self._stream,
+            flush=True,
+        )
+
+
+def _right(progress: Progress) -> str:
+    return "" if progress.accuracy is None else f"{progress.accuracy:.0%} right"

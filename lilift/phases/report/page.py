@@ -1,0 +1,249 @@
+"""`report.html`: what a run did, on one page that needs nothing else.
+
+Everything is read from the files of the run folder, and whatever is not there yet is said to be missing, so the report can be
+written after any phase, of a finished run or a broken one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from lilift.phases.report.charts import LineChart, Series, line_chart
+from lilift.phases.report.data import data_section
+from lilift.phases.report.files import RunFiles
+from lilift.phases.report.results import benchmark_sections
+from lilift.recipe.errors import RunFolderError
+from lilift.recipe.storage import write_text
+
+REPORT = "report.html"
+_TEMPLATE = "report.html.j2"
+_PHASES = ("data", "align", "transfer", "control", "evaluate", "export")
+_PHASE_TITLES = {
+    "data": "data",
+    "align": "stage 1, align",
+    "transfer": "stage 2, transfer",
+    "control": "stage 2 without stage 1",
+    "evaluate": "evaluate",
+    "export": "export",
+}
+
+
+@dataclass(frozen=True)
+class PhaseState:
+    """One phase and how far it is: done, unfinished, not begun, or not in the recipe."""
+
+    title: str
+    state: str
+
+
+@dataclass(frozen=True)
+class MemoryRow:
+    """Predicted and measured peak of one phase in MiB, and its duration; None where unknown."""
+
+    title: str
+    predicted: float | None
+    measured: float | None
+    seconds: float | None
+
+    @property
+    def difference(self) -> float | None:
+        """How far the measured peak is from the predicted one, as a share of the predicted."""
+        if not self.predicted or self.measured is None:
+            return None
+        return self.measured / self.predicted - 1
+
+
+def write_report(run: Path) -> Path:
+    """Write `report.html` into a run folder.
+
+    Args:
+        run: the run folder.
+
+    Returns:
+        The report's path.
+
+    Raises:
+        RunFolderError: there is no such folder.
+        StorageError: it cannot be written.
+    """
+    if not run.is_dir():
+        raise RunFolderError("there is no such run folder", where=run, remedy="give the folder of a run, such as runs/tiny-cpu")
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "number": number, "duration": duration}
+    page = environment.get_template(_TEMPLATE).render(_contents(run))
+    write_text(run / REPORT, page)
+    return run / REPORT
+
+
+def percent(share: float | None) -> str:
+    """A share as whole percent; one decimal where it would otherwise read 0 or 100 and is not."""
+    if share is None:
+        return "–"
+    rounded = round(100 * share)
+    exact = rounded not in (0, 100) or math.isclose(100 * share, rounded, abs_tol=1e-9)
+    return f"{rounded}%" if exact else f"{100 * share:.1f}%"
+
+
+def number(value: object) -> str:
+    """A number with thousand separators; anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return "–" if value is None else str(value)
+    if isinstance(value, int) or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:,.3g}"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as people say them."""
+    if seconds is None:
+        return "–"
+    if seconds < 100:
+        return f"{seconds:.{0 if seconds >= 10 else 1}f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def _loss(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _rate(value: float) -> str:
+    """A learning rate without needless zeros: 3e-3."""
+    digits, _, power = f"{value:.1e}".partition("e")
+    return "0" if value == 0 else f"{digits.removesuffix('.0')}e{int(power)}"
+
+
+_CURVES: tuple[tuple[str, str, str, Callable[[float], str], Callable[[Sequence[float]], str]], ...] = (
+    ("loss", "loss", "nats per token", _loss, lambda values: f"{_loss(values[-1])} at the end"),
+    ("learning_rate", "learning rate", "", _rate, lambda values: f"at most {_rate(max(values))}"),
+    (
+        "tokens_per_second",
+        "speed",
+        "tokens per second",
+        number,
+        lambda values: f"{number(sum(values) / len(values))} on average",
+    ),
+)
+
+
+def _contents(run: Path) -> dict[str, Any]:
+    """Everything the template shows."""
+    files = RunFiles(run)
+    recipe = files.recipe()
+    measured = files.mapping("measured.json")
+    plan = files.mapping("plan.json")
+    scores = files.scores()
+    states = [_state(run, phase, recipe) for phase in _PHASES]
+    return {
+        "name": recipe.get("name", run.name),
+        "description": recipe.get("description", ""),
+        "states": states,
+        "finished": all(state.state in ("done", "not in the recipe") for state in states),
+        "facts": _facts(recipe, files.mapping("environment.json"), measured),
+        "benchmarks": benchmark_sections(scores, files),
+        "curves": _curves(files),
+        "memory": _memory(plan, measured),
+        "plan": plan,
+        "data": data_section(files, {stage: _PHASE_TITLES[stage] for stage in ("align", "transfer", "control")}),
+        "uses_world": "world" in str(recipe.get("data", "")),
+        "recipe_text": files.text("recipe.yaml"),
+        "notes": files.notes,
+    }
+
+
+def _state(run: Path, phase: str, recipe: Mapping[str, Any]) -> PhaseState:
+    wanted = {
+        "control": recipe.get("transfer", {}).get("control"),
+        "evaluate": recipe.get("evaluate", {}).get("benchmarks"),
+        "export": recipe.get("export", {}).get("formats"),
+    }.get(phase, True)
+    if (run / phase / "done.json").exists():
+        state = "done"
+    elif (run / phase).exists():
+        state = "unfinished"
+    else:
+        state = "not begun" if wanted else "not in the recipe"
+    return PhaseState(_PHASE_TITLES[phase], state)
+
+
+def _facts(
+    recipe: Mapping[str, Any], environment: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[str, str]]:
+    """What was run, on what, for how long."""
+    seconds = [float(figures["seconds"]) for figures in measured.values() if "seconds" in figures]
+    alignment = recipe.get("alignment", {})
+    machine = [
+        environment.get("gpu") or ("no GPU" if environment else None),
+        f"{environment['cores']} cores" if environment.get("cores") else None,
+        f"{number(environment['memory_gib'])} GiB memory" if environment.get("memory_gib") else None,
+        environment.get("platform"),
+    ]
+    packages = environment.get("packages", {})
+    versions = {"lilift": environment.get("lilift"), "Python": environment.get("python"), **packages}
+    found = [
+        ("Languages", ", ".join(recipe.get("languages", ()))),
+        ("LLM", _model(recipe.get("llm", {}))),
+        ("Encoder", str(recipe.get("encoder", {}).get("model", ""))),
+        ("Alignment", ", ".join(str(alignment[key]) for key in ("kind", "layout") if key in alignment)),
+        ("Seed", str(recipe.get("seed", ""))),
+        ("Duration", duration(sum(seconds)) if seconds else ""),
+        ("Machine", ", ".join(str(part) for part in machine if part)),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in versions.items() if version)),
+    ]
+    return [(name, value) for name, value in found if value]
+
+
+def _model(llm: Mapping[str, Any]) -> str:
+    kept = llm.get("quantization")
+    return f"{llm.get('model', '')}" + (f", {kept}" if kept and kept != "none" else "")
+
+
+def _curves(files: RunFiles) -> list[LineChart]:
+    """Loss, learning rate and speed of each stage; the control beside the stage that it repeats."""
+    metrics = {stage: files.lines(f"{stage}/metrics.jsonl") for stage in ("align", "transfer", "control")}
+    stages = [
+        ("Stage 1, align", [("both stages", "c", "align")]),
+        ("Stage 2, transfer", [("both stages", "c", "transfer"), ("without stage 1", "b", "control")]),
+    ]
+    charts = []
+    for field, title, unit, show, remark in _CURVES:
+        for stage, members in stages:
+            series = [Series(name, style, _points(metrics[source], field)) for name, style, source in members]
+            chart = line_chart(f"{stage}: {title}", unit, series, show=show, remark=remark, may_log=field == "loss")
+            charts += [chart] if chart else []
+    return charts
+
+
+def _points(lines: Sequence[Mapping[str, Any]], field: str) -> list[tuple[float, float]]:
+    return [
+        (float(line["step"]), float(line[field]))
+        for line in lines
+        if isinstance(line.get(field), (int, float)) and "step" in line
+    ]
+
+
+def _memory(plan: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]]) -> list[MemoryRow]:
+    planned = {phase: figures.get("peak_mib") for phase, figures in plan.get("phases", {}).items()}
+    return [
+        MemoryRow(
+            _PHASE_TITLES[phase],
+            measured.get(phase, {}).get("predicted_mib", planned.get(phase)),
+            measured.get(phase, {}).get("peak_mib"),
+            measured.get(phase, {}).get("seconds"),
+        )
+        for phase in _PHASES
+        if phase in planned or phase in measured
+    ]

@@ -1,0 +1,232 @@
+"""Run a recipe: data → align → transfer → control → evaluate → export, each phase once.
+
+A phase that is already done with the same settings is skipped, so that after an interruption the same call goes on where the
+last one stopped. `report.html` is written anew after every phase.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lilift.data.prepare import load_prepared, prepare
+from lilift.data.stage_rows import AlignRows, TransferRows, align_rows, transfer_rows
+from lilift.evaluate.evaluator import SCORES, evaluate, load_benchmarks, read_scores
+from lilift.evaluate.scores import SystemScores
+from lilift.export.bundle import RunParts, export_bundle
+from lilift.memory.card import MIB, Device, device_for
+from lilift.memory.plan import Plan, make_plan, require_fit
+from lilift.memory.probe import MemoryProbe
+from lilift.model.bridge import BridgedModel, load_bridge
+from lilift.phases.environment import describe_environment
+from lilift.phases.folder import Phase, RunFolder, wanted_phases
+from lilift.phases.progress import answer_progress
+from lilift.phases.report import write_report
+from lilift.phases.systems import (
+    answers_depend_on,
+    evaluated_systems,
+    load_system,
+    responder_for,
+    tokenisation_for,
+)
+from lilift.recipe import storage
+from lilift.recipe.interrupt import polite_interrupts
+from lilift.recipe.schema import Recipe
+from lilift.train.progress import NoProgress, StageProgress, progress_for
+from lilift.train.stages import run_align, run_transfer
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a recipe is run.
+
+    Attributes:
+        resume: go on with what the run folder holds.
+        restart_from: redo this phase and what follows.
+        until: stop after this phase.
+        quiet: show no progress.
+    """
+
+    resume: bool = False
+    restart_from: Phase | None = None
+    until: Phase | None = None
+    quiet: bool = False
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run came to."""
+
+    path: Path
+    recipe: Recipe
+    scores: list[SystemScores]
+    measured: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a phase needs to know."""
+
+    recipe: Recipe
+    folder: RunFolder
+    device: Device
+    progress: StageProgress
+    quiet: bool
+
+    def say(self, line: str) -> None:
+        """A line for people who watch."""
+        if not self.quiet:
+            print(line, flush=True)
+
+
+def run_recipe(
+    recipe: Recipe, path: Path, options: RunOptions, *, show_plan: Callable[[Plan], None] | None = None
+) -> FinishedRun:
+    """Run every phase that is not done yet.
+
+    Args:
+        recipe: what to do.
+        path: the run folder.
+        options: how to do it.
+        show_plan: is given the plan before anything heavy begins.
+
+    Raises:
+        LiliftError: see `lilift.recipe.errors`; what is done so far is kept.
+    """
+    device = device_for(recipe.card)
+    with RunFolder.opened(path, recipe, resume=options.resume, restart_from=options.restart_from) as folder:
+        plan = make_plan(recipe)
+        if show_plan is not None:
+            show_plan(plan)
+        require_fit(plan)
+        storage.write_json(folder / "plan.json", plan.as_dict())
+        storage.write_json(folder / "environment.json", describe_environment())
+        progress = NoProgress() if options.quiet else progress_for(sys.stdout)
+        job = Job(recipe, folder, device, progress, options.quiet)
+        for phase in wanted_phases(recipe):
+            if folder.is_done(phase):
+                job.say(f"{phase}: already done")
+            else:
+                job.say(f"{phase}: {_TITLES[phase]}")
+                _run_phase(phase, job, plan)
+                _write_report_so_far(job)
+            if phase == options.until:
+                break
+        write_report(folder.path)
+        return FinishedRun(path, recipe, read_scores(folder / "evaluate" / SCORES), folder.measured())
+
+
+def _run_phase(phase: Phase, job: Job, plan: Plan) -> None:
+    where = job.folder.begin(phase)
+    started = time.monotonic()
+    # Long phases look at signals themselves and save; a short one is finished first.
+    with polite_interrupts():
+        with MemoryProbe(job.device.kind) as probe:
+            _PHASES[phase](job, where)
+        measured = {"seconds": round(time.monotonic() - started, 1), "peak_mib": probe.peak_mib}
+        predicted = [part.peak_bytes / MIB for part in plan.phases if part.phase == _planned_as(phase)]
+        if predicted:
+            measured["predicted_mib"] = round(predicted[0], 1)
+        job.folder.finish(phase, measured)
+
+
+def _write_report_so_far(job: Job) -> None:
+    """A report that cannot be drawn must not end a run that has hours before it; at the end it is an error like any other."""
+    try:
+        write_report(job.folder.path)
+    except Exception as failure:
+        job.progress.note(f"  the report so far could not be written ({type(failure).__name__}: {failure})")
+
+
+def _planned_as(phase: Phase) -> str:
+    return "transfer" if phase == "control" else phase
+
+
+def _data(job: Job, where: Path) -> None:
+    report = prepare(job.recipe, where)
+    for line in report.lines():
+        job.say(f"  {line}")
+
+
+def _align(job: Job, where: Path) -> None:
+    bridge = load_bridge(job.recipe, device=job.device.torch_device)
+    rows = align_rows(load_prepared(job.folder / "data"), job.recipe, tokenisation_for(bridge, job.recipe))
+    _count_rows(job, where, rows)
+    run_align(bridge, rows, job.recipe, where, progress=job.progress)
+
+
+def _transfer(job: Job, where: Path) -> None:
+    bridge = load_bridge(job.recipe, device=job.device.torch_device)
+    bridge.load_alignment(job.folder / "align" / "alignment")
+    _train_transfer(job, where, bridge, "transfer")
+
+
+def _control(job: Job, where: Path) -> None:
+    """Stage 2 exactly as it is, but on the alignment layer as it was before stage 1."""
+    _train_transfer(job, where, load_bridge(job.recipe, device=job.device.torch_device), "control")
+
+
+def _train_transfer(job: Job, where: Path, bridge: BridgedModel, name: str) -> None:
+    rows = transfer_rows(load_prepared(job.folder / "data"), tokenisation_for(bridge, job.recipe))
+    _count_rows(job, where, rows)
+    run_transfer(bridge, rows, job.recipe, where, progress=job.progress, name=name)
+
+
+def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows) -> None:
+    """Tell and keep what the length limits do to the first epoch's rows, before any of them is trained on."""
+    kept = where / "rows.json"
+    if kept.exists():
+        return
+    lengths = rows.lengths()
+    cut = lengths.truncated_source + lengths.truncated_response
+    job.say(
+        f"  {lengths.kept:,} of {lengths.read:,} rows fit; {lengths.dropped_source + lengths.dropped_sequence:,} too long and "
+        f"dropped, {cut:,} cut; longest source {lengths.longest_source} tokens, longest sequence {lengths.longest_sequence}"
+    )
+    storage.write_json(kept, lengths.as_dict())
+
+
+def _evaluate(job: Job, where: Path) -> None:
+    benchmarks = load_benchmarks(job.recipe.evaluate.benchmarks, job.recipe.languages, seed=job.recipe.seed)
+    for system in evaluated_systems(job.recipe):
+        bridge = load_system(job.recipe, job.folder.path, system, device=job.device.torch_device)
+        responder = responder_for(bridge, job.recipe, job.recipe.evaluate)
+        shown = nullcontext(None) if job.quiet else answer_progress(sys.stdout)
+        with polite_interrupts() as interruption, shown as progress:
+            evaluate(
+                responder,
+                benchmarks,
+                where,
+                system=system,
+                inputs=answers_depend_on(job.recipe, job.folder.path, system),
+                progress=progress,
+                interruption=interruption,
+            )
+
+
+def _export(job: Job, where: Path) -> None:
+    report = export_bundle(job.recipe, job.recipe.export, RunParts.of(job.folder.path), where)
+    job.say(f"  {report.line()}")
+
+
+_PHASES: dict[Phase, Callable[[Job, Path], None]] = {
+    "data": _data,
+    "align": _align,
+    "transfer": _transfer,
+    "control": _control,
+    "evaluate": _evaluate,
+    "export": _export,
+}
+_TITLES: dict[Phase, str] = {
+    "data": "reading instructions and lexicons",
+    "align": "stage 1, the alignment layer learns on code-switched English",
+    "transfer": "stage 2, the LLM's adapter learns on English instructions",
+    "control": "stage 2 once more on an unaligned layer, to show what stage 1 brings",
+    "evaluate": "asking the benchmarks' questions",
+    "export": "merging the adapter into the LLM's weights",
+}

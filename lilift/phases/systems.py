@@ -1,0 +1,107 @@
+"""The systems that a run compares, and how each is put together from what the run has trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from lilift.data.templates import TEMPLATES
+from lilift.data.tokenization import Limits, Tokenisation
+from lilift.evaluate.evaluator import CONTROL, LIFTED, UNTRAINED, System
+from lilift.evaluate.generation import BridgeResponder
+from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
+from lilift.phases.folder import phase_fingerprint
+from lilift.recipe import storage
+from lilift.recipe.errors import RunFolderError
+from lilift.recipe.load import fingerprint, load_recipe
+from lilift.recipe.schema import EvaluateSettings, Recipe
+
+SYSTEMS = {system.name: system for system in (UNTRAINED, CONTROL, LIFTED)}
+
+
+def evaluated_systems(recipe: Recipe) -> tuple[System, ...]:
+    """The systems that the recipe's evaluation compares, in the order of the table."""
+    wanted = {UNTRAINED: recipe.evaluate.untrained, CONTROL: recipe.transfer.control, LIFTED: True}
+    return tuple(system for system, asked in wanted.items() if asked)
+
+
+def load_system(recipe: Recipe, run: Path, system: System, *, device: torch.device) -> BridgedModel:
+    """Load one of a run's systems, ready to answer.
+
+    Raises:
+        RunFolderError: the run has not trained it yet, or a file of it is damaged.
+        ModelError: one of the two models cannot be loaded.
+    """
+    parts = _trained_parts(run, system)
+    for part in parts.values():
+        _check(part, run)
+    bridge = load_bridge(recipe, device=device)
+    if "alignment" in parts:
+        bridge.load_alignment(parts["alignment"])
+    if "adapter" in parts:
+        attach_lora(bridge, recipe.transfer.lora)
+        bridge.load_adapter(parts["adapter"])
+    return bridge
+
+
+def tokenisation_for(bridge: BridgedModel, recipe: Recipe) -> Tokenisation:
+    """How texts become rows for this bridge: the same in training, evaluation and chat."""
+    return Tokenisation(
+        encoder=bridge.encoder.tokenizer,
+        llm=bridge.llm_tokenizer,
+        template=TEMPLATES[recipe.data.template],
+        layout=recipe.alignment.layout,
+        shape=bridge.alignment.shape,
+        has_llm_bos=bridge.tokens.bos is not None,
+        limits=Limits(recipe.encoder.max_tokens, recipe.data.max_tokens, recipe.data.over_length),
+    )
+
+
+def answers_depend_on(recipe: Recipe, run: Path, system: System) -> dict[str, str]:
+    """What a system's answers depend on: its weights and the recipe's settings, as fingerprints."""
+    weights = {name: storage.read_json(part / storage.MANIFEST)["seal"] for name, part in _trained_parts(run, system).items()}
+    return {"settings": phase_fingerprint(recipe, "transfer"), "limits": fingerprint(recipe.evaluate.max_new_tokens)} | weights
+
+
+def responder_for(bridge: BridgedModel, recipe: Recipe, settings: EvaluateSettings) -> BridgeResponder:
+    """The bridge behind the interface that evaluation and chat speak to, with the template and limits of training."""
+    return BridgeResponder(
+        bridge,
+        tokenisation_for(bridge, recipe),
+        max_new_tokens=settings.max_new_tokens,
+        batch_tokens=settings.tokens_per_batch,
+    )
+
+
+def recipe_of(run: Path) -> Recipe:
+    """The resolved recipe of a run folder.
+
+    Raises:
+        RunFolderError: it is no run folder.
+    """
+    kept = run / "recipe.yaml"
+    if not kept.is_file():
+        raise RunFolderError("this is no run folder: it has no recipe.yaml", where=run, remedy="give the folder of a run")
+    return load_recipe(str(kept))
+
+
+def _trained_parts(run: Path, system: System) -> dict[str, Path]:
+    if system == LIFTED:
+        return {"alignment": run / "align" / "alignment", "adapter": run / "transfer" / "adapter"}
+    if system == CONTROL:
+        return {"adapter": run / "control" / "adapter"}
+    return {}
+
+
+def _check(part: Path, run: Path) -> None:
+    if not part.exists():
+        raise RunFolderError(
+            f"{part.parent.name} is not finished in this run", where=run, remedy="finish it with `lilift recipe run … --resume`"
+        )
+    try:
+        storage.verify_sealed_folder(part)
+    except RunFolderError as error:
+        raise RunFolderError(
+            error.what, where=error.where, remedy=f"make it again with `lilift recipe run … --restart-from {part.parent.name}`"
+        ) from error

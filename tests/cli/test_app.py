@@ -1,0 +1,136 @@
+"""The command line without a run: help, mistakes, exit codes, JSON."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from lilift.cli import app
+from lilift.recipe.load import shipped_recipes
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output, standard error."""
+    try:
+        code = app.main(arguments)
+    except SystemExit as leaving:  # argparse leaves by itself after --help and --version
+        code = int(leaving.code or 0)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+@pytest.mark.parametrize(
+    "verb", [[], ["doctor"], ["eval"], ["export"], ["chat"], ["recipe"], ["recipe", "run"], ["recipe", "plan"]]
+)
+def test_every_verb_has_help_with_examples(capsys: pytest.CaptureFixture[str], verb: list[str]) -> None:
+    code, out, _ = call(capsys, *verb, "--help")
+    assert code == 0
+    assert "usage: lilift" in out
+    if verb != ["recipe"]:
+        assert "example" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["recpe"], 2, "invalid choice: 'recpe'"),
+        (["recipe", "run"], 2, "RECIPE"),
+        (["recipe", "run", "tiny-gpu"], 2, "did you mean 'tiny-cpu'"),
+        (["recipe", "run", "tiny-cpu", "--restart-from", "nowhere"], 2, "nowhere"),
+        (["recipe", "plan", "tiny-cpu", "--set", "llm.modell=x"], 2, "did you mean 'model'"),
+        (["recipe", "plan", "tiny-cpu", "--set", "llm.model=./nowhere"], 4, "no such model folder"),
+        (["recipe", "plan", "tiny-cpu", "--set", "llm.model=nobody/nothing"], 4, "hub cannot be reached"),
+        (["eval", "nowhere", "--benchmark", "world"], 5, "no run folder"),
+        (["export", "nowhere"], 5, "no run folder"),
+        (["chat", "nowhere", "hello"], 5, "no run folder"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_exit_code(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, words: str
+) -> None:
+    found, out, err = call(capsys, *arguments)
+    assert found == code
+    assert words in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in out + err
+
+
+def test_debug_shows_where_an_error_came_from(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(capsys, "recipe", "show", "tiny-gpu", "--debug")
+    assert code == 2
+    assert "Traceback" in err
+
+
+def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    def run(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("lilift.cli.recipe.run_list", run)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (OSError(errno.ENOSPC, "No space left on device"), 8, "free space"),
+        (ZeroDivisionError("oops"), 1, "a bug in lilift: ZeroDivisionError: oops"),
+    ],
+)
+def test_what_nobody_foresaw_is_one_line_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, words: str
+) -> None:
+    raising(monkeypatch, error)
+    found, _, err = call(capsys, "recipe", "list")
+    assert found == code
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_list_and_show_know_every_shipped_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = call(capsys, "recipe", "list", "--json")
+    assert {entry["name"] for entry in json.loads(out)} == set(shipped_recipes())
+    _, out, _ = call(capsys, "recipe", "show", "tiny-cpu")
+    assert out == shipped_recipes()["tiny-cpu"].read_text(encoding="utf-8")
+
+
+def test_a_resolved_recipe_can_be_started_from(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    _, out, _ = call(capsys, "recipe", "show", "tiny-cpu", "--set", "seed=5")
+    (tmp_path / "mine.yaml").write_text(out, encoding="utf-8")
+    code, out, _ = call(capsys, "recipe", "validate", str(tmp_path / "mine.yaml"))
+    assert code == 0
+    assert "valid" in out
+
+
+def test_a_recipe_for_a_gpu_says_so_where_there_is_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call(capsys, "recipe", "run", "llama-7b-24gb")
+    assert code == 7
+    assert "no CUDA GPU was found" in err
+    assert not list(tmp_path.iterdir()), "nothing may be written for a run that cannot start"
+
+
+def test_a_recipe_whose_models_are_nowhere_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arguments = ["--set", "card=cpu", "--run-folder", str(tmp_path / "run")]
+    lexicon = tmp_path / "en-sw.txt"
+    lexicon.write_text("how vipi\nmany nyingi\nhas ana\n", encoding="utf-8")
+    overrides = [f"data.lexicons={lexicon}", "languages=[sw]", "data.instructions.source=world", "data.instructions.limit=8"]
+    code, _, err = call(
+        capsys, "recipe", "run", "llama-7b-24gb", *arguments, *[part for text in overrides for part in ("--set", text)]
+    )
+    assert code == 4
+    assert "google/mt5-xl" in err or "meta-llama/Llama-2-7b-hf" in err
+    assert err.strip().count("\n") == 0
+
+
+def test_a_plan_that_cannot_fit_is_refused_naming_the_largest_part(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = call(capsys, "recipe", "plan", "llama-7b-24gb", "--set", "card=8gb", "--json")
+    assert code == 2
+    assert json.loads(out)["phases"]["evaluate"]["peak_mib"] > 8192
+    assert "8gb has 8.0 GiB" in err
+    assert "lower evaluate.tokens_per_batch" in err
