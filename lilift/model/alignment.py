@@ -8,6 +8,10 @@ Kinds (LinguaLIFT, arXiv 2412.12499, and the baselines it is compared with):
   number of soft tokens whatever its length.
 
 The weights are kept in float32, since optimizer steps of 1e-4 are lost in bfloat16.
+
+Beyond the paper, `normalized` layers give every vector the size of the LLM's own embeddings. Without it the vectors grow while
+the layer learns, to more than a hundred times that size (docs/tiny-cpu.md); what the LLM's layers add to such an input is
+negligible beside it, so that at these positions the LLM no longer computes anything.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ from lilift_kernels import project_into
 LATENT_BLOCKS = 2
 ATTENTION_HEADS = 8
 HEAD_WIDTH = 64
+SMALL = 1e-6
 
 
 class AlignmentLayer(nn.Module):
@@ -31,15 +36,18 @@ class AlignmentLayer(nn.Module):
 
     Attributes:
         bos, eos: learned vectors [D] before and after the soft tokens, or None.
+        size: root mean square of an element of every vector that the layer gives, a scalar; None where they are not normalised.
     """
 
     bos: nn.Parameter | None
     eos: nn.Parameter | None
+    size: Tensor | None
     latents: int | None = None
 
-    def __init__(self, encoder_size: int, llm_size: int, *, has_bos: bool, has_eos: bool) -> None:
+    def __init__(self, encoder_size: int, llm_size: int, *, has_bos: bool, has_eos: bool, normalized: bool) -> None:
         super().__init__()
         self.encoder_size, self.llm_size = encoder_size, llm_size
+        self.register_buffer("size", torch.ones(()) if normalized else None)
         self.bos = nn.Parameter(torch.randn(llm_size)) if has_bos else None
         self.eos = nn.Parameter(torch.randn(llm_size)) if has_eos else None
 
@@ -59,7 +67,7 @@ class AlignmentLayer(nn.Module):
         Returns:
             [N_soft, D]: one row per real state in their order, or B * latents rows.
         """
-        raise NotImplementedError
+        return self._sized(self._project(states, mask, state_rows))
 
     def write_into(self, out: Tensor, states: Tensor, batch: Batch) -> Tensor:
         """Write soft tokens and boundary vectors where the packed sequence wants them.
@@ -72,7 +80,12 @@ class AlignmentLayer(nn.Module):
         Returns:
             `out`, which carries the gradients.
         """
-        raise NotImplementedError
+        out = self._write_into(out, states, batch)
+        if self.size is None:
+            return out
+        boundaries = ((self.bos, batch.bos_slots), (self.eos, batch.eos_slots))
+        slots = torch.cat([batch.state_slots, *(slots for vector, slots in boundaries if vector is not None)])
+        return out.index_copy_(0, slots, self._sized(out.index_select(0, slots)))
 
     def start_at_size(self, states: Tensor, mask: Tensor, size: float) -> None:
         """Scale a fresh layer so that its soft tokens are as large as the LLM's embeddings.
@@ -86,11 +99,30 @@ class AlignmentLayer(nn.Module):
             size: root mean square of an element of the LLM's input embeddings.
         """
         with torch.no_grad():
-            soft = self(states, mask, mask.flatten().nonzero().squeeze(1))
+            if self.size is not None:
+                self.size.fill_(size)
+                size = (
+                    1.0  # of the vectors before they are normalised, so that a step of the optimizer means the same for any LLM
+                )
+            soft = self._project(states, mask, mask.flatten().nonzero().squeeze(1))
             self._scale(size / float(soft.float().square().mean().sqrt()))
             for vector in (self.bos, self.eos):
                 if vector is not None:
                     vector.mul_(size)
+
+    def _sized(self, vectors: Tensor) -> Tensor:
+        """Vectors [N, D] at the size that they are to have."""
+        if self.size is None:
+            return vectors
+        return (functional.rms_norm(vectors.float(), (self.llm_size,), eps=SMALL) * self.size).to(vectors.dtype)
+
+    def _project(self, states: Tensor, mask: Tensor, state_rows: Tensor) -> Tensor:
+        """`forward`, before the vectors are normalised."""
+        raise NotImplementedError
+
+    def _write_into(self, out: Tensor, states: Tensor, batch: Batch) -> Tensor:
+        """`write_into`, before the vectors are normalised."""
+        raise NotImplementedError
 
     def _scale(self, factor: float) -> None:
         raise NotImplementedError
@@ -99,19 +131,18 @@ class AlignmentLayer(nn.Module):
 class ProjectionLayer(AlignmentLayer):
     """Kinds ``ffn`` (with a hidden layer) and ``linear`` (without): each encoder state becomes one soft token."""
 
-    def __init__(self, encoder_size: int, llm_size: int, *, hidden_size: int | None) -> None:
-        super().__init__(encoder_size, llm_size, has_bos=hidden_size is not None, has_eos=True)
+    def __init__(self, encoder_size: int, llm_size: int, *, hidden_size: int | None, normalized: bool) -> None:
+        super().__init__(encoder_size, llm_size, has_bos=hidden_size is not None, has_eos=True, normalized=normalized)
         self.hidden = nn.Linear(encoder_size, hidden_size) if hidden_size is not None else None
         self.output = nn.Linear(encoder_size if hidden_size is None else hidden_size, llm_size)
 
-    def forward(self, states: Tensor, mask: Tensor, state_rows: Tensor) -> Tensor:  # noqa: ARG002
-        """See `AlignmentLayer`."""
+    def _project(self, states: Tensor, mask: Tensor, state_rows: Tensor) -> Tensor:  # noqa: ARG002
         out = self.output.weight.new_empty(state_rows.shape[0], self.llm_size)  # [N_state, D]
         slots = torch.arange(state_rows.shape[0], device=state_rows.device)
         return project_into(states, state_rows, slots, *self._weights(), out=out)
 
-    def write_into(self, out: Tensor, states: Tensor, batch: Batch) -> Tensor:
-        """See `AlignmentLayer`; nothing is concatenated and padding is never projected."""
+    def _write_into(self, out: Tensor, states: Tensor, batch: Batch) -> Tensor:
+        """Nothing is concatenated and padding is never projected."""
         return project_into(
             states,
             batch.state_rows,
@@ -137,16 +168,15 @@ class ProjectionLayer(AlignmentLayer):
 class LatentLayer(AlignmentLayer):
     """Kind ``latent``: learned latents gather what a text says into a fixed number of soft tokens."""
 
-    def __init__(self, encoder_size: int, llm_size: int, *, latents: int) -> None:
-        super().__init__(encoder_size, llm_size, has_bos=False, has_eos=True)
+    def __init__(self, encoder_size: int, llm_size: int, *, latents: int, normalized: bool) -> None:
+        super().__init__(encoder_size, llm_size, has_bos=False, has_eos=True, normalized=normalized)
         self.latents = latents
         self.queries = nn.Parameter(torch.randn(latents, encoder_size))
         self.blocks = nn.ModuleList(ResamplerBlock(encoder_size) for _ in range(LATENT_BLOCKS))
         self.output = nn.Linear(encoder_size, llm_size)
         self.norm = nn.LayerNorm(llm_size)
 
-    def forward(self, states: Tensor, mask: Tensor, state_rows: Tensor) -> Tensor:  # noqa: ARG002
-        """See `AlignmentLayer`."""
+    def _project(self, states: Tensor, mask: Tensor, state_rows: Tensor) -> Tensor:  # noqa: ARG002
         states = states.to(self.queries.dtype)
         latents = self.queries.expand(states.shape[0], -1, -1)  # [B, L, E]
         for block in self.blocks:
@@ -154,10 +184,9 @@ class LatentLayer(AlignmentLayer):
         soft: Tensor = self.norm(self.output(latents))  # [B, L, D]
         return soft.flatten(0, 1)
 
-    def write_into(self, out: Tensor, states: Tensor, batch: Batch) -> Tensor:
-        """See `AlignmentLayer`."""
+    def _write_into(self, out: Tensor, states: Tensor, batch: Batch) -> Tensor:
         assert self.eos is not None
-        soft = self(states, batch.encoder_mask, batch.state_rows)
+        soft = self._project(states, batch.encoder_mask, batch.state_rows)
         out = out.index_copy_(0, batch.state_slots, soft.to(out.dtype))
         return out.index_copy_(0, batch.eos_slots, self.eos.to(out.dtype).expand(batch.eos_slots.shape[0], -1))
 
@@ -200,6 +229,6 @@ def build_alignment(settings: AlignmentSettings, *, encoder_size: int, llm_size:
     """A fresh alignment layer in float32 on the CPU; equal for equal seeds, whatever ran before."""
     with seeded(seed):
         if settings.kind == "latent":
-            return LatentLayer(encoder_size, llm_size, latents=settings.latents)
+            return LatentLayer(encoder_size, llm_size, latents=settings.latents, normalized=settings.normalize)
         hidden_size = settings.expansion * encoder_size if settings.kind == "ffn" else None
-        return ProjectionLayer(encoder_size, llm_size, hidden_size=hidden_size)
+        return ProjectionLayer(encoder_size, llm_size, hidden_size=hidden_size, normalized=settings.normalize)

@@ -65,6 +65,11 @@ class AlignmentSettings(Settings):
     )
     expansion: int = Field(2, ge=1, le=16, description="Hidden width of `ffn`, in multiples of the encoder's width.")
     latents: int = Field(64, ge=1, le=1024, description="Number of soft tokens of `latent`, whatever the text's length.")
+    normalize: bool = Field(
+        True,
+        description="Keep the layer's vectors at the size of the LLM's embeddings, which the paper does not; without it they "
+        "outgrow what the LLM can work with.",
+    )
 
 
 class ColumnSettings(Settings):

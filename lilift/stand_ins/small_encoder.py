@@ -32,9 +32,10 @@ class EncoderSize:
     layers: int = 2
     heads: int = 4
     texts: int = 6000
-    steps: int = 800
+    steps: int = 3000
     rows: int = 32
-    masked: float = 0.2
+    hidden: float = 0.15
+    shown: float = 0.15
     learning_rate: float = 2e-3
 
 
@@ -62,9 +63,10 @@ def make(size: EncoderSize, seed: int, folder: Path) -> dict[str, Any]:
 
     def loss() -> Tensor:
         ids = pad(rng.sample(rows, size.rows), PAD)  # [B, S]
-        masked = (torch.rand(ids.shape) < size.masked) & (ids != PAD)
-        states = model(input_ids=ids.masked_fill(masked, UNK), attention_mask=(ids != PAD).long()).last_hidden_state
-        return nn.functional.cross_entropy(head(states[masked]), ids[masked])
+        chance = torch.rand(ids.shape)
+        hidden, asked = chance < size.hidden, (chance < size.hidden + size.shown) & (ids != PAD)
+        states = model(input_ids=ids.masked_fill(hidden & asked, UNK), attention_mask=(ids != PAD).long()).last_hidden_state
+        return nn.functional.cross_entropy(head(states[asked]), ids[asked])
 
     parameters = [*model.parameters(), *head.parameters()]
     last_loss, seconds = train(parameters, loss, steps=size.steps, learning_rate=size.learning_rate, label="encoder")

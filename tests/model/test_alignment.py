@@ -15,8 +15,8 @@ E, D, LATENTS = 6, 10, 3
 LENGTHS = (2, 5, 3)
 
 
-def layer_of(kind: str, seed: int = 0) -> AlignmentLayer:
-    settings = AlignmentSettings.model_validate({"kind": kind, "latents": LATENTS, "expansion": 2})
+def layer_of(kind: str, seed: int = 0, normalize: bool = False) -> AlignmentLayer:
+    settings = AlignmentSettings.model_validate({"kind": kind, "latents": LATENTS, "expansion": 2, "normalize": normalize})
     return build_alignment(settings, encoder_size=E, llm_size=D, seed=seed)
 
 
@@ -87,14 +87,42 @@ def test_everything_is_written_where_the_batch_says_and_learns(kind: str) -> Non
 
 
 @pytest.mark.parametrize("kind", ["ffn", "linear", "latent"])
-def test_a_fresh_layer_starts_at_the_size_asked_for(kind: str) -> None:
-    layer = layer_of(kind)
+def test_a_normalized_layer_keeps_every_vector_at_its_size_however_its_weights_grow(kind: str) -> None:
+    layer = layer_of(kind, normalize=True)
+    states, mask, rows = states_of_three_texts()
+    layer.start_at_size(states, mask, 0.02)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.mul_(30.0).add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    batch = collate([Row((1,) * length, (7,), (8, 9)) for length in LENGTHS], layer.shape, llm_bos=5, encoder_pad=0)
+    buffer = torch.full((batch.mask.numel(), D), 3.0)
+    out = layer.write_into(buffer, states, batch)
+    torch.testing.assert_close(out[batch.state_slots], layer(states, mask, rows))
+    written = torch.cat([batch.state_slots, batch.bos_slots, batch.eos_slots])
+    torch.testing.assert_close(out[written].square().mean(-1).sqrt(), torch.full((len(written),), 0.02))
+    untouched = torch.ones(len(out), dtype=torch.bool)
+    untouched[written] = False
+    assert (out[untouched] == 3.0).all()
+    (out * torch.arange(D)).sum().backward()  # type: ignore[no-untyped-call]
+    for name, parameter in layer.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.any(), name
+    plain = layer_of(kind)
+    plain.load_state_dict({name: weight for name, weight in layer.state_dict().items() if name != "size"})
+    direction = torch.nn.functional.cosine_similarity(plain(states, mask, rows), layer(states, mask, rows), dim=-1)
+    torch.testing.assert_close(direction, torch.ones_like(direction))  # only the size differs
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("kind", ["ffn", "linear", "latent"])
+def test_a_fresh_layer_starts_at_the_size_asked_for(kind: str, normalize: bool) -> None:
+    layer = layer_of(kind, normalize=normalize)
     states, mask, rows = states_of_three_texts()
     layer.start_at_size(50 * states, mask, 0.02)
     soft = layer(50 * states, mask, rows)
     assert float(soft.detach().square().mean().sqrt()) == pytest.approx(0.02, rel=1e-4)
     for vector in (layer.bos, layer.eos):
-        assert vector is None or 0.005 < float(vector.detach().square().mean().sqrt()) < 0.06
+        assert vector is None or normalize or 0.005 < float(vector.detach().square().mean().sqrt()) < 0.06
 
 
 @pytest.mark.parametrize("kind", ["ffn", "linear", "latent"])
