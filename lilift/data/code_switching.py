@@ -8,24 +8,35 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from lilift.data.english import is_name, words
-from lilift.data.lexicon import Lexicon
+from lilift.data.lexicon import Lexicon, Translation
 from lilift.data.word_order import shuffled
 from lilift.recipe.errors import DataError
-from lilift.recipe.schema import CodeSwitchingSettings
+from lilift.recipe.schema import CodeSwitchingSettings, ShareRange
 
 
 class Swap(NamedTuple):
-    """One swapped word: where its translation stands in the switched text, and what it replaced."""
+    """One swapped word.
+
+    Attributes:
+        start: where its translation begins in the switched text.
+        end: where it ends.
+        original: the English word that it replaced.
+        language: of the translation.
+        gap: the spaces before the English word that were left out, because the translations on both sides of them are
+            written without spaces between words; empty elsewhere.
+    """
 
     start: int
     end: int
     original: str
+    language: str
+    gap: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +45,7 @@ class CodeSwitched:
 
     Attributes:
         text: the switched text.
-        language: the language of the translations.
+        language: the language of the translations, or None where each word's was drawn by itself.
         ratio: the share of translatable words that was drawn for this text.
         translatable: how many words could have been swapped.
         swaps: which were, in order.
@@ -42,17 +53,19 @@ class CodeSwitched:
     """
 
     text: str
-    language: str
+    language: str | None
     ratio: float
     translatable: int
     swaps: tuple[Swap, ...]
     shuffled: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # compared and hashed by identity, which is fast
+@dataclass(frozen=True, slots=True, eq=False)
 class _Choice:
-    """Translations of a word as they would be written, and their weights added up."""
+    """What a word may become in one language: translations as they would be written, and their weights added up."""
 
+    language: str
+    spaced: bool
     texts: tuple[str, ...]
     weights: tuple[float, ...]
 
@@ -61,12 +74,17 @@ class _Choice:
         return self.texts[bisect_right(self.weights, chance * self.weights[-1], hi=len(self.texts) - 1)]
 
 
+_Choices = tuple[_Choice, ...]
+_UNKNOWN: Final[_Choices] = ()
+"""A word that no lexicon of these has."""
+
+
 class CodeSwitcher:
-    """Swaps words of English texts for those of one language a text.
+    """Swaps words of English texts for those of other languages.
 
     Args:
-        lexicons: one lexicon per language; each text's language is drawn evenly from them.
-        settings: shares of words and of shuffled texts.
+        lexicons: one lexicon per language; each text's language (or each word's, in mixed texts) is drawn evenly from them.
+        settings: shares of words, of mixed texts and of shuffled texts.
         seed: of everything drawn.
         names: lower-case words that are names even at the beginning of a sentence (`lilift.data.english.find_names`).
 
@@ -89,64 +107,90 @@ class CodeSwitcher:
         self.seed = seed
         self.names = names
         self._languages = sorted(lexicons)
-        # What each word as written becomes; None for one that the lexicon lacks.
-        self._choices: dict[str, dict[str, _Choice | None]] = {code: {} for code in lexicons}
+        # What each word as written may become, in one language or (None) in any of them.
+        self._choices: dict[str | None, dict[str, _Choices]] = {code: {} for code in (*self._languages, None)}
 
     def switch(self, text: str, *, epoch: int, index: int) -> CodeSwitched:
         """The text as the example `index` has it in `epoch`.
 
         Numbers, units, LaTeX, code, addresses, acronyms and names stay as they are. A word keeps its capital and the
         punctuation around it; endings (plural, -ing, -ed, 's) go with the English word. A word that occurs twice in a text
-        has the same translation both times.
+        has the same translation both times. Between two neighbouring translations into languages that put no spaces
+        between words, the space goes.
         """
+        settings = self.settings
         rng = random.Random(f"switch {self.seed} {epoch} {index}")
-        code = self._languages[int(rng.random() * len(self._languages))]
-        ratio = self.settings.ratios[int(rng.random() * len(self.settings.ratios))]
-        moved = rng.random() < self.settings.shuffle
+        code: str | None = self._languages[int(rng.random() * len(self._languages))]
+        ratio = _share(settings.ratios, rng.random())
+        moved = rng.random() < settings.shuffle
+        if settings.mixed and rng.random() < settings.mixed:
+            code = None
         english = shuffled(text, rng, self.names) if moved else text
         return self._swap(english, rng, code, ratio, moved)
 
-    def _swap(self, text: str, rng: random.Random, code: str, ratio: float, moved: bool) -> CodeSwitched:
-        choices = self._choices[code]
-        chance = rng.random
-        drawn: dict[_Choice, str] = {}
+    def _swap(self, text: str, rng: random.Random, code: str | None, ratio: float, moved: bool) -> CodeSwitched:
+        known = self._choices[code].get
+        chance, make = rng.random, tuple.__new__  # a third of the time that calling a NamedTuple takes
+        drawn: dict[str, tuple[str, _Choice]] = {}
         parts: list[str] = []
         swaps: list[Swap] = []
         copied = length = translatable = 0
+        spaced = True  # whether the last swap's language puts spaces between words
         for word in words(text):
-            written = word.text
-            try:
-                choice = choices[written]
-            except KeyError:
-                choice = self._choice(code, written)
-            if choice is None or (written[0].isupper() and is_name(word, self.names)):
+            start, end, written, _ = word
+            choices = known(written)
+            if choices is None:
+                choices = self._look_up(code, written)
+            if choices is _UNKNOWN or (written[0] < "a" and is_name(word, self.names)):
                 continue
             translatable += 1
             if chance() >= ratio:
                 continue
-            translation = drawn.get(choice)
-            if translation is None:
-                translation = drawn[choice] = choice.draw(chance())
-            parts += (text[copied : word.start], translation)
-            start = length + word.start - copied
-            length = start + len(translation)
-            copied = word.end
-            swaps.append(Swap(start, length, written))
+            found = drawn.get(written)
+            if found is None:
+                choice = choices[0] if len(choices) == 1 else choices[int(chance() * len(choices))]
+                found = drawn[written] = choice.draw(chance()), choice
+            translation, choice = found
+            between = text[copied:start]
+            gap = ""
+            if not (spaced or choice.spaced) and swaps and between and not between.strip(" "):
+                gap, between = between, ""
+            spaced = choice.spaced
+            parts.append(between)
+            parts.append(translation)
+            begins = length + len(between)
+            length = begins + len(translation)
+            copied = end
+            swaps.append(make(Swap, (begins, length, written, choice.language, gap)))
         parts.append(text[copied:])
         return CodeSwitched("".join(parts), code, ratio, translatable, tuple(swaps), moved)
 
-    def _choice(self, code: str, written: str) -> _Choice | None:
+    def _look_up(self, code: str | None, written: str) -> _Choices:
         """What a word may become, remembered for the next time."""
+        languages = self._languages if code is None else [code]
+        made = (self._choice(language, written) for language in languages)
+        found = tuple(choice for choice in made if choice is not None) or _UNKNOWN
+        self._choices[code][written] = found
+        return found
+
+    def _choice(self, code: str, written: str) -> _Choice | None:
         found = self.lexicons[code].find(written.lower())
-        choice = None
-        if found:
-            capital = written[0].isupper() and written != "I"
-            texts = tuple(_with_capital(item.text) if capital else item.text for item in found)
-            choice = _Choice(texts, tuple(accumulate(item.weight for item in found)))
-        self._choices[code][written] = choice
-        return choice
+        if not found:
+            return None
+        spaced = self.lexicons[code].language.puts_spaces_between_words
+        texts = _as_written(found, capital=written[0].isupper() and written != "I", spaced=spaced)
+        return _Choice(code, spaced, texts, tuple(accumulate(item.weight for item in found)))
 
 
-def _with_capital(text: str) -> str:
-    """The first letter as a capital where its script has them; marks that combine with it stay."""
-    return text[:1].title() + text[1:]
+def _share(ratios: Sequence[float] | ShareRange, chance: float) -> float:
+    """The share of words at `chance`, 0 to 1."""
+    if isinstance(ratios, ShareRange):
+        return ratios.min + chance * (ratios.max - ratios.min)
+    return ratios[int(chance * len(ratios))]
+
+
+def _as_written(found: Sequence[Translation], *, capital: bool, spaced: bool) -> tuple[str, ...]:
+    """Translations as a text has them: with a capital where its script has one, without spaces where its language has none."""
+    texts = [item.text if spaced else "".join(item.text.split()) for item in found]
+    # Marks that combine with the first letter stay with it.
+    return tuple(text[:1].title() + text[1:] if capital else text for text in texts)

@@ -33,7 +33,12 @@ PROTECTED = re.compile(
 )
 """What a word swap never touches: code, LaTeX, addresses, and everything with a digit in it, its unit included."""
 
-_TOKEN = re.compile(rf"(?P<protected>{PROTECTED.pattern})|(?P<word>[A-Za-z]+(?:['’][A-Za-z]+)*)", re.VERBOSE | re.DOTALL)
+PLAIN_WORD = r"""[A-Za-z]+(?=[,;!?)"]|\.?(?:\s|\Z))"""
+"""Letters that nothing protected can begin with, told by what follows them; tried first, for `PROTECTED` is slow to say no."""
+
+_TOKEN = re.compile(
+    rf"(?P<plain>{PLAIN_WORD})|(?P<protected>{PROTECTED.pattern})|(?P<word>[A-Za-z]+(?:['’][A-Za-z]+)*)", re.VERBOSE | re.DOTALL
+)
 _SENTENCE_END = re.compile(r"[.!?\n]|[:][\s\"“”'‘’]*$")
 
 
@@ -67,6 +72,7 @@ class Word(NamedTuple):
 
 def words(text: str) -> Iterator[Word]:
     """Every word of a text outside protected spans. Single letters are algebra, except ``a`` and ``I``."""
+    make = tuple.__new__  # a third of the time that calling a NamedTuple takes
     previous_end, previous = 0, ""
     for match in _TOKEN.finditer(text):
         start, end = match.span()
@@ -74,9 +80,9 @@ def words(text: str) -> Iterator[Word]:
             previous = ""
         else:
             word = match[0]
-            if len(word) > 1 or word in "aAI":
+            if end - start > 1 or word in "aAI":
                 capital = word[0] < "a"
-                yield Word(start, end, word, capital and _starts_sentence(text, previous_end, start, previous))
+                yield make(Word, (start, end, word, capital and _starts_sentence(text, previous_end, start, previous)))
             previous = word
         previous_end = end
 

@@ -22,6 +22,9 @@ Tier = Literal["high", "medium", "low"]
 NO_SCRIPT = "Zyyy"
 """ISO 15924 for text that belongs to no script: digits, punctuation, signs."""
 
+_WITHOUT_SPACES = frozenset(["Hans", "Hant", "Hani", "Jpan", "Thai", "Laoo", "Khmr", "Mymr"])
+"""Scripts whose languages put no space between words."""
+
 # ISO 15924 names combinations that Unicode knows only by their parts.
 _UNICODE_SCRIPTS = {"Jpan": ("Hani", "Hira", "Kana"), "Hans": ("Hani",), "Hant": ("Hani",)}
 
@@ -43,6 +46,11 @@ class Language:
     scripts: tuple[str, ...]
     tier: Tier | None
     flores: str | None
+
+    @property
+    def puts_spaces_between_words(self) -> bool:
+        """Whether words stand apart; not so in Chinese, Japanese, Thai, Lao, Khmer and Burmese."""
+        return _WITHOUT_SPACES.isdisjoint(self.scripts)
 
     def writes(self, text: str) -> bool:
         """Whether every letter of `text` is of this language's scripts, and there is at least one."""

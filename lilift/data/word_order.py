@@ -11,9 +11,9 @@ from __future__ import annotations
 import random
 import re
 
-from lilift.data.english import PROTECTED
+from lilift.data.english import PLAIN_WORD, PROTECTED
 
-_PIECE = re.compile(rf"(?:(?:{PROTECTED.pattern})|\S)+", re.VERBOSE | re.DOTALL)
+_PIECE = re.compile(rf"(?:{PLAIN_WORD}|(?:{PROTECTED.pattern})|\S)+", re.VERBOSE | re.DOTALL)
 _STOP = re.compile(r"[,;:.!?]+[\"'”’)]*$")
 _LEADING_WORDS = """
     a an the this that these those his her its their our my your each every some any no all both half
@@ -31,44 +31,70 @@ def shuffled(text: str, rng: random.Random, names: frozenset[str] = frozenset())
         names: lower-case words that keep their capital at the beginning of a sentence.
     """
     result: list[str] = []
-    end = 0
-    clause: list[re.Match[str]] = []
+    copied = 0
+    clause: list[str] = []
+    lines = "\n" in text
     pieces = list(_PIECE.finditer(text))
+    last = len(pieces) - 1
     for number, piece in enumerate(pieces):
-        clause.append(piece)
-        stop = _STOP.search(piece[0])
-        if stop is None and number + 1 < len(pieces) and "\n" not in text[piece.end() : pieces[number + 1].start()]:
+        word = piece[0]
+        if not clause:
+            result.append(text[copied : piece.start()])
+        clause.append(word)
+        # A word that ends in a letter or digit stops no clause; most do, and are not searched.
+        stop = None if word[-1].isalnum() else _STOP.search(word)
+        if stop is None and number < last and not (lines and "\n" in text[piece.end() : pieces[number + 1].start()]):
             continue
-        result.append(text[end : clause[0].start()])
-        result.append(_clause([match[0] for match in clause], rng, names))
-        end, clause = piece.end(), []
-    return "".join([*result, text[end:]])
+        if stop is not None:
+            clause[-1] = word[: stop.start()]
+        result.append(_clause(clause, rng, names))
+        if stop is not None:
+            result.append(stop[0])
+        copied, clause = piece.end(), []
+    result.append(text[copied:])
+    return "".join(result)
 
 
 def _clause(words: list[str], rng: random.Random, names: frozenset[str]) -> str:
-    """One clause in another order, its last punctuation where it was."""
-    stop = _STOP.search(words[-1])
-    ending = stop[0] if stop else ""
-    words = [*words[:-1], words[-1][: len(words[-1]) - len(ending)]]
-    words = [word for word in words if word]
-    capital = bool(words) and words[0][:1].isupper()
+    """One clause in another order; the punctuation after it is not part of it."""
+    if not words[-1]:
+        del words[-1]
+    capital = bool(words) and words[0][0].isupper()
     if capital and words[0] != "I" and words[0].lower() not in names and not words[0][1:2].isupper():
-        words[0] = words[0][:1].lower() + words[0][1:]
-    chunks = _chunks(words, rng)
-    rng.shuffle(chunks)
-    moved = [word for chunk in chunks for word in (reversed(chunk) if rng.random() < 0.5 else chunk)]
-    if capital and moved[0][:1].isalpha():
-        moved[0] = moved[0][:1].upper() + moved[0][1:]
-    return " ".join(moved) + ending
+        words[0] = words[0][0].lower() + words[0][1:]
+    moved: list[str] = []
+    chance = rng.random
+    for chunk in _in_any_order(_chunks(words, rng), rng):
+        if chance() < 0.5:
+            chunk.reverse()
+        moved += chunk
+    if capital and moved[0][0].isalpha():
+        moved[0] = moved[0][0].upper() + moved[0][1:]
+    return " ".join(moved)
 
 
 def _chunks(words: list[str], rng: random.Random) -> list[list[str]]:
     chunks: list[list[str]] = []
+    chance = rng.random
     leading = False
     for word in words:
-        if leading or (chunks and word.lower() not in _LEADING and not word[:1].isdigit() and rng.random() < 0.3):
+        leads = word.lower() in _LEADING
+        number = word[0].isdigit()
+        if leading or (chunks and not leads and not number and chance() < 0.3):
             chunks[-1].append(word)
         else:
             chunks.append([word])
-        leading = word.lower() in _LEADING or word[:1].isdigit()
+        leading = leads or number
+    return chunks
+
+
+def _in_any_order(chunks: list[list[str]], rng: random.Random) -> list[list[str]]:
+    """Shuffled in place. `random.shuffle` takes three times as long, and another Python may shuffle in another way."""
+    bits = rng.getrandbits
+    for last in range(len(chunks) - 1, 0, -1):
+        width = (last + 1).bit_length()
+        place = bits(width)
+        while place > last:
+            place = bits(width)
+        chunks[last], chunks[place] = chunks[place], chunks[last]
     return chunks

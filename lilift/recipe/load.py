@@ -224,10 +224,10 @@ def _first_mistake(error: ValidationError, settings: Mapping[str, Any], sources:
     mistakes = error.errors()
     # A misspelt key also leaves the right one missing; the misspelling is what helps.
     mistake = next((found for found in mistakes if found["type"] == "extra_forbidden"), mistakes[0])
-    key = _visible_key(mistake["loc"], settings)
+    kind = mistake["type"]
+    key = _visible_key(mistake["loc"], kind, settings)
     where = _nearest_source(key, sources)
     name = ".".join(key)
-    kind = mistake["type"]
     if kind == "extra_forbidden":
         known = _fields_at(key[:-1])
         return RecipeError(
@@ -244,19 +244,19 @@ def _first_mistake(error: ValidationError, settings: Mapping[str, Any], sources:
     return RecipeError(f"{name}: {message[0].lower()}{message[1:]}", where=where, remedy=f"it is now {given[:80]}")
 
 
-def _visible_key(location: tuple[int | str, ...], settings: Mapping[str, Any]) -> Key:
+def _visible_key(location: tuple[int | str, ...], kind: str, settings: Mapping[str, Any]) -> Key:
     """Drop the parts of pydantic's location that name a branch of a type instead of a key of the file."""
     key: list[str] = []
     place: Any = settings
-    for part in location:
-        inside = isinstance(place, Mapping) or (isinstance(place, list) and isinstance(part, int))
-        if not inside and key:
-            break
-        key.append(str(part))
-        if isinstance(place, Mapping):
+    for number, part in enumerate(location, start=1):
+        missing = kind == "missing" and number == len(location)
+        if isinstance(place, Mapping) and (str(part) in place or missing):
             place = place.get(str(part))
+        elif isinstance(place, list) and isinstance(part, int):
+            place = place[part] if part < len(place) else None
         else:
-            place = place[part] if isinstance(part, int) and part < len(place) else None
+            continue
+        key.append(str(part))
     return tuple(key)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 AlignmentKind = Literal["ffn", "linear", "latent"]
 Layout = Literal["soft", "soft+text"]
@@ -90,11 +90,48 @@ class InstructionSettings(Settings):
     limit: int | None = Field(None, ge=1, description="Use at most this many examples.")
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ShareRange(Settings):
+    """A share drawn evenly between two limits."""
+
+    min: Share
+    max: Share
+
+    @model_validator(mode="after")
+    def _in_order(self) -> ShareRange:
+        if self.min > self.max:
+            raise ValueError(f"min {self.min} is larger than max {self.max}")
+        return self
+
+
+ShareList = Annotated[tuple[Share, ...], Field(min_length=1)]
+
+
+def _one_as_list(value: object) -> object:
+    """Accept a single number where a list of them is meant."""
+    return (value,) if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+def _list_or_range(value: object) -> str:
+    return "range" if isinstance(value, (dict, ShareRange)) else "list"
+
+
 class CodeSwitchingSettings(Settings):
     """How English words are swapped for translations in stage 1."""
 
-    ratios: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
-        (0.3, 0.6, 0.9), min_length=1, description="Share of translatable words swapped; drawn anew for each example and epoch."
+    ratios: Annotated[
+        Annotated[ShareList, Tag("list")] | Annotated[ShareRange, Tag("range")],
+        Discriminator(_list_or_range),
+        BeforeValidator(_one_as_list, json_schema_input_type=Share | ShareList | ShareRange),
+    ] = Field(
+        (0.3, 0.6, 0.9),
+        description="Share of translatable words swapped, drawn anew for each example and epoch: a number, a list to draw "
+        "from, or a range such as {min: 0.2, max: 0.8}.",
+    )
+    mixed: Share = Field(
+        0.0, description="Share of examples that mix all the languages, each word's drawn by itself; the others have one each."
     )
     shuffle: float = Field(
         0.0, ge=0, le=1, description="Share of examples whose words are also moved about within the sentence. Not in the paper."

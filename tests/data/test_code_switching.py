@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from lilift.data.code_switching import CodeSwitched, CodeSwitcher
 from lilift.data.english import PROTECTED, find_names
@@ -43,10 +44,14 @@ SWAHILI = lexicon(
 HINDI = lexicon("hi", dog="कुत्ता", cat="बिल्ली", book="किताब", good="अच्छा")
 
 
+CHINESE = lexicon("zh", dog="狗", cat="猫", buy="买", apple="苹 果", the="这")
+THAI = lexicon("th", dog="สุนัข", cat="แมว", buy="ซื้อ", many="มาก")
+
+
 def switcher(
-    *lexicons: Lexicon, ratio: float = 1.0, shuffle: float = 0.0, seed: int = 0, **more: frozenset[str]
+    *lexicons: Lexicon, ratio: float = 1.0, shuffle: float = 0.0, mixed: float = 0.0, seed: int = 0, **more: frozenset[str]
 ) -> CodeSwitcher:
-    settings = CodeSwitchingSettings(ratios=(ratio,), shuffle=shuffle)
+    settings = CodeSwitchingSettings(ratios=(ratio,), shuffle=shuffle, mixed=mixed)
     return CodeSwitcher({found.language.code: found for found in lexicons or (SWAHILI,)}, settings, seed=seed, **more)
 
 
@@ -68,6 +73,20 @@ def switched(text: str, *lexicons: Lexicon, **settings: float) -> str:
 )
 def test_case_and_punctuation_stay_and_inflected_words_are_found(text: str, expected: str) -> None:
     assert switched(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("lexicon", "text", "expected"),
+    [
+        (CHINESE, "The dog bought apples, 3 apples.", "这狗买苹果, 3 苹果."),
+        (CHINESE, "dog  cat\ndog xyz cat $5 dog", "狗猫\n狗 xyz 猫 $5 狗"),
+        (CHINESE, "The dogs' cat-dog. The cat", "这狗' 猫-狗. 这猫"),
+        (THAI, "many dogs bought 2 cats", "มากสุนัขซื้อ 2 แมว"),
+        (SWAHILI, "many dogs bought 2 cats", "ngapi mbwa nunua 2 paka"),
+    ],
+)
+def test_scripts_without_spaces_are_written_without_them(lexicon: Lexicon, text: str, expected: str) -> None:
+    assert switched(text, lexicon) == expected
 
 
 def test_known_names_stay_at_the_beginning_of_a_sentence_too() -> None:
@@ -118,22 +137,57 @@ def test_numbers_and_protected_spans_survive(text: str, seed: int, shuffle: floa
             assert span in found.text
 
 
-@given(_texts, st.integers(0, 5))
-def test_swaps_tell_where_they_are_and_undo_to_the_original(text: str, seed: int) -> None:
-    found = switcher(ratio=0.6, seed=seed).switch(text, epoch=0, index=0)
+def undone(found: CodeSwitched) -> str:
+    """The text with every swap taken back."""
     original, copied = "", 0
     for swap in found.swaps:
-        original += found.text[copied : swap.start] + swap.original
+        original += found.text[copied : swap.start] + swap.gap + swap.original
         copied = swap.end
-    assert original + found.text[copied:] == text
+    return original + found.text[copied:]
+
+
+_mixed = st.sampled_from([0.0, 0.5, 1.0])
+
+
+@given(_texts, st.integers(0, 5), _mixed)
+def test_swaps_tell_where_they_are_and_undo_to_the_original(text: str, seed: int, mixed: float) -> None:
+    found = switcher(SWAHILI, CHINESE, THAI, ratio=0.6, mixed=mixed, seed=seed).switch(text, epoch=0, index=0)
+    assert undone(found) == text
     assert len(found.swaps) <= found.translatable
+    assert re.findall(r"\d+", found.text) == re.findall(r"\d+", text)
+
+
+@given(_texts, st.integers(0, 5), _mixed)
+def test_every_word_swapped_in_is_one_of_its_own_language(text: str, seed: int, mixed: float) -> None:
+    lexicons = {found.language.code: found for found in (SWAHILI, HINDI, CHINESE, THAI)}
+    found = switcher(*lexicons.values(), ratio=0.9, mixed=mixed, seed=seed).switch(text, epoch=0, index=0)
+    for swap in found.swaps:
+        assert swap.language == (found.language or swap.language)
+        assert language(swap.language).writes(found.text[swap.start : swap.end])
+        texts = [entry.text for entry in lexicons[swap.language].find(swap.original.lower())]
+        assert found.text[swap.start : swap.end].lower() in [text.replace(" ", "") for text in texts]
+
+
+def test_mixed_texts_take_every_words_language_by_itself() -> None:
+    both = lexicon("hi", dog="कुत्ता", cat="बिल्ली")
+    found = switcher(SWAHILI, both, mixed=1.0)
+    texts = [found.switch("dog cat dog many", epoch=0, index=index) for index in range(400)]
+    assert all(one.language is None for one in texts)
+    # One translation a word within a text; `many` is in one lexicon alone, and is swapped none the less.
+    assert all(one.text.split()[0] == one.text.split()[2] for one in texts)
+    assert all(one.swaps[3].language == "sw" for one in texts)
+    pairs = Counter((one.swaps[0].language, one.swaps[1].language) for one in texts)
+    assert set(pairs) == {("sw", "sw"), ("sw", "hi"), ("hi", "sw"), ("hi", "hi")}
+    assert min(pairs.values()) > 60
+    half = switcher(SWAHILI, both, mixed=0.5)
+    assert 150 < sum(half.switch("dog", epoch=0, index=index).language is None for index in range(400)) < 250
 
 
 @given(st.text(max_size=200), st.sampled_from([0.0, 1.0]))
 def test_any_text_at_all_is_switched_without_fail(text: str, shuffle: float) -> None:
     found = switcher(shuffle=shuffle).switch(text, epoch=0, index=0)
     if shuffle == 0.0:
-        assert len(found.text) - sum(swap.end - swap.start - len(swap.original) for swap in found.swaps) == len(text)
+        assert undone(found) == text
 
 
 def test_epoch_and_index_and_seed_each_draw_anew_and_repeat_exactly() -> None:
@@ -166,7 +220,7 @@ def test_ratio_languages_and_weights_are_met_within_sampling_error() -> None:
     settings = CodeSwitchingSettings(ratios=(0.2, 0.8))
     both = CodeSwitcher({"sw": weighted, "hi": HINDI}, settings, seed=0)
     found = [both.switch("dog " * 10, epoch=0, index=index) for index in range(2000)]
-    for ratio in settings.ratios:
+    for ratio in (0.2, 0.8):
         of_ratio = [one for one in found if one.ratio == ratio]
         assert abs(len(of_ratio) - 1000) < 120
         share = sum(len(one.swaps) for one in of_ratio) / sum(one.translatable for one in of_ratio)
@@ -176,6 +230,27 @@ def test_ratio_languages_and_weights_are_met_within_sampling_error() -> None:
     chosen = Counter(one.text[one.swaps[0].start : one.swaps[0].end] for one in swahili if one.swaps)
     assert set(chosen) == {"mbwa", "jibwa"}
     assert abs(chosen["mbwa"] / chosen.total() - 0.75) < 0.06
+
+
+def test_a_range_of_ratios_is_drawn_from_evenly() -> None:
+    settings = CodeSwitchingSettings.model_validate({"ratios": {"min": 0.2, "max": 0.8}})
+    ranged = CodeSwitcher({"sw": SWAHILI}, settings, seed=0)
+    found = [ranged.switch("dog " * 10, epoch=0, index=index) for index in range(2000)]
+    ratios = [one.ratio for one in found]
+    assert 0.2 <= min(ratios) < 0.21
+    assert 0.79 < max(ratios) <= 0.8
+    assert all(abs(sum(low <= ratio < low + 0.2 for ratio in ratios) - 667) < 90 for low in (0.2, 0.4, 0.6))
+    for low in (0.2, 0.4, 0.6):
+        of_third = [one for one in found if low <= one.ratio < low + 0.2]
+        share = sum(len(one.swaps) for one in of_third) / sum(one.translatable for one in of_third)
+        assert abs(share - low - 0.1) < 0.03
+
+
+def test_one_ratio_alone_is_a_list_of_one_and_a_range_has_an_order() -> None:
+    assert CodeSwitchingSettings.model_validate({"ratios": 0.5}).ratios == (0.5,)
+    for wrong in ({"min": 0.8, "max": 0.2}, 1.5, [], {"min": 0.1}, True):
+        with pytest.raises(ValidationError):
+            CodeSwitchingSettings.model_validate({"ratios": wrong})
 
 
 def test_a_word_that_occurs_twice_has_one_translation() -> None:

@@ -94,6 +94,9 @@ def test_a_wrong_type_is_named_with_its_line(tmp_path: Path) -> None:
         ("evaluate.benchmarks.0.limits=3", "did you mean 'limit'"),
         ("align.learning_rate=-1", "greater than 0"),
         ("encoder=5", "encoder"),
+        ("data.code_switching.ratios=[0.5, 2]", "data.code_switching.ratios.1: input should be less than or equal to 1"),
+        ("data.code_switching.ratios={min: 0.5}", "'data.code_switching.ratios.max' is missing"),
+        ("data.code_switching.ratios={min: 0.5, max: 0.2}", "data.code_switching.ratios: min 0.5 is larger"),
     ],
 )
 def test_contradictions_and_bad_overrides_are_refused_in_one_line(change: str, words: str) -> None:
