@@ -1,46 +1,83 @@
-"""`lilift export RUN`: merged weights to take away."""
+"""`lilift export RUN`: the trained model as files to take away."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lilift.recipe.schema import ExportSettings
 
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "export",
-        help="merged weights to take away",
-        description="Merge a run's adapter into its LLM and write Hugging Face weights, the tokenizer's files byte for byte, "
-        "the alignment layer, and lilift.json, which says how they belong together.",
-        epilog="example:\n  lilift export runs/tiny-cpu --output my-model --merge-base original",
+        help="the trained model as files: Hugging Face, GGUF",
+        description="Merge a run's adapter into its LLM and write it down for other programs: Hugging Face weights, GGUF files "
+        "for llama.cpp, or both, with encoder and alignment layer beside them and lilift.json, which says how they belong "
+        "together.",
+        epilog="examples:\n  lilift export runs/tiny-cpu --to gguf --quant q8_0,q4_k_m --output my-model\n"
+        "  lilift export runs/tiny-cpu --to all --merge-base original",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="a run folder, such as runs/tiny-cpu")
-    parser.add_argument("--to", choices=("hf",), default="hf", help="hf: safetensors")
+    parser.add_argument("--to", choices=("hf", "gguf", "all"), help="what to write (default: the recipe's)")
+    parser.add_argument(
+        "--quant", metavar="TYPE[,TYPE]", help="GGUF files of the LLM, e.g. f16,q8_0,q4_0,q4_k_m (default: the recipe's)"
+    )
+    parser.add_argument(
+        "--encoder-quant", choices=("f32", "bf16", "f16", "q8_0"), help="GGUF file of the encoder (default: as in training)"
+    )
     parser.add_argument("--output", type=Path, metavar="DIR", help="where to write (default: RUN/export)")
     parser.add_argument(
         "--merge-base",
         choices=("dequantised", "original"),
         help="weights to merge into: those the adapter was trained against, or the original ones (default: the recipe's)",
     )
-    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="precision (default: the recipe's)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="precision of hf/ (default: the recipe's)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     from lilift.cli.console import print_json
-    from lilift.export.bundle import RunParts, export_bundle
+    from lilift.export.bundle import export_bundle
+    from lilift.export.job import RunParts
     from lilift.phases.systems import recipe_of
 
     recipe = recipe_of(arguments.run_folder)
-    changes = {"merge_base": arguments.merge_base, "dtype": arguments.dtype}
-    settings = recipe.export.model_copy(update={name: value for name, value in changes.items() if value})
+    settings = _settings(arguments, recipe.export)
     output = arguments.output or arguments.run_folder / "export"
     report = export_bundle(recipe, settings, RunParts.of(arguments.run_folder), output)
     if arguments.json:
         print_json(report.as_dict() | {"folder": str(output)})
     else:
-        print(f"{report.line()}\nwritten to {output}")
+        print("\n".join([*report.lines(), f"written to {output}"]))
     return 0
+
+
+def _settings(arguments: argparse.Namespace, of_recipe: ExportSettings) -> ExportSettings:
+    """The recipe's settings with what the command line says."""
+    from pydantic import ValidationError
+
+    from lilift.recipe.errors import RecipeError
+    from lilift.recipe.schema import ExportSettings
+
+    formats = {None: of_recipe.formats or ("hf",), "hf": ("hf",), "gguf": ("gguf",), "all": ("hf", "gguf")}[arguments.to]
+    quantisations = arguments.quant.lower().replace(" ", "").split(",") if arguments.quant else of_recipe.quantisations
+    changes = {
+        "merge_base": arguments.merge_base,
+        "dtype": arguments.dtype,
+        "encoder_quantisation": arguments.encoder_quant,
+        "formats": formats,
+        "quantisations": tuple(dict.fromkeys(quantisations)),
+    }
+    try:
+        return ExportSettings(**of_recipe.model_dump() | {name: value for name, value in changes.items() if value})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise RecipeError(
+            f"{problem['input']!r} is no type of GGUF file; known are {problem['msg'].removeprefix('Input should be ')}",
+            where="--quant",
+        ) from None

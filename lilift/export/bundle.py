@@ -1,106 +1,137 @@
 """What `lilift export` writes: everything that is needed to use a run elsewhere.
 
-    hf/            the merged LLM: safetensors, configuration, the tokenizer's files byte for byte
-    alignment/     the alignment layer, with its boundary vectors
-    lilift.json    how the parts belong together: order of the sequence, template, encoder, hashes
+    hf/                  the merged LLM: safetensors, configuration, the tokenizer's files byte for byte
+    alignment/           the alignment layer beside it
+    llm-f16.gguf …       the merged LLM for llama.cpp and what builds on it
+    encoder-bf16.gguf    the encoder, with spiece.model, its tokenizer byte for byte
+    align.gguf           the alignment layer, in float32
+    lilift.json          how the parts belong together: order of the sequence, template, special tokens, hashes
 
-Programs that know nothing of lilift load `hf/`. By itself it answers in English; the path from other languages leads through
-the encoder and the alignment layer.
+docs/export.md describes each. Programs that know nothing of lilift load `hf/` or `llm-*.gguf`. By itself the LLM answers in
+English; the path from other languages leads through the encoder and the alignment layer.
 """
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lilift import __version__
 from lilift.data.templates import TEMPLATES
-from lilift.export.merge import MergeReport, merge
+from lilift.export.hugging_face import HuggingFaceFolder
+from lilift.export.job import Export, RunParts
+from lilift.export.merge import MergedWeights
 from lilift.model.snapshot import local_model_folder
 from lilift.recipe import storage
-from lilift.recipe.errors import RunFolderError
+from lilift.recipe.errors import EnvironmentUnfit
 from lilift.recipe.schema import ExportSettings, Recipe
 
-BUNDLE_FORMAT = 1
-
-
-@dataclass(frozen=True)
-class RunParts:
-    """What a run has trained."""
-
-    alignment: Path
-    adapter: Path
-
-    @classmethod
-    def of(cls, run: Path) -> RunParts:
-        """The parts in a run folder, checked against their manifests.
-
-        Raises:
-            RunFolderError: a part is missing or damaged.
-        """
-        parts = cls(alignment=run / "align" / "alignment", adapter=run / "transfer" / "adapter")
-        for phase, part in (("align", parts.alignment), ("transfer", parts.adapter)):
-            if not part.exists():
-                raise RunFolderError(f"{phase} is not finished in this run", where=run, remedy="finish it with --resume")
-            storage.verify_sealed_folder(part)
-        return parts
+BUNDLE_FORMAT = 2
+DESCRIPTION = "lilift.json"
+# Everything that an export may have written; what an earlier one left and this one does not write again goes.
+PARTS = ("hf", "alignment", "llm-*.gguf", "encoder-*.gguf", "align.gguf", "spiece.model")
 
 
 @dataclass(frozen=True)
 class ExportReport:
     """What was written."""
 
-    merge: MergeReport
+    merged_layers: int
+    round_tripped_layers: int
+    tensors: int
     merge_base: str
-    dtype: str
+    files: dict[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def line(self) -> str:
-        """The report in one sentence."""
-        through = (
-            f", {self.merge.round_tripped_layers} of them taken through NF4 as in training"
-            if self.merge_base == "dequantised"
-            else ""
-        )
-        return (
-            f"merged {self.merge.merged_layers} layers of {self.merge.tensors} tensors{through}; "
-            f"{self.merge.bytes_written / 1e6:,.1f} MB in {self.dtype}"
-        )
+    def lines(self) -> list[str]:
+        """The report, a sentence a line."""
+        through = f", {self.round_tripped_layers} of them taken through NF4 as in training" if self.round_tripped_layers else ""
+        lines = [f"merged {self.merged_layers} layers of {self.tensors} tensors{through}"]
+        lines += [f"{name}: {size / 1e6:,.1f} MB" for name, size in self.files.items()]
+        return [*lines, *self.notes]
 
 
 def export_bundle(recipe: Recipe, settings: ExportSettings, parts: RunParts, output: Path) -> ExportReport:
-    """Merge, and write the bundle to `output`; what is there of an earlier export is replaced part by part.
+    """Merge, and write the bundle to `output`, in place of what an earlier export left there.
+
+    The merged weights are computed once and written to all files side by side, row by row.
 
     Raises:
-        ModelError: the base model is not at hand, or the adapter does not fit it.
+        ModelError: the base model is not at hand, the adapter does not fit it, or llama.cpp cannot run it.
+        EnvironmentUnfit: GGUF is wanted and its packages are not installed.
         StorageError: `output` cannot be written or has no room.
     """
+    quantized = recipe.llm.quantization == "nf4"
     base = local_model_folder(recipe.llm.model, recipe.llm.revision)
-    (output / "lilift.json").unlink(missing_ok=True)  # its absence says that the bundle is not whole
-    report = merge(
-        base,
-        parts.adapter,
-        output / "hf",
-        quantized=recipe.llm.quantization == "nf4",
-        merge_base=settings.merge_base,
-        compute_dtype=recipe.llm.dtype,
-        dtype=settings.dtype,
+    merged = MergedWeights(
+        base, parts.adapter, quantized=quantized, merge_base=settings.merge_base, compute_dtype=recipe.llm.dtype
     )
-    with storage.sealed_folder(output / "alignment") as folder:
-        for path in parts.alignment.iterdir():
-            if path.name != storage.MANIFEST:
-                shutil.copyfile(path, folder / path.name)
-    storage.write_json(output / "lilift.json", _description(recipe, settings, output))
-    return ExportReport(report, settings.merge_base, settings.dtype)
+    with storage.replaced_parts(output, parts=PARTS, last=DESCRIPTION) as stage:
+        export = Export(recipe, settings, base, parts, merged, stage)
+        export.description = _description(recipe, settings)
+        with ExitStack() as stack:
+            finish = [_FORMATS[name](export, stack) for name in settings.formats]
+            for name in merged.shapes:
+                for rows in merged.chunks(name, export.row_multiple):
+                    for sink in export.sinks:
+                        sink(name, rows)
+        for after in finish:
+            after()
+        sizes, sums = _sizes_and_sums(stage)
+        storage.write_json(stage / DESCRIPTION, export.description | {"sha256": sums})
+    return ExportReport(
+        merged_layers=len(merged.updates),
+        round_tripped_layers=len(merged.round_trip),
+        tensors=len(merged.shapes),
+        merge_base=settings.merge_base if quantized else "original",
+        files=sizes,
+        notes=tuple(export.notes),
+    )
 
 
-def _description(recipe: Recipe, settings: ExportSettings, output: Path) -> dict[str, Any]:
+def _hugging_face(export: Export, stack: ExitStack) -> Callable[[], None]:
+    settings = export.settings
+    merge_base = settings.merge_base if export.recipe.llm.quantization == "nf4" else "original"
+    folder = stack.enter_context(storage.sealed_folder(export.stage / "hf", {"merge_base": merge_base}))
+    files = HuggingFaceFolder(folder, export.base, export.merged.shapes, settings.dtype)
+    storage.require_room(export.stage, files.nbytes, "the merged model")
+    export.sinks.append(files.open(stack).write)
+
+    def finish() -> None:
+        with storage.sealed_folder(export.stage / "alignment") as alignment:
+            for path in export.parts.alignment.iterdir():
+                if path.name != storage.MANIFEST:
+                    shutil.copyfile(path, alignment / path.name)
+
+    return finish
+
+
+def _gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
+    try:
+        from lilift.export.gguf.bundle import begin_gguf
+    except ImportError as error:
+        raise EnvironmentUnfit(
+            f"GGUF needs the package {error.name}", remedy="install it with `pip install 'lilift[gguf]'`"
+        ) from None
+    return begin_gguf(export, stack)
+
+
+_FORMATS: Mapping[str, Callable[[Export, ExitStack], Callable[[], None]]] = {"hf": _hugging_face, "gguf": _gguf}
+
+
+def _description(recipe: Recipe, settings: ExportSettings) -> dict[str, Any]:
+    """What `lilift.json` says whatever the format."""
     template = TEMPLATES[recipe.data.template]
     return {
         "format": BUNDLE_FORMAT,
+        "lilift": __version__,
         "recipe": recipe.name,
         "languages": list(recipe.languages),
         "sequence": ["llm bos", "alignment bos", "soft tokens", "alignment eos", "prompt text", "response"],
@@ -115,9 +146,14 @@ def _description(recipe: Recipe, settings: ExportSettings, output: Path) -> dict
         "llm": {"model": recipe.llm.model, "revision": recipe.llm.revision, "quantization": recipe.llm.quantization},
         "alignment": recipe.alignment.model_dump(mode="json"),
         "max_tokens": recipe.data.max_tokens,
-        "merge_base": settings.merge_base,
+        "max_new_tokens": recipe.evaluate.max_new_tokens,
+        "merge_base": settings.merge_base if recipe.llm.quantization == "nf4" else "original",
         "dtype": settings.dtype,
-        "sha256": {
-            path.relative_to(output).as_posix(): storage.sha256_of(path) for path in sorted(output.rglob("*.safetensors"))
-        },
     }
+
+
+def _sizes_and_sums(stage: Path) -> tuple[dict[str, int], dict[str, str]]:
+    """Bytes of every file with weights, and the SHA-256 of every file, by their names in the bundle."""
+    paths = {path.relative_to(stage).as_posix(): path for path in sorted(stage.rglob("*")) if path.is_file()}
+    sizes = {name: path.stat().st_size for name, path in paths.items() if path.suffix in (".safetensors", ".gguf")}
+    return sizes, {name: storage.sha256_of(path) for name, path in paths.items() if path.name != storage.MANIFEST}

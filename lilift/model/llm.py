@@ -7,6 +7,7 @@ tokens begin and end a text) is asked of the model itself, by tiny probes when i
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import bitsandbytes
@@ -149,8 +150,21 @@ def special_tokens(llm: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, nam
     Raises:
         ModelError: nothing says which token ends a text.
     """
-    declared = llm.generation_config.eos_token_id
-    declared = [] if declared is None else [declared] if isinstance(declared, int) else list(declared)
+    return tokens_of(llm.generation_config.eos_token_id, tokenizer, name)
+
+
+def tokens_of(declared_eos: int | Sequence[int] | None, tokenizer: PreTrainedTokenizerBase, name: str) -> LLMTokens:
+    """The special tokens, where the model itself is not loaded.
+
+    Args:
+        declared_eos: what its generation settings say.
+        tokenizer: its tokenizer.
+        name: the model in errors.
+
+    Raises:
+        ModelError: nothing says which token ends a text.
+    """
+    declared = [] if declared_eos is None else [declared_eos] if isinstance(declared_eos, int) else list(declared_eos)
     eos = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else next(iter(declared), None)
     if eos is None:
         raise ModelError(

@@ -8,7 +8,7 @@
       transfer/          checkpoints/, metrics.jsonl, adapter/ (sealed)
       control/           the same without stage 1, where the recipe asks for it
       evaluate/          generations by system, benchmark and language; scores.json
-      export/            hf/ (merged weights), alignment/, lilift.json
+      export/            hf/ (merged weights), alignment/, GGUF files, lilift.json
       report.html
 
 Each phase's folder holds `inputs.json` (the fingerprint of everything it depends on, written when it starts) and, when it is

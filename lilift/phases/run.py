@@ -18,7 +18,8 @@ from lilift.data.prepare import load_prepared, prepare
 from lilift.data.stage_rows import AlignRows, TransferRows, align_rows, transfer_rows
 from lilift.evaluate.evaluator import SCORES, evaluate, load_benchmarks, read_scores
 from lilift.evaluate.scores import SystemScores
-from lilift.export.bundle import RunParts, export_bundle
+from lilift.export.bundle import export_bundle
+from lilift.export.job import RunParts
 from lilift.memory.card import MIB, Device, device_for
 from lilift.memory.plan import Plan, make_plan, require_fit
 from lilift.memory.probe import MemoryProbe
@@ -211,7 +212,8 @@ def _evaluate(job: Job, where: Path) -> None:
 
 def _export(job: Job, where: Path) -> None:
     report = export_bundle(job.recipe, job.recipe.export, RunParts.of(job.folder.path), where)
-    job.say(f"  {report.line()}")
+    for line in report.lines():
+        job.say(f"  {line}")
 
 
 _PHASES: dict[Phase, Callable[[Job, Path], None]] = {
@@ -228,5 +230,5 @@ _TITLES: dict[Phase, str] = {
     "transfer": "stage 2, the LLM's adapter learns on English instructions",
     "control": "stage 2 once more on an unaligned layer, to show what stage 1 brings",
     "evaluate": "asking the benchmarks' questions",
-    "export": "merging the adapter into the LLM's weights",
+    "export": "merging the adapter into the LLM's weights, and writing them down",
 }

@@ -18,6 +18,8 @@ Layout = Literal["soft", "soft+text"]
 Target = Literal["reconstruct", "respond"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 OverLength = Literal["drop", "truncate", "error"]
+ExportFormat = Literal["hf", "gguf"]
+Quantisation = Literal["f32", "bf16", "f16", "q8_0", "q4_0", "q3_k_m", "q4_k_s", "q4_k_m", "q5_k_s", "q5_k_m", "q6_k"]
 Card = Literal["cpu", "8gb", "12gb", "16gb", "24gb"]
 
 
@@ -248,14 +250,24 @@ class EvaluateSettings(Settings):
 class ExportSettings(Settings):
     """What to take away."""
 
-    formats: tuple[Literal["hf"], ...] = Field(
-        ("hf",), description="hf: merged 16-bit safetensors. Empty: nothing is exported."
+    formats: tuple[ExportFormat, ...] = Field(
+        ("hf",),
+        description="hf: merged safetensors for Hugging Face tools. gguf: LLM, encoder and alignment layer for llama.cpp and "
+        "Ollama (needs `lilift[gguf]`). Empty: nothing is exported.",
+    )
+    quantisations: tuple[Quantisation, ...] = Field(
+        ("f16", "q8_0"),
+        min_length=1,
+        description="GGUF files of the LLM, one each. f16: 2 bytes a parameter. q8_0: 1.1. q4_k_m: 0.6, q4_0: 0.56.",
+    )
+    encoder_quantisation: Literal["f32", "bf16", "f16", "q8_0"] | None = Field(
+        None, description="The encoder's GGUF file. Left out: the precision it has in training. mT5 overflows in f16."
     )
     merge_base: Literal["dequantised", "original"] = Field(
         "dequantised",
         description="Weights the adapter is merged into: those it was trained against (dequantised NF4), or the originals.",
     )
-    dtype: Dtype = Field("bfloat16", description="Precision of the merged weights on disk.")
+    dtype: Dtype = Field("bfloat16", description="Precision of the merged safetensors on disk.")
 
 
 class Recipe(Settings):

@@ -224,6 +224,55 @@ def sealed_folder(folder: Path, details: Mapping[str, Any] | None = None) -> Ite
         _sync_folder(folder.parent)
 
 
+@contextlib.contextmanager
+def replaced_parts(folder: Path, *, parts: Iterable[str], last: str) -> Iterator[Path]:
+    """Write several parts of a folder that also holds other things, and put them in place together.
+
+    Yields an empty folder inside `folder` to write in; when the block ends without an error, everything there is flushed and
+    moved up, and what an earlier writing left of `parts` goes. `last` goes first and comes last: where it is, all is.
+
+    Args:
+        folder: where the parts are to be; made if need be.
+        parts: patterns of the names that parts may have.
+        last: the part that speaks for all others.
+
+    Raises:
+        StorageError: they cannot be written; what was there before is untouched.
+    """
+    staged = folder / f"{_PARTIAL}parts"
+    with storage_errors(folder):
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir(parents=True)
+        try:
+            yield staged
+            for path in staged.rglob("*"):
+                _sync_folder(path) if path.is_dir() else _sync_file(path)
+            (folder / last).unlink(missing_ok=True)
+            for old in [path for pattern in (*parts, last) for path in folder.glob(pattern)]:
+                remove_folder(old) if old.is_dir() else old.unlink()
+            for new in sorted(staged.iterdir(), key=lambda path: path.name == last):
+                new.rename(folder / new.name)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+        _sync_folder(folder)
+
+
+def require_room(place: Path, needed: int, what: str) -> None:
+    """Check that a disk has room before anything is written to it.
+
+    Raises:
+        StorageError: it has not.
+    """
+    existing = next(parent for parent in (place.absolute(), *place.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise StorageError(
+            f"{what} takes {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free",
+            where=place,
+            remedy="free some space, or write to another disk with --output",
+        )
+
+
 def verify_sealed_folder(folder: Path) -> dict[str, Any]:
     """Check every file of a sealed folder against its manifest, and return the manifest's details.
 
@@ -308,6 +357,11 @@ def _hash_of(file: Any) -> str:
 
 def _digest_of_json(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8")).hexdigest()
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _sync_folder(folder: Path) -> None:

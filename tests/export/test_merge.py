@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from lilift.export import merge as merging
-from lilift.export.merge import merge, quantised_layers, through_nf4
+from lilift.export import hugging_face, weights
+from lilift.export.hugging_face import HuggingFaceFolder
+from lilift.export.merge import MergedWeights, quantised_layers
+from lilift.export.nf4 import through_nf4
 from lilift.model.llm import keep_autograd_on_cpu, quantization
-from lilift.recipe.errors import LiliftError, ModelError, StorageError
+from lilift.recipe import storage
+from lilift.recipe.errors import LiliftError, ModelError
 from lilift.recipe.schema import LLMSettings
 
 IDS = torch.arange(12).view(2, 6)
@@ -67,24 +71,29 @@ def logits(model: torch.nn.Module) -> torch.Tensor:
 
 def merged(
     base: Path, adapter: Path, output: Path, *, merge_base: str = "dequantised", quantized: bool = True
-) -> merging.MergeReport:
-    return merge(
-        base, adapter, output, quantized=quantized, merge_base=merge_base, compute_dtype="float32", dtype="float32"
-    )  # fmt: skip
+) -> MergedWeights:
+    """Merge, and write a Hugging Face folder as an export does."""
+    weights = MergedWeights(base, adapter, quantized=quantized, merge_base=merge_base, compute_dtype="float32")
+    with storage.sealed_folder(output) as folder, ExitStack() as stack:
+        files = HuggingFaceFolder(folder, base, weights.shapes, "float32").open(stack)
+        for name in weights.shapes:
+            for rows in weights.chunks(name):
+                files.write(name, rows)
+    return weights
 
 
 def test_the_merged_model_answers_like_the_4_bit_model_with_its_adapter(base: Path, tmp_path: Path) -> None:
     live = adapted(base, tmp_path / "adapter", four_bit=True)
     report = merged(base, tmp_path / "adapter", tmp_path / "merged")
     torch.testing.assert_close(logits(loaded(tmp_path / "merged", four_bit=False)), logits(live), atol=2e-5, rtol=0)
-    assert report.merged_layers == report.round_tripped_layers == 14
+    assert len(report.updates) == len(report.round_trip) == 14
 
 
 def test_merged_into_the_original_weights_it_answers_like_the_full_precision_model(base: Path, tmp_path: Path) -> None:
     live = adapted(base, tmp_path / "adapter", four_bit=False)
     report = merged(base, tmp_path / "adapter", tmp_path / "merged", merge_base="original")
     torch.testing.assert_close(logits(loaded(tmp_path / "merged", four_bit=False)), logits(live), atol=2e-5, rtol=0)
-    assert report.round_tripped_layers == 0
+    assert not report.round_trip
 
 
 def test_only_what_was_4_bit_in_training_goes_through_4_bits(base: Path, tmp_path: Path) -> None:
@@ -103,13 +112,39 @@ def test_the_layers_taken_for_4_bit_are_those_that_bitsandbytes_quantises(base: 
     assert quantised_layers(base) == live
 
 
-def test_one_trip_through_nf4_gives_the_weights_that_training_sees(base: Path) -> None:
+def test_one_trip_through_nf4_gives_the_weights_that_training_sees_however_it_is_cut(base: Path) -> None:
     import bitsandbytes.functional
 
     layer = loaded(base, four_bit=True).model.layers[0].mlp.up_proj
     live = bitsandbytes.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state)
     original = load_file(base / "model.safetensors")["model.layers.0.mlp.up_proj.weight"]
-    assert torch.equal(through_nf4(original), live)
+    for rows in (128, 48, 1):
+        assert torch.equal(torch.cat(list(through_nf4(original.split(rows)))), live)
+
+
+def test_rows_that_end_within_a_block_are_not_cut_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of 40 elements: a block of 64 ends with a row only every eighth row."""
+    import bitsandbytes.functional
+
+    torch.manual_seed(3)
+    config = LlamaConfig(
+        vocab_size=96, hidden_size=40, intermediate_size=80, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
+    adapted(tmp_path / "base", tmp_path / "adapter", four_bit=True)
+    monkeypatch.setattr(weights, "CHUNK_ELEMENTS", 400)
+    found = MergedWeights(
+        tmp_path / "base", tmp_path / "adapter", quantized=True, merge_base="dequantised", compute_dtype="float32"
+    )
+    found.updates.clear()
+    name = "model.layers.0.mlp.up_proj.weight"
+    original = load_file(tmp_path / "base" / "model.safetensors")[name]
+    whole = bitsandbytes.functional.quantize_4bit(original, quant_type="nf4", compress_statistics=True)
+    chunks = list(found.chunks(name))
+    assert len(chunks) > 5
+    assert torch.equal(
+        torch.cat([torch.from_numpy(chunk) for chunk in chunks]), bitsandbytes.functional.dequantize_4bit(*whole)
+    )
 
 
 def test_other_files_arrive_byte_for_byte_and_pickles_do_not(base: Path, tmp_path: Path) -> None:
@@ -125,7 +160,7 @@ def test_other_files_arrive_byte_for_byte_and_pickles_do_not(base: Path, tmp_pat
 def test_many_shards_hold_the_same_as_one(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     adapted(base, tmp_path / "adapter", four_bit=True)
     merged(base, tmp_path / "adapter", tmp_path / "one")
-    monkeypatch.setattr(merging, "SHARD_BYTES", 40_000)
+    monkeypatch.setattr(hugging_face, "SHARD_BYTES", 40_000)
     merged(base, tmp_path / "adapter", tmp_path / "many")
     assert len(list((tmp_path / "many").glob("model-*.safetensors"))) > 3
     one = loaded(tmp_path / "one", four_bit=False)
@@ -177,13 +212,39 @@ def test_a_base_without_safetensors_is_refused(base: Path, tmp_path: Path) -> No
         merged(tmp_path / "empty", tmp_path / "adapter", tmp_path / "merged")
 
 
-def test_room_is_looked_for_before_the_first_byte(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_adapter_of_another_width_is_refused(base: Path, tmp_path: Path) -> None:
     adapted(base, tmp_path / "adapter", four_bit=True)
-    usage = merging.shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(merging.shutil, "disk_usage", lambda _: usage._replace(free=1000))
-    with pytest.raises(StorageError, match="free"):
-        merged(base, tmp_path / "adapter", tmp_path / "merged")
-    assert not (tmp_path / "merged").exists()
+    path = tmp_path / "adapter" / "adapter_model.safetensors"
+    found = load_file(path)
+    name = next(name for name in found if name.endswith("layers.1.mlp.up_proj.lora_A.weight"))
+    save_file(found | {name: found[name][:, :-1].contiguous()}, path)
+    assert "layers.1.mlp.up_proj" in refusal(base, tmp_path / "adapter", tmp_path / "merged")
+
+
+def test_weights_that_come_twice_are_read_once(base: Path, tmp_path: Path) -> None:
+    """Mistral's repositories hold the same weights under the authors' own names too."""
+    import shutil
+
+    adapted(base, tmp_path / "adapter", four_bit=True)
+    twice = tmp_path / "twice"
+    shutil.copytree(base, twice)
+    save_file({"layers.0.attention.wq.weight": torch.ones(2, 2)}, twice / "consolidated.safetensors")
+    assert "layers.0.attention.wq.weight" not in merged(twice, tmp_path / "adapter", tmp_path / "merged").shapes
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_16_bit_weights_are_rounded_as_torch_rounds_them(base: Path, tmp_path: Path, dtype: str) -> None:
+    adapted(base, tmp_path / "adapter", four_bit=True)
+    exact = merged(base, tmp_path / "adapter", tmp_path / "exact")
+    (tmp_path / "rounded").mkdir()
+    with ExitStack() as stack:
+        files = HuggingFaceFolder(tmp_path / "rounded", base, exact.shapes, dtype).open(stack)
+        for name in exact.shapes:
+            for rows in exact.chunks(name):
+                files.write(name, rows)
+    found, expected = (load_file(tmp_path / folder / "model.safetensors") for folder in ("rounded", "exact"))
+    for name, weight in expected.items():
+        assert torch.equal(found[name], weight.to(getattr(torch, dtype))), name
 
 
 def test_the_result_is_sealed(base: Path, tmp_path: Path) -> None:
@@ -191,6 +252,6 @@ def test_the_result_is_sealed(base: Path, tmp_path: Path) -> None:
 
     adapted(base, tmp_path / "adapter", four_bit=True)
     merged(base, tmp_path / "adapter", tmp_path / "merged")
-    assert verify_sealed_folder(tmp_path / "merged") == {"merge_base": "dequantised"}
+    assert verify_sealed_folder(tmp_path / "merged") == {}
     with safe_open(tmp_path / "merged" / "model.safetensors", framework="pt") as file:
         assert file.metadata() == {"format": "pt"}

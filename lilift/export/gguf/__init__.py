@@ -1,0 +1,1 @@
+"""GGUF: the files that llama.cpp reads. Needs the packages of the extra `gguf`, never torch."""

@@ -1,0 +1,112 @@
+"""Merged weights as a Hugging Face folder: safetensors in shards, and every other file of the base byte for byte."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from lilift.export.weights import INDEX, Floats
+from lilift.recipe.schema import Dtype
+
+SHARD_BYTES = 2 * 1024**3
+_WEIGHT_FILES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".h5", ".msgpack", ".onnx")
+_STORED_AS = {"float32": ("F32", 4), "bfloat16": ("BF16", 2), "float16": ("F16", 2)}
+
+
+class HuggingFaceFolder:
+    """A model folder whose weights arrive in the order of `shapes`, in chunks of rows.
+
+    Args:
+        folder: an empty folder.
+        base: the model's folder, whose other files are copied.
+        shapes: its tensors.
+        dtype: the precision of the weights on disk.
+    """
+
+    def __init__(self, folder: Path, base: Path, shapes: Mapping[str, tuple[int, ...]], dtype: Dtype) -> None:
+        self.folder, self.base, self.shapes, self.dtype = folder, base, shapes, dtype
+        self._kind, self._element_bytes = _STORED_AS[dtype]
+        self._shards = self._planned_shards()
+        self._file_of: dict[str, IO[bytes]] = {}
+        self._left = {name: math.prod(shape) for name, shape in shapes.items()}
+
+    @property
+    def nbytes(self) -> int:
+        return sum(math.prod(shape) for shape in self.shapes.values()) * self._element_bytes
+
+    def open(self, stack: ExitStack) -> HuggingFaceFolder:
+        """Copy the other files and begin the shards, which `stack` closes."""
+        _copy_other_files(self.base, self.folder, self.dtype)
+        for name, names in self._shards.items():
+            file = stack.enter_context((self.folder / name).open("wb"))
+            file.write(self._header(names))
+            self._file_of.update(dict.fromkeys(names, file))
+        if len(self._shards) > 1:
+            weight_map = {name: shard for shard, names in self._shards.items() for name in names}
+            index = {"metadata": {"total_size": self.nbytes}, "weight_map": weight_map}
+            (self.folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+        return self
+
+    def write(self, name: str, rows: Floats) -> None:
+        """Add rows to the tensor `name`."""
+        self._left[name] -= rows.size
+        if self._left[name] < 0:
+            raise ValueError(f"{name} has more rows than planned")
+        _in_precision(rows, self.dtype).tofile(self._file_of[name])
+
+    def _planned_shards(self) -> dict[str, list[str]]:
+        """The tensors of each file, under the names that Hugging Face tools look for."""
+        shards: list[list[str]] = [[]]
+        size = 0
+        for name, shape in self.shapes.items():
+            nbytes = math.prod(shape) * self._element_bytes
+            if shards[-1] and size + nbytes > SHARD_BYTES:
+                shards.append([])
+                size = 0
+            shards[-1].append(name)
+            size += nbytes
+        if len(shards) == 1:
+            return {"model.safetensors": shards[0]}
+        return {f"model-{index:05d}-of-{len(shards):05d}.safetensors": names for index, names in enumerate(shards, start=1)}
+
+    def _header(self, names: Sequence[str]) -> bytes:
+        """What a safetensors file begins with: https://huggingface.co/docs/safetensors."""
+        header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+        at = 0
+        for name in names:
+            end = at + math.prod(self.shapes[name]) * self._element_bytes
+            header[name] = {"dtype": self._kind, "shape": list(self.shapes[name]), "data_offsets": [at, end]}
+            at = end
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
+        return len(text).to_bytes(8, "little") + text
+
+
+def _in_precision(rows: Floats, dtype: Dtype) -> np.ndarray[Any, Any]:
+    if dtype == "float32":
+        return np.ascontiguousarray(rows, dtype="<f4")
+    if dtype == "float16":
+        return np.ascontiguousarray(rows, dtype="<f2")
+    # bfloat16 is the upper half of float32, rounded to nearest, ties to even.
+    bits = np.ascontiguousarray(rows, dtype="<f4").view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return np.where(np.isnan(rows), 0x7FC0, rounded).astype("<u2")
+
+
+def _copy_other_files(base: Path, folder: Path, dtype: Dtype) -> None:
+    """Tokenizer files byte for byte; the configuration with the new precision in it."""
+    for path in sorted(base.iterdir()):
+        is_weight = path.suffix in _WEIGHT_FILES or path.name.endswith(".index.json")
+        if path.is_file() and not is_weight and not path.name.startswith("."):
+            shutil.copyfile(path, folder / path.name)  # content alone: a read-only source must not make a read-only copy
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config.pop("quantization_config", None)
+    config.pop("torch_dtype", None)
+    (folder / "config.json").write_text(json.dumps(config | {"dtype": dtype}, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,155 @@
+"""Reading a model folder's safetensors row by row, without torch and without mapping files into memory.
+
+A mapped file counts as this process's memory page by page as it is read, so that a 7B model would seem to take 14 GB; plain
+reads keep the peak at one chunk.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lilift.recipe.errors import ModelError
+
+Floats = npt.NDArray[np.float32]
+INDEX = "model.safetensors.index.json"
+CHUNK_ELEMENTS = 2 * 1024**2  # 8 MB in float32; everything that happens to a chunk takes a few times that
+_HEADER_LIMIT = 100 * 1024**2
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),
+}
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """Where a tensor lies; a scalar is a vector of one element."""
+
+    path: Path
+    dtype: np.dtype[Any]
+    is_bfloat16: bool
+    shape: tuple[int, ...]
+    offset: int
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+
+class SafetensorsFolder:
+    """The tensors of a folder with safetensors files.
+
+    Args:
+        folder: a model's or an adapter's folder. Where an index names the shards, only those are read: some models come with
+            the same weights twice.
+
+    Raises:
+        ModelError: there are no weights, a shard is missing or cut short, or they are quantised.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.tensors: dict[str, StoredTensor] = {}
+        for path in weight_files(folder):
+            self.tensors.update(_read_header(path))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.tensors
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self.tensors[name].shape
+
+    def rows(self, name: str, start: int = 0, stop: int | None = None) -> Floats:
+        """Rows `start` to `stop` of a tensor in float32, ``[stop - start, ...]``; of a vector its elements.
+
+        Raises:
+            ModelError: the file cannot be read.
+        """
+        stored = self.tensors[name]
+        stop = stored.shape[0] if stop is None else stop
+        width = math.prod(stored.shape[1:])
+        try:
+            with stored.path.open("rb") as file:
+                file.seek(stored.offset + start * width * stored.dtype.itemsize)
+                values = np.fromfile(file, stored.dtype, (stop - start) * width)
+        except OSError as error:
+            raise ModelError(f"cannot be read ({error.strerror})", where=stored.path) from error
+        if stored.is_bfloat16:
+            values = (values.astype(np.uint32) << 16).view(np.float32)
+        return values.astype(np.float32, copy=False).reshape(stop - start, *stored.shape[1:])
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model folder.
+
+    Raises:
+        ModelError: there are none, or one that the index names is missing.
+    """
+    index = folder / INDEX
+    if index.is_file():
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (ValueError, KeyError, AttributeError, TypeError):
+            raise ModelError("the index of the weights is damaged", where=index, remedy="download the model again") from None
+        missing = [name for name in names if not (folder / name).is_file()]
+        if missing:
+            raise ModelError(f"a part of the weights is missing: {missing[0]}", where=folder, remedy="download it again")
+        return [folder / name for name in names]
+    files = [folder / "model.safetensors"] if (folder / "model.safetensors").is_file() else sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ModelError("has no safetensors weights", where=folder, remedy="give a folder or revision that has them")
+    return files
+
+
+def row_chunks(shape: tuple[int, ...], multiple: int = 1) -> Iterator[tuple[int, int]]:
+    """Ranges of rows that cover a tensor, each a multiple of `multiple` rows (but for the last) and of bounded size."""
+    width = max(1, math.prod(shape[1:]))
+    step = max(1, CHUNK_ELEMENTS // width // multiple) * multiple
+    for start in range(0, shape[0], step):
+        yield start, min(start + step, shape[0])
+
+
+def _read_header(path: Path) -> dict[str, StoredTensor]:
+    """Every tensor of one file, its extent checked against the file's size."""
+
+    def damaged(reason: str) -> ModelError:
+        return ModelError(f"cannot be read ({reason})", where=path, remedy="download the model again")
+
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= _HEADER_LIMIT:
+                raise damaged("no safetensors header")
+            header = json.loads(file.read(length))
+            size = file.seek(0, 2)
+    except OSError as error:
+        raise damaged(error.strerror or "unknown reason") from error
+    except ValueError:
+        raise damaged("its header is damaged") from None
+    found = {}
+    for name, entry in header.items():
+        if name == "__metadata__":
+            continue
+        dtype = _DTYPES.get(entry["dtype"])
+        if dtype is None:
+            raise ModelError(
+                f"{name} is stored as {entry['dtype']}, so this model is quantised already",
+                where=path,
+                remedy="give the original 16-bit model",
+            )
+        begin, end = entry["data_offsets"]
+        stored = StoredTensor(path, dtype, entry["dtype"] == "BF16", tuple(entry["shape"]) or (1,), 8 + length + begin)
+        if end - begin != stored.size * dtype.itemsize or 8 + length + end > size:
+            raise damaged(f"{name} is cut short")
+        found[name] = stored
+    return found
