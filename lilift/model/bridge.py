@@ -16,12 +16,13 @@ from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lilift.data.batching import Batch, collate
 from lilift.data.examples import Row
 from lilift.model.alignment import AlignmentLayer, build_alignment
 from lilift.model.encoder import Encoder, load_encoder
+from lilift.model.generation import Continuer, Embedded, Reply, evaluating, reply_of
 from lilift.model.llm import (
     LLMTokens,
     OutputHead,
@@ -32,6 +33,7 @@ from lilift.model.llm import (
     load_llm,
     special_tokens,
 )
+from lilift.model.sampling import Sampling
 from lilift.model.weights import check_same_weights, read_adapter_config, read_weights
 from lilift.recipe.schema import LoraSettings, Recipe
 from lilift_kernels import linear_cross_entropy
@@ -154,35 +156,54 @@ class BridgedModel(nn.Module):
             num_items=items,
         )
 
-    @torch.no_grad()
     def generate(
         self, rows: Sequence[Row], *, max_new_tokens: int, batch_tokens: int = 8192, batch_rows: int | None = None
     ) -> list[str]:
-        """Greedy answers, each the same in whatever batch it was made.
+        """Greedy answers in the order of `rows`, each the same in whatever batch it was made; see `stream`."""
+        answers = [""] * len(rows)
+        for reply in self.stream(rows, max_new_tokens=max_new_tokens, batch_tokens=batch_tokens, batch_rows=batch_rows):
+            answers[reply.row] = reply.text
+        return answers
+
+    def stream(
+        self,
+        rows: Sequence[Row],
+        *,
+        max_new_tokens: int,
+        batch_tokens: int = 8192,
+        batch_rows: int | None = None,
+        sampling: Sampling | None = None,
+        seeds: Sequence[int] | None = None,
+    ) -> Iterator[Reply]:
+        """Answers, each as soon as it is complete and the same in whatever batch it was made.
 
         Args:
             rows: what is to be answered; responses in them are not looked at.
             max_new_tokens: an answer ends here at the latest, or at a stop token.
             batch_tokens: positions of prompts and answers side by side, padding included; a row that is longer runs alone.
             batch_rows: at most so many rows side by side.
+            sampling: how tokens are drawn; None takes the likeliest.
+            seeds: one for each row, where tokens are drawn.
 
-        Returns:
-            The answers' texts in the order of `rows`, without special tokens.
+        Raises:
+            ModelError: the LLM cannot be continued in batches.
         """
         prompts = [replace(row, response_ids=()) for row in rows]
-        lengths = [self.packed_length(row) + max_new_tokens for row in prompts]
-        answers = [""] * len(prompts)
-        modes = {module: module.training for module in self.modules()}
-        self.eval()
-        try:
-            for group in _groups(lengths, batch_tokens, batch_rows):
-                batch = self.collate([prompts[index] for index in group], left_pad=True, row_ids=group).to(self.device)
-                for index, ids in zip(group, self._continue(batch, max_new_tokens), strict=True):
-                    answers[index] = self._text(ids)
-        finally:
-            for module, training in modes.items():
-                module.training = training
-        return answers
+        continuer = Continuer(
+            self.causal_lm,
+            stop=self.tokens.stop,
+            max_new_tokens=max_new_tokens,
+            budget=batch_tokens,
+            most_rows=batch_rows,
+            sampling=sampling,
+        )
+
+        def embed(chosen: Sequence[int]) -> Embedded:
+            return self.embed(self.collate([prompts[row] for row in chosen], left_pad=True, row_ids=chosen).to(self.device))
+
+        with evaluating(self):
+            for found in continuer.run([self.packed_length(row) for row in prompts], embed, seeds=seeds):
+                yield reply_of(found, self.llm_tokenizer)
 
     def freeze_for_align(self) -> None:
         """Stage 1: the alignment layer learns, and nothing else."""
@@ -239,25 +260,6 @@ class BridgedModel(nn.Module):
         check_same_weights(weights, get_peft_model_state_dict(self.llm, save_embedding_layers=False), path)
         set_peft_model_state_dict(self.llm, weights)
 
-    def _continue(self, batch: Batch, max_new_tokens: int) -> list[list[int]]:
-        """The new tokens of each row, up to its stop token."""
-        inputs, mask, positions = self.embed(batch)
-        greedy = GenerationConfig(
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            eos_token_id=list(self.tokens.stop),
-            pad_token_id=self.tokens.eos,  # follows a row that has ended; cut off below
-        )
-        new = self.causal_lm.generate(
-            inputs_embeds=inputs, attention_mask=mask.long(), position_ids=positions, generation_config=greedy
-        )  # [B, at most max_new_tokens]
-        return [_until_stop(ids, self.tokens.stop) for ids in new.tolist()]
-
-    def _text(self, ids: list[int]) -> str:
-        text: str = self.llm_tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text
-
 
 def load_bridge(recipe: Recipe, *, device: torch.device | str) -> BridgedModel:
     """Load a recipe's encoder and LLM and join them by a fresh alignment layer.
@@ -294,20 +296,3 @@ def _start_at_size_of_embeddings(bridge: BridgedModel) -> None:
     text = torch.tensor(bridge.llm_tokenizer(SAMPLE_TEXT, add_special_tokens=False).input_ids, device=bridge.device)
     embeddings: Tensor = bridge.causal_lm.get_input_embeddings()(text)
     bridge.alignment.start_at_size(bridge.encoder(ids, mask), mask, float(embeddings.float().square().mean().sqrt()))
-
-
-def _groups(lengths: Sequence[int], budget: int, rows: int | None) -> Iterator[list[int]]:
-    """Indices of rows that run side by side: the longest first, padded to the longest of each group, within the budget."""
-    group: list[int] = []
-    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
-        full = group and ((len(group) + 1) * lengths[group[0]] > budget or len(group) == rows)
-        if full:
-            yield group
-            group = []
-        group.append(index)
-    if group:
-        yield group
-
-
-def _until_stop(ids: list[int], stop: Sequence[int]) -> list[int]:
-    return ids[: next((place for place, token in enumerate(ids) if token in stop), len(ids))]

@@ -10,13 +10,11 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 from lilift.data.examples import Row
-from lilift.model.bridge import BridgedModel, _groups, attach_lora
+from lilift.model.bridge import BridgedModel, attach_lora
 from lilift.recipe.errors import ModelError
 from lilift.recipe.schema import LoraSettings
 
@@ -166,27 +164,6 @@ def test_an_adapter_on_the_head_is_trained_through_the_model(bridge_of: BridgeOf
     torch.testing.assert_close(bridge.loss(batch), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_answers_end_at_a_stop_token_and_hold_no_special_tokens(
-    bridge_of: BridgeOf, rows_of: RowsOf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bridge = bridge_of()
-    spoken = bridge.llm_tokenizer(" mary has", add_special_tokens=False).input_ids
-    said = [bridge.tokens.bos, *spoken, bridge.tokens.eos, *spoken]
-    monkeypatch.setattr(bridge.causal_lm, "generate", lambda **_: torch.tensor([said]))
-    assert bridge.generate(rows_of(bridge)[:1], max_new_tokens=9) == [" mary has"]
-
-
-def test_generation_stops_at_what_the_model_learnt_to_end_with(bridge_of: BridgeOf, rows_of: RowsOf) -> None:
-    """The stop token is the third token of a greedy answer; the answer is what stands before it."""
-    bridge = bridge_of()
-    row = rows_of(bridge)[0]
-    ids = bridge._continue(bridge.collate([replace(row, response_ids=())], left_pad=True), 10)[0]
-    assert len(ids) == 10
-    stop = ids[2]
-    bridge.tokens = replace(bridge.tokens, stop=(stop, bridge.tokens.eos))
-    assert bridge.generate([row], max_new_tokens=10) == [bridge._text(ids[: ids.index(stop)])]
-
-
 def test_answers_come_in_the_order_of_the_questions_whatever_the_budget(bridge_of: BridgeOf, rows_of: RowsOf) -> None:
     bridge = bridge_of()
     rows = rows_of(bridge) * 2
@@ -209,17 +186,6 @@ def test_generation_leaves_modes_and_gradients_as_they_were(bridge_of: BridgeOf,
     assert not bridge.encoder.training
     bridge.loss(bridge.collate(rows)).backward()  # type: ignore[no-untyped-call]
     assert all(parameter.grad is not None for parameter in bridge.alignment.parameters())
-
-
-@given(st.lists(st.integers(1, 50), max_size=30), st.integers(1, 200), st.none() | st.integers(1, 5))
-def test_groups_hold_every_row_once_within_the_budget(lengths: list[int], budget: int, rows: int | None) -> None:
-    groups = list(_groups(lengths, budget, rows))
-    assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
-    for group in groups:
-        assert len(group) == 1 or len(group) * max(lengths[index] for index in group) <= budget
-        assert rows is None or len(group) <= rows
-    longest = [max(lengths[index] for index in group) for group in groups]
-    assert longest == sorted(longest, reverse=True), "the largest batch comes first"
 
 
 @pytest.mark.parametrize("kind", ["ffn", "linear", "latent"])

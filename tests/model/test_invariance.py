@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import GenerationConfig
 
 from lilift.data.batching import Batch
 from lilift.data.examples import Row
@@ -102,20 +103,16 @@ def test_loss_and_gradient_are_the_rows_own_in_align(bridged: tuple[BridgedModel
 
 
 def test_generation_is_the_rows_own(bridged: tuple[BridgedModel, list[Row]]) -> None:
+    """Against transformers' own loop on each row alone: in any batch, and where rows take the places of others."""
     bridge, rows = bridged
-    tokens: list[list[int]] = []
-    alone = []
-    for row in rows:
-        batch = bridge.collate([replace(row, response_ids=())], left_pad=True)
-        bridge.eval()
-        tokens.append(bridge._continue(batch, 14)[0])
-        bridge.train()
-        alone.append(bridge._text(tokens[-1]))
+    tokens = [continued_by_transformers(bridge, row, 14) for row in rows]
+    texts = [bridge.llm_tokenizer.decode(ids, skip_special_tokens=True) for ids in tokens]
     assert any(len(ids) > 10 for ids in tokens), "long enough to leave a sliding window"
     assert len({tuple(ids) for ids in tokens}) > 1, "the answers depend on the question"
     for order in BATCHES:
-        answers = bridge.generate([rows[index] for index in order], max_new_tokens=14, batch_tokens=10_000)
-        assert answers == [alone[index] for index in order]
+        for options in ({}, {"batch_rows": 1}, {"batch_rows": 2}):
+            answers = bridge.generate([rows[index] for index in order], max_new_tokens=14, batch_tokens=10_000, **options)
+            assert answers == [texts[index] for index in order], (order, options)
 
 
 def test_the_loss_is_that_of_transformers(bridged: tuple[BridgedModel, list[Row]]) -> None:
@@ -145,3 +142,17 @@ def labels_of(batch: Batch) -> Tensor:
     labels = torch.full(batch.mask.shape, -100)
     labels.view(-1)[batch.loss_rows + 1] = batch.loss_labels
     return labels
+
+
+def continued_by_transformers(bridge: BridgedModel, row: Row, count: int) -> list[int]:
+    """The greedy answer to one row by transformers' own loop, up to its stop token."""
+    bridge.eval()
+    inputs, mask, positions = bridge.embed(bridge.collate([replace(row, response_ids=())], left_pad=True))
+    greedy = GenerationConfig(
+        max_new_tokens=count, do_sample=False, eos_token_id=list(bridge.tokens.stop), pad_token_id=bridge.tokens.eos
+    )
+    new = bridge.causal_lm.generate(
+        inputs_embeds=inputs, attention_mask=mask.long(), position_ids=positions, generation_config=greedy
+    )[0].tolist()
+    bridge.train()
+    return [token for token in new if token not in bridge.tokens.stop]

@@ -1,0 +1,104 @@
+"""Keys and values of rows that are being continued side by side; rows may leave and others take their places.
+
+transformers' caches either grow by a copy of everything for every token or have a fixed number of rows for good. This one has
+room for a block of tokens, and is rebuilt when the block is full or rows change: finished rows go, columns that no living row
+uses go, new rows come in. Every row ends in the same last column, so that a step writes one column for all of them, and what
+stands left of a row is masked.
+
+    row 0   [ · · a a a a a a a |     ]        · masked, never looked at
+    row 1   [ · · · · · b b b b |     ]        | columns in use; beyond it, room for the next tokens
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
+
+BLOCK = 64
+"""Columns of room after each rebuilding."""
+
+
+class _Layer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
+    """One layer's keys and values, each [B, H, W, D], of which the first `columns` of W are in use.
+
+    Every layer keeps every column, those with a sliding window too: what a window leaves out is masked.
+    """
+
+    columns = 0
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
+        """Write new columns [B, H, Q, D] and give all that are in use."""
+        if self.columns == 0:
+            self.dtype, self.device = key_states.dtype, key_states.device
+            self.keys, self.values = key_states, value_states
+            self.is_initialized = True
+            self.columns = key_states.shape[-2]
+            return key_states, value_states
+        end = self.columns + key_states.shape[-2]
+        self.keys[:, :, self.columns : end] = key_states
+        self.values[:, :, self.columns : end] = value_states
+        self.columns = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def get_seq_length(self) -> int:
+        """Columns in use, as transformers asks for them."""
+        return self.columns
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        """Length and offset of the mask that a step of `query_length` columns needs."""
+        return self.columns + query_length, 0
+
+    def rebuild(self, keep: Tensor, columns: int, added: _Layer | None) -> None:
+        """See `KeyValueCache.rebuild`."""
+        self.keys = self._rebuilt(self.keys, keep, columns, None if added is None else added.keys)
+        self.values = self._rebuilt(self.values, keep, columns, None if added is None else added.values)
+        self.columns = columns
+
+    def _rebuilt(self, old: Tensor, keep: Tensor, columns: int, added: Tensor | None) -> Tensor:
+        rows = keep.shape[0] + (0 if added is None else added.shape[0])
+        # Zeros, since a masked NaN from uninitialised memory would still be a NaN.
+        new = old.new_zeros(rows, old.shape[1], columns + BLOCK, old.shape[3])
+        if keep.shape[0]:
+            # The last `columns` columns in use; fewer if there were fewer.
+            kept = min(columns, self.columns)
+            new[: keep.shape[0], :, columns - kept : columns] = old[:, :, self.columns - kept : self.columns].index_select(
+                0, keep
+            )
+        if added is not None:
+            new[keep.shape[0] :, :, columns - added.shape[2] : columns] = added
+        return new
+
+
+class KeyValueCache(Cache):  # type: ignore[misc]  # transformers is not typed
+    """A cache that transformers' models write to.
+
+    Made empty; the first forward pass gives it its rows and columns, and after that `rebuild` makes room.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(layer_class_to_replicate=_Layer)
+
+    @property
+    def room(self) -> int:
+        """How many tokens can be added before it has to be rebuilt."""
+        layer = self.layers[0]
+        width: int = layer.keys.shape[2]
+        return width - int(layer.columns)
+
+    def rebuild(self, keep: Sequence[int], columns: int, added: KeyValueCache | None = None) -> None:
+        """Keep some rows and some columns, and let new rows in.
+
+        Args:
+            keep: the rows that stay, in their new order.
+            columns: how many columns are in use afterwards; columns leave or come on the left.
+            added: rows that come after them, with at most `columns` columns; not to be used any more afterwards.
+        """
+        device = self.layers[0].keys.device
+        chosen = torch.tensor(keep, dtype=torch.long, device=device)
+        for place, layer in enumerate(self.layers):
+            layer.rebuild(chosen, columns, None if added is None else added.layers[place])
+            if added is not None:
+                added.layers[place] = None  # one layer's copies at a time
