@@ -1,44 +1,70 @@
 """Bilingual lexicons: English words and their translations, filtered, counted, and measured on the training text.
 
-What published dictionaries get wrong is filtered here, each reason counted: identity pairs (91% of MUSE's Vietnamese file),
-words of another script, notes in brackets, empty and overlong entries. A lexicon that is left with nothing is an error.
+A lexicon knows where each translation comes from and under which licence, and what was left out for which reason
+(`lilift.data.lexicon_filters`). One that is left with nothing is an error.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from lilift.data.english import dictionary_forms
-from lilift.data.languages import Language, language
-from lilift.data.lexicon_files import Pair, read_pairs
-from lilift.data.world import lexicon_path
+from lilift.data.languages import Language
+from lilift.data.lexicon_files import Pair
+from lilift.data.lexicon_filters import (
+    DEFAULT_FILTERS,
+    Filters,
+    alternatives,
+    as_swapped,
+    clean_english,
+    mended,
+    unusable_english,
+)
 from lilift.recipe.errors import DataError
 
-MOST_WORDS = 3
-"""Translations of more words are explanations rather than translations."""
 FOREIGN_FILE = 0.9
 """A file with a larger share of words in another script is some other language's dictionary."""
+NOT_STATED = "not stated"
+"""Licence of a source that names none."""
 
-_ENGLISH_WORD = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)*")
-_NOTE = re.compile(r"(?:^|(?<=\s))[(\[{][^()\[\]{}]*[)\]}](?=\s|[,;.]|$)")
-_BRACKET = re.compile(r"[()\[\]{}<>]")
-_ALTERNATIVES = re.compile(r"\s*[,;/|،؛、]\s*")
-_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad\u200e\u200f"))  # joiners stay: Indic and Persian need them
-_EDGES = ' \t\u00a0.!?¿¡।։。"“”„«»‘`*~_='
+Keep = Literal["first", "all"]
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """One translation of a word, and how often the source gives it."""
+    """One translation of a word, how often the source gives it, and the name of that source."""
 
     text: str
     weight: float
+    source: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where pairs come from, and what became of them.
+
+    Attributes:
+        name: short name, such as ``muse``; translations refer to it.
+        location: the file that was read.
+        licence: of the content, as its publisher states it.
+        sha256: of the file that was read; empty where it was not a file.
+        read: pairs read.
+        kept: pairs kept (a translation given twice is one pair of more weight).
+        mended: translations with look-alike letters of another script, which were replaced.
+        dropped: reason → translations left out.
+    """
+
+    name: str
+    location: str
+    licence: str = NOT_STATED
+    sha256: str = ""
+    read: int = 0
+    kept: int = 0
+    mended: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,16 +87,30 @@ class Lexicon:
     Attributes:
         language: the language translated into.
         entries: lower-case English word → its translations, in the source's order.
-        source: where it was read.
-        pairs: how many pairs were kept.
-        dropped: reason → how many were not.
+        sources: where they come from, the one that is preferred first.
     """
 
     language: Language
     entries: Mapping[str, tuple[Translation, ...]]
-    source: str
-    pairs: int
-    dropped: Mapping[str, int] = field(default_factory=dict)
+    sources: tuple[Source, ...]
+
+    @property
+    def source(self) -> str:
+        """Where it was read."""
+        return ", ".join(source.location for source in self.sources)
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs of an English word and a translation it has."""
+        return sum(map(len, self.entries.values()))
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Reason → how many translations were left out, over all sources."""
+        total: Counter[str] = Counter()
+        for source in self.sources:
+            total.update(source.dropped)
+        return dict(sorted(total.items()))
 
     def find(self, word: str) -> tuple[Translation, ...]:
         """Translations of a lower-case English word in whatever inflection; empty if there are none."""
@@ -84,114 +124,127 @@ class Lexicon:
         """How many of a text's words this lexicon can translate; `counts` from `lilift.data.english.count_words`."""
         return Coverage(sum(counts.values()), sum(count for word, count in counts.items() if self.find(word)))
 
-    def as_json(self) -> dict[str, Any]:
-        """The lexicon as plain JSON types, for `lexicon_from_json`."""
-        entries = {word: [[item.text, item.weight] for item in found] for word, found in self.entries.items()}
-        counts = {"pairs": self.pairs, "dropped": dict(self.dropped)}
-        return {"language": self.language.code, "source": self.source, **counts, "entries": entries}
 
-
-def lexicon_from_json(value: Mapping[str, Any]) -> Lexicon:
-    """A lexicon that `Lexicon.as_json` wrote."""
-    entries = {word: tuple(Translation(text, weight) for text, weight in found) for word, found in value["entries"].items()}
-    return Lexicon(language(value["language"]), entries, value["source"], value["pairs"], value["dropped"])
-
-
-def load_lexicon(location: str, code: str) -> Lexicon:
-    """Read the lexicon of a language.
+def build_lexicon(
+    pairs: Iterable[Pair],
+    known: Language,
+    location: str,
+    *,
+    name: str | None = None,
+    licence: str = NOT_STATED,
+    sha256: str = "",
+    filters: Filters = DEFAULT_FILTERS,
+) -> Lexicon:
+    """Filter pairs and count what was dropped, by reason.
 
     Args:
-        location: a file (MUSE, TSV, or a table with one column a language; gzipped or not), or ``world``.
-        code: the language.
-
-    Raises:
-        DataError: unknown language, unreadable file, or nothing usable in it.
-    """
-    known = language(code)
-    path = lexicon_path(code) if location == "world" else Path(location).expanduser()
-    return build_lexicon(read_pairs(path, code), known, str(path))
-
-
-def build_lexicon(pairs: Iterable[Pair], known: Language, source: str) -> Lexicon:
-    """Filter pairs and count what was dropped, by reason.
+        pairs: as `lilift.data.lexicon_files.read_pairs` gives them.
+        known: the language translated into.
+        location: where the pairs were read.
+        name: short name of the source; the location if left out.
+        licence: of the content.
+        sha256: of the file.
+        filters: what to keep where tastes differ.
 
     Raises:
         DataError: no pair is left, or nearly all are of another script.
     """
+    label = name or location
     dropped: Counter[str] = Counter()
-    weights: dict[str, Counter[str]] = {}
-    read = 0
+    weights: dict[str, dict[str, float]] = {}
+    read = mends = 0
     for pair in pairs:
         read += 1
         if pair.translation is None:
             dropped["malformed line"] += 1
             continue
-        english = pair.english.strip().replace("’", "'")
-        reason = _unusable_english(english)
+        english = clean_english(pair.english)
+        reason = unusable_english(english)
         if reason:
             dropped[reason] += 1
             continue
-        for text in _alternatives(pair.translation):
-            translation = _as_swapped(english, text)
-            reason = _unusable(english, translation, known)
+        for text in alternatives(pair.translation):
+            given = as_swapped(english, text)
+            translation = mended(given, known)
+            reason = filters.unusable(english, translation, known)
             if reason:
                 dropped[reason] += 1
             else:
-                weights.setdefault(english.lower(), Counter())[translation] += 1
-    if not weights:
-        counts = ", ".join(f"{reason} {count}" for reason, count in dropped.most_common())
+                mends += translation != given
+                known_weights = weights.setdefault(english.lower(), {})
+                known_weights[translation] = known_weights.get(translation, 0.0) + pair.weight
+    kept = sum(map(len, weights.values()))
+    source = Source(label, location, licence, sha256, read, kept, mends, dict(sorted(dropped.items())))
+    _require_usable(source, known)
+    entries = {
+        word: tuple(Translation(text, weight, label) for text, weight in found.items()) for word, found in weights.items()
+    }
+    return Lexicon(known, entries, (source,))
+
+
+def merge_lexicons(lexicons: Sequence[Lexicon], keep: Keep = "first") -> Lexicon:
+    """One lexicon of several for the same language, the most trusted first.
+
+    Args:
+        lexicons: at least one.
+        keep: ``first``: a word has the translations of the first lexicon that knows it, later ones fill gaps. ``all``: a word
+            has every lexicon's translations; each lexicon has the same say, so what several agree on weighs more.
+
+    Raises:
+        DataError: they are for different languages, or two different sources have the same name.
+    """
+    known = lexicons[0].language
+    for lexicon in lexicons:
+        if lexicon.language != known:
+            raise DataError(
+                f"cannot merge a lexicon of {lexicon.language.name} with one of {known.name}",
+                where=lexicon.source,
+                remedy="merge lexicons of one language",
+            )
+    entries: dict[str, dict[str, Translation]] = {}
+    for lexicon in lexicons:
+        for word, found in lexicon.entries.items():
+            if keep == "first":
+                entries.setdefault(word, {item.text: item for item in found})
+            else:
+                _add_share(entries.setdefault(word, {}), found)
+    merged = {word: tuple(found.values()) for word, found in entries.items()}
+    return Lexicon(known, merged, _distinct_sources(lexicons))
+
+
+def _add_share(into: dict[str, Translation], found: Sequence[Translation]) -> None:
+    total = sum(item.weight for item in found)
+    for item in found:
+        before = into.get(item.text)
+        weight = item.weight / total
+        into[item.text] = replace(item, weight=weight) if before is None else replace(before, weight=before.weight + weight)
+
+
+def _distinct_sources(lexicons: Sequence[Lexicon]) -> tuple[Source, ...]:
+    by_name: dict[str, Source] = {}
+    for lexicon in lexicons:
+        for source in lexicon.sources:
+            if by_name.setdefault(source.name, source) != source:
+                raise DataError(
+                    f"two different sources are called {source.name!r}",
+                    where=source.location,
+                    remedy="give one of them another --name when you import it",
+                )
+    return tuple(by_name.values())
+
+
+def _require_usable(source: Source, known: Language) -> None:
+    if not source.kept:
+        found = ", ".join(f"{reason} {count}" for reason, count in Counter(source.dropped).most_common())
         raise DataError(
-            f"no usable pair for {known.name} ({known.code}) among {read} read" + (f": {counts}" if counts else ""),
-            where=source,
+            f"no usable pair for {known.name} ({known.code}) among {source.read} read" + (f": {found}" if found else ""),
+            where=source.location,
             remedy="give a dictionary of English and this language, English first",
         )
-    kept = sum(map(len, weights.values()))
-    if dropped["wrong script"] > FOREIGN_FILE * (kept + dropped["wrong script"]):
+    foreign = source.dropped.get("wrong script", 0)
+    if foreign > FOREIGN_FILE * (source.kept + foreign):
         raise DataError(
-            f"{dropped['wrong script']} of {kept + dropped['wrong script']} translations are not written as {known.name} is",
-            where=source,
+            f"{foreign} of {source.kept + foreign} translations are not written as {known.name} is",
+            where=source.location,
             remedy=f"give the dictionary of {known.code}",
         )
-    entries = {
-        word: tuple(Translation(text, float(weight)) for text, weight in found.items()) for word, found in weights.items()
-    }
-    return Lexicon(known, entries, source, kept, dict(sorted(dropped.items())))
-
-
-def _unusable_english(english: str) -> str | None:
-    """Why an English entry cannot be found in a text word by word, or None if it can."""
-    if not english:
-        return "empty"
-    if _ENGLISH_WORD.fullmatch(english):
-        return None
-    parts = english.replace("-", " ").split()
-    return "several English words" if len(parts) > 1 and parts[0].isascii() else "not an English word"
-
-
-def _alternatives(translation: str) -> list[str]:
-    """A cell's translations, without notes in brackets; at least one, perhaps empty."""
-    text = unicodedata.normalize("NFC", translation.translate(_INVISIBLE))
-    return _ALTERNATIVES.split(" ".join(_NOTE.sub(" ", text).split()).strip(_EDGES))
-
-
-def _as_swapped(english: str, translation: str) -> str:
-    """The translation as it stands within a sentence: capital only where the English entry had none (German ``Haus``)."""
-    text = translation.strip(_EDGES)
-    return text[:1].lower() + text[1:] if english[0].isupper() and english != "I" else text
-
-
-def _unusable(english: str, translation: str, known: Language) -> str | None:
-    """Why a translation is dropped, or None if it is kept."""
-    if not translation:
-        return "empty"
-    if translation.casefold() == english.casefold():
-        return "identical"
-    if _BRACKET.search(translation):
-        return "brackets"
-    if any(character.isdigit() for character in translation):
-        return "digits"
-    if translation.startswith("-") or translation.endswith("-"):
-        return "affix"
-    if len(translation.split()) > MOST_WORDS:
-        return "too many words"
-    return None if known.writes(translation) else "wrong script"

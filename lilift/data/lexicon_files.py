@@ -3,6 +3,7 @@
 - Two columns with a tab between them, English first: GATITOS, Wiktionary (WECHSEL), AfroMT, MUSE as some republish it, any TSV.
 - Two words with a space between them: MUSE as published.
 - A table whose first line names a language per column, English first.
+- PanLex's archive of Swadesh lists (`lilift.data.swadesh`).
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+from zipfile import is_zipfile
 
 from lilift.data.languages import language, languages
+from lilift.data.swadesh import read_swadesh
 from lilift.data.text_files import read_lines
 from lilift.recipe.errors import DataError
 
@@ -22,6 +25,7 @@ class Pair(NamedTuple):
 
     english: str
     translation: str | None
+    weight: float = 1.0
 
 
 def read_pairs(path: Path, code: str) -> Iterator[Pair]:
@@ -34,6 +38,9 @@ def read_pairs(path: Path, code: str) -> Iterator[Pair]:
     Raises:
         DataError: the file cannot be read, is a table without the language, or most of its lines are not pairs.
     """
+    if path.is_file() and is_zipfile(path):
+        yield from (Pair(english, expression) for english, expression in read_swadesh(path, code))
+        return
     column, tabbed = 1, True
     lines = 0
     malformed: list[int] = []

@@ -2,7 +2,7 @@
 
     data/
       instructions.jsonl   one example a line
-      lexicons/sw.json     the usable pairs of each language's lexicon
+      lexicons/sw.parquet  the usable pairs of each language's lexicon, with their sources and licences
       names.json           words that the instructions use as names, which are never swapped
       report.json          what was read, kept and dropped, and how much of this text each lexicon covers
 
@@ -23,7 +23,9 @@ from lilift.data.english import count_words, find_names
 from lilift.data.examples import Example
 from lilift.data.instructions import InstructionReport, load_instructions
 from lilift.data.languages import language
-from lilift.data.lexicon import Coverage, Lexicon, lexicon_from_json, load_lexicon
+from lilift.data.lexicon import Coverage, Lexicon
+from lilift.data.lexicon_folder import load_lexicons
+from lilift.data.lexicon_table import SUFFIX, read_lexicon, write_lexicon
 from lilift.recipe import storage
 from lilift.recipe.errors import DataError, RunFolderError
 from lilift.recipe.schema import Recipe
@@ -132,23 +134,21 @@ def prepare(recipe: Recipe, folder: Path) -> DataReport:
         DataError: instructions or a lexicon cannot be used, or a lexicon has none of the text's words.
         StorageError: the folder cannot be written.
     """
-    for code in recipe.languages:
-        language(code)
+    lexicons = load_lexicons({code: _location_of(recipe, code) for code in recipe.languages})
     examples, instructions = load_instructions(recipe.data.instructions, recipe.seed)
     names = find_names(example.question for example in examples)
     counts = count_words((example.question for example in examples), names)
-    lexicons = {code: _lexicon_of(recipe, code) for code in recipe.languages}
     report = DataReport(instructions, {code: _measured(lexicon, counts) for code, lexicon in lexicons.items()})
     for code, found in report.lexicons.items():
         if found.coverage.covered == 0:
             raise DataError(
                 f"the lexicon of {language(code).name} ({code}) has none of the words of the instructions",
-                where=found.source,
+                where=_location_of(recipe, code),
                 remedy="give a dictionary with English words first, one pair a line",
             )
     storage.write_text(folder / INSTRUCTIONS, "".join(_json_lines(examples)))
     for code, lexicon in lexicons.items():
-        storage.write_json(folder / LEXICONS / f"{code}.json", lexicon.as_json())
+        write_lexicon(lexicon, folder / LEXICONS / f"{code}{SUFFIX}")
     storage.write_json(folder / NAMES, sorted(names))
     storage.write_json(folder / REPORT, report.as_dict())
     return report
@@ -162,7 +162,7 @@ def load_prepared(folder: Path) -> PreparedData:
     """
     report = storage.read_json(folder / REPORT)
     codes = report["lexicons"]
-    lexicons = {code: lexicon_from_json(storage.read_json(folder / LEXICONS / f"{code}.json")) for code in codes}
+    lexicons = {code: _prepared_lexicon(folder, code) for code in codes}
     names = frozenset(storage.read_json(folder / NAMES))
     examples = ExampleFile(folder / INSTRUCTIONS)
     if len(examples) != report["instructions"]["kept"]:
@@ -170,11 +170,19 @@ def load_prepared(folder: Path) -> PreparedData:
     return PreparedData(examples, lexicons, names, report)
 
 
-def _lexicon_of(recipe: Recipe, code: str) -> Lexicon:
+def _location_of(recipe: Recipe, code: str) -> str:
     location = recipe.data.lexicon_of(code)
     if location is None:
         raise DataError(f"no lexicon is named for language {code!r}", where="data.lexicons", remedy="name a dictionary file")
-    return load_lexicon(location, code)
+    return location
+
+
+def _prepared_lexicon(folder: Path, code: str) -> Lexicon:
+    path = folder / LEXICONS / f"{code}{SUFFIX}"
+    try:
+        return read_lexicon(path, code)
+    except DataError as error:
+        raise _damaged(path, error.what) from None
 
 
 def _measured(lexicon: Lexicon, counts: Mapping[str, int]) -> LexiconReport:

@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from lilift.recipe.language_groups import expand_languages
+
 AlignmentKind = Literal["ffn", "linear", "latent"]
 Layout = Literal["soft", "soft+text"]
 Target = Literal["reconstruct", "respond"]
@@ -150,7 +152,8 @@ class DataSettings(Settings):
 
     instructions: InstructionSettings
     lexicons: Annotated[dict[str, str], BeforeValidator(_one_for_all)] = Field(
-        description="Dictionary per language (MUSE, GATITOS, TSV; may be gzipped), or one path with `{language}`, or `world`."
+        description="A folder of lexicons (`lilift lexicon`), or a dictionary per language (MUSE, GATITOS, TSV; may be "
+        "gzipped), or one path with `{language}`, or `world`."
     )
     template: Literal["plain", "metamath", "alpaca"] = Field("metamath", description="Prompt template by name.")
     code_switching: CodeSwitchingSettings = Field(default_factory=CodeSwitchingSettings)
@@ -276,7 +279,10 @@ class Recipe(Settings):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     description: str = ""
     card: Card = Field("24gb", description="The smallest card that the recipe is meant for.")
-    languages: tuple[str, ...] = Field(min_length=1, description="Codes of the languages to be lifted.")
+    languages: Annotated[tuple[str, ...], BeforeValidator(expand_languages, json_schema_input_type=str | list[str])] = Field(
+        min_length=1,
+        description="Codes of the languages to be lifted, or groups of them: `mmwp-low`, `mmwp-medium`, `mmwp-high`, `mmwp`.",
+    )
     seed: int = Field(0, ge=0, lt=2**32)
     encoder: EncoderSettings
     llm: LLMSettings

@@ -77,7 +77,12 @@ def _storage_error(number: int | None, where: Path) -> StorageError:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a UTF-8 file in one motion, and make its folder if need be.
+    """Replace a UTF-8 file in one motion; see `write_bytes`."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Replace a file in one motion, and make its folder if need be.
 
     Raises:
         StorageError: it cannot be written; the old file, if any, is untouched.
@@ -86,8 +91,8 @@ def write_text(path: Path, text: str) -> None:
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with partial.open("w", encoding="utf-8", newline="\n") as file:
-                file.write(text)
+            with partial.open("wb") as file:
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)

@@ -19,8 +19,9 @@ from pydantic import ValidationError
 from lilift.data.code_switching import CodeSwitched, CodeSwitcher
 from lilift.data.english import PROTECTED, find_names
 from lilift.data.languages import language
-from lilift.data.lexicon import Lexicon, build_lexicon, load_lexicon
+from lilift.data.lexicon import Lexicon, build_lexicon
 from lilift.data.lexicon_files import Pair
+from lilift.data.lexicon_folder import load_lexicon
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import CodeSwitchingSettings
 

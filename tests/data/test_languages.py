@@ -10,6 +10,7 @@ import pytest
 from lilift.data.languages import NO_SCRIPT, language, languages, script_of
 from lilift.data.world import WORLD_LANGUAGES
 from lilift.recipe.errors import DataError
+from lilift.recipe.language_groups import LANGUAGE_GROUPS
 
 
 def test_the_48_languages_of_mmwp_have_their_tier_and_flores_code(shared_data: Path) -> None:
@@ -20,6 +21,12 @@ def test_the_48_languages_of_mmwp_have_their_tier_and_flores_code(shared_data: P
         assert known.scripts == (flores.split("_")[1],)
     tiers = Counter(known.tier for known in languages().values() if known.tier)
     assert tiers == {"high": 10, "medium": 17, "low": 21}
+
+
+def test_the_groups_of_recipes_are_the_tiers_of_the_table() -> None:
+    for tier in ("low", "medium", "high"):
+        coded = {known.code for known in languages().values() if known.tier == tier and known.code != "en"}
+        assert set(LANGUAGE_GROUPS[f"mmwp-{tier}"]) == coded
 
 
 def test_every_language_of_the_world_is_known() -> None:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gzip
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from lilift.data.english import count_words
 from lilift.data.languages import language
-from lilift.data.lexicon import Lexicon, Translation, build_lexicon, lexicon_from_json, load_lexicon
+from lilift.data.lexicon import Lexicon, Translation, build_lexicon
 from lilift.data.lexicon_files import Pair
+from lilift.data.lexicon_filters import Filters
+from lilift.data.lexicon_folder import load_lexicon
+from lilift.data.swadesh import SWADESH_110, SWADESH_207
 from lilift.data.world import WORLD_LANGUAGES
 from lilift.recipe.errors import DataError
 
@@ -88,9 +92,28 @@ def test_coverage_is_by_how_often_words_occur_names_left_out() -> None:
     assert coverage.share == 0.5
 
 
-def test_a_lexicon_survives_being_written_down() -> None:
-    lexicon = built(("see", "ona, tazama"), ("the", ""))
-    assert lexicon_from_json(lexicon.as_json()) == lexicon
+def test_look_alike_letters_of_another_script_are_replaced_only_within_native_words() -> None:
+    ossetian = built(("tree", "бирæ"), ("star", "ӕстъалы"), ("pool", "pool хи"), ("bowl", "bowl"), code="os")
+    assert texts(ossetian, "tree") == ["бирӕ"]
+    assert texts(ossetian, "star") == ["ӕстъалы"]
+    assert ossetian.dropped == {"identical": 1, "wrong script": 1}
+    assert ossetian.sources[0].mended == 1
+    assert texts(built(("person", "mε"), code="fon"), "person") == ["mɛ"]
+
+
+def test_html_entities_and_edges_of_english_entries_are_no_part_of_the_word() -> None:
+    lexicon = built(("I&apos;m", "nina"), ("who?", "nani"), ("rock &amp; roll", "muziki"))
+    assert texts(lexicon, "i'm") == ["nina"]
+    assert texts(lexicon, "who") == ["nani"]
+    assert lexicon.dropped == {"several English words": 1}
+
+
+def test_what_is_kept_where_tastes_differ_is_the_users_choice() -> None:
+    pairs = [Pair("hotel", "hotel"), Pair("mole", "mnyama mdogo wa chini"), Pair("dog", "mbwa")]
+    wide = build_lexicon(pairs, language("sw"), "test", filters=Filters(most_words=4, keep_identical=True))
+    assert (wide.pairs, wide.dropped) == (3, {})
+    narrow = build_lexicon(pairs, language("sw"), "test", filters=Filters(most_words=1))
+    assert (narrow.pairs, narrow.dropped) == (1, {"identical": 1, "too many words": 1})
 
 
 @pytest.mark.parametrize(
@@ -175,6 +198,45 @@ def test_published_dictionaries_give_only_words_of_the_language(shared_data: Pat
 def test_nine_in_ten_of_vietnamese_muse_are_identity_pairs(shared_data: Path) -> None:
     lexicon = load_lexicon(str(shared_data / "lexicon_muse" / "en-vi.txt.gz"), "vi")
     assert lexicon.dropped["identical"] > 9 * lexicon.pairs
+
+
+PANLEX = ("af", "bn", "hi", "ja", "sw", "te", "zh")
+
+
+@pytest.mark.parametrize("code", PANLEX)
+def test_panlexs_archive_gives_words_of_the_language(shared_data: Path, code: str) -> None:
+    lexicon = load_lexicon(str(shared_data / "lexicon_panlex_swadesh" / "panlex_swadesh_mmwp_subset.zip"), code)
+    assert len(lexicon.entries) >= 150
+    assert all(language(code).writes(item.text) for found in lexicon.entries.values() for item in found)
+
+
+def test_panlexs_concepts_are_on_the_lines_they_are_thought_to_be_on(shared_data: Path) -> None:
+    with zipfile.ZipFile(shared_data / "lexicon_panlex_swadesh" / "panlex_swadesh_mmwp_subset.zip") as archive:
+        for folder, concepts in (("swadesh207", SWADESH_207), ("swadesh110", SWADESH_110)):
+            lines = archive.read(f"panlex_swadesh/{folder}/eng-000.txt").decode("utf-8").splitlines()
+            assert len(lines) == len(concepts)
+            for concept, line in zip(concepts, lines, strict=True):
+                assert concept in line.split("\t")
+
+
+def test_an_archive_without_the_language_or_cut_short_says_so(shared_data: Path, tmp_path: Path) -> None:
+    path = shared_data / "lexicon_panlex_swadesh" / "panlex_swadesh_mmwp_subset.zip"
+    with pytest.raises(DataError, match=r"no Swadesh list of Gujarati \(guj-\*\.txt"):
+        load_lexicon(str(path), "gu")
+    (tmp_path / "cut.zip").write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(DataError, match=r"cut\.zip: the file is a zip archive"):
+        load_lexicon(str(tmp_path / "cut.zip"), "sw")
+
+
+def test_ossetian_gatitos_keeps_its_words(shared_data: Path) -> None:
+    with tarfile.open(shared_data / "lexicon_gatitos" / "gatitos_en_xx_all.tar.xz") as archive:
+        member = next(name for name in archive.getnames() if name.endswith("en_os.tsv"))
+        rows = archive.extractfile(member)
+        assert rows is not None
+        pairs = [Pair(*line.split("\t")) for line in rows.read().decode("utf-8").splitlines()]
+    lexicon = build_lexicon(pairs, language("os"), "en_os.tsv")
+    assert lexicon.pairs > 3700
+    assert not any("æ" in item.text for found in lexicon.entries.values() for item in found)
 
 
 def test_every_gatitos_file_is_read(shared_data: Path, tmp_path: Path) -> None:

@@ -96,6 +96,23 @@ def test_a_lexicon_without_a_word_of_the_text_is_refused_by_name(tmp_path: Path)
         prepare(recipe(f"data.lexicons={lexicon}", "languages=[om]"), tmp_path / "data")
 
 
+def test_a_folder_of_lexicons_is_enough_and_what_it_lacks_is_named_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "en-om.txt").write_text("has qaba\n", encoding="utf-8")
+    overrides = [f"data.lexicons={tmp_path}", "data.instructions.source=./nothing.jsonl"]
+    with pytest.raises(DataError, match=r"has no lexicon of Afrikaans \(af\), Arabic .* Thai \(th\);"):
+        prepare(recipe(*overrides, "languages=[om, mmwp-low]"), tmp_path / "data")
+    prepare(recipe(f"data.lexicons={tmp_path}", "languages=[om]"), tmp_path / "data")
+    assert load_prepared(tmp_path / "data").lexicons["om"].find("has")[0].text == "qaba"
+
+
+def test_a_damaged_lexicon_of_a_run_is_told(tmp_path: Path) -> None:
+    prepare(recipe(), tmp_path)
+    path = tmp_path / "lexicons" / "om.parquet"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(RunFolderError, match=r"om\.parquet: the prepared data are damaged"):
+        load_prepared(tmp_path)
+
+
 def test_an_unknown_language_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="unknown language 'omo'"):
         prepare(recipe("languages=[omo]", "data.instructions.source=./nothing.jsonl"), tmp_path)

@@ -186,3 +186,21 @@ def test_override_values_are_read_as_yaml(value: object) -> None:
     key, read = parse_override(f"align.epochs={text}")
     assert key == ("align", "epochs")
     assert read == value
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("mmwp-low", 21),
+        ("[mmwp-low, mmwp-medium, mmwp-high]", 47),
+        ("mmwp", 47),
+        ("[sw, mmwp-low]", 21),
+        ("[om, mmwp-low]", 22),
+        ("om", 1),
+    ],
+)
+def test_groups_of_languages_stand_for_their_codes_each_once_and_never_english(given: str, expected: int) -> None:
+    recipe = load_recipe("llama-7b-24gb", [f"languages={given}"])
+    assert len(set(recipe.languages)) == len(recipe.languages) == expected
+    assert "en" not in recipe.languages
+    assert all("-" not in code for code in recipe.languages)
