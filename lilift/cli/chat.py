@@ -35,10 +35,10 @@ def run(arguments: argparse.Namespace) -> int:
         settings = settings.model_copy(update={"max_new_tokens": arguments.max_new_tokens})
     responder = responder_for(bridge, recipe, settings)
     if arguments.question is not None:
-        print(responder.answer([arguments.question])[0])
+        print(responder.generate([arguments.question])[0])
         return 0
     for question in _questions():
-        print(responder.answer([question])[0], flush=True)
+        print(responder.generate([question])[0], flush=True)
     return 0
 
 

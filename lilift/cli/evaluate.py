@@ -1,4 +1,4 @@
-"""`lilift eval RUN`: accuracy of a finished run on a benchmark."""
+"""`lilift eval MODEL`: accuracy of a run, an export or an LLM on a benchmark; `lilift eval compare` and others beside it."""
 
 from __future__ import annotations
 
@@ -6,28 +6,48 @@ import argparse
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lilift.phases.answerers import AnswerOptions
 
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "eval",
-        help="accuracy of a finished run on a benchmark",
-        description="Ask a finished run the questions of a benchmark and count right answers. Answers are kept in "
-        "RUN/evaluations/BENCHMARK; the same call after an interruption asks only what is not answered yet.",
+        help="accuracy of a run, an export or an LLM on a benchmark",
+        description="Ask a model the questions of a benchmark and count right answers. Answers are kept; the same call after "
+        "an interruption asks only what is not answered yet.",
         epilog="examples:\n  lilift eval runs/tiny-cpu --benchmark world --limit 200\n"
-        "  lilift eval runs/mine --benchmark mmwp --path ./mmwp --languages sw,bn,th",
+        "  lilift eval runs/mine --benchmark mmwp --path ./mmwp --languages sw,bn,th\n"
+        "  lilift eval my-export --benchmark mgsm --path ./mgsm --samples 8       majority of 8 drawn answers\n"
+        "  lilift eval Qwen/Qwen2.5-7B-Instruct --template chat --benchmark mmwp --path ./mmwp --languages sw",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run_folder", type=Path, metavar="RUN", help="a run folder, such as runs/tiny-cpu")
+    parser.add_argument(
+        "model", metavar="MODEL", help="a run, a folder made by `lilift export`, or a Hugging Face LLM (folder or hub name)"
+    )
     parser.add_argument("--benchmark", required=True, choices=("world", "mmwp", "mgsm"), help="what to ask")
     parser.add_argument("--path", type=Path, metavar="DIR", help="folder with the benchmark's files (`world` needs none)")
-    parser.add_argument("--languages", metavar="A,B", help="language codes (default: English and the recipe's)")
+    parser.add_argument("--languages", metavar="A,B", help="language codes (default: English and the model's)")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N questions of each language")
-    parser.add_argument("--system", choices=("lifted", "control", "untrained"), default="lifted", help="which system")
+    parser.add_argument("--system", choices=("lifted", "control", "untrained"), default="lifted", help="which of a run's")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where answers and scores are kept")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    _add_answering(parser.add_argument_group("how it answers"))
     parser.set_defaults(run=run)
+
+
+def _add_answering(group: Any) -> None:
+    group.add_argument("--samples", type=int, default=1, metavar="K", help="draw K answers, take the commonest; also pass@K")
+    group.add_argument("--temperature", type=float, metavar="T", help="draw answers (default with --samples: 0.7)")
+    group.add_argument("--top-p", type=float, metavar="P", help="draw among the likeliest tokens of this share (0.95)")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn")
+    group.add_argument("--max-new-tokens", type=int, metavar="N", help="longest answer")
+    group.add_argument("--batch-tokens", type=int, metavar="N", help="tokens side by side: lower it where memory runs out")
+    group.add_argument("--template", metavar="NAME", help="prompt of an LLM without a bridge: plain, metamath, alpaca, chat")
+    group.add_argument("--quantization", choices=("nf4", "none"), help="of an export or a plain LLM (none)")
+    group.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of an export or a plain LLM")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,39 +55,38 @@ def run(arguments: argparse.Namespace) -> int:
     from lilift.cli.results import print_scores
     from lilift.evaluate.evaluator import evaluate, load_benchmarks
     from lilift.evaluate.scores import as_json
-    from lilift.memory.card import device_for
+    from lilift.phases.answerers import load_answerer
     from lilift.phases.progress import answer_progress
-    from lilift.phases.systems import SYSTEMS, answers_depend_on, load_system, recipe_of, responder_for
     from lilift.recipe.errors import RecipeError
     from lilift.recipe.interrupt import polite_interrupts
     from lilift.recipe.schema import BenchmarkSettings
 
     if arguments.limit is not None and arguments.limit < 1:
         raise RecipeError(f"--limit {arguments.limit} is not a number of questions", remedy="give 1 or more")
-    recipe = recipe_of(arguments.run_folder)
+    options = answer_options(arguments)
+    model = load_answerer(arguments.model, options, system=arguments.system)
     settings = BenchmarkSettings(
         name=arguments.benchmark,
         path=str(arguments.path.expanduser()) if arguments.path else None,
         languages=tuple(arguments.languages.split(",")) if arguments.languages else None,
         limit=arguments.limit,
     )
-    benchmarks = load_benchmarks([settings], recipe.languages, seed=recipe.seed)
+    benchmarks = load_benchmarks([settings], model.languages, seed=model.seed)
     if not arguments.json:
         for one in benchmarks:
             print(f"{one.name} {one.language}: {one.rows_read} rows read, {len(one.questions)} asked")
-    system = SYSTEMS[arguments.system]
-    bridge = load_system(recipe, arguments.run_folder, system, device=device_for(recipe.card).torch_device)
-    output = arguments.output or arguments.run_folder / "evaluations" / arguments.benchmark
+    output = arguments.output or model.folder / _folder_name(arguments.benchmark, options)
     shown = nullcontext(None) if arguments.json else answer_progress(sys.stdout)
     with polite_interrupts() as interruption, shown as progress:
         scores = evaluate(
-            responder_for(bridge, recipe, recipe.evaluate),
+            model.responder,
             benchmarks,
             output,
-            system=system,
-            inputs=answers_depend_on(recipe, arguments.run_folder, system),
+            system=model.system,
+            inputs=model.inputs,
             progress=progress,
             interruption=interruption,
+            samples=options.samples,
         )
     if arguments.json:
         print_json(as_json([scores])["systems"][0] | {"folder": str(output)})
@@ -75,3 +94,44 @@ def run(arguments: argparse.Namespace) -> int:
         print_scores([scores])
         print(f"answers and scores: {output}")
     return 0
+
+
+def answer_options(arguments: argparse.Namespace) -> AnswerOptions:
+    """The options of `_add_answering`, checked.
+
+    Raises:
+        RecipeError: a number is out of its range.
+    """
+    from lilift.model.sampling import Sampling
+    from lilift.phases.answerers import AnswerOptions
+    from lilift.recipe.errors import RecipeError
+
+    for name in ("samples", "max_new_tokens", "batch_tokens"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise RecipeError(f"--{name.replace('_', '-')} {value} is too small", remedy="give 1 or more")
+    drawn = arguments.samples > 1 or arguments.temperature is not None or arguments.top_p is not None
+    sampling = None
+    if drawn:
+        temperature = 0.7 if arguments.temperature is None else arguments.temperature
+        top_p = 0.95 if arguments.top_p is None else arguments.top_p
+        if not temperature > 0 or not 0 < top_p <= 1 or arguments.seed < 0:
+            raise RecipeError(
+                f"--temperature {temperature:g}, --top-p {top_p:g}, --seed {arguments.seed} is out of range",
+                remedy="give a temperature above 0, a share above 0 and at most 1, and a seed of 0 or more",
+            )
+        sampling = Sampling(temperature, top_p, arguments.seed)
+    return AnswerOptions(
+        max_new_tokens=arguments.max_new_tokens,
+        batch_tokens=arguments.batch_tokens,
+        sampling=sampling,
+        samples=arguments.samples,
+        template=arguments.template,
+        quantization=arguments.quantization,
+        dtype=arguments.dtype,
+    )
+
+
+def _folder_name(benchmark: str, options: AnswerOptions) -> str:
+    """Drawn answers are kept beside the greedy ones, not in their place."""
+    return benchmark if options.sampling is None else f"{benchmark}-{options.samples}-drawn"

@@ -5,15 +5,17 @@
       <system>/inputs.json                    what the responses depend on
       <system>/<benchmark>/<language>.jsonl   id, question, gold, response, extracted, correct, cut: one line a question
 
-Every response is on the disk before the next questions are asked; after an interruption the rows that are there are not
-generated again. Scores are always counted from the kept responses, so a second evaluation of the same folder asks nothing and
-prints the same scores.
+Responses are on the disk a few seconds after they are made; after an interruption the rows that are there are not generated
+again. Where several responses to a question are drawn, its line also has `responses` and `passed` (which of them are right),
+and `response` is the one that stands for all: the first with the commonest answer. Scores are always counted from the kept
+responses, so a second evaluation of the same folder asks nothing and prints the same scores.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -21,7 +23,7 @@ from typing import Any
 
 from lilift.evaluate.answers import correct, extract_number
 from lilift.evaluate.benchmarks import Benchmark, Question, load_benchmark
-from lilift.evaluate.generation import CutsQuestions, Responder
+from lilift.evaluate.generation import CutsQuestions, Responder, Response, StreamsResponses
 from lilift.evaluate.scores import (
     BenchmarkScores,
     LanguageScore,
@@ -31,14 +33,16 @@ from lilift.evaluate.scores import (
     score_benchmark,
     score_language,
 )
-from lilift.recipe.errors import DataError, LiliftError, RunFolderError
+from lilift.evaluate.voting import voted
+from lilift.recipe.errors import DataError, LiliftError, RecipeError, RunFolderError
 from lilift.recipe.interrupt import Interruption
 from lilift.recipe.schema import BenchmarkSettings
 from lilift.recipe.storage import JsonLines, read_json, write_json
 
 SCORES = "scores.json"
 QUESTIONS_AT_ONCE = 64
-"""Questions between two writes to the disk; the responder batches them by its own budget."""
+"""Questions between two writes to the disk."""
+_SECONDS_BETWEEN_WRITES = 5.0
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ def evaluate(
     progress: ProgressCallback | None = None,
     interruption: Interruption | None = None,
     questions_at_once: int = QUESTIONS_AT_ONCE,
+    samples: int = 1,
 ) -> SystemScores:
     """Ask a system every question that it has not answered yet, and count.
 
@@ -124,24 +129,30 @@ def evaluate(
             refused.
         progress: told after each write.
         interruption: looked at after each write.
-        questions_at_once: questions between two writes.
+        questions_at_once: questions between two writes; a responder that does not stream is asked so many at once.
+        samples: responses drawn for each question; more than one needs a responder that streams.
 
     Raises:
+        RecipeError: several responses are asked of a responder that gives one.
         RunFolderError: the folder holds responses to other questions or of another model, or is damaged.
         StorageError: it cannot be written.
         StoppedBySignal: an interruption was asked for; what was answered is kept.
     """
     _claim(folder / system.name / "inputs.json", inputs or {})
-    runs = [_Run(responder, benchmark, _file_of(folder, system, benchmark)) for benchmark in benchmarks]
+    runs = [_Run(responder, benchmark, _file_of(folder, system, benchmark), samples) for benchmark in benchmarks]
     clock = _Clock(sum(len(run.pending) for run in runs))
     total = sum(len(run.benchmark.questions) for run in runs)
     for run in runs:
         _tell(progress, system, run, total, clock)
-        while run.pending:
-            if interruption and interruption.requested:
-                raise interruption.stop(f"stopped after {total - clock.left} of {total} questions")
-            clock.left -= run.ask(questions_at_once)
-            _tell(progress, system, run, total, clock)
+        with closing(run.ask(questions_at_once)) as asking:
+            while not (interruption and interruption.requested):
+                kept = next(asking, None)
+                if kept is None:
+                    break
+                clock.left -= kept
+                _tell(progress, system, run, total, clock)
+        if interruption and interruption.requested and clock.left:
+            raise interruption.stop(f"stopped after {total - clock.left} of {total} questions")
     scores = SystemScores(system.name, system.title, tuple(_by_benchmark(runs)))
     _keep(folder / SCORES, scores)
     return scores
@@ -165,9 +176,10 @@ def read_scores(path: Path) -> list[SystemScores]:
 class _Run:
     """One benchmark in one language, its kept answers and what is still to be asked."""
 
-    def __init__(self, responder: Responder, benchmark: Benchmark, path: Path) -> None:
+    def __init__(self, responder: Responder, benchmark: Benchmark, path: Path, samples: int) -> None:
         self.benchmark = benchmark
         self._responder = responder
+        self._samples = samples
         self._file = JsonLines(path)
         self._answers = _kept_answers(self._file, benchmark)
         # Longest first: neighbours are alike, and a batch that is too large for the memory shows itself at once.
@@ -183,21 +195,63 @@ class _Run:
         right = sum(answer["correct"] for answer in self._answers.values())
         return right / self.done if self.done else None
 
-    def ask(self, count: int) -> int:
-        """Ask and keep the next questions; returns how many they were."""
-        asked, self.pending = self.pending[:count], self.pending[count:]
-        texts = [question.text for question in asked]
-        responses = self._responder.answer(texts)
-        if len(responses) != len(asked):
-            raise LiliftError(f"{len(asked)} questions were asked and {len(responses)} answered", where=self.benchmark.name)
-        cuts = self._responder.cuts(texts) if isinstance(self._responder, CutsQuestions) else [False] * len(asked)
-        answers = [
-            _answer(question, self.benchmark.language, response, cut=cut)
-            for question, response, cut in zip(asked, responses, cuts, strict=True)
-        ]
-        self._file.append(*answers)
-        self._answers |= {answer["id"]: answer for answer in answers}
-        return len(asked)
+    def ask(self, at_once: int) -> Generator[int, None, None]:
+        """Ask what is pending; yields after each write how many questions were kept with it."""
+        streams = isinstance(self._responder, StreamsResponses)
+        lines = self._streamed(self._responder) if isinstance(self._responder, StreamsResponses) else self._in_turn(at_once)
+        waiting: list[dict[str, Any]] = []
+        written = time.monotonic()
+        try:
+            for line in lines:
+                waiting.append(line)
+                late = streams and time.monotonic() - written > _SECONDS_BETWEEN_WRITES
+                if len(waiting) >= at_once or late:
+                    yield self._keep(waiting)
+                    written = time.monotonic()
+            if waiting:
+                yield self._keep(waiting)
+        finally:
+            self._keep(waiting)  # what was answered before an error
+
+    def _keep(self, lines: list[dict[str, Any]]) -> int:
+        """Write lines, and empty the list; returns how many they were."""
+        if lines:
+            self._file.append(*lines)
+            self._answers |= {line["id"]: line for line in lines}
+        count = len(lines)
+        lines.clear()
+        return count
+
+    def _in_turn(self, at_once: int) -> Iterator[dict[str, Any]]:
+        """Lines from a responder that answers a list of questions."""
+        if self._samples > 1:
+            raise RecipeError("this model gives one response a question", remedy="leave --samples out")
+        for start in range(0, len(self.pending), at_once):
+            asked = self.pending[start : start + at_once]
+            texts = [question.text for question in asked]
+            responses = self._responder.generate(texts)
+            if len(responses) != len(asked):
+                raise LiliftError(f"{len(asked)} questions were asked and {len(responses)} answered", where=self.benchmark.name)
+            for question, cut, text in zip(asked, self._cuts(texts), responses, strict=True):
+                yield _line(question, self.benchmark, [Response(0, text)], cut=cut)
+
+    def _streamed(self, responder: StreamsResponses) -> Iterator[dict[str, Any]]:
+        """Lines from a responder that gives each response as soon as it is complete."""
+        if not self.pending:
+            return
+        texts = [question.text for question in self.pending]
+        cuts = self._cuts(texts)
+        gathered: dict[int, list[Response]] = {}
+        with closing(responder.stream(texts, samples=self._samples)) as stream:  # type: ignore[type-var]
+            for response in stream:
+                mine = gathered.setdefault(response.question, [])
+                mine.append(response)
+                if len(mine) == self._samples:
+                    place = response.question
+                    yield _line(self.pending[place], self.benchmark, gathered.pop(place), cut=cuts[place])
+
+    def _cuts(self, texts: list[str]) -> list[bool]:
+        return self._responder.cuts(texts) if isinstance(self._responder, CutsQuestions) else [False] * len(texts)
 
     def score(self) -> LanguageScore:
         answers = self._answers.values()
@@ -241,6 +295,18 @@ def _answer(question: Question, language: str, response: str, *, cut: bool) -> d
     }
 
 
+def _line(question: Question, benchmark: Benchmark, responses: Sequence[Response], *, cut: bool) -> dict[str, Any]:
+    """One line of a file of generations, from all the responses to a question."""
+    answers = [_answer(question, benchmark.language, response.text, cut=cut) for response in responses]
+    place = voted([answer["extracted"] for answer in answers])
+    line = answers[place]
+    if responses[place].tokens is not None:
+        line |= {"tokens": responses[place].tokens, "ended": responses[place].ended}
+    if len(responses) > 1:
+        line |= {"responses": [one.text for one in responses], "passed": [answer["correct"] for answer in answers]}
+    return line
+
+
 def _plain(number: Decimal) -> str:
     """A number without exponent and trailing zeros."""
     text = f"{number:f}"
@@ -266,11 +332,22 @@ def _kept_answers(file: JsonLines, benchmark: Benchmark) -> dict[str, dict[str, 
                 where=file.path,
                 remedy="delete the file, or evaluate into another folder",
             )
-        answers[question.id] = _answer(question, benchmark.language, line["response"], cut=bool(line.get("cut")))
+        answers[question.id] = _judged_anew(line, question, benchmark)
     judged = [answers.get(str(line.get("id")), line) for line in kept]
     if judged != kept:
         file.rewrite(judged)
     return answers
+
+
+def _judged_anew(line: Mapping[str, Any], question: Question, benchmark: Benchmark) -> dict[str, Any]:
+    """A kept line as today's judgement has it."""
+    drawn = line.get("responses")
+    texts = [str(text) for text in drawn] if isinstance(drawn, list) and drawn else [line["response"]]
+    judged = _line(question, benchmark, [Response(0, text) for text in texts], cut=bool(line.get("cut")))
+    same = judged["response"] == line["response"]
+    known = {name: line[name] for name in ("tokens", "ended") if same and name in line}
+    several = {name: judged.pop(name) for name in ("responses", "passed") if name in judged}
+    return judged | known | several
 
 
 def _file_of(folder: Path, system: System, benchmark: Benchmark) -> Path:

@@ -1,23 +1,52 @@
 """What can be evaluated: anything that answers questions.
 
-`Responder` is all that an evaluation asks for. `BridgeResponder` is a live `BridgedModel` behind it.
+`Responder` is all that an evaluation asks for. `StreamsResponses` is what models in this process offer beyond it: each response
+as soon as it is complete, and several drawn responses to one question. `BridgeResponder` and `PlainResponder` are a bridged
+model and an LLM without a bridge behind it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Protocol, runtime_checkable
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
-from lilift.data.examples import Row
 from lilift.data.tokenization import LengthReport, Tokenisation
+from lilift.model.generation import Reply
+from lilift.model.sampling import Sampling
+
+
+@dataclass(frozen=True)
+class Response:
+    """One response to one question.
+
+    Attributes:
+        question: its place among the questions asked.
+        text: the response.
+        tokens: how many the model said; None where it is not known.
+        ended: whether the model ended it, or it was cut at the longest response; None where it is not known.
+    """
+
+    question: int
+    text: str
+    tokens: int | None = None
+    ended: bool | None = None
 
 
 class Responder(Protocol):
     """Anything that answers questions."""
 
-    def answer(self, questions: Sequence[str]) -> list[str]:
+    def generate(self, questions: Sequence[str]) -> list[str]:
         """One response for each question, in the same order."""
+
+
+@runtime_checkable
+class StreamsResponses(Protocol):
+    """A responder that gives each response as soon as it is complete."""
+
+    def stream(self, questions: Sequence[str], *, samples: int) -> Iterator[Response]:
+        """`samples` responses for each question, in the order they are completed."""
 
 
 @runtime_checkable
@@ -28,33 +57,88 @@ class CutsQuestions(Protocol):
         """For each question, whether it is too long and read only in part."""
 
 
-class Generates(Protocol):
-    """What is asked of a model: the part of `BridgedModel` that generates."""
+class Streams(Protocol):
+    """What is asked of a model: the part of `BridgedModel` and `PlainLLM` that generates."""
 
-    def generate(self, rows: Sequence[Row], *, max_new_tokens: int, batch_tokens: int) -> list[str]:
-        """Greedy responses in the order of the rows, without special tokens; the same whatever the batch."""
+    def stream(
+        self,
+        rows: Sequence[Any],
+        *,
+        max_new_tokens: int,
+        batch_tokens: int,
+        sampling: Sampling | None,
+        seeds: Sequence[int] | None,
+    ) -> Iterator[Reply]:
+        """A reply to every row, each as soon as it is complete; the same whatever the batch."""
 
 
-class BridgeResponder:
-    """Answers with a bridged model: greedy, batched by a budget of tokens.
+class _ModelResponder:
+    """Answers with a model of this process: batched by a budget of tokens, greedy or drawn."""
+
+    def __init__(
+        self,
+        model: Streams,
+        rows_of: Callable[[Sequence[str]], Sequence[Any]],
+        *,
+        max_new_tokens: int,
+        batch_tokens: int,
+        sampling: Sampling | None,
+    ) -> None:
+        self._model = model
+        self._rows_of = rows_of
+        self._max_new_tokens = max_new_tokens
+        self._batch_tokens = batch_tokens
+        self._sampling = sampling
+
+    def generate(self, questions: Sequence[str]) -> list[str]:
+        """One response for each question, in the same order."""
+        texts = [""] * len(questions)
+        for response in self.stream(questions):
+            texts[response.question] = response.text
+        return texts
+
+    def stream(self, questions: Sequence[str], *, samples: int = 1) -> Iterator[Response]:
+        """`samples` responses for each question, in the order they are completed.
+
+        What is drawn depends on the sampling's seed, the question and the sample's number: not on what else is asked.
+        """
+        rows = [row for row in self._rows_of(questions) for _ in range(samples)]
+        seeds = [seed_of(question, sample) for question in questions for sample in range(samples)]
+        replies = self._model.stream(
+            rows,
+            max_new_tokens=self._max_new_tokens,
+            batch_tokens=self._batch_tokens,
+            sampling=self._sampling,
+            seeds=seeds,
+        )
+        for reply in replies:
+            yield Response(reply.row // samples, reply.text, reply.tokens, reply.ended)
+
+
+class BridgeResponder(_ModelResponder):
+    """Answers with a bridged model.
 
     Args:
         bridge: the model.
         tokenisation: turns questions into rows with the template and limits of training.
         max_new_tokens: longest response.
         batch_tokens: tokens of prompts and responses side by side.
+        sampling: None takes the likeliest token.
     """
 
-    def __init__(self, bridge: Generates, tokenisation: Tokenisation, *, max_new_tokens: int, batch_tokens: int) -> None:
-        self._bridge = bridge
+    def __init__(
+        self,
+        bridge: Streams,
+        tokenisation: Tokenisation,
+        *,
+        max_new_tokens: int,
+        batch_tokens: int,
+        sampling: Sampling | None = None,
+    ) -> None:
+        super().__init__(
+            bridge, tokenisation.prompts, max_new_tokens=max_new_tokens, batch_tokens=batch_tokens, sampling=sampling
+        )
         self._tokenisation = tokenisation
-        self._max_new_tokens = max_new_tokens
-        self._batch_tokens = batch_tokens
-
-    def answer(self, questions: Sequence[str]) -> list[str]:
-        """One response for each question, in the same order."""
-        rows = self._tokenisation.prompts(questions)
-        return self._bridge.generate(rows, max_new_tokens=self._max_new_tokens, batch_tokens=self._batch_tokens)
 
     def cuts(self, questions: Sequence[str]) -> list[bool]:
         """For each question, whether it has more tokens than the encoder reads."""
@@ -64,3 +148,32 @@ class BridgeResponder:
         alone = replace(self._tokenisation, report=LengthReport())
         alone.prompts([question])
         return alone.report
+
+
+class PlainResponder(_ModelResponder):
+    """Answers with an LLM that reads the question itself: the baseline without a bridge.
+
+    Args:
+        llm: the model.
+        rows_of: turns questions into prompts' token ids.
+        max_new_tokens: longest response.
+        batch_tokens: tokens of prompts and responses side by side.
+        sampling: None takes the likeliest token.
+    """
+
+    def __init__(
+        self,
+        llm: Streams,
+        rows_of: Callable[[Sequence[str]], Sequence[Sequence[int]]],
+        *,
+        max_new_tokens: int,
+        batch_tokens: int,
+        sampling: Sampling | None = None,
+    ) -> None:
+        super().__init__(llm, rows_of, max_new_tokens=max_new_tokens, batch_tokens=batch_tokens, sampling=sampling)
+
+
+def seed_of(question: str, sample: int) -> int:
+    """The seed of one question's sample: the same on every machine and in every order of questions."""
+    digest = hashlib.blake2b(f"{sample}\n{question}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")

@@ -35,7 +35,7 @@ from lilift.model.llm import (
 )
 from lilift.model.sampling import Sampling
 from lilift.model.weights import check_same_weights, read_adapter_config, read_weights
-from lilift.recipe.schema import LoraSettings, Recipe
+from lilift.recipe.schema import AlignmentSettings, EncoderSettings, LLMSettings, LoraSettings, Recipe
 from lilift_kernels import linear_cross_entropy
 
 ALIGNMENT_FILE = "alignment.safetensors"
@@ -269,12 +269,24 @@ def load_bridge(recipe: Recipe, *, device: torch.device | str) -> BridgedModel:
     Raises:
         ModelError: a model cannot be found, loaded or used.
     """
+    return join_models(recipe.encoder, recipe.llm, recipe.alignment, seed=recipe.seed, device=device)
+
+
+def join_models(
+    encoder_settings: EncoderSettings,
+    llm_settings: LLMSettings,
+    alignment_settings: AlignmentSettings,
+    *,
+    seed: int,
+    device: torch.device | str,
+) -> BridgedModel:
+    """Load an encoder and an LLM and join them by a fresh alignment layer; see `load_bridge`."""
     device = torch.device(device)
-    encoder = load_encoder(recipe.encoder, device=device)
-    llm, tokenizer = load_llm(recipe.llm, device=device)
+    encoder = load_encoder(encoder_settings, device=device)
+    llm, tokenizer = load_llm(llm_settings, device=device)
     llm_size = llm.get_input_embeddings().embedding_dim
-    alignment = build_alignment(recipe.alignment, encoder_size=encoder.hidden_size, llm_size=llm_size, seed=recipe.seed)
-    bridge = BridgedModel(encoder, alignment.to(device), llm, tokenizer, name=recipe.llm.model, seed=recipe.seed)
+    alignment = build_alignment(alignment_settings, encoder_size=encoder.hidden_size, llm_size=llm_size, seed=seed)
+    bridge = BridgedModel(encoder, alignment.to(device), llm, tokenizer, name=llm_settings.model, seed=seed)
     _start_at_size_of_embeddings(bridge)
     return bridge
 

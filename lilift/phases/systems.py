@@ -11,6 +11,7 @@ from lilift.data.tokenization import Limits, Tokenisation
 from lilift.evaluate.evaluator import CONTROL, LIFTED, UNTRAINED, System
 from lilift.evaluate.generation import BridgeResponder
 from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
+from lilift.model.sampling import Sampling
 from lilift.phases.folder import phase_fingerprint
 from lilift.recipe import storage
 from lilift.recipe.errors import RunFolderError
@@ -64,13 +65,16 @@ def answers_depend_on(recipe: Recipe, run: Path, system: System) -> dict[str, st
     return {"settings": phase_fingerprint(recipe, "transfer"), "limits": fingerprint(recipe.evaluate.max_new_tokens)} | weights
 
 
-def responder_for(bridge: BridgedModel, recipe: Recipe, settings: EvaluateSettings) -> BridgeResponder:
+def responder_for(
+    bridge: BridgedModel, recipe: Recipe, settings: EvaluateSettings, *, sampling: Sampling | None = None
+) -> BridgeResponder:
     """The bridge behind the interface that evaluation and chat speak to, with the template and limits of training."""
     return BridgeResponder(
         bridge,
         tokenisation_for(bridge, recipe),
         max_new_tokens=settings.max_new_tokens,
         batch_tokens=settings.tokens_per_batch,
+        sampling=sampling,
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import pytest
 
 from lilift.evaluate.benchmarks import Benchmark, Question
 from lilift.evaluate.evaluator import CONTROL, UNTRAINED, Progress, evaluate, load_benchmarks, read_scores
-from lilift.recipe.errors import DataError, RunFolderError
+from lilift.evaluate.generation import Response
+from lilift.evaluate.voting import voted
+from lilift.recipe.errors import DataError, RecipeError, RunFolderError
 from lilift.recipe.interrupt import Interruption, StoppedBySignal
 from lilift.recipe.schema import BenchmarkSettings
 
@@ -31,7 +34,7 @@ class Adder:
         self.calls = 0
         self.fail_after = fail_after
 
-    def answer(self, questions: Sequence[str]) -> list[str]:
+    def generate(self, questions: Sequence[str]) -> list[str]:
         if self.calls == self.fail_after:
             raise KeyboardInterrupt
         self.calls += 1
@@ -216,3 +219,66 @@ def test_a_benchmark_named_twice_is_refused() -> None:
     twice = [BenchmarkSettings(name="world"), BenchmarkSettings(name="world", limit=3)]
     with pytest.raises(DataError, match="named twice"):
         load_benchmarks(twice, ["om"], seed=0)
+
+
+class Streamer:
+    """Answers in an order of its own, each question `samples` times; may die after some responses."""
+
+    def __init__(self, die_after: int | None = None) -> None:
+        self.asked: list[str] = []
+        self.die_after = die_after
+
+    def generate(self, questions: Sequence[str]) -> list[str]:
+        raise AssertionError(f"a responder that streams is asked for a stream, not for {questions}")
+
+    def stream(self, questions: Sequence[str], *, samples: int) -> Iterator[Response]:
+        order = sorted(range(len(questions)), key=lambda place: questions[place][::-1])
+        for count, (sample, place) in enumerate(itertools.product(range(samples), order)):
+            if count == self.die_after:
+                raise KeyboardInterrupt
+            self.asked.append(questions[place])
+            found = re.search(r"(\d+) \+ 1", questions[place])
+            assert found
+            number = int(found.group(1))
+            wrong = sample > 0 and number % 3 == 0  # of three drawn answers two are wrong, in different ways
+            yield Response(place, f"It is {number + 1 + 10 * sample if wrong else number + 1}.", 5, ended=sample == 0)
+
+
+def test_a_stream_is_kept_as_it_comes_and_goes_on_after_a_break(tmp_path: Path) -> None:
+    whole = evaluate(Streamer(), BENCHMARKS, tmp_path / "whole")
+    assert whole.benchmarks[0].macro == 1.0
+    broken = Streamer(die_after=7)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(broken, BENCHMARKS, tmp_path / "broken", questions_at_once=4)
+    kept = lines(tmp_path / "broken/lifted/world/en.jsonl")
+    assert [line["question"] for line in kept] == broken.asked, "what was answered before the break is not lost"
+    assert kept[0] | {"tokens": 5, "ended": True} == kept[0]
+    rest = Streamer()
+    assert evaluate(rest, BENCHMARKS, tmp_path / "broken", questions_at_once=4) == whole
+    assert sorted(broken.asked + rest.asked) == sorted(question.text for one in BENCHMARKS for question in one.questions)
+
+
+def test_of_several_samples_the_majority_counts_and_all_are_kept(tmp_path: Path) -> None:
+    scores = evaluate(Streamer(), BENCHMARKS, tmp_path, samples=3, inputs={"samples": 3})
+    by_id = {line["id"]: line for line in lines(tmp_path / "lifted/world/en.jsonl")}
+    assert by_id["q2"]["passed"] == [True, True, True]
+    assert by_id["q3"]["responses"] == ["It is 4.", "It is 14.", "It is 24."]
+    assert (by_id["q3"]["passed"], by_id["q3"]["response"]) == ([True, False, False], "It is 4.")
+    assert scores.benchmarks[0].languages[0].correct == 10
+    before = files(tmp_path)
+    again = Streamer()
+    assert evaluate(again, BENCHMARKS, tmp_path, samples=3, inputs={"samples": 3}) == scores
+    assert (again.asked, files(tmp_path)) == ([], before)
+
+
+def test_samples_need_a_model_that_draws(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="leave --samples out"):
+        evaluate(Adder(), BENCHMARKS, tmp_path, samples=2)
+
+
+@pytest.mark.parametrize(
+    ("answers", "place"),
+    [(["1", "2", "2"], 1), ([None, None, "3"], 2), (["1", "2"], 0), ([None, None], 0), (["2", "1", None, "1"], 1)],
+)
+def test_the_commonest_answer_wins(answers: list[str | None], place: int) -> None:
+    assert voted(answers) == place

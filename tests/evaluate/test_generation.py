@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +11,8 @@ from lilift.data.batching import SequenceShape
 from lilift.data.examples import Row
 from lilift.data.templates import TEMPLATES
 from lilift.data.tokenization import Limits, Tokenisation
-from lilift.evaluate.generation import BridgeResponder, CutsQuestions
+from lilift.evaluate.generation import BridgeResponder, CutsQuestions, StreamsResponses, seed_of
+from lilift.model.generation import Reply
 
 
 class LetterTokenizer:
@@ -29,14 +30,22 @@ class LetterTokenizer:
 
 
 class Parrot:
-    """Answers with what it was given to read, and notes its limits."""
+    """Answers with what it was given to read, last row first, and notes its limits and seeds."""
 
     def __init__(self) -> None:
         self.limits: list[tuple[int, int]] = []
+        self.seeds: list[int] = []
 
-    def generate(self, rows: Sequence[Row], *, max_new_tokens: int, batch_tokens: int) -> list[str]:
+    def stream(
+        self, rows: Sequence[Row], *, max_new_tokens: int, batch_tokens: int, sampling: Any, seeds: Any
+    ) -> Iterator[Reply]:
         self.limits.append((max_new_tokens, batch_tokens))
-        return ["".join(map(chr, row.encoder_ids[:-1])) + "|" + "".join(map(chr, row.prompt_ids)) for row in rows]
+        self.seeds += seeds
+        assert sampling is None
+        for place in reversed(range(len(rows))):
+            row = rows[place]
+            text = "".join(map(chr, row.encoder_ids[:-1])) + "|" + "".join(map(chr, row.prompt_ids))
+            yield Reply(place, text, len(text), ended=True)
 
 
 @pytest.fixture
@@ -59,7 +68,7 @@ def responder(parrot: Parrot) -> BridgeResponder:
 
 
 def test_questions_reach_the_model_in_order_with_the_prompt_of_training(responder: BridgeResponder, parrot: Parrot) -> None:
-    assert responder.answer(["b? 2", "a? 1"]) == ["b? 2|b? 2\nAnswer:", "a? 1|a? 1\nAnswer:"]
+    assert responder.generate(["b? 2", "a? 1"]) == ["b? 2|b? 2\nAnswer:", "a? 1|a? 1\nAnswer:"]
     assert parrot.limits == [(7, 99)]
 
 
@@ -67,4 +76,17 @@ def test_a_question_beyond_the_encoders_limit_is_cut_and_flagged(responder: Brid
     fits, too_long = "12345678", "123456789"
     assert isinstance(responder, CutsQuestions)
     assert responder.cuts([too_long, fits]) == [True, False]
-    assert responder.answer([too_long, fits]) == ["12345678|123456789\nAnswer:", "12345678|12345678\nAnswer:"]
+    assert responder.generate([too_long, fits]) == ["12345678|123456789\nAnswer:", "12345678|12345678\nAnswer:"]
+
+
+def test_each_sample_of_a_question_comes_with_the_question_and_has_a_seed_of_its_own(
+    responder: BridgeResponder, parrot: Parrot
+) -> None:
+    assert isinstance(responder, StreamsResponses)
+    found = list(responder.stream(["a", "b"], samples=3))
+    assert [one.question for one in found] == [1, 1, 1, 0, 0, 0]
+    assert {(one.question, one.text[0]) for one in found} == {(0, "a"), (1, "b")}
+    assert len(set(parrot.seeds)) == 6
+    assert parrot.seeds[3:] == [seed_of("b", sample) for sample in range(3)], "whatever else is asked"
+    list(responder.stream(["b"], samples=3))
+    assert parrot.seeds[6:] == parrot.seeds[3:6]

@@ -1,0 +1,203 @@
+"""Whatever a user may want to evaluate, behind one interface: a run, an export, or an LLM as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from lilift.data.templates import TEMPLATES, Template
+from lilift.data.tokenization import Limits, Tokenisation
+from lilift.evaluate.evaluator import System
+from lilift.evaluate.generation import BridgeResponder, PlainResponder, Responder
+from lilift.memory.card import device_for, find_device
+from lilift.model.bridge import join_models
+from lilift.model.plain import load_plain_llm
+from lilift.model.sampling import Sampling
+from lilift.model.sources import STAND_IN
+from lilift.phases.systems import SYSTEMS, answers_depend_on, load_system, recipe_of, responder_for
+from lilift.recipe import storage
+from lilift.recipe.errors import ModelError, RecipeError, RunFolderError
+from lilift.recipe.load import fingerprint
+from lilift.recipe.schema import AlignmentSettings, Dtype, EncoderSettings, LLMSettings
+
+CHAT = "chat"
+"""Stands for the chat template that an LLM brings with it."""
+EXPORTED = System("exported", "as exported")
+PLAIN = System("plain", "the LLM alone")
+DESCRIPTION = "lilift.json"
+_MAX_NEW_TOKENS = 512
+_BATCH_TOKENS = 8192
+
+
+@dataclass(frozen=True)
+class AnswerOptions:
+    """How a model is to answer; what is None is as the model was trained or exported.
+
+    Attributes:
+        max_new_tokens: longest response.
+        batch_tokens: tokens of prompts and responses side by side.
+        sampling: None takes the likeliest token.
+        samples: responses to each question.
+        template: prompt template of an LLM without a bridge, by name or `CHAT`.
+        quantization, dtype: of an export or an LLM without a bridge.
+    """
+
+    max_new_tokens: int | None = None
+    batch_tokens: int | None = None
+    sampling: Sampling | None = None
+    samples: int = 1
+    template: str | None = None
+    quantization: Literal["nf4", "none"] | None = None
+    dtype: Dtype | None = None
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """A model that is ready to be asked.
+
+    Attributes:
+        responder: answers.
+        system: what it is called in results.
+        languages: asked beside English where no others are named.
+        seed: draws the questions of `world`.
+        inputs: what its answers depend on, as plain JSON values.
+        folder: where its evaluations are kept if nothing else is said.
+    """
+
+    responder: Responder
+    system: System
+    languages: tuple[str, ...]
+    seed: int
+    inputs: Mapping[str, Any]
+    folder: Path
+
+
+def load_answerer(model: str, options: AnswerOptions, *, system: str = "lifted") -> Answerer:
+    """Load what `lilift eval` is given.
+
+    Args:
+        model: a run folder, an exported folder, a folder with a Hugging Face LLM, or the name of one on the hub.
+        options: how it is to answer.
+        system: which of a run's systems.
+
+    Raises:
+        RunFolderError: a run or an export is damaged, or its training is not finished.
+        ModelError: a model cannot be found, loaded or used.
+        RecipeError: an option does not fit what is given.
+    """
+    folder = Path(model).expanduser()
+    if (folder / "recipe.yaml").is_file():
+        return _of_run(folder, options, system)
+    if (folder / DESCRIPTION).is_file():
+        return _of_export(folder, options)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise RunFolderError(
+            "holds no run (recipe.yaml), no export (lilift.json) and no LLM (config.json)",
+            where=folder,
+            remedy="give the folder of one of them, or the name of an LLM on the hub",
+        )
+    if folder.is_dir() or model.startswith(STAND_IN):
+        return _of_plain(str(folder.resolve()) if folder.is_dir() else model, options)
+    try:
+        return _of_plain(model, options)
+    except ModelError as error:
+        raise ModelError(f"no such folder is here, and on the hub: {error.what}", where=model, remedy=error.remedy) from error
+
+
+def _of_run(run: Path, options: AnswerOptions, system: str) -> Answerer:
+    _refuse(options, ("template", "quantization", "dtype"), "a run answers as it was trained")
+    recipe = recipe_of(run)
+    chosen = SYSTEMS[system]
+    bridge = load_system(recipe, run, chosen, device=device_for(recipe.card).torch_device)
+    changed = {"max_new_tokens": options.max_new_tokens, "tokens_per_batch": options.batch_tokens}
+    settings = recipe.evaluate.model_copy(update={name: value for name, value in changed.items() if value is not None})
+    inputs = answers_depend_on(recipe, run, chosen) | {"limits": fingerprint(settings.max_new_tokens)}
+    responder = responder_for(bridge, recipe, settings, sampling=options.sampling)
+    return Answerer(responder, chosen, recipe.languages, recipe.seed, inputs | _drawing(options), run / "evaluations")
+
+
+def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
+    _refuse(options, ("template",), "an export answers as it was trained")
+    content = storage.read_json(folder / DESCRIPTION)
+    try:
+        encoder = EncoderSettings(**content["encoder"])
+        alignment = AlignmentSettings(**content["alignment"])
+        template = TEMPLATES[content["template"]["name"]]
+        longest, languages, dtype = int(content["max_tokens"]), tuple(content["languages"]), content["dtype"]
+    except (KeyError, TypeError, ValueError, ValidationError):
+        raise RunFolderError("is damaged: not lilift's export", where=folder / DESCRIPTION, remedy="export again") from None
+    if not (folder / "hf").is_dir() or not (folder / "alignment").is_dir():
+        raise RunFolderError("holds no hf/ and alignment/", where=folder, remedy="export with `--to hf`")
+    storage.verify_sealed_folder(folder / "alignment")
+    llm = LLMSettings(
+        model=str((folder / "hf").resolve()),
+        quantization=options.quantization or "none",
+        dtype=options.dtype or dtype,
+        gradient_checkpointing=False,
+    )
+    bridge = join_models(encoder, llm, alignment, seed=0, device=find_device().torch_device)
+    bridge.load_alignment(folder / "alignment")
+    tokenisation = Tokenisation(
+        encoder=bridge.encoder.tokenizer,
+        llm=bridge.llm_tokenizer,
+        template=template,
+        layout=alignment.layout,
+        shape=bridge.alignment.shape,
+        has_llm_bos=bridge.tokens.bos is not None,
+        limits=Limits(encoder.max_tokens, longest, "truncate"),
+    )
+    most_new = options.max_new_tokens or int(content.get("max_new_tokens", _MAX_NEW_TOKENS))
+    responder = BridgeResponder(
+        bridge,
+        tokenisation,
+        max_new_tokens=most_new,
+        batch_tokens=options.batch_tokens or _BATCH_TOKENS,
+        sampling=options.sampling,
+    )
+    inputs = {"export": fingerprint(content), "llm": fingerprint(llm.model_dump(mode="json")), "max_new_tokens": most_new}
+    return Answerer(responder, EXPORTED, languages, 0, inputs | _drawing(options), folder / "evaluations")
+
+
+def _of_plain(model: str, options: AnswerOptions) -> Answerer:
+    name = options.template or "metamath"
+    if name != CHAT and name not in TEMPLATES:
+        raise RecipeError(
+            f"no prompt template is called {name!r}", remedy=f"choose from {', '.join([*TEMPLATES, CHAT])} with --template"
+        )
+    device = find_device()
+    llm_settings = LLMSettings(
+        model=model,
+        quantization=options.quantization or "none",
+        dtype=options.dtype or ("bfloat16" if device.kind == "cuda" else "float32"),
+        gradient_checkpointing=False,
+    )
+    llm = load_plain_llm(llm_settings, device=device.torch_device)
+    template: Template | None = TEMPLATES.get(name)
+    if template is None:
+        llm.chat_prompts([])  # says at once if there is none
+    most_new = options.max_new_tokens or _MAX_NEW_TOKENS
+    responder = PlainResponder(
+        llm,
+        llm.chat_prompts if template is None else lambda questions: llm.prompts(questions, template),
+        max_new_tokens=most_new,
+        batch_tokens=options.batch_tokens or _BATCH_TOKENS,
+        sampling=options.sampling,
+    )
+    inputs = {"llm": llm_settings.model_dump(mode="json"), "template": name, "max_new_tokens": most_new}
+    folder = Path("evaluations") / model.removeprefix(STAND_IN).strip("/").split("/")[-1]
+    return Answerer(responder, PLAIN, (), 0, inputs | _drawing(options), folder)
+
+
+def _drawing(options: AnswerOptions) -> dict[str, Any]:
+    """What is drawn and how often, as far as anything is."""
+    return {} if options.sampling is None else {"sampling": asdict(options.sampling), "samples": options.samples}
+
+
+def _refuse(options: AnswerOptions, names: tuple[str, ...], reason: str) -> None:
+    for name in names:
+        if getattr(options, name) is not None:
+            raise RecipeError(f"--{name} is for other models: {reason}", remedy="leave it out")
