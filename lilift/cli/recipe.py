@@ -19,25 +19,25 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser("recipe", help="list, show, check, plan and run recipes", description="Everything about recipes.")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
-    listing = _action(actions, "list", "the shipped recipes", "lilift recipe list --json")
+    listing = add_action(actions, "list", "the shipped recipes", "lilift recipe list --json")
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.set_defaults(run=run_list)
 
-    show = _action(actions, "show", "print a recipe's file", "lilift recipe show tiny-cpu > my.yaml")
-    _add_recipe_arguments(show)
+    show = add_action(actions, "show", "print a recipe's file", "lilift recipe show tiny-cpu > my.yaml")
+    add_recipe_arguments(show)
     show.add_argument("--resolved", action="store_true", help="with every default and override written out")
     show.set_defaults(run=run_show)
 
-    validate = _action(actions, "validate", "check a recipe without running it", "lilift recipe validate my.yaml")
-    _add_recipe_arguments(validate)
+    validate = add_action(actions, "validate", "check a recipe without running it", "lilift recipe validate my.yaml")
+    add_recipe_arguments(validate)
     validate.set_defaults(run=run_validate)
 
-    plan = _action(actions, "plan", "memory of every phase, before any download", "lilift recipe plan llama-7b-24gb --json")
-    _add_recipe_arguments(plan)
+    plan = add_action(actions, "plan", "memory of every phase, before any download", "lilift recipe plan llama-7b-24gb --json")
+    add_recipe_arguments(plan)
     plan.add_argument("--json", action="store_true", help="print JSON")
     plan.set_defaults(run=run_plan)
 
-    run = _action(
+    run = add_action(
         actions,
         "run",
         "run a recipe: data, align, transfer, evaluate, export",
@@ -45,7 +45,7 @@ def add_parser(verbs: Any) -> None:
         "  lilift recipe run tiny-cpu --resume\n"
         "  lilift recipe run my.yaml --set align.epochs=2 --run-folder runs/two",
     )
-    _add_recipe_arguments(run)
+    add_recipe_arguments(run)
     run.add_argument("--run-folder", type=Path, metavar="DIR", help="where the run is kept (default: runs/NAME)")
     run.add_argument("--resume", action="store_true", help="go on with what the run folder holds; start if it holds nothing")
     run.add_argument(
@@ -56,7 +56,7 @@ def add_parser(verbs: Any) -> None:
     run.set_defaults(run=run_run)
 
 
-def _action(actions: Any, name: str, description: str, example: str) -> argparse.ArgumentParser:
+def add_action(actions: Any, name: str, description: str, example: str) -> argparse.ArgumentParser:
     made: argparse.ArgumentParser = actions.add_parser(
         name,
         help=description,
@@ -67,14 +67,14 @@ def _action(actions: Any, name: str, description: str, example: str) -> argparse
     return made
 
 
-def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
+def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a shipped recipe's name, or a .yaml file")
     parser.add_argument(
         "--set", action="append", default=[], metavar="A.B=C", dest="overrides", help="override a setting; may be repeated"
     )
 
 
-def _load(arguments: argparse.Namespace) -> Recipe:
+def load(arguments: argparse.Namespace) -> Recipe:
     from lilift.recipe.load import load_recipe
 
     return load_recipe(arguments.recipe, arguments.overrides)
@@ -96,14 +96,14 @@ def run_show(arguments: argparse.Namespace) -> int:
     from lilift.recipe.load import dump_recipe, find_recipe
 
     if arguments.resolved or arguments.overrides:
-        print(dump_recipe(_load(arguments)), end="")
+        print(dump_recipe(load(arguments)), end="")
     else:
         print(find_recipe(arguments.recipe).read_text(encoding="utf-8"), end="")
     return 0
 
 
 def run_validate(arguments: argparse.Namespace) -> int:
-    recipe = _load(arguments)
+    recipe = load(arguments)
     print(f"{recipe.name}: valid ({recipe.card}; {', '.join(recipe.languages)})")
     return 0
 
@@ -111,7 +111,7 @@ def run_validate(arguments: argparse.Namespace) -> int:
 def run_plan(arguments: argparse.Namespace) -> int:
     from lilift.memory.plan import make_plan, require_fit
 
-    recipe = _load(arguments)
+    recipe = load(arguments)
     plan = make_plan(recipe)
     if arguments.json:
         print_json(plan.as_dict())
@@ -147,7 +147,7 @@ def run_run(arguments: argparse.Namespace) -> int:
     from lilift.cli.results import print_results, results_as_dict
     from lilift.phases.run import RunOptions, run_recipe
 
-    recipe = _load(arguments)
+    recipe = load(arguments)
     folder = arguments.run_folder or Path("runs") / recipe.name
     options = RunOptions(
         resume=arguments.resume, restart_from=arguments.restart_from, until=arguments.until, quiet=arguments.json

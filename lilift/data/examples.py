@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lilift.recipe.schema import Target
+
 
 @dataclass(frozen=True)
 class Example:
@@ -20,6 +22,23 @@ class Example:
     question: str
     response: str
     answer: str | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One text to be read and one to be said.
+
+    Attributes:
+        id: names the row in errors.
+        source: what the encoder reads.
+        target: what the LLM is to say.
+        kind: which of the template's openers stands before it.
+    """
+
+    id: str
+    source: str
+    target: str
+    kind: Target
 
 
 @dataclass(frozen=True)

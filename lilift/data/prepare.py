@@ -131,8 +131,23 @@ def prepare(recipe: Recipe, folder: Path) -> DataReport:
     """Gather the data of a recipe in `folder`.
 
     Raises:
-        DataError: instructions or a lexicon cannot be used, or a lexicon has none of the text's words.
+        DataError: see `gather`.
         StorageError: the folder cannot be written.
+    """
+    data, report = gather(recipe)
+    storage.write_text(folder / INSTRUCTIONS, "".join(_json_lines(data.examples)))
+    for code, lexicon in data.lexicons.items():
+        write_lexicon(lexicon, folder / LEXICONS / f"{code}{SUFFIX}")
+    storage.write_json(folder / NAMES, sorted(data.names))
+    storage.write_json(folder / REPORT, report.as_dict())
+    return report
+
+
+def gather(recipe: Recipe) -> tuple[PreparedData, DataReport]:
+    """Read and count the data of a recipe, without writing anything.
+
+    Raises:
+        DataError: instructions or a lexicon cannot be used, or a lexicon has none of the text's words.
     """
     lexicons = load_lexicons({code: _location_of(recipe, code) for code in recipe.languages})
     examples, instructions = load_instructions(recipe.data.instructions, recipe.seed)
@@ -146,12 +161,7 @@ def prepare(recipe: Recipe, folder: Path) -> DataReport:
                 where=_location_of(recipe, code),
                 remedy="give a dictionary with English words first, one pair a line",
             )
-    storage.write_text(folder / INSTRUCTIONS, "".join(_json_lines(examples)))
-    for code, lexicon in lexicons.items():
-        write_lexicon(lexicon, folder / LEXICONS / f"{code}{SUFFIX}")
-    storage.write_json(folder / NAMES, sorted(names))
-    storage.write_json(folder / REPORT, report.as_dict())
-    return report
+    return PreparedData(examples, lexicons, names, report.as_dict()), report
 
 
 def load_prepared(folder: Path) -> PreparedData:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import random
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
-from lilift.data.code_switching import CodeSwitcher
-from lilift.data.examples import Example, Row
+from lilift.data.align_tasks import AlignTasks, align_tasks
+from lilift.data.examples import Example, Row, Task
 from lilift.data.prepare import PreparedData
-from lilift.data.tokenization import LengthReport, Task, Tokenisation
-from lilift.recipe.schema import Recipe, Target
+from lilift.data.tokenization import LengthReport, Tokenisation
+from lilift.recipe.schema import Recipe
 
 _MEASURED_TOGETHER = 4096
 
@@ -57,28 +55,14 @@ class AlignRows(_StageRows):
     """Stage 1: code-switched questions, anew in every epoch.
 
     Attributes:
-        switcher: swaps the words.
-        targets: what the LLM is to say, and how often; drawn for each row and epoch.
-        seed: of that draw.
+        tasks: makes them.
     """
 
-    switcher: CodeSwitcher
-    targets: Mapping[Target, float]
-    seed: int
+    tasks: AlignTasks
 
     def task(self, epoch: int, index: int) -> Task:
         """The switched question, and the English question or its response."""
-        example = self.examples[index]
-        source = self.switcher.switch(example.question, epoch=epoch, index=index).text
-        kind = self._kind(epoch, index)
-        return Task(example.id, source, example.question if kind == "reconstruct" else example.response, kind)
-
-    def _kind(self, epoch: int, index: int) -> Target:
-        kinds = sorted(self.targets)
-        if len(kinds) == 1:
-            return kinds[0]
-        rng = random.Random(f"target {self.seed} {epoch} {index}")
-        return rng.choices(kinds, cum_weights=list(accumulate(self.targets[kind] for kind in kinds)))[0]
+        return self.tasks.task(self.examples[index], epoch, index)[0]
 
 
 @dataclass(frozen=True)
@@ -97,8 +81,7 @@ def align_rows(prepared: PreparedData, recipe: Recipe, tokenisation: Tokenisatio
     Raises:
         DataError: there is no lexicon.
     """
-    switcher = CodeSwitcher(prepared.lexicons, recipe.data.code_switching, seed=recipe.seed, names=prepared.names)
-    return AlignRows(prepared.examples, tokenisation, switcher, recipe.align.target, recipe.seed)
+    return AlignRows(prepared.examples, tokenisation, align_tasks(prepared, recipe))
 
 
 def transfer_rows(prepared: PreparedData, tokenisation: Tokenisation) -> TransferRows:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from lilift.data.batching import SequenceShape
-from lilift.data.examples import Row
+from lilift.data.examples import Row, Task
 from lilift.data.languages import script_of
 from lilift.data.templates import Template
 from lilift.recipe.errors import DataError, ModelError
@@ -37,23 +37,6 @@ class LLMTokenizer(Protocol):
     eos_token_id: int | None
 
     def __call__(self, text: list[str], *, add_special_tokens: bool, verbose: bool) -> Any: ...
-
-
-@dataclass(frozen=True)
-class Task:
-    """One text to be read and one to be said.
-
-    Attributes:
-        id: names the row in errors.
-        source: what the encoder reads.
-        target: what the LLM is to say.
-        kind: which of the template's openers stands before it.
-    """
-
-    id: str
-    source: str
-    target: str
-    kind: Target
 
 
 @dataclass

@@ -23,7 +23,8 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 
 
 @pytest.mark.parametrize(
-    "verb", [[], ["doctor"], ["eval"], ["export"], ["chat"], ["recipe"], ["recipe", "run"], ["recipe", "plan"]]
+    "verb",
+    [[], ["doctor"], ["eval"], ["export"], ["chat"], ["recipe"], ["recipe", "run"], ["recipe", "plan"], ["data", "preview"]],
 )
 def test_every_verb_has_help_with_examples(capsys: pytest.CaptureFixture[str], verb: list[str]) -> None:
     code, out, _ = call(capsys, *verb, "--help")
@@ -48,6 +49,8 @@ def test_every_verb_has_help_with_examples(capsys: pytest.CaptureFixture[str], v
         (["eval", "stand-in:llm", "--benchmark", "world", "--template", "chat", "--dtype", "float32"], 3, "no chat template"),
         (["eval", "stand-in:llm", "--benchmark", "world", "--top-p", "2"], 2, "out of range"),
         (["eval", "stand-in:llm", "--benchmark", "world", "--samples", "0"], 2, "give 1 or more"),
+        (["data", "preview", "tiny-cpu", "--language", "sw"], 2, "choose from om, qu, ln, fj"),
+        (["data", "preview", "tiny-cpu", "--count", "0"], 2, "give 1 or more"),
         (["export", "nowhere"], 5, "no run folder"),
         (["chat", "nowhere", "hello"], 5, "no run folder"),
     ],

@@ -1,0 +1,128 @@
+"""`lilift data preview | switch`: what stage 1 reads, before anything is trained."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lilift.cli.recipe import add_action, add_recipe_arguments, load
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from lilift.data.code_switching import CodeSwitched
+
+OPEN, CLOSE = "‹", "›"
+
+
+def add_parser(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "data", help="look at the training data, write code-switched files", description="What a recipe trains on."
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+
+    preview = add_action(
+        actions,
+        "preview",
+        "code-switched examples of a recipe, the switched words marked",
+        "lilift data preview tiny-cpu --count 3\n  lilift data preview my.yaml --language sw --epoch 1 --json",
+    )
+    add_recipe_arguments(preview)
+    preview.add_argument("--count", type=_positive, default=5, metavar="N", help="examples to show (default: 5)")
+    preview.add_argument("--epoch", type=_positive, default=1, metavar="N", help="as stage 1 reads them in this epoch")
+    preview.add_argument("--language", metavar="CODE", help="only examples in this language")
+    preview.add_argument("--json", action="store_true", help="print JSON")
+    preview.set_defaults(run=run_preview)
+
+    switch = add_action(
+        actions,
+        "switch",
+        "write a recipe's code-switched examples to a file, one line of JSON each",
+        "lilift data switch tiny-cpu --output switched.jsonl --epochs 2 --workers 4",
+    )
+    add_recipe_arguments(switch)
+    switch.add_argument("--output", type=Path, required=True, metavar="FILE", help="where; an interrupted call is gone on with")
+    switch.add_argument("--epochs", type=_positive, default=1, metavar="N", help="how many epochs' draws (default: 1)")
+    switch.add_argument(
+        "--workers", type=_positive, default=1, metavar="N", help="processes; the file is the same with any number"
+    )
+    switch.set_defaults(run=run_switch)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("give 1 or more")
+    return number
+
+
+def run_preview(arguments: argparse.Namespace) -> int:
+    from lilift.cli.console import console, print_json
+    from lilift.data.align_tasks import align_tasks
+    from lilift.data.prepare import gather
+    from lilift.data.switched_file import switched_line
+    from lilift.recipe.errors import RecipeError
+
+    recipe = load(arguments)
+    if arguments.language is not None and arguments.language not in recipe.languages:
+        raise RecipeError(
+            f"the recipe has no language {arguments.language!r}",
+            where="--language",
+            remedy=f"choose from {', '.join(recipe.languages)}",
+        )
+    data, report = gather(recipe)
+    tasks, epoch = align_tasks(data, recipe), arguments.epoch - 1
+    chosen: list[int] = []
+    for index, example in enumerate(data.examples):
+        if len(chosen) == arguments.count:
+            break
+        if arguments.language in (None, tasks.task(example, epoch, index)[1].language):
+            chosen.append(index)
+    if arguments.json:
+        print_json([switched_line(tasks, data.examples[index], epoch, index) for index in chosen])
+        return 0
+    for line in report.lines():
+        print(line)
+    for index in chosen:
+        task, found = tasks.task(data.examples[index], epoch, index)
+        print(f"\n{task.id}: {_summary(found)}")
+        console().print(marked(found), soft_wrap=True)
+        print(f"→ {task.kind}: {task.target}")
+    return 0
+
+
+def _summary(found: CodeSwitched) -> str:
+    share = len(found.swaps) / found.translatable if found.translatable else 0.0
+    words = f"{len(found.swaps)} of {found.translatable} words of the dictionary ({share:.0%}, drawn with {found.ratio:.0%})"
+    return f"{found.language or 'mixed'}, {words}{', words moved about' if found.shuffled else ''}"
+
+
+def marked(found: CodeSwitched) -> Text:
+    """The switched text with every swapped word in marks, in colour where there is any."""
+    from rich.text import Text
+
+    text, copied = Text(), 0
+    for swap in found.swaps:
+        text.append(found.text[copied : swap.start])
+        text.append(f"{OPEN}{found.text[swap.start : swap.end]}{CLOSE}", style="bold green")
+        copied = swap.end
+    text.append(found.text[copied:])
+    return text
+
+
+def run_switch(arguments: argparse.Namespace) -> int:
+    from lilift.data.align_tasks import align_tasks
+    from lilift.data.prepare import gather
+    from lilift.data.switched_file import write_switched
+
+    recipe = load(arguments)
+    data, report = gather(recipe)
+    for line in report.lines():
+        print(line)
+    path = arguments.output.expanduser()
+    lines, before = write_switched(
+        path, align_tasks(data, recipe), data.examples, epochs=arguments.epochs, workers=arguments.workers
+    )
+    print(f"{path}: {lines:,} lines" + (f", {before:,} of them from before the interruption" if before else ""))
+    return 0
