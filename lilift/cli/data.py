@@ -62,6 +62,7 @@ def run_preview(arguments: argparse.Namespace) -> int:
     from lilift.data.align_tasks import align_tasks
     from lilift.data.prepare import gather
     from lilift.data.switched_file import switched_line
+    from lilift.phases.held_out import held_out_questions
     from lilift.recipe.errors import RecipeError
 
     recipe = load(arguments)
@@ -71,7 +72,7 @@ def run_preview(arguments: argparse.Namespace) -> int:
             where="--language",
             remedy=f"choose from {', '.join(recipe.languages)}",
         )
-    data, report = gather(recipe)
+    data, report = gather(recipe, held_out_questions(recipe))
     tasks, epoch = align_tasks(data, recipe), arguments.epoch - 1
     chosen: list[int] = []
     for index, example in enumerate(data.examples):
@@ -115,9 +116,10 @@ def run_switch(arguments: argparse.Namespace) -> int:
     from lilift.data.align_tasks import align_tasks
     from lilift.data.prepare import gather
     from lilift.data.switched_file import write_switched
+    from lilift.phases.held_out import held_out_questions
 
     recipe = load(arguments)
-    data, report = gather(recipe)
+    data, report = gather(recipe, held_out_questions(recipe))
     for line in report.lines():
         print(line)
     path = arguments.output.expanduser()

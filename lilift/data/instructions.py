@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lilift.data.columns import Columns, recognise_columns
+from lilift.data.contamination import HeldOut
 from lilift.data.examples import Example
 from lilift.data.text_files import read_lines
 from lilift.data.world import training_problems
@@ -41,6 +42,10 @@ class InstructionReport:
         read: rows read.
         kept: examples made of them.
         dropped: reason → rows left out.
+        same_question: rows kept whose question another kept row has, with another response.
+        benchmarks: benchmark → how many of its questions the rows were compared with.
+        unchecked: benchmark → why they were not compared with it.
+        contaminated: benchmark → how it was overlapped with → rows, whether they were dropped or kept.
     """
 
     source: str
@@ -50,27 +55,36 @@ class InstructionReport:
     read: int = 0
     kept: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
+    same_question: int = 0
+    benchmarks: dict[str, int] = field(default_factory=dict)
+    unchecked: dict[str, str] = field(default_factory=dict)
+    contaminated: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain JSON types."""
         return asdict(self)
 
 
-def load_instructions(settings: InstructionSettings, seed: int) -> tuple[list[Example], InstructionReport]:
+def load_instructions(
+    settings: InstructionSettings, seed: int, *, held_out: HeldOut | None = None, drop_contaminated: bool = True
+) -> tuple[list[Example], InstructionReport]:
     """Read the instructions of a recipe.
 
     Args:
         settings: where they are, and at most how many.
         seed: of the problems that `world` generates.
+        held_out: what must not be trained on.
+        drop_contaminated: leave out the rows that overlap with it, instead of only counting them.
 
     Raises:
         DataError: the source cannot be found or read, is empty, has no recognisable columns, or no usable row.
     """
+    selection = _Selection(settings, held_out or HeldOut({}), drop_contaminated)
     if settings.source == "world":
         problems = training_problems(settings.limit or WORLD_PROBLEMS, seed)
         columns = {"question": "question", "response": "response", "answer": "answer"}
         report = InstructionReport("world", "generated", columns, list(columns.values()))
-        return _usable(iter(problems), report, settings), report
+        return selection.usable(iter(problems), report), report
     with tempfile.TemporaryDirectory(prefix="lilift-") as scratch:
         rows = _read(settings, scratch)
         if len(rows) == 0:
@@ -79,7 +93,7 @@ def load_instructions(settings: InstructionSettings, seed: int) -> tuple[list[Ex
         try:
             found = recognise_columns(names, rows[0], settings.columns, settings.source)
             report = InstructionReport(settings.source, found.layout, found.as_dict(), names)
-            return _usable(_examples(rows, found, settings.source), report, settings), report
+            return selection.usable(_examples(rows, found, settings.source), report), report
         except UnicodeDecodeError as error:  # Arrow reads JSON without checking; the fault shows when a text is asked for
             raise _undecodable(settings.source, error) from error
 
@@ -95,34 +109,58 @@ def _examples(rows: Any, columns: Columns, source: str) -> Iterator[Example]:
         yield Example(f"{name}:{number}", question.strip(), response.strip(), answer)
 
 
-def _usable(examples: Iterator[Example], report: InstructionReport, settings: InstructionSettings) -> list[Example]:
-    """Examples with both texts, each once, up to the limit; the rest is counted."""
-    dropped: Counter[str] = Counter()
-    kept: list[Example] = []
-    seen: set[int] = set()
-    for example in examples:
-        report.read += 1
-        same = hash((example.question, example.response))
-        if not example.question:
-            dropped["empty question"] += 1
-        elif not example.response:
-            dropped["empty response"] += 1
-        elif same in seen:
-            dropped["repeated"] += 1
-        else:
-            seen.add(same)
+@dataclass(frozen=True)
+class _Selection:
+    """Which rows are used."""
+
+    settings: InstructionSettings
+    held_out: HeldOut
+    drop_contaminated: bool
+
+    def usable(self, examples: Iterator[Example], report: InstructionReport) -> list[Example]:
+        """Examples with both texts, each once and in no benchmark, up to the limit; the rest is counted."""
+        dropped: Counter[str] = Counter()
+        kept: list[Example] = []
+        rows: set[int] = set()
+        questions: set[int] = set()
+        for example in examples:
+            report.read += 1
+            row, question = hash((example.question, example.response)), hash(example.question)
+            reason = self._unusable(example, row in rows, report)
+            if reason is not None:
+                dropped[reason] += 1
+                continue
+            report.same_question += question in questions
+            rows.add(row)
+            questions.add(question)
             kept.append(example)
-        if len(kept) == settings.limit:
-            break
-    report.kept, report.dropped = len(kept), dict(sorted(dropped.items()))
-    if not kept:
-        counts = ", ".join(f"{reason} {count}" for reason, count in dropped.most_common())
-        raise DataError(
-            f"none of {report.read} rows is usable ({counts})",
-            where=settings.source,
-            remedy="check data.instructions.columns",
-        )
-    return kept
+            if len(kept) == self.settings.limit:
+                break
+        report.kept, report.dropped = len(kept), dict(sorted(dropped.items()))
+        report.benchmarks, report.unchecked = self.held_out.sizes, self.held_out.unchecked
+        if not kept:
+            counts = ", ".join(f"{reason} {count}" for reason, count in dropped.most_common())
+            raise DataError(
+                f"none of {report.read} rows is usable ({counts})",
+                where=self.settings.source,
+                remedy="check data.instructions.columns, and data.contaminated if a benchmark has them",
+            )
+        return kept
+
+    def _unusable(self, example: Example, repeated: bool, report: InstructionReport) -> str | None:
+        """Why a row is left out, or None if it is kept."""
+        if not example.question:
+            return "empty question"
+        if not example.response:
+            return "empty response"
+        if repeated:
+            return "repeated"
+        overlap = self.held_out.find(example.question)
+        if overlap is None:
+            return None
+        counts = report.contaminated.setdefault(overlap.benchmark, {})
+        counts[overlap.match] = counts.get(overlap.match, 0) + 1
+        return f"in {overlap.benchmark}" if self.drop_contaminated else None
 
 
 def _read(settings: InstructionSettings, scratch: str) -> Any:

@@ -4,6 +4,7 @@
       instructions.jsonl   one example a line
       lexicons/sw.parquet  the usable pairs of each language's lexicon, with their sources and licences
       names.json           words that the instructions use as names, which are never swapped
+      manifest.json        size and SHA-256 of each of these files: one changed bit is found
       report.json          what was read, kept and dropped, and how much of this text each lexicon covers
 
 Later phases read this folder alone, so that a source that changes or vanishes in the meantime changes nothing.
@@ -19,6 +20,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from lilift.data.contamination import HeldOut
 from lilift.data.english import count_words, find_names
 from lilift.data.examples import Example
 from lilift.data.instructions import InstructionReport, load_instructions
@@ -67,6 +69,10 @@ class DataReport:
         columns = ", ".join(f"{role} ← {column}" for role, column in found.columns.items())
         text = f"instructions: {found.kept:,} of {found.read:,} rows from {found.source} ({found.layout}: {columns})"
         lines = [text + _reasons(found.dropped)]
+        if found.same_question:
+            lines.append(f"  {found.same_question:,} of them have the question of another row, with another response")
+        lines += [f"  compared with {_compared(found, name, size)}" for name, size in found.benchmarks.items()]
+        lines += [f"  not compared with {name}: {reason}" for name, reason in found.unchecked.items()]
         for code, report in self.lexicons.items():
             lines.append(
                 f"lexicon {code}: {report.entries:,} words, {report.pairs:,} pairs, "
@@ -127,30 +133,37 @@ class PreparedData:
     report: Mapping[str, Any]
 
 
-def prepare(recipe: Recipe, folder: Path) -> DataReport:
-    """Gather the data of a recipe in `folder`.
+def prepare(recipe: Recipe, folder: Path, held_out: HeldOut | None = None) -> DataReport:
+    """Gather the data of a recipe in `folder`, and seal it.
 
     Raises:
         DataError: see `gather`.
         StorageError: the folder cannot be written.
     """
-    data, report = gather(recipe)
+    data, report = gather(recipe, held_out)
     storage.write_text(folder / INSTRUCTIONS, "".join(_json_lines(data.examples)))
     for code, lexicon in data.lexicons.items():
         write_lexicon(lexicon, folder / LEXICONS / f"{code}{SUFFIX}")
     storage.write_json(folder / NAMES, sorted(data.names))
     storage.write_json(folder / REPORT, report.as_dict())
+    storage.seal_files(folder, [INSTRUCTIONS, NAMES, REPORT, *(f"{LEXICONS}/{code}{SUFFIX}" for code in data.lexicons)])
     return report
 
 
-def gather(recipe: Recipe) -> tuple[PreparedData, DataReport]:
+def gather(recipe: Recipe, held_out: HeldOut | None = None) -> tuple[PreparedData, DataReport]:
     """Read and count the data of a recipe, without writing anything.
+
+    Args:
+        recipe: names them.
+        held_out: what must not be trained on.
 
     Raises:
         DataError: instructions or a lexicon cannot be used, or a lexicon has none of the text's words.
     """
     lexicons = load_lexicons({code: _location_of(recipe, code) for code in recipe.languages})
-    examples, instructions = load_instructions(recipe.data.instructions, recipe.seed)
+    examples, instructions = load_instructions(
+        recipe.data.instructions, recipe.seed, held_out=held_out, drop_contaminated=recipe.data.contaminated == "drop"
+    )
     names = find_names(example.question for example in examples)
     counts = count_words((example.question for example in examples), names)
     report = DataReport(instructions, {code: _measured(lexicon, counts) for code, lexicon in lexicons.items()})
@@ -170,6 +183,10 @@ def load_prepared(folder: Path) -> PreparedData:
     Raises:
         RunFolderError: something is missing or damaged.
     """
+    try:
+        storage.verify_sealed_folder(folder)
+    except RunFolderError as error:
+        raise _damaged(folder, error.what.removeprefix("is damaged: ")) from None
     report = storage.read_json(folder / REPORT)
     codes = report["lexicons"]
     lexicons = {code: _prepared_lexicon(folder, code) for code in codes}
@@ -206,6 +223,13 @@ def _json_lines(examples: Iterable[Example]) -> Iterator[str]:
 def _reasons(dropped: Mapping[str, int]) -> str:
     found = ", ".join(f"{reason} {count:,}" for reason, count in sorted(dropped.items(), key=lambda item: -item[1]))
     return f"; left out: {found}" if found else ""
+
+
+def _compared(found: InstructionReport, name: str, size: int) -> str:
+    overlaps = found.contaminated.get(name, {})
+    what = "left out" if f"in {name}" in found.dropped else "kept"
+    text = ", ".join(f"{match} {count:,}" for match, count in overlaps.items())
+    return f"the {size:,} questions of {name}: " + (f"{text}; {what}" if text else "no overlap")
 
 
 def _damaged(where: Path | str, what: str) -> RunFolderError:

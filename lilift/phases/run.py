@@ -26,6 +26,7 @@ from lilift.memory.probe import MemoryProbe
 from lilift.model.bridge import BridgedModel, load_bridge
 from lilift.phases.environment import describe_environment
 from lilift.phases.folder import Phase, RunFolder, wanted_phases
+from lilift.phases.held_out import held_out_questions
 from lilift.phases.progress import answer_progress
 from lilift.phases.report import write_report
 from lilift.phases.systems import (
@@ -149,7 +150,7 @@ def _planned_as(phase: Phase) -> str:
 
 
 def _data(job: Job, where: Path) -> None:
-    report = prepare(job.recipe, where)
+    report = prepare(job.recipe, where, held_out_questions(job.recipe))
     for line in report.lines():
         job.say(f"  {line}")
 

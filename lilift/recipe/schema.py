@@ -158,6 +158,13 @@ class DataSettings(Settings):
     template: Literal["plain", "metamath", "alpaca"] = Field("metamath", description="Prompt template by name.")
     code_switching: CodeSwitchingSettings = Field(default_factory=CodeSwitchingSettings)
     max_tokens: int = Field(1280, ge=16, description="Longest whole sequence in the LLM, soft tokens included.")
+    contaminated: Literal["drop", "keep"] = Field(
+        "drop",
+        description="Instructions that a benchmark has too (the same text, or 13 words in a row): drop, or only count them.",
+    )
+    held_out: tuple[BenchmarkSettings, ...] = Field(
+        (), description="Benchmarks whose questions must not be trained on, besides those of `evaluate`."
+    )
     over_length: OverLength = Field(
         "drop", description="Rows that are too long: drop and count, truncate and count, or stop with an error."
     )
@@ -239,6 +246,9 @@ class BenchmarkSettings(Settings):
     path: str | None = Field(None, description="Folder with the benchmark's files; `world` needs none.")
     languages: tuple[str, ...] | None = Field(None, description="Left out: English and the recipe's languages.")
     limit: int | None = Field(None, ge=1, description="Only the first questions of each language.")
+
+
+DataSettings.model_rebuild()
 
 
 class EvaluateSettings(Settings):

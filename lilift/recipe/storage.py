@@ -217,7 +217,7 @@ def sealed_folder(folder: Path, details: Mapping[str, Any] | None = None) -> Ite
         partial.mkdir(parents=True)
         try:
             yield partial
-            _write_manifest(partial, details)
+            _write_manifest(partial, [path for path in partial.rglob("*") if path.is_file()], details)
             for inner in [partial, *(path for path in partial.rglob("*") if path.is_dir())]:
                 _sync_folder(inner)
             if folder.exists():
@@ -278,6 +278,16 @@ def require_room(place: Path, needed: int, what: str) -> None:
         )
 
 
+def seal_files(folder: Path, names: Iterable[str], details: Mapping[str, Any] | None = None) -> None:
+    """Give a folder that grows on a manifest of some of its files, so that `verify_sealed_folder` finds any change of them.
+
+    Raises:
+        StorageError: the manifest cannot be written.
+    """
+    with storage_errors(folder):
+        _write_manifest(folder, [folder / name for name in names], details or {})
+
+
 def verify_sealed_folder(folder: Path) -> dict[str, Any]:
     """Check every file of a sealed folder against its manifest, and return the manifest's details.
 
@@ -319,9 +329,9 @@ def remove_partial(folder: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def _write_manifest(folder: Path, details: Mapping[str, Any]) -> None:
+def _write_manifest(folder: Path, paths: Iterable[Path], details: Mapping[str, Any]) -> None:
     files = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(paths):
         size, digest = _flush_and_hash(path)
         files[path.relative_to(folder).as_posix()] = {"size": size, "sha256": digest}
     manifest = {"format": _FORMAT, "details": dict(details), "files": files}

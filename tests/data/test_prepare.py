@@ -75,7 +75,7 @@ def test_preparing_again_writes_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         prepare(recipe(), tmp_path / name)
     files = {path.relative_to(tmp_path / "a"): path.read_bytes() for path in (tmp_path / "a").rglob("*") if path.is_file()}
-    assert len(files) == 5
+    assert len(files) == 6
     assert files == {
         path.relative_to(tmp_path / "b"): path.read_bytes() for path in (tmp_path / "b").rglob("*") if path.is_file()
     }
@@ -109,7 +109,7 @@ def test_a_damaged_lexicon_of_a_run_is_told(tmp_path: Path) -> None:
     prepare(recipe(), tmp_path)
     path = tmp_path / "lexicons" / "om.parquet"
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(RunFolderError, match=r"om\.parquet: the prepared data are damaged"):
+    with pytest.raises(RunFolderError, match=r"the prepared data are damaged \(lexicons/om\.parquet"):
         load_prepared(tmp_path)
 
 
@@ -118,18 +118,25 @@ def test_an_unknown_language_is_refused_before_anything_is_read(tmp_path: Path) 
         prepare(recipe("languages=[omo]", "data.instructions.source=./nothing.jsonl"), tmp_path)
 
 
-def test_damaged_data_are_told_from_whole_ones(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["instructions.jsonl", "names.json", "report.json", "lexicons/om.parquet", "manifest.json"])
+def test_one_changed_bit_is_found(tmp_path: Path, name: str) -> None:
+    prepare(recipe(), tmp_path)
+    path = tmp_path / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RunFolderError, match=r"the prepared data are damaged .*--restart-from data"):
+        load_prepared(tmp_path)
+
+
+def test_files_that_are_cut_short_or_missing_are_found(tmp_path: Path) -> None:
     prepare(recipe(), tmp_path)
     path = tmp_path / "instructions.jsonl"
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(RunFolderError, match="the prepared data are damaged"):
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(RunFolderError, match=r"the prepared data are damaged .*instructions"):
         load_prepared(tmp_path)
-    path.write_bytes(whole.replace(b'{"id"', b'["id"', 1))
-    with pytest.raises(RunFolderError, match=r"instructions\.jsonl:1: the prepared data are damaged"):
-        load_prepared(tmp_path).examples[0]
     path.unlink()
-    with pytest.raises(RunFolderError, match="the prepared data are damaged"):
+    with pytest.raises(RunFolderError, match=r"the prepared data are damaged .*instructions"):
         load_prepared(tmp_path)
 
 

@@ -1,0 +1,32 @@
+"""The benchmark questions that a recipe's training data are compared with."""
+
+from __future__ import annotations
+
+from lilift.data.contamination import HeldOut
+from lilift.evaluate.benchmarks import load_benchmark
+from lilift.recipe.errors import DataError
+from lilift.recipe.schema import Recipe
+
+
+def held_out_questions(recipe: Recipe) -> HeldOut:
+    """The English questions of `data.held_out` and `evaluate.benchmarks`; `world` holds its own out by construction.
+
+    All of a benchmark's questions count, however many are asked.
+
+    Raises:
+        DataError: a benchmark of `data.held_out` cannot be read. One of `evaluate.benchmarks` without English is left out.
+    """
+    texts: dict[str, list[str]] = {}
+    unchecked: dict[str, str] = {}
+    for settings in (*recipe.data.held_out, *recipe.evaluate.benchmarks):
+        if settings.name == "world" or settings.name in texts:
+            continue
+        try:
+            benchmark = load_benchmark(settings.model_copy(update={"limit": None}), "en")
+        except DataError as error:
+            if settings in recipe.data.held_out:
+                raise
+            unchecked[settings.name] = str(error)
+            continue
+        texts[settings.name] = [question.text for question in benchmark.questions]
+    return HeldOut(texts, unchecked)
