@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test lint bench stand-ins clean
+.PHONY: setup demo test lint bench gpu stand-ins clean
 
 setup: $(STAMP)
 
@@ -31,6 +31,10 @@ lint: setup
 
 bench: setup
 	for script in cli_startup method_lift; do $(BIN)/python benchmarks/$$script.py --check || exit 1; done
+
+# Needs no setup: a machine with a GPU build of torch, and for what it lacks a folder of wheels (WHEELS=folder). Ten minutes.
+gpu:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu.py $(if $(WHEELS),--wheels $(WHEELS)) $(if $(RESULTS),--results $(RESULTS))
 
 stand-ins: setup
 	$(BIN)/python -m lilift.stand_ins.make

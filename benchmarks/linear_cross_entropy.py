@@ -9,7 +9,6 @@ On a CPU it compares in fp32 with the loss of Hugging Face models; on a GPU in b
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import itertools
 import sys
 import time
@@ -19,30 +18,36 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import Figure, compare, markdown, relative_error
+from loss_rivals import IGNORED, Loss, ours, peer_versions, rivals
+from measuring import BrokenDevice, Figure, compare, markdown, relative_error
 from results import keep, report_goals
 from torch import Tensor
 from torch.nn import functional
 
 from lilift_kernels import describe, linear_cross_entropy
 
-IGNORED = -100
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # hidden [N, D], weight [V, D], labels [N] -> mean loss
-
+BROKEN = 3  # exit code: a competitor took the GPU with it
 CPU_GOALS = {
     "times faster than Hugging Face, 25% valid": ("at least", 3.0),
     "share of Hugging Face's peak memory, 25% valid": ("at most", 0.1),
     "times faster than Hugging Face, all valid": ("at least", 1.0),
 }
-# By competitor: how many times faster at 25% valid, at the largest N measured.
+# How many times faster than each competitor, on the shape where that is least.
 GPU_GOALS = {
-    "two products on valid rows": ("at least", 1 / 1.15),
-    "liger": ("at least", 3.0),
-    "cut-cross-entropy": ("at least", 1.3),
-    "cut-cross-entropy, exact": ("at least", 2.0),
-    "eager on valid rows": ("at least", 1.15),
-    "compiled, on valid rows": ("at least", 1.05),
-    "eager": ("at least", 4.0),
+    "two products on valid rows, 25% valid": ("at least", 1 / 1.15),
+    "liger, 25% valid, V=32000": ("at least", 3.0),
+    "liger, 25% valid, V=128256": ("at least", 3.5),
+    "liger, all valid": ("at least", 0.95),
+    "cut-cross-entropy, 25% valid": ("at least", 1.3),
+    "cut-cross-entropy, exact, 25% valid": ("at least", 2.0),
+    "eager on valid rows, 25% valid": ("at least", 1.15),
+    "compiled, on valid rows, 25% valid": ("at least", 1.05),
+    "eager, 25% valid": ("at least", 4.0),
+    "unsloth, 25% valid": ("at least", 1.0),
+    "share of unsloth's peak memory, 25% valid": ("at most", 0.6),
+    "peak MiB beyond the gradient": ("at most", 48.0),
+    "error of the gradient": ("at most", 2e-3),
+    "runs that differ": ("at most", 0),
 }
 
 
@@ -55,73 +60,6 @@ class Shape:
 
     def __str__(self) -> str:
         return f"N={self.rows} V={self.vocabulary} D={self.width} valid={self.valid:.0%}"
-
-
-def huggingface(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
-    """What a causal language model of transformers does: all logits, in fp32."""
-    return functional.cross_entropy((hidden @ weight.T).float(), labels, ignore_index=IGNORED)
-
-
-def on_valid_rows(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
-    kept = (labels != IGNORED).nonzero().squeeze(1)
-    return functional.cross_entropy((hidden[kept] @ weight.T).float(), labels[kept])
-
-
-def ours(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
-    return linear_cross_entropy(hidden, weight, labels)
-
-
-def torchs_own() -> Loss:
-    function = getattr(functional, "linear_cross_entropy", None)
-    if function is None:
-        raise ImportError(f"torch {torch.__version__} has no F.linear_cross_entropy")
-    return lambda hidden, weight, labels: function(hidden, weight, labels, ignore_index=IGNORED)
-
-
-def liger() -> Loss:
-    from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
-
-    loss = LigerFusedLinearCrossEntropyLoss(ignore_index=IGNORED)
-    return lambda hidden, weight, labels: loss(weight, hidden, labels)
-
-
-def cut_cross_entropy(implementation: str) -> Loss:
-    from cut_cross_entropy import linear_cross_entropy as peer
-
-    return lambda hidden, weight, labels: peer(hidden, weight, labels, ignore_index=IGNORED, impl=implementation)
-
-
-def unsloth() -> Loss:
-    from unsloth_zoo.fused_losses import unsloth_fused_ce_loss
-
-    return lambda hidden, weight, labels: unsloth_fused_ce_loss(None, hidden, weight, None, labels, shift_labels=False)
-
-
-def rivals(device: torch.device, backend: str) -> tuple[dict[str, Loss], dict[str, str]]:
-    """The losses that can be measured here, and why the others cannot."""
-    found: dict[str, Loss] = {"lilift": ours, "eager": huggingface, "eager on valid rows": on_valid_rows}
-    absent: dict[str, str] = {}
-    if device.type == "cuda" or backend != "inductor":  # inductor needs a C++ compiler on a CPU
-        found["compiled"] = torch.compile(huggingface, backend=backend, dynamic=False)
-        found["compiled, on valid rows"] = torch.compile(on_valid_rows, backend=backend, dynamic=True)
-    makers: dict[str, tuple[str, Callable[[], Loss]]] = {
-        "torch": ("torch", torchs_own),
-        "liger": ("liger_kernel", liger),
-        "cut-cross-entropy": ("cut_cross_entropy", lambda: cut_cross_entropy("cce")),
-        "cut-cross-entropy, exact": ("cut_cross_entropy", lambda: cut_cross_entropy("cce_exact")),
-        "unsloth": ("unsloth_zoo", unsloth),
-    }
-    for name, (package, make) in makers.items():
-        if importlib.util.find_spec(package) is None:
-            absent[name] = f"{package} is not installed"
-        elif package != "torch" and device.type != "cuda":
-            absent[name] = "needs a GPU"
-        else:
-            try:
-                found[name] = make()
-            except (ImportError, AttributeError, RuntimeError) as failure:
-                absent[name] = f"{type(failure).__name__}: {str(failure).splitlines()[0][:200]}"
-    return found, absent
 
 
 class Inputs:
@@ -145,6 +83,23 @@ class Inputs:
             return result
 
         return gradient
+
+    def with_rows(self) -> Callable[[], Tensor]:
+        """lilift's loss as lilift trains: the batch knows from the CPU which positions carry loss."""
+        rows = (self.labels != IGNORED).nonzero().squeeze(1)
+        chosen = self.labels[rows]
+
+        def gradient() -> Tensor:
+            loss = linear_cross_entropy(self.hidden, self.weight, chosen, rows=rows)
+            (result,) = torch.autograd.grad(loss, self.hidden)
+            return result
+
+        return gradient
+
+    def repeats(self) -> bool:
+        """Whether three runs of lilift's loss agree to the bit."""
+        first, *others = (self.run(ours)() for _ in range(3))
+        return all(torch.equal(first, other) for other in others)
 
     def floor(self) -> Callable[[], Tensor]:
         """The two matrix products on the valid rows alone, in pieces that fit in the memory of the others."""
@@ -184,21 +139,27 @@ def _exact_by_parts(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     )
 
 
-def measure(shape: Shape, device: torch.device, losses: dict[str, Loss], *, repeats: int) -> dict[str, Figure | str]:
+def measure(
+    shape: Shape, device: torch.device, losses: dict[str, Loss], *, repeats: int
+) -> tuple[dict[str, Figure | str], bool]:
+    """The figures by competitor, and whether lilift's results repeat."""
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     generator = torch.Generator(device).manual_seed(0)
     weight = torch.randn(shape.vocabulary, shape.width, generator=generator, device=device).div_(shape.width**0.5).to(dtype)
     sets = [Inputs(shape, weight, seed) for seed in range(3 if device.type == "cuda" else 1)]
     competitors = {name: [inputs.run(loss) for inputs in sets] for name, loss in losses.items()}
+    if device.type == "cuda":
+        competitors["lilift, rows known"] = [inputs.with_rows() for inputs in sets]
     competitors["two products on valid rows"] = [inputs.floor() for inputs in sets]
-    return compare(competitors, sets[0].error, device, repeats=repeats)
+    return compare(competitors, sets[0].error, device, repeats=repeats), sets[0].repeats()
 
 
 def shapes(arguments: argparse.Namespace) -> list[Shape]:
-    """The asked-for shapes; the most telling first, in case the time runs out: 25% valid, then large N."""
+    """The asked-for shapes; the most telling first, in case the time runs out: those with goals, then large N."""
     grid = itertools.product(arguments.rows, arguments.vocabulary, arguments.width, arguments.valid)
     return sorted(
-        (Shape(*cell) for cell in grid), key=lambda s: (abs(s.valid - 0.25), abs(s.rows - 4096), s.width, s.vocabulary)
+        (Shape(*cell) for cell in grid),
+        key=lambda s: (abs(s.rows - 4096), [0.25, 1.0].index(s.valid) if s.valid in (0.25, 1.0) else 2, s.width, s.vocabulary),
     )
 
 
@@ -214,17 +175,32 @@ def cpu_summary(found: dict[Shape, dict[str, Figure | str]]) -> dict[str, float]
     return summary
 
 
-def gpu_summary(found: dict[Shape, dict[str, Figure | str]]) -> dict[str, float]:
-    """How many times faster than each competitor: the smallest ratio over the shapes that are a quarter valid."""
-    ratios: dict[str, list[float]] = {}
+def worst(found: dict[Shape, dict[str, Figure | str]]) -> dict[str, float]:
+    """Of every ratio to a competitor the worst over the shapes that were measured."""
+    faster: dict[str, list[float]] = {}
+    smaller: dict[str, list[float]] = {}
     for shape, figures in found.items():
         mine = figures["lilift"]
-        if shape.valid != 0.25 or not isinstance(mine, Figure):
+        if not isinstance(mine, Figure):
             continue
+        share = "all valid" if shape.valid == 1 else f"{shape.valid:.0%} valid"
         for name, theirs in figures.items():
-            if name != "lilift" and isinstance(theirs, Figure):
-                ratios.setdefault(name, []).append(theirs.milliseconds / mine.milliseconds)
-    return {name: min(values) for name, values in ratios.items()}
+            if not isinstance(theirs, Figure) or name.startswith("lilift"):
+                continue
+            ratio = theirs.milliseconds / mine.milliseconds
+            faster.setdefault(f"{name}, {share}", []).append(ratio)
+            faster.setdefault(f"{name}, {share}, V={shape.vocabulary}", []).append(ratio)
+            if theirs.peak_mebibytes > 0:
+                peaks = smaller.setdefault(f"share of {name}'s peak memory, {share}", [])
+                peaks.append(mine.peak_mebibytes / theirs.peak_mebibytes)
+    mine = [figures["lilift"] for figures in found.values()]
+    known = [figure for figure in mine if isinstance(figure, Figure)]
+    summary = {name: min(values) for name, values in faster.items()}
+    summary |= {name: max(values) for name, values in smaller.items()}
+    if known:
+        summary["peak MiB beyond the gradient"] = max(figure.peak_mebibytes for figure in known)
+        summary["error of the gradient"] = max(figure.error for figure in known)
+    return summary
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -238,6 +214,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=None)
     parser.add_argument("--seconds", type=float, default=600, help="start no further shape after this long")
     parser.add_argument("--only", nargs="+", help="of the competitors, these alone beside lilift and eager")
+    parser.add_argument("--without", nargs="+", default=[], help="of the competitors, all but these")
     parser.add_argument("--backend", default="inductor", help="of torch.compile")
     parser.add_argument("--output", type=Path, help="where the JSON goes, instead of benchmarks/results")
     parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
@@ -250,6 +227,9 @@ def main(argv: list[str] | None = None) -> int:
     repeats = arguments.repeats or (20 if on_gpu else 3)
     device = torch.device(arguments.device)
     losses, absent = rivals(device, arguments.backend)
+    for name in arguments.without:
+        absent[name] = "left out by --without"
+        losses.pop(name, None)
     if arguments.only is not None:
         losses = {name: loss for name, loss in losses.items() if name in ("lilift", "eager", *arguments.only)}
     print(describe().line())
@@ -257,29 +237,58 @@ def main(argv: list[str] | None = None) -> int:
         print(f"skipped {name}: {reason}")
     started = time.monotonic()
     found: dict[Shape, dict[str, Figure | str]] = {}
-    left_out = []
-    for shape in shapes(arguments):
+    differing = 0
+    wanted = shapes(arguments)
+    summary: dict[str, float] = {}
+    goals: dict[str, tuple[str, float]] = {}
+    for number, shape in enumerate(wanted):
         if time.monotonic() - started > arguments.seconds:
-            left_out.append(str(shape))
-            continue
-        found[shape] = measure(shape, device, losses, repeats=repeats)
+            print(f"\nno time for {len(wanted) - number} shapes: {'; '.join(map(str, wanted[number:]))}")
+            break
+        try:
+            found[shape], repeats_exactly = measure(shape, device, losses, repeats=repeats)
+        except BrokenDevice as failure:
+            print(f"{shape}: {failure}", file=sys.stderr)
+            _write(arguments, found, absent, wanted, differing, broken=failure.competitor)
+            return BROKEN
+        differing += not repeats_exactly
         print(f"\n{shape}\n{markdown(_rows(found[shape]))}", flush=True)
-    if left_out:
-        print(f"\nno time for {len(left_out)} shapes: {'; '.join(left_out)}")
-    summary = gpu_summary(found) if on_gpu else cpu_summary(found)
-    goals = {name: goal for name, goal in (GPU_GOALS if on_gpu else CPU_GOALS).items() if name in summary}
-    name = torch.cuda.get_device_name().lower().replace(" ", "-") if on_gpu else "cpu"
+        summary, goals = _write(arguments, found, absent, wanted, differing)  # anew each time: a run that is cut short is kept
+    print()
+    failed = [shape for shape, figures in found.items() if isinstance(figures["lilift"], str)]
+    for shape in failed:
+        print(f"FAILED   lilift at {shape}: {found[shape]['lilift']}")
+    met = report_goals(summary, goals)
+    return 1 if failed or (arguments.check and not met) else 0
+
+
+def _write(
+    arguments: argparse.Namespace,
+    found: dict[Shape, dict[str, Figure | str]],
+    absent: dict[str, str],
+    wanted: list[Shape],
+    differing: int,
+    broken: str | None = None,
+) -> tuple[dict[str, float], dict[str, tuple[str, float]]]:
+    """Keep what has been found so far; returns summary and goals."""
+    on_gpu = arguments.device == "cuda"
+    summary = worst(found) | {"runs that differ": differing}
+    if not on_gpu:
+        summary |= cpu_summary(found)
+    goals = GPU_GOALS if on_gpu else CPU_GOALS
     content: dict[str, Any] = {
         "kernels": describe().line(),
         "skipped": absent,
-        "left_out": left_out,
+        "peers": peer_versions(),
+        "left_out": [str(shape) for shape in wanted if shape not in found],
+        "broken_by": broken,
         "goals": goals,
         "summary": summary,
         "shapes": [{**asdict(shape), "figures": _plain(figures)} for shape, figures in found.items()],
     }
+    name = torch.cuda.get_device_name().lower().replace(" ", "-") if on_gpu else "cpu"
     keep(f"linear_cross_entropy-{name}", content, arguments.output)
-    print()
-    return 0 if report_goals(summary, goals) or not arguments.check else 1
+    return summary, goals
 
 
 def _plain(figures: dict[str, Figure | str]) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def keep(name: str, found: Mapping[str, Any], output: Path | None = None) -> Pat
 
 
 def report_goals(found: Mapping[str, float], goals: Mapping[str, tuple[str, float]]) -> bool:
-    """Print each goal beside what was found, and tell whether all are met.
+    """Print each goal beside what was found, and tell whether all that were measured are met.
 
     Args:
         found: what was measured, by name.
@@ -37,7 +37,17 @@ def report_goals(found: Mapping[str, float], goals: Mapping[str, tuple[str, floa
     """
     all_met = True
     for name, (kind, limit) in goals.items():
-        met = found[name] >= limit if kind == "at least" else found[name] <= limit
+        met = goal_met(found, name, kind, limit)
+        if met is None:
+            print(f"-        {name}: not measured, {kind} {limit:g}")
+            continue
         all_met &= met
         print(f"{'met    ' if met else 'NOT MET'}  {name}: {found[name]:.4g}, {kind} {limit:g}")
     return all_met
+
+
+def goal_met(found: Mapping[str, float], name: str, kind: str, limit: float) -> bool | None:
+    """Whether a goal is met; None where nothing was measured for it."""
+    if name not in found:
+        return None
+    return found[name] >= limit if kind == "at least" else found[name] <= limit

@@ -9,6 +9,7 @@ No sums cross programs, so results repeat bit for bit.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -17,8 +18,9 @@ import triton.language as tl
 from torch import Tensor
 from torch.nn import functional
 
+from lilift_kernels import autotuning
 from lilift_kernels.alignment_projection_torch import ProjectionGradients
-from lilift_kernels.tiles import Blocks, card, product_blocks
+from lilift_kernels.tiles import CANDIDATES, FEW_ROWS, Blocks, card, product_blocks
 
 GROUP = 8  # blocks of rows that share a block of columns while it is in the L2 cache
 
@@ -171,6 +173,12 @@ def project(
 ) -> Tensor:
     """As in the torch path; ``blocks`` replaces the table's choice."""
     count = slots.shape[0]
+    if blocks is None and count > 0 and autotuning.enabled():
+
+        def again(candidate: Blocks) -> None:
+            project(states, rows, slots, w1, b1, w2, b2, out, saves=saves, blocks=candidate)
+
+        blocks = _fastest("projection", states, count, (*w1.shape, out.shape[1]), again)
     if w2 is None:
         _linear(states, rows, w1, b1, out, slots, None, count, gelu=False, blocks=blocks)
         return states.new_empty(0)
@@ -198,6 +206,12 @@ def project_backward(
     wants_states, wants_w1, wants_b1, wants_w2, wants_b2 = wanted
     upstream, states = _rows_contiguous(upstream), _rows_contiguous(states)
     count = slots.shape[0]
+    if blocks is None and count > 0 and autotuning.enabled():
+
+        def again(candidate: Blocks) -> None:
+            project_backward(upstream, slots, states, rows, w1, w2, pre_activation, wanted, gradient_type, blocks=candidate)
+
+        blocks = _fastest("projection, backward", states, count, (*w1.shape, upstream.shape[1]), again)
     w2_gradient = b2_gradient = b1_gradient = None
     # Of the first layer's output, and where its rows lie.
     gradient: Tensor = upstream
@@ -286,6 +300,12 @@ def _outer(
         **_options(right, blocks),
     )  # fmt: skip
     return out
+
+
+def _fastest(kernel: str, states: Tensor, count: int, widths: tuple[int, ...], run: Callable[[Blocks], None]) -> Blocks:
+    size = states.element_size()
+    shape = (size, *widths, int(count <= FEW_ROWS))
+    return autotuning.fastest(kernel, shape, states.device, _blocks(states, count), CANDIDATES[size], run)
 
 
 def _blocks(tensor: Tensor, rows: int) -> Blocks:

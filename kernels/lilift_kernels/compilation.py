@@ -38,7 +38,7 @@ ELEMENTS = {
 INDICES = {"count", "sources", "positions", "labels", "rows", "slots", "left_rows", "right_rows"}
 SUMS = {
     "exponents", "sums", "logit_sums", "label_logits", "label_slopes", "factors", "shrink", "product",
-    "maximum", "total", "logit_total", "losses", "log_sums", "scale",
+    "maximum", "total", "logit_total", "losses", "log_sums", "scale", "column_sum",
 }  # fmt: skip
 UNALIGNED = {
     "sources", "positions", "labels", "count", "scale", "row_blocks", "vocabulary", "ignore_index", "number",
@@ -100,20 +100,29 @@ def compiled(
 
 
 def loss_resources(
-    capability: int, *, element: str = "bf16", rows: int = 4096, vocabulary: int = 128_256, width: int = 4096
+    capability: int,
+    *,
+    element: str = "bf16",
+    rows: int = 4096,
+    vocabulary: int = 128_256,
+    width: int = 4096,
+    capped: bool = False,
+    smooths: bool = False,
 ) -> list[Resources]:
-    """The kernels of the loss, as the table cuts them for this card and shape."""
+    """The kernels of the loss, as the table cuts them for this card and shape; ``capped`` has a softcap and a bias."""
     size = 4 if element == "fp32" else 2
     plan = loss_plan(_pair(capability), PROCESSORS[capability], rows, vocabulary, width, size, with_gradient=True)
     logits, gradient = plan.logits, plan.gradient
     blocks = plan.tile_columns // logits.columns
-    switches = {"HAS_CAP": False, "SMOOTHS": False, "STORES": True, "LIFT": loss.FP16_LIFT if element == "fp16" else 0}
+    switches = {"HAS_CAP": capped, "SMOOTHS": smooths, "STORES": True, "LIFT": loss.FP16_LIFT if element == "fp16" else 0}
     merging = {"BLOCKS": blocks, "BLOCKS_PADDED": triton.next_power_of_2(blocks), "ROWS": loss.MERGE_ROWS}
-    finishing = {"ROWS": loss.FINISH_ROWS, "COLUMNS": loss.FINISH_COLUMNS, "column_sum": None}
+    finishing = {"ROWS": loss.FINISH_ROWS, "COLUMNS": loss.FINISH_COLUMNS}
+    finishing |= {} if smooths else {"column_sum": None}
+    biased = {"HAS_BIAS": capped, **({} if capped else {"bias": None})}
     tile = {"TILE": plan.tile_columns, "FACTOR_COLUMNS": logits.columns}
     kernels: list[tuple[Any, Blocks, dict[str, Any]]] = [
-        (loss.exponentials, logits, {"WIDTH": width, **switches, "HAS_BIAS": False, "bias": None, **product_constants(logits)}),
-        (loss.merge, DEFAULT_LAUNCH, {**merging, "SMOOTHS": False}),
+        (loss.exponentials, logits, {"WIDTH": width, **switches, **biased, **product_constants(logits)}),
+        (loss.merge, DEFAULT_LAUNCH, {**merging, "SMOOTHS": smooths}),
         (loss.accumulate, gradient, {"WIDTH": width, **tile, **product_constants(gradient)}),
         (loss.finish, DEFAULT_LAUNCH, {"WIDTH": width, **switches, **finishing}),
     ]

@@ -17,6 +17,8 @@ from typing import Literal, TypeVar
 
 import torch
 
+from lilift_kernels import autotuning
+
 Backend = Literal["torch", "triton"]
 Result = TypeVar("Result")
 
@@ -46,9 +48,10 @@ class KernelReport:
         """The report as one line."""
         triton = f"triton {self.triton_version}" if self.triton_version else "no triton"
         failed = "".join(f"; failed: {failure}" for failure in self.failures)
+        tuned = f"; autotuned, kept in {autotuning.cache_file()}" if autotuning.enabled() and self.backend == "triton" else ""
         return (
             f"{self.backend} on {self.device} ({self.reason}); {SETTING}={self.setting}, "
-            f"torch {self.torch_version}, {triton}{failed}"
+            f"torch {self.torch_version}, {triton}{tuned}{failed}"
         )
 
 

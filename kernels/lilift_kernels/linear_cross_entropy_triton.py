@@ -23,8 +23,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from lilift_kernels import autotuning
 from lilift_kernels.loss_options import LossOptions
-from lilift_kernels.tiles import LossPlan, card, loss_plan
+from lilift_kernels.tiles import CANDIDATES, FEW_ROWS, Blocks, LossPlan, card, loss_plan
 
 LOG2_E = math.log2(math.e)
 FLOOR = tl.constexpr(-1e30)  # the exponent of nothing: finite, so that differences stay numbers
@@ -261,8 +262,7 @@ def losses_and_gradient(
     if number == 0:
         return losses, log_sums, gradient
     if plan is None:
-        size = hidden.element_size()
-        plan = loss_plan(*card(hidden.device), number, vocabulary, width, size, with_gradient=with_gradient)
+        plan = _plan(hidden, weight, bias, labels, rows, scale, options, with_gradient)
     sources, positions, count = _compact(labels, rows, options.ignore_index)
     chunk = _Chunk(plan, hidden, weight, bias, labels, sources, positions, count, options, with_gradient)
     for start in range(0, number, plan.chunk_rows):
@@ -271,6 +271,43 @@ def losses_and_gradient(
             chunk.add(tile)
         chunk.finish(scale, losses, log_sums, gradient)
     return losses, log_sums, gradient
+
+
+def _plan(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: Tensor,
+    rows: Tensor | None,
+    scale: Tensor,
+    options: LossOptions,
+    with_gradient: bool,
+) -> LossPlan:
+    """The table's cut; with autotuning that of the blocks which are fastest on these arguments."""
+    number, (vocabulary, width), size = labels.shape[0], weight.shape, hidden.element_size()
+
+    def cut(logits: Blocks | None = None, gradient: Blocks | None = None) -> LossPlan:
+        where = card(hidden.device)
+        return loss_plan(*where, number, vocabulary, width, size, with_gradient=with_gradient, logits=logits, gradient=gradient)
+
+    plan = cut()
+    if not autotuning.enabled():
+        return plan
+
+    def run(plan: LossPlan) -> None:
+        losses_and_gradient(hidden, weight, bias, labels, rows, scale, options, with_gradient=with_gradient, plan=plan)
+
+    shape = (size, vocabulary, width, int(with_gradient), int(number <= FEW_ROWS))
+    candidates = CANDIDATES[size]
+    logits = autotuning.fastest(
+        "loss, logits", shape, hidden.device, plan.logits, candidates, lambda blocks: run(cut(blocks, plan.gradient))
+    )
+    if not with_gradient:
+        return cut(logits)
+    gradient = autotuning.fastest(
+        "loss, gradient", shape, hidden.device, plan.gradient, candidates, lambda blocks: run(cut(logits, blocks))
+    )
+    return cut(logits, gradient)
 
 
 class _Chunk:

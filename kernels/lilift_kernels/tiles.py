@@ -67,6 +67,21 @@ _SMALL = {
     4: CardBlocks(Blocks(32, 64, 32, 4, 2), Blocks(32, 64, 32, 4, 2), Blocks(32, 64, 32, 4, 2)),
 }
 FEW_ROWS = 128
+# What autotuning tries beside the table's choice, by bytes of an element.
+CANDIDATES = {
+    2: (
+        Blocks(128, 128, 64, 8, 3),
+        Blocks(128, 128, 64, 8, 4),
+        Blocks(128, 128, 64, 4, 3),
+        Blocks(128, 128, 32, 8, 4),
+        Blocks(128, 256, 64, 8, 3),
+        Blocks(64, 128, 64, 4, 3),
+        Blocks(64, 128, 64, 4, 4),
+        Blocks(128, 64, 64, 4, 4),
+        Blocks(64, 256, 64, 8, 3),
+    ),
+    4: (Blocks(64, 64, 32, 4, 2), Blocks(64, 64, 32, 4, 3), Blocks(32, 64, 32, 4, 2), Blocks(64, 128, 32, 8, 2)),
+}
 
 
 def loss_plan(
@@ -78,6 +93,8 @@ def loss_plan(
     element_bytes: int,
     *,
     with_gradient: bool,
+    logits: Blocks | None = None,
+    gradient: Blocks | None = None,
 ) -> LossPlan:
     """The cut of a loss over ``rows`` rows, a head [vocabulary, width] and ``processors`` multiprocessors.
 
@@ -90,7 +107,7 @@ def loss_plan(
     if not with_gradient:
         tile = _even_tile(LARGEST_TILE_WITHOUT_GRADIENT, vocabulary, logits.columns)
         return LossPlan(CHUNK_WITHOUT_GRADIENT, tile, logits, gradient)
-    chunk = _chunk_rows(width, gradient, processors)
+    chunk = _chunk_rows(width, gradient, math.lcm(logits.rows, gradient.rows), processors)
     room = (WORKSPACE_BYTES - 4 * chunk * width) // (element_bytes * chunk)
     step = math.lcm(logits.columns, gradient.depth)
     return LossPlan(chunk, _even_tile(min(room, LARGEST_TILE), vocabulary, step), logits, gradient)
@@ -124,16 +141,16 @@ def _blocks(capability: tuple[int, int], rows: int, element_bytes: int) -> CardB
     return _LARGE[known, element_bytes]
 
 
-def _chunk_rows(width: int, gradient: Blocks, processors: int) -> int:
-    """Rows of a chunk: their sums take two thirds of the workspace at most, and fill the card in whole waves."""
+def _chunk_rows(width: int, gradient: Blocks, step: int, processors: int) -> int:
+    """Rows of a chunk, in steps of whole blocks: their sums take two thirds of the workspace, and fill the card in waves."""
     most = min(LARGEST_CHUNK, WORKSPACE_BYTES * 2 // 3 // (4 * width))
-    candidates = [chunk for chunk in range(gradient.rows, most + 1, gradient.rows) if 2 * chunk > most]
+    candidates = [chunk for chunk in range(step, most + 1, step) if 2 * chunk > most]
 
     def occupancy(chunk: int) -> tuple[float, int]:
         programs = chunk // gradient.rows * _cells(width, gradient.columns)
         return round(programs / (_cells(programs, processors) * processors), 2), chunk
 
-    return max(candidates, key=occupancy, default=gradient.rows)
+    return max(candidates, key=occupancy, default=step)
 
 
 def _even_tile(most: int, vocabulary: int, step: int) -> int:

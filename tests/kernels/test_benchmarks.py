@@ -1,68 +1,205 @@
-"""The kernels' benchmarks run here, on shapes too small to say anything, so that they can be trusted where they do."""
+"""`make gpu` is rehearsed here, on shapes too small to say anything, so that it can be trusted where it does."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from unittest import mock
+from xml.etree import ElementTree
 
 import pytest
+import torch
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
+NUMBERS = f"{Path(__file__).parent / 'test_triton_numbers.py'}::test_all_ignored_is_zero"
 
 
-def run(tmp_path: Path, script: str, *arguments: str) -> tuple[str, dict[str, Any]]:
-    output = tmp_path / "found.json"
-    command = [sys.executable, str(FOLDER / script), *arguments, "--output", str(output)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=250, check=False)
-    assert result.returncode == 0, result.stderr[-4000:]
-    return result.stdout, json.loads(output.read_text(encoding="utf-8"))
+@pytest.fixture
+def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Imports a module of benchmarks/, which are scripts beside one another and no package."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    before = set(sys.modules)
+
+    def load(name: str) -> ModuleType:
+        return importlib.import_module(name)
+
+    yield load
+    for name in set(sys.modules) - before:
+        if str(FOLDER) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
 
 
-def test_linear_cross_entropy(tmp_path: Path) -> None:
-    printed, found = run(
-        tmp_path,
-        "linear_cross_entropy.py",
-        *("--device", "cpu", "--rows", "48", "--vocabulary", "300", "--width", "16", "--valid", "0.25", "1"),
-        *("--backend", "aot_eager", "--repeats", "2"),
-    )
-    assert [shape["valid"] for shape in found["shapes"]] == [0.25, 1.0]
-    figures = found["shapes"][0]["figures"]
+def make_wheel(folder: Path, name: str) -> None:
+    """A wheel with one empty module."""
+    info = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(f"{name}.py", "")
+        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+
+
+@pytest.mark.timeout(600)
+def test_the_whole_command(tmp_path: Path) -> None:
+    """Wheels, a test in Triton's interpreter, both benchmarks, the file of results, tables and plots."""
+    pytest.importorskip("triton", reason="triton is not installed")
+    wheels = tmp_path / "wheels"
+    wheels.mkdir()
+    make_wheel(wheels, "one_that_is_fine")
+    (wheels / "broken-1.0-py3-none-any.whl").write_bytes(b"no archive")
+    command = [sys.executable, str(FOLDER / "gpu.py"), "--device", "cpu", "--wheels", str(wheels), "--tests", NUMBERS]
+    command += ["--results", str(tmp_path), "--docs", str(tmp_path / "docs"), "--seconds", "560"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=590, check=False)
+    (path,) = tmp_path.glob("cpu-*.json")
+    found = json.loads(path.read_text(encoding="utf-8"))
+    told = result.stdout[-6000:] + result.stderr[-4000:]
+
+    assert found["tests"]["failed"] == [], told
+    assert found["tests"]["exit_code"] == 0, told
+    assert found["tests"]["passed"] == 2
+    assert list(found["wheels_not_installed"]) == ["broken-1.0-py3-none-any.whl"]
+    assert result.returncode == 1  # a wheel was asked for that could not be had
+
+    loss = found["linear_cross_entropy"]
+    assert loss["exit_code"] == 0, told
+    assert [shape["valid"] for shape in loss["shapes"]] == [0.25, 1.0]
+    figures = loss["shapes"][0]["figures"]
     assert {"lilift", "eager", "eager on valid rows", "compiled", "compiled, on valid rows"} <= set(figures)
     for name, figure in figures.items():
         assert isinstance(figure, dict), f"{name}: {figure}"
         assert figure["milliseconds"] > 0
         assert name.startswith("two products") or figure["error"] < 1e-5, name
         assert figure["peak_mebibytes"] >= 0
-    assert all(name in printed for name in figures)
-    assert set(found["goals"]) == set(found["summary"]) - {"share of Hugging Face's peak memory, all valid"}
-    assert all(f"skipped {name}: {reason}" in printed for name, reason in found["skipped"].items())
+    assert set(loss["goals"]) <= set(loss["summary"])
+    assert loss["summary"]["runs that differ"] == 0
+    assert {"liger", "cut-cross-entropy", "cut-cross-entropy, exact", "unsloth"} <= {*loss["skipped"], *figures}
+    assert "eager, 25% valid, V=300" in loss["summary"]
 
-
-def test_alignment_projection(tmp_path: Path) -> None:
-    printed, found = run(
-        tmp_path,
-        "alignment_projection.py",
-        *("--device", "cpu", "--rows", "2", "--states", "10", "--widths", "8", "16", "12"),
-        *("--backend", "aot_eager", "--repeats", "2"),
-    )
-    for shape in found["shapes"]:
+    projection = found["alignment_projection"]
+    assert projection["exit_code"] == 0, told
+    for shape in projection["shapes"]:
         assert set(shape["figures"]) == {"lilift", "eager", "compiled"}
         for name, figure in shape["figures"].items():
             assert isinstance(figure, dict), f"{name}: {figure}"
             assert figure["error"] < 1e-5
-    assert found["summary"]["saved activations, share of eager, all valid"] <= 0.6
-    assert "saved MiB" in printed
+    assert projection["summary"]["saved activations, share of eager, all valid"] <= 0.6
+
+    page = (tmp_path / "docs" / "gpu.md").read_text(encoding="utf-8")
+    assert path.name in page
+    assert all(f"{name} ({reason})" in page for name, reason in loss["skipped"].items())
+    pictures = list((tmp_path / "docs" / "gpu").iterdir())
+    assert len(pictures) == 2
+    assert all(f"gpu/{picture.name}" in page for picture in pictures)
+    labels = [element.text for element in ElementTree.parse(pictures[0]).iter() if element.tag.endswith("text")]
+    assert set(figures) <= set(labels)
 
 
-@pytest.mark.gpu
-def test_on_a_gpu(tmp_path: Path) -> None:
-    small = ("--rows", "1024", "--vocabulary", "32000", "--width", "2048", "--valid", "0.25", "--repeats", "3")
-    _, found = run(tmp_path, "linear_cross_entropy.py", *small)
-    figure = found["shapes"][0]["figures"]["lilift"]
-    assert figure["error"] < 2e-3
-    assert figure["peak_mebibytes"] < 48
-    _, found = run(tmp_path, "alignment_projection.py", "--repeats", "3")
-    assert all(shape["figures"]["lilift"]["error"] < 1e-2 for shape in found["shapes"])
+def test_every_goal_of_a_gpu_is_measured_where_its_peers_are(benchmarks: Any) -> None:
+    module, measuring = benchmarks("linear_cross_entropy"), benchmarks("measuring")
+    peers = ("liger", "cut-cross-entropy", "cut-cross-entropy, exact", "unsloth", "eager", "eager on valid rows")
+    figures = {name: measuring.Figure(8.0, 0.1, 100.0, 1e-3) for name in (*peers, "compiled, on valid rows")}
+    figures |= {"lilift": measuring.Figure(2.0, 0.1, 40.0, 1e-3), "two products on valid rows": measuring.Figure(1.9, 0, 0, 0)}
+    slow = {**figures, "lilift": measuring.Figure(4.0, 0.1, 44.0, 1.9e-3)}
+    found = {module.Shape(4096, vocabulary, 2048, valid): figures for vocabulary in (32_000, 128_256) for valid in (0.25, 1.0)}
+    summary = module.worst(found | {module.Shape(1024, 128_256, 2048, 0.25): slow}) | {"runs that differ": 0}
+    assert set(module.GPU_GOALS) <= set(summary)
+    assert summary["liger, 25% valid, V=32000"] == 4.0
+    assert summary["liger, 25% valid, V=128256"] == 2.0  # the worst shape counts
+    assert summary["share of unsloth's peak memory, 25% valid"] == pytest.approx(0.44)
+    assert (summary["peak MiB beyond the gradient"], summary["error of the gradient"]) == (44.0, 1.9e-3)
+
+
+def test_a_goal_that_is_missed_or_not_measured_is_told_apart(benchmarks: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    results = benchmarks("results")
+    goals = {"speed": ("at least", 2.0), "memory": ("at most", 1.0), "peer": ("at least", 1.0)}
+    assert results.report_goals({"speed": 2.0, "memory": 1.0}, goals)
+    assert "peer: not measured" in capsys.readouterr().out
+    assert not results.report_goals({"speed": 1.9, "memory": 1.0}, goals)
+
+
+def test_a_peer_that_fails_costs_nobody_else_their_figures(benchmarks: Any) -> None:
+    measuring = benchmarks("measuring")
+    calls = []
+
+    def later() -> torch.Tensor:
+        calls.append(1)
+        if len(calls) > 4:
+            raise RuntimeError("no more\nof this")
+        return torch.ones(3)
+
+    def at_once() -> torch.Tensor:
+        raise ImportError("nothing here")
+
+    competitors = {"fine": [lambda: torch.ones(3)], "at once": [at_once], "later": [later]}
+    found = measuring.compare(competitors, lambda _: 0.0, torch.device("cpu"), repeats=6)
+    assert isinstance(found["fine"], measuring.Figure)
+    assert found["at once"] == "ImportError: nothing here"
+    assert found["later"] == "RuntimeError: no more"
+
+
+def test_measuring_on_a_gpu_uses_what_torch_has(benchmarks: Any) -> None:
+    """The same code with the GPU's clock and memory replaced; a name that torch lacks would fail here."""
+    measuring = benchmarks("measuring")
+    events = mock.create_autospec(torch.cuda.Event, instance=False)
+    events.return_value.elapsed_time.return_value = 3.0
+    properties = mock.Mock(L2_cache_size=64, spec_set=["L2_cache_size"])
+    real_empty = torch.empty
+    replaced = {
+        "Event": events,
+        "synchronize": mock.DEFAULT,
+        "empty_cache": mock.DEFAULT,
+        "_sleep": mock.DEFAULT,
+        "reset_peak_memory_stats": mock.DEFAULT,
+        "memory_allocated": mock.Mock(return_value=100),
+        "max_memory_allocated": mock.Mock(return_value=100 + 12 + 2**20),
+        "get_device_properties": mock.Mock(return_value=properties),
+    }
+    on_cpu = mock.patch.object(torch, "empty", lambda *size, **options: real_empty(*size, **{**options, "device": "cpu"}))
+    with mock.patch.multiple(torch.cuda, **replaced) as patched, on_cpu:
+        competitors = {"ours": [lambda: torch.ones(3)]}
+        found = measuring.compare(competitors, lambda _: 0.5, torch.device("cuda"), repeats=7)
+        assert found["ours"] == measuring.Figure(3.0, 0.0, 1.0, 0.5)
+        patched["synchronize"].side_effect = [None] * 3 + [RuntimeError("an illegal memory access")]
+        with pytest.raises(measuring.BrokenDevice, match="ours has left the GPU unusable"):
+            measuring.compare(competitors, lambda _: 0.5, torch.device("cuda"), repeats=7)
+
+
+def test_a_command_that_takes_too_long_is_ended_with_all_it_started(benchmarks: Any, tmp_path: Path) -> None:
+    gpu = benchmarks("gpu")
+    session = gpu.Session("cpu", 100, tmp_path)
+    assert session.run([sys.executable, "-c", "import time; time.sleep(60)"], limit=0.5) == gpu.TIMED_OUT
+    assert session.run([sys.executable, "-c", "raise SystemExit(7)"], limit=50) == 7
+
+
+def test_a_competitor_that_breaks_the_gpu_is_left_out_of_a_second_try(benchmarks: Any, tmp_path: Path) -> None:
+    gpu = benchmarks("gpu")
+    session = gpu.Session("cuda", 1000, tmp_path)
+    seen = []
+
+    def run(command: list[str], *, limit: float) -> int:
+        assert limit > 0
+        seen.append(command)
+        broken = "liger" if len(seen) == 1 else None
+        (tmp_path / "linear_cross_entropy.json").write_text(json.dumps({"broken_by": broken, "summary": {}}))
+        return int(gpu.BROKEN) if broken else 0
+
+    with mock.patch.object(session, "run", run):
+        found = gpu.run_benchmark(session, "linear_cross_entropy", timed=True, limit=500)
+    assert found["exit_code"] == 0
+    assert "--without" not in seen[0]
+    assert seen[1][-2:] == ["--without", "liger"]
+
+
+def test_without_a_gpu_the_command_says_so() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is at hand")
+    result = subprocess.run([sys.executable, str(FOLDER / "gpu.py")], capture_output=True, text=True, timeout=100, check=False)
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == "no CUDA GPU here; `--device cpu` rehearses without one"

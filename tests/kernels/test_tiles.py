@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lilift_kernels import dispatch, workspace_bytes
-from lilift_kernels.tiles import Blocks, card, loss_plan, product_blocks
+from lilift_kernels.tiles import CANDIDATES, Blocks, card, loss_plan, product_blocks
 from lilift_kernels.tiles import workspace_bytes as plan_bytes
 
 CAPABILITIES = [(7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (12, 0), (13, 0)]
@@ -22,14 +22,24 @@ shapes = {
     "width": st.sampled_from([8, 64, 1000, 2048, 4096, 5120, 8192]),
     "size": st.sampled_from([2, 4]),
     "with_gradient": st.booleans(),
+    "tuned": st.none() | st.tuples(st.sampled_from(CANDIDATES[2]), st.sampled_from(CANDIDATES[2])),
 }
 
 
 @given(**shapes)
 def test_chunks_and_tiles_are_whole_blocks_within_the_workspace(
-    capability: tuple[int, int], processors: int, rows: int, vocabulary: int, width: int, size: int, with_gradient: bool
+    capability: tuple[int, int],
+    processors: int,
+    rows: int,
+    vocabulary: int,
+    width: int,
+    size: int,
+    with_gradient: bool,
+    tuned: tuple[Blocks, Blocks] | None,
 ) -> None:
-    plan = loss_plan(capability, processors, rows, vocabulary, width, size, with_gradient=with_gradient)
+    logits, gradient = tuned or (None, None)
+    shape = (capability, processors, rows, vocabulary, width, size)
+    plan = loss_plan(*shape, with_gradient=with_gradient, logits=logits, gradient=gradient)
     step = math.lcm(plan.logits.columns, plan.gradient.depth if with_gradient else 1)
     assert plan.chunk_rows % math.lcm(plan.logits.rows, plan.gradient.rows) == 0
     assert plan.tile_columns % step == 0

@@ -1,0 +1,146 @@
+"""Tables and plots of what `make gpu` has found: docs/gpu.md, and one SVG per plot beside it.
+
+python benchmarks/gpu_report.py benchmarks/results/<gpu>-<date>.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from measuring import markdown
+from results import goal_met
+from svg import bars
+
+DOCS = Path(__file__).parents[1] / "docs"
+LILIFT = "lilift"
+
+
+def render(paths: Sequence[Path], docs: Path = DOCS) -> Path:
+    """Write ``gpu.md`` and its plots into `docs` for these result files; returns the page."""
+    parts = [
+        "# Measured on GPUs",
+        "Made by `benchmarks/gpu_report.py` from the result files named below, which `make gpu` writes. Times are medians of\n"
+        "CUDA events with the L2 cache overwritten before each call, forward and gradient together, head frozen, bf16; peak\n"
+        "memory is beyond arguments and gradient; the error is the gradient's relative L2 against float64.",
+    ]
+    for path in paths:
+        parts += _section(path, json.loads(path.read_text(encoding="utf-8")), docs)
+    docs.mkdir(parents=True, exist_ok=True)
+    page = docs / "gpu.md"
+    page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return page
+
+
+def _section(path: Path, found: dict[str, Any], docs: Path) -> list[str]:
+    environment, loss, projection = found["environment"], found["linear_cross_entropy"], found["alignment_projection"]
+    versions = {**environment["packages"], **loss.get("peers", {})}
+    listed = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+    parts = [
+        f"## {environment['gpu'] or 'CPU (a rehearsal: these figures say nothing)'}, {found['date']}",
+        f"`{path.name}`; Python {environment['python']}, {listed}.",
+        _tests(found["tests"]),
+        "### Goals",
+        _goals(loss) + "\n" + "\n".join(_goals(projection).splitlines()[2:]),
+        "Ratios are those of the shape where lilift does worst. Peers that were not here: "
+        + ("; ".join(f"{name} ({reason})" for name, reason in loss.get("skipped", {}).items()) or "none")
+        + f". Shapes that there was no time for: {len(loss.get('left_out', []))}.",
+    ]
+    shapes = loss.get("shapes", [])
+    for shape in _shown(shapes):
+        parts += [f"### Loss, {_title(shape)}", _figures(shape["figures"]), *_plots(path.stem, shape, docs)]
+    if shapes:
+        parts += ["### Loss, every shape: ms, and how many times slower the others are", _ratios(shapes)]
+    for shape in projection.get("shapes", []):
+        title = f"{shape['rows']} x {shape['states']} states, {shape['width']} -> {shape['hidden']} -> {shape['out']}"
+        parts += [f"### Projection, {title}, {shape['valid']:.0%} valid", _figures(shape["figures"])]
+    return parts
+
+
+def _tests(tests: dict[str, Any]) -> str:
+    text = f"Tests marked `gpu`: {tests.get('passed', 0)} passed, {len(tests.get('failed', []))} failed"
+    text += f", {len(tests.get('skipped', {}))} skipped" if tests.get("skipped") else ""
+    text += f" (exit code {tests['exit_code']})" if tests["exit_code"] else ""
+    named = "".join(f"\n- failed: `{name}`" for name in tests.get("failed", []))
+    return text + "." + named
+
+
+def _goals(part: dict[str, Any]) -> str:
+    words = {True: "met", False: "**not met**", None: "not measured"}
+    summary, rows = part.get("summary", {}), []
+    for name, (kind, limit) in part.get("goals", {}).items():
+        value = f"{summary[name]:.3g}" if name in summary else ""
+        rows.append({"": name, "goal": f"{kind} {limit:.3g}", "found": value, " ": words[goal_met(summary, name, kind, limit)]})
+    return markdown(rows or [{"": "nothing was measured", "goal": "", "found": "", " ": ""}])
+
+
+def _shown(shapes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first shape measured of each vocabulary that is a quarter valid, the widest; the rest is in the long table."""
+    chosen: dict[int, dict[str, Any]] = {}
+    for shape in shapes:
+        known = chosen.get(shape["vocabulary"])
+        if shape["valid"] == 0.25 and (known is None or (shape["rows"] == known["rows"] and shape["width"] > known["width"])):
+            chosen[shape["vocabulary"]] = shape
+    return list(chosen.values())
+
+
+def _title(shape: dict[str, Any]) -> str:
+    return f"N={shape['rows']}, V={shape['vocabulary']}, D={shape['width']}, {shape['valid']:.0%} valid"
+
+
+def _figures(figures: dict[str, Any]) -> str:
+    rows: list[dict[str, object]] = []
+    for name, figure in figures.items():
+        if isinstance(figure, str):
+            rows.append({"": name, "ms": f"failed: {figure}"})
+            continue
+        error = "" if name.startswith("two products") else f"{figure['error']:.1e}"
+        peak = f"{figure['peak_mebibytes']:.1f}"
+        rows.append({"": name, "ms": f"{figure['milliseconds']:.3f}", "peak MiB": peak, "error": error})
+    return markdown([dict.fromkeys(("", "ms", "peak MiB", "error"), "") | row for row in rows])
+
+
+def _ratios(shapes: Sequence[dict[str, Any]]) -> str:
+    names = list(dict.fromkeys(name for shape in shapes for name in shape["figures"] if name != LILIFT))
+    rows: list[dict[str, object]] = []
+    for shape in shapes:
+        mine = shape["figures"][LILIFT]
+        row: dict[str, object] = {
+            "N, V, D, valid": f"{shape['rows']}, {shape['vocabulary']}, {shape['width']}, {shape['valid']:.0%}"
+        }
+        row[LILIFT] = "failed" if isinstance(mine, str) else f"{mine['milliseconds']:.2f} ms"
+        for name in names:
+            theirs = shape["figures"].get(name)
+            known = isinstance(theirs, dict) and isinstance(mine, dict)
+            row[name] = f"{theirs['milliseconds'] / mine['milliseconds']:.2f}" if known else "-"
+        rows.append(row)
+    return markdown(rows)
+
+
+def _plots(stem: str, shape: dict[str, Any], docs: Path) -> list[str]:
+    figures = {name: figure for name, figure in shape["figures"].items() if isinstance(figure, dict)}
+    lines = []
+    for field, unit, logarithmic in (("milliseconds", "ms", False), ("peak_mebibytes", "MiB beyond the gradient", True)):
+        values = {name: figure[field] for name, figure in figures.items()}
+        picture = docs / "gpu" / f"{stem}-v{shape['vocabulary']}-{field.split('_')[0]}.svg"
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        picture.write_text(bars(f"{_title(shape)}: {unit}", values, accent=LILIFT, logarithmic=logarithmic), encoding="utf-8")
+        lines.append(f"![{unit} by competitor](gpu/{picture.name})")
+    return lines
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Tables and plots of what `make gpu` has found.")
+    parser.add_argument("results", type=Path, nargs="+", help="benchmarks/results/<gpu>-<date>.json")
+    parser.add_argument("--docs", type=Path, default=DOCS)
+    arguments = parser.parse_args()
+    print(render(arguments.results, arguments.docs))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
