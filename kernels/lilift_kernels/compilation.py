@@ -116,9 +116,10 @@ def loss_resources(
     blocks = plan.tile_columns // logits.columns
     switches = {"HAS_CAP": capped, "SMOOTHS": smooths, "STORES": True, "LIFT": loss.FP16_LIFT if element == "fp16" else 0}
     merging = {"BLOCKS": blocks, "BLOCKS_PADDED": triton.next_power_of_2(blocks), "ROWS": loss.MERGE_ROWS}
-    finishing = {"ROWS": loss.FINISH_ROWS, "COLUMNS": loss.FINISH_COLUMNS}
-    finishing |= {} if smooths else {"column_sum": None}
-    biased = {"HAS_BIAS": capped, **({} if capped else {"bias": None})}
+    finishing: dict[str, Any] = {"ROWS": loss.FINISH_ROWS, "COLUMNS": loss.FINISH_COLUMNS}
+    if not smooths:
+        finishing["column_sum"] = None
+    biased: dict[str, Any] = {"HAS_BIAS": capped} if capped else {"HAS_BIAS": False, "bias": None}
     tile = {"TILE": plan.tile_columns, "FACTOR_COLUMNS": logits.columns}
     kernels: list[tuple[Any, Blocks, dict[str, Any]]] = [
         (loss.exponentials, logits, {"WIDTH": width, **switches, **biased, **product_constants(logits)}),
