@@ -15,7 +15,7 @@ from lilift.model.bridge import BridgedModel
 
 
 class Operations(TorchDispatchMode):
-    """The operations that run while it is active, and the shapes of what they return."""
+    """The operations on floating-point numbers that run while it is active, and the shapes of what they return."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,8 +24,10 @@ class Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        self.names.add(func.name().partition(".")[0])
-        self.shapes |= {tuple(leaf.shape) for leaf in tree_leaves(result) if isinstance(leaf, Tensor)}
+        found = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+        if found:
+            self.names.add(func.name().partition(".")[0])
+        self.shapes |= {tuple(leaf.shape) for leaf in found}
         return result
 
 
