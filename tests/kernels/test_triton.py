@@ -51,6 +51,19 @@ def test_every_kernel_fits_every_card(capability: int) -> None:
         assert found == kept, "benchmarks/results/kernel_resources.json is out of date; run benchmarks/kernel_resources.py"
 
 
+@pytest.mark.parametrize(("element", "rows"), [("fp16", 4096), ("fp32", 4096), ("bf16", 100)])
+def test_other_types_and_few_rows_fit(element: str, rows: int) -> None:
+    for resources in compilation.loss_resources(86, element=element, rows=rows):
+        assert resources.fits, resources
+        assert resources.kernel not in PRODUCTS or resources.copies > 0, resources
+
+
+@pytest.mark.parametrize("terms", ["capped", "smooths"])
+def test_the_losss_terms_fit(terms: str) -> None:
+    for resources in compilation.loss_resources(86, capped=terms == "capped", smooths=terms == "smooths"):
+        assert resources.fits, resources
+
+
 def test_a_spill_is_seen() -> None:
     # 128 x 256 sums in four warps do not fit in an Ampere card's registers.
     from lilift_kernels import linear_cross_entropy_triton as loss
