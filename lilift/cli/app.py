@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lilift import __version__
-from lilift.cli import chat, data, doctor, evaluate, export, lexicon, recipe
+from lilift.cli import chat, compare, data, doctor, evaluate, export, lexicon, recipe
 from lilift.recipe.errors import EXIT_BUG, EXIT_INTERRUPTED, LiliftError, RecipeError, StorageError
 
 EPILOG = """\
@@ -30,6 +30,9 @@ exit codes:
   1 a bug in lilift   4 model or hub          7 machine lacks something 143 terminated (saved)
   2 usage or recipe   5 run folder            8 disk
 """
+
+
+EVAL_VERBS = (["eval", "compare"],)
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,9 +52,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lilift {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Parser)
-    for verb in (doctor, recipe, lexicon, data, evaluate, export, chat):
+    for verb in (doctor, recipe, lexicon, data, evaluate, compare, export, chat):
         verb.add_parser(verbs)
     return parser
+
+
+def _joined(words: list[str]) -> list[str]:
+    """`eval compare` as one verb: argparse cannot have verbs in the place of a model's name."""
+    return [" ".join(words[:2]), *words[2:]] if words[:2] in EVAL_VERBS else words
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # --debug is accepted anywhere on the line.
     debug = "--debug" in given
     try:
-        parsed = build_parser().parse_args([text for text in given if text != "--debug"])
+        parsed = build_parser().parse_args(_joined([text for text in given if text != "--debug"]))
         code: int = parsed.run(parsed)
         sys.stdout.flush()
         return code

@@ -1,7 +1,8 @@
 """One path from questions to scores, for the recipe's evaluate phase and for `lilift eval`.
 
     evaluate/
-      scores.json                             every system's scores
+      scores.json                             every system's scores; also scores.csv and scores.md
+      analysis.json                           length and language of responses, agreement across languages
       <system>/inputs.json                    what the responses depend on
       <system>/<benchmark>/<language>.jsonl   id, question, gold, response, extracted, correct, cut: one line a question
 
@@ -21,6 +22,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from lilift.evaluate.analysis import analyse
 from lilift.evaluate.answers import correct, extract_number
 from lilift.evaluate.benchmarks import Benchmark, Question, load_benchmark
 from lilift.evaluate.generation import CutsQuestions, Responder, Response, StreamsResponses
@@ -155,6 +157,7 @@ def evaluate(
             raise interruption.stop(f"stopped after {total - clock.left} of {total} questions")
     scores = SystemScores(system.name, system.title, tuple(_by_benchmark(runs)))
     _keep(folder / SCORES, scores)
+    analyse(folder, read_scores(folder / SCORES))
     return scores
 
 

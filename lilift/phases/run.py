@@ -17,6 +17,7 @@ from typing import Any
 from lilift.data.prepare import load_prepared, prepare
 from lilift.data.stage_rows import AlignRows, TransferRows, align_rows, transfer_rows
 from lilift.evaluate.evaluator import SCORES, evaluate, load_benchmarks, read_scores
+from lilift.evaluate.retrieval import ALIGNMENT_QUALITY
 from lilift.evaluate.scores import SystemScores
 from lilift.export.bundle import export_bundle
 from lilift.export.job import RunParts
@@ -24,6 +25,7 @@ from lilift.memory.card import MIB, Device, device_for
 from lilift.memory.plan import Plan, make_plan, require_fit
 from lilift.memory.probe import MemoryProbe
 from lilift.model.bridge import BridgedModel, load_bridge
+from lilift.phases.alignment_quality import measure_alignment
 from lilift.phases.environment import describe_environment
 from lilift.phases.folder import Phase, RunFolder, wanted_phases
 from lilift.phases.held_out import held_out_questions
@@ -194,6 +196,8 @@ def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows) -> None:
 
 
 def _evaluate(job: Job, where: Path) -> None:
+    if job.recipe.evaluate.alignment is not None:
+        _measure_alignment(job, where, job.recipe.evaluate.alignment)
     benchmarks = load_benchmarks(job.recipe.evaluate.benchmarks, job.recipe.languages, seed=job.recipe.seed)
     for system in evaluated_systems(job.recipe):
         bridge = load_system(job.recipe, job.folder.path, system, device=job.device.torch_device)
@@ -209,6 +213,22 @@ def _evaluate(job: Job, where: Path) -> None:
                 progress=progress,
                 interruption=interruption,
             )
+
+
+def _measure_alignment(job: Job, where: Path, source: str) -> None:
+    found = measure_alignment(
+        job.recipe,
+        job.folder.path,
+        source,
+        languages=job.recipe.languages,
+        limit=None,
+        device=job.device.torch_device,
+    )
+    storage.write_json(where / ALIGNMENT_QUALITY, found.as_dict())
+    job.say(
+        f"  sentences whose nearest neighbour is their translation: {found.before:.0%} before stage 1, {found.after:.0%} after "
+        f"(chance {1 / found.sentences:.1%})"
+    )
 
 
 def _export(job: Job, where: Path) -> None:

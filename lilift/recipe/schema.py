@@ -256,6 +256,11 @@ class EvaluateSettings(Settings):
 
     benchmarks: tuple[BenchmarkSettings, ...] = Field((), description="Left empty, the phase is skipped.")
     untrained: bool = Field(False, description="Evaluate the bridge before training too.")
+    alignment: str | None = Field(
+        None,
+        description="Parallel sentences on which alignment is measured before and after stage 1: `world`, or a folder with "
+        "FLORES or SIB-200 files. Left out: not measured.",
+    )
     max_new_tokens: int = Field(512, ge=1)
     tokens_per_batch: int = Field(8192, ge=16, description="Tokens of prompts and answers generated side by side.")
 

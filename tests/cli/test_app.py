@@ -51,6 +51,7 @@ def test_every_verb_has_help_with_examples(capsys: pytest.CaptureFixture[str], v
         (["eval", "stand-in:llm", "--benchmark", "world", "--samples", "0"], 2, "give 1 or more"),
         (["data", "preview", "tiny-cpu", "--language", "sw"], 2, "choose from om, qu, ln, fj"),
         (["data", "preview", "tiny-cpu", "--count", "0"], 2, "give 1 or more"),
+        (["eval", "alignment", "nowhere"], 5, "no run folder"),
         (["export", "nowhere"], 5, "no run folder"),
         (["chat", "nowhere", "hello"], 5, "no run folder"),
     ],
