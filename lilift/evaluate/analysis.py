@@ -174,11 +174,9 @@ def as_markdown(systems: Sequence[SystemScores], profiles: Profiles) -> str:
         for scores in system.benchmarks:
             found = profiles.get(system.system, {}).get(scores.benchmark, {})
             parts += [f"## {system.title}: {scores.benchmark}", "", *_markdown_table(scores.languages, found)]
-            parts += [
-                f"| mean, {tier.tier} ({len(tier.languages)}) | {_percent(tier.accuracy)} | | | | |" for tier in scores.tiers
-            ]
-            if scores.macro is not None:
-                parts.append(f"| mean without English | {_percent(scores.macro)} | | | | |")
+            means = [(f"mean, {tier.tier} tier ({len(tier.languages)})", tier.accuracy) for tier in scores.tiers]
+            means += [] if scores.macro is None else [("mean without English", scores.macro)]
+            parts += [f"| {title} | {_percent(accuracy)} | | | | |" for title, accuracy in means]
             parts.append("")
     return "\n".join(parts)
 

@@ -1,8 +1,8 @@
 """Two systems on the same questions: is one better, and by how much?
 
 Each language by itself: McNemar's exact test on the questions that only one of the two got right (McNemar 1947), with Holm's
-correction over the languages (Holm 1979). Averages over languages: a bootstrap over questions. A question is drawn together with
-its translations, since they are one problem and succeed or fail together; counting them as independent would make every
+correction over the languages (Holm 1979). Averages over languages: a bootstrap over questions. A question is drawn together
+with its translations, since they are one problem and succeed or fail together; counting them as independent would make every
 difference look surer than it is.
 """
 
@@ -107,7 +107,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """McNemar's exact test: how likely so uneven a split is, if each such question fell to either side by chance."""
     total = only_first + only_second
     tail = sum(math.comb(total, count) for count in range(min(only_first, only_second) + 1))
-    return min(1.0, 2 * tail / 2**total)
+    return float(min(1.0, 2 * tail / 2**total))
 
 
 def holm(values: Sequence[float]) -> list[float]:

@@ -1,8 +1,8 @@
 """Which language a response is in: the one asked in, English, or neither.
 
-Libraries that tell languages apart know a hundred or so, and not Oromo, Lingala or Fijian, for which lilift exists. But only two
-languages are in question for each response, and the benchmark's own questions are a sample of both. So: letters' scripts first,
-then the likelier of the two by their trigrams of characters (naive Bayes; Cavnar and Trenkle 1994 for trigrams).
+Libraries that tell languages apart know a hundred or so, and not Oromo, Lingala or Fijian, for which lilift exists. But only
+two languages are in question for each response, and the benchmark's own questions are a sample of both. So: letters' scripts
+first, then the likelier of the two by their trigrams of characters (naive Bayes; Cavnar and Trenkle 1994 for trigrams).
 """
 
 from __future__ import annotations

@@ -125,8 +125,11 @@ def _as_csv(found: Compared) -> str:
     for one in found.comparisons:
         for row in one.languages:
             writer.writerow(
-                [one.benchmark, row.language, row.name, row.tier, row.questions, row.first, row.second, row.difference]
-                + [row.only_first, row.only_second, row.p, row.p_holm]
+                (
+                    one.benchmark,
+                    *(row.language, row.name, row.tier, row.questions, row.first, row.second, row.difference),
+                    *(row.only_first, row.only_second, row.p, row.p_holm),
+                )
             )
     return text.getvalue()
 

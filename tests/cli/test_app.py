@@ -24,7 +24,10 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 
 @pytest.mark.parametrize(
     "verb",
-    [[], ["doctor"], ["eval"], ["export"], ["chat"], ["recipe"], ["recipe", "run"], ["recipe", "plan"], ["data", "preview"]],
+    [
+        [], ["doctor"], ["eval"], ["eval", "compare"], ["eval", "alignment"], ["export"], ["chat"], ["recipe"],
+        ["recipe", "run"], ["recipe", "plan"], ["data", "preview"],
+    ],  # fmt: skip
 )
 def test_every_verb_has_help_with_examples(capsys: pytest.CaptureFixture[str], verb: list[str]) -> None:
     code, out, _ = call(capsys, *verb, "--help")
@@ -52,6 +55,7 @@ def test_every_verb_has_help_with_examples(capsys: pytest.CaptureFixture[str], v
         (["data", "preview", "tiny-cpu", "--language", "sw"], 2, "choose from om, qu, ln, fj"),
         (["data", "preview", "tiny-cpu", "--count", "0"], 2, "give 1 or more"),
         (["eval", "alignment", "nowhere"], 5, "no run folder"),
+        (["eval", "compare", "nowhere", "nowhere:lifted"], 5, "no evaluation here"),
         (["export", "nowhere"], 5, "no run folder"),
         (["chat", "nowhere", "hello"], 5, "no run folder"),
     ],

@@ -1,0 +1,128 @@
+"""How well languages are aligned, as a number: does a sentence lie next to its translation?
+
+Each sentence is one vector, the mean of its soft tokens. For English and each other language, the nearest sentence by cosine is
+looked up among all of the other language's; the accuracy is how often it is the translation, averaged over both directions.
+Chance is one in the number of sentences. (Artetxe and Schwenk 2019 measure encoders like this; the paper shows a picture.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lilift.data.languages import language as known_language
+from lilift.recipe.errors import RunFolderError
+from lilift.recipe.storage import read_json
+
+ALIGNMENT_QUALITY = "alignment.json"
+
+
+@dataclass(frozen=True)
+class RetrievalScore:
+    """Retrieval between English and one language, before and after stage 1.
+
+    Attributes:
+        language, name, tier: which language; it has no tier outside MMWP.
+        before, after: accuracy, from 0 to 1.
+    """
+
+    language: str
+    name: str
+    tier: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True)
+class AlignmentQuality:
+    """Retrieval in every language.
+
+    Attributes:
+        source: where the sentences are from.
+        sentences: how many each language has; chance is one in so many.
+        languages: each by itself.
+    """
+
+    source: str
+    sentences: int
+    languages: tuple[RetrievalScore, ...]
+
+    @property
+    def before(self) -> float:
+        """Mean over the languages."""
+        return sum(score.before for score in self.languages) / len(self.languages)
+
+    @property
+    def after(self) -> float:
+        """Mean over the languages."""
+        return sum(score.after for score in self.languages) / len(self.languages)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"format": 1, **asdict(self), "before": self.before, "after": self.after}
+
+
+def retrieval_accuracy(english: Tensor, other: Tensor) -> float:
+    """How often a sentence's nearest neighbour is its translation, averaged over both directions.
+
+    Args:
+        english, other: [N, D], row by row translations of each other.
+    """
+    closeness = functional.normalize(english.double(), dim=-1) @ functional.normalize(other.double(), dim=-1).T  # [N, N]
+    right = torch.arange(len(english), device=closeness.device)
+    there, back = (float((closeness.argmax(dim) == right).double().mean()) for dim in (1, 0))
+    return (there + back) / 2
+
+
+def alignment_quality(
+    sentences: Mapping[str, Sequence[str]],
+    source: str,
+    *,
+    before: Callable[[Sequence[str]], Tensor],
+    after: Callable[[Sequence[str]], Tensor],
+) -> AlignmentQuality:
+    """Measure retrieval between English and every other language.
+
+    Args:
+        sentences: the same sentences by language, English among them.
+        source: where they are from.
+        before, after: give the vectors [N, D] of texts, before and after stage 1.
+    """
+    texts = [text for found in sentences.values() for text in found]
+    count = len(sentences["en"])
+    accuracies = []
+    for vectors_of in (before, after):
+        vectors = dict(zip(sentences, vectors_of(texts).split(count), strict=True))
+        accuracies.append({code: retrieval_accuracy(vectors["en"], found) for code, found in vectors.items() if code != "en"})
+    return AlignmentQuality(
+        source,
+        count,
+        tuple(
+            RetrievalScore(code, known_language(code).name, known_language(code).tier or "low", first, accuracies[1][code])
+            for code, first in accuracies[0].items()
+        ),
+    )
+
+
+def read_alignment_quality(path: Path) -> AlignmentQuality | None:
+    """What `AlignmentQuality.as_dict` gave, from the disk; None where there is no file.
+
+    Raises:
+        RunFolderError: the file is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        content = read_json(path)
+        scores = tuple(RetrievalScore(**score) for score in content["languages"])
+        return AlignmentQuality(content["source"], content["sentences"], scores)
+    except (KeyError, TypeError):
+        raise RunFolderError(
+            "is damaged: not lilift's alignment quality", where=path, remedy="delete it and measure again"
+        ) from None

@@ -1,0 +1,52 @@
+"""One vector a text: the mean of its soft tokens, in which the closeness of texts can be measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lilift.model.bridge import BridgedModel
+
+
+@torch.no_grad()
+def pooled_soft_tokens(
+    bridge: BridgedModel, texts: Sequence[str], *, max_tokens: int | None = None, batch_tokens: int = 8192
+) -> Tensor:
+    """Mean soft token of each text; boundary vectors, which are the same for all, are left out.
+
+    Args:
+        bridge: gives encoder and alignment layer; its LLM is not used.
+        texts: what to read, none of them empty.
+        max_tokens: longer texts are cut to this many encoder tokens.
+        batch_tokens: encoder tokens side by side, padding included.
+
+    Returns:
+        [N, D] float32 on the CPU, in the order of the texts.
+    """
+    limit = max_tokens or bridge.encoder.max_positions
+    ids = [bridge.encoder.tokenizer.encode(text, limit) for text in texts]
+    pooled = torch.empty(len(ids), bridge.alignment.llm_size)
+    waiting = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
+    while waiting:
+        longest = len(ids[waiting[0]])
+        count = max(1, batch_tokens // longest)
+        chosen, waiting = waiting[:count], waiting[count:]
+        pooled[chosen] = _pooled(bridge, [ids[row] for row in chosen], longest)
+    return pooled
+
+
+def _pooled(bridge: BridgedModel, ids: Sequence[Sequence[int]], longest: int) -> Tensor:
+    padded = torch.full((len(ids), longest), bridge.encoder.tokenizer.pad_id)  # [B, S]
+    mask = torch.zeros(len(ids), longest, dtype=torch.bool)
+    for row, one in enumerate(ids):
+        padded[row, : len(one)] = torch.tensor(one)
+        mask[row, : len(one)] = True
+    padded, mask = padded.to(bridge.device), mask.to(bridge.device)
+    states = bridge.encoder(padded, mask)  # [B, S, E]
+    soft = bridge.alignment(states, mask, mask.flatten().nonzero().squeeze(1)).float()  # [N_soft, D]
+    each = mask.sum(1) if bridge.alignment.latents is None else torch.full_like(mask[:, 0].long(), bridge.alignment.latents)
+    owner = torch.repeat_interleave(torch.arange(len(ids), device=soft.device), each)  # [N_soft]
+    sums = soft.new_zeros(len(ids), soft.shape[1]).index_add_(0, owner, soft)
+    return (sums / each[:, None]).cpu()

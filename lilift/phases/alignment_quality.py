@@ -1,0 +1,57 @@
+"""What stage 1 has done to a run's alignment, measured on parallel sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lilift.data.parallel import parallel_sentences
+from lilift.evaluate.retrieval import AlignmentQuality, alignment_quality
+from lilift.model.bridge import load_bridge
+from lilift.model.pooling import pooled_soft_tokens
+from lilift.recipe import storage
+from lilift.recipe.errors import DataError, RunFolderError
+from lilift.recipe.schema import Recipe
+
+
+def measure_alignment(
+    recipe: Recipe,
+    run: Path,
+    source: str,
+    *,
+    languages: Sequence[str],
+    limit: int | None,
+    device: torch.device,
+) -> AlignmentQuality:
+    """Measure retrieval with the run's alignment layer as it started and as stage 1 left it.
+
+    Raises:
+        DataError: the sentences cannot be had.
+        RunFolderError: stage 1 is not finished, or its result is damaged.
+        ModelError: a model cannot be loaded.
+    """
+    others = [code for code in dict.fromkeys(languages) if code != "en"]
+    if not others:
+        raise DataError("no language is named beside English", where="languages", remedy="name at least one")
+    sentences = parallel_sentences(source, ["en", *others], limit=limit, seed=recipe.seed)
+    part = run / "align" / "alignment"
+    if not part.exists():
+        raise RunFolderError(
+            "align is not finished in this run", where=run, remedy="finish it with `lilift recipe run … --resume`"
+        )
+    storage.verify_sealed_folder(part)
+    bridge = load_bridge(recipe, device=device)
+
+    def vectors(texts: Sequence[str]) -> Tensor:
+        return pooled_soft_tokens(
+            bridge, texts, max_tokens=recipe.encoder.max_tokens, batch_tokens=recipe.evaluate.tokens_per_batch
+        )
+
+    def after(texts: Sequence[str]) -> Tensor:
+        bridge.load_alignment(part)
+        return vectors(texts)
+
+    return alignment_quality(sentences, source, before=vectors, after=after)
