@@ -98,7 +98,7 @@ def alignment_quality(
     count = len(sentences["en"])
     accuracies = []
     for vectors_of in (before, after):
-        vectors = dict(zip(sentences, vectors_of(texts).split(count), strict=True))
+        vectors = dict(zip(sentences, torch.split(vectors_of(texts), count), strict=True))
         accuracies.append({code: retrieval_accuracy(vectors["en"], found) for code, found in vectors.items() if code != "en"})
     return AlignmentQuality(
         source,

@@ -49,4 +49,5 @@ def _pooled(bridge: BridgedModel, ids: Sequence[Sequence[int]], longest: int) ->
     each = mask.sum(1) if bridge.alignment.latents is None else torch.full_like(mask[:, 0].long(), bridge.alignment.latents)
     owner = torch.repeat_interleave(torch.arange(len(ids), device=soft.device), each)  # [N_soft]
     sums = soft.new_zeros(len(ids), soft.shape[1]).index_add_(0, owner, soft)
-    return (sums / each[:, None]).cpu()
+    means: Tensor = sums / each[:, None]
+    return means.cpu()

@@ -25,9 +25,18 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 @pytest.mark.parametrize(
     "verb",
     [
-        [], ["doctor"], ["eval"], ["eval", "compare"], ["eval", "alignment"], ["export"], ["chat"], ["recipe"],
-        ["recipe", "run"], ["recipe", "plan"], ["data", "preview"],
-    ],  # fmt: skip
+        [],
+        ["doctor"],
+        ["eval"],
+        ["eval", "compare"],
+        ["eval", "alignment"],
+        ["export"],
+        ["chat"],
+        ["recipe"],
+        ["recipe", "run"],
+        ["recipe", "plan"],
+        ["data", "preview"],
+    ],
 )
 def test_every_verb_has_help_with_examples(capsys: pytest.CaptureFixture[str], verb: list[str]) -> None:
     code, out, _ = call(capsys, *verb, "--help")
