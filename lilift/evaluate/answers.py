@@ -13,6 +13,7 @@ from decimal import Decimal
 from itertools import pairwise
 
 from lilift.evaluate.number_formats import Number, find_numbers, plain_text
+from lilift.evaluate.number_words import answer_words
 
 TOLERANCE = Decimal("0.001")  # the paper's: an answer is right if it is nearer to the gold than this
 
@@ -24,11 +25,7 @@ _STATEMENTS = re.compile(
     re.IGNORECASE,
 )
 # A label before the answer: the number has to follow at once.
-_LABELS = re.compile(
-    r"####|(?:\b(?:answer|antwort|réponse|respuesta|risposta|resposta|odpowiedź|odpověď|svar|antwoord|jibu|ответ)|答案|答え|답|उत्तर|উত্তর)"
-    r"\W{0,3}[:=：]",
-    re.IGNORECASE,
-)
+_LABELS = re.compile(rf"####|(?<!\w)(?:{'|'.join(answer_words())})\W{{0,3}}[:=：]", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。।॥؟\n]")
 _OPERATOR = re.compile(r"[-+−–×*·÷/=]|\\times|\\div|\\cdot")
 
@@ -48,7 +45,10 @@ def extract_number(text: str, language: str) -> Decimal | None:
     if not numbers:
         return None
     announced = _announced(text, numbers)
-    return numbers[-1].value if announced is None else announced
+    if announced is not None:
+        return announced
+    clear = [number for number in numbers if not number.vague]
+    return (clear or numbers)[-1].value
 
 
 def correct(extracted: Decimal | None, gold: Decimal) -> bool:
@@ -63,6 +63,8 @@ def _announced(text: str, numbers: list[Number]) -> Decimal | None:
     places += [(match.end(), False) for match in re.finditer(r"\\boxed\s*\{", text)]
     for position, at_once in sorted(places, reverse=True):
         following = [number for number in numbers if number.start >= position]
+        if following and any(character.isalpha() for character in text[position : following[0].start]):
+            following = [number for number in following if not number.vague]
         if not following:
             continue
         gap = text[position : following[0].start]

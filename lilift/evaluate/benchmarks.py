@@ -1,38 +1,67 @@
 """Benchmarks: the questions of one language and their gold answers.
 
-`world` is generated; `mmwp` and `mgsm` are read from their authors' files. Rows of one benchmark have the same id in every
-language, so that results can be compared row by row.
+`world` is generated. The others are read from their authors' files, from the Hugging Face hub, or from a few rows of our own
+that ship for smoke tests (`sample`, and called so in every table). Rows of one benchmark have the same id in every language, so
+that results can be compared row by row; `check_alignment` makes sure.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
-import re
-import zlib
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from importlib import resources
 from pathlib import Path
 
 from lilift.data.languages import language as known_language
+from lilift.data.languages import languages as known_languages
 from lilift.data.world import test_problems
+from lilift.evaluate.benchmark_files import (
+    LETTERS,
+    MSVAMP_NAMES,
+    NLI_LABELS,
+    XCSQA_CODES,
+    FileForm,
+    Row,
+    read_json_list,
+    read_mgsm,
+    read_msvamp,
+    read_xcsqa,
+    read_xnli_pairs,
+    read_xnli_release,
+)
+from lilift.evaluate.benchmark_hub import HubForm, rows_from_hub
+from lilift.evaluate.faults import mmwp_is_sound
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import BenchmarkSettings
 
 WORLD_QUESTIONS = 200
 """Questions of the generated benchmark in each language, where no limit is set."""
-
-_GOLD = re.compile(r"-?(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?")
+SAMPLE_SUFFIX = "-sample"
+"""Ends the name of a benchmark of which only our own sample was asked."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question; `id` is the same in every language of its benchmark."""
+    """One question; `id` is the same in every language of its benchmark.
+
+    Attributes:
+        id: tells it from the others.
+        text: what is asked.
+        gold: the right answer: a number, or one of `labels`.
+        labels: what to choose from, where the answer is not a number.
+        choices: what each label stands for, where labels are letters.
+        sound: whether the row is as its authors meant it; False where the translation lost a number or the gold is known to be
+            wrong.
+    """
 
     id: str
     text: str
-    gold: Decimal
+    gold: Decimal | str
+    labels: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    sound: bool = True
 
 
 @dataclass(frozen=True)
@@ -40,7 +69,7 @@ class Benchmark:
     """The questions of one benchmark in one language.
 
     Attributes:
-        name: the benchmark's name.
+        name: the benchmark's name; ends in `SAMPLE_SUFFIX` where it is our own sample of it.
         language: the code of the language asked in.
         questions: what is asked.
         rows_read: how many rows its source holds; more than the questions where a limit is set.
@@ -53,12 +82,69 @@ class Benchmark:
 
 
 @dataclass(frozen=True)
-class _Files:
-    """A benchmark that comes as one file a language."""
+class _Source:
+    """Where a benchmark comes from.
 
-    pattern: str
-    read: Callable[[Path], Iterator[tuple[int, str, object]]]
+    Attributes:
+        forms: the forms in which its authors publish files, tried in order.
+        rows: how many rows each language has.
+        hub: where it is on the Hugging Face hub, if it is.
+        labels: what its answers are chosen from; empty where they are numbers.
+        remedy: where to get the files.
+    """
+
+    forms: tuple[FileForm, ...]
+    rows: int
+    hub: HubForm | None
+    labels: tuple[str, ...]
     remedy: str
+
+
+_JSON_LIST = FileForm("test_{}.json", read_json_list)
+_SOURCES = {
+    "mmwp": _Source(
+        forms=(_JSON_LIST,),
+        rows=811,
+        hub=None,
+        labels=(),
+        remedy="get them with `lilift eval fetch mmwp`, or set `path` to a folder with MMWP's test_<code>.json files: "
+        "baseline_evaluation/eval_data/m_asdiv_mawps of github.com/AzureStarz/AlignSFT (no licence stated)",
+    ),
+    "mgsm": _Source(
+        forms=(FileForm("mgsm_{}.tsv", read_mgsm), _JSON_LIST),
+        rows=250,
+        hub=HubForm("juletxara/mgsm", "{}", "test"),
+        labels=(),
+        remedy="get them with `lilift eval fetch mgsm`, or set `path` to a folder with MGSM's mgsm_<code>.tsv files: folder "
+        "mgsm of github.com/google-research/url-nlp (CC-BY 4.0)",
+    ),
+    "msvamp": _Source(
+        forms=(FileForm("test_{}.json", read_msvamp, MSVAMP_NAMES, complete=True), _JSON_LIST),
+        rows=1000,
+        hub=HubForm("Mathoctopus/MSVAMP", "{}", "test"),
+        labels=(),
+        remedy="get them with `lilift eval fetch msvamp`, or set `path` to a folder with MSVAMP's test_<Language>.json files: "
+        "step1_supervised_finetuning/data/msvamp of github.com/microsoft/MathOctopus (MIT)",
+    ),
+    "xnli": _Source(
+        forms=(
+            FileForm("xnli.test.tsv", read_xnli_release, shared=True),
+            FileForm("test-{}.tsv", read_xnli_pairs),
+        ),
+        rows=5010,
+        hub=HubForm("facebook/xnli", "{}", "test"),
+        labels=NLI_LABELS,
+        remedy="set `source` to hub, or `path` to a folder with xnli.test.tsv of XNLI 1.0 (github.com/facebookresearch/XNLI, "
+        "CC BY-NC 4.0)",
+    ),
+    "xcsqa": _Source(
+        forms=(FileForm("{}/dev.jsonl", read_xcsqa, XCSQA_CODES),),
+        rows=1000,
+        hub=HubForm("INK-USC/xcsr", "X-CSQA-{}", "validation", XCSQA_CODES),
+        labels=LETTERS,
+        remedy="set `source` to hub, or `path` to the folder X-CSQA of the X-CSR data (github.com/INK-USC/XCSR)",
+    ),
+}
 
 
 def load_benchmark(settings: BenchmarkSettings, language: str, *, seed: int = 0) -> Benchmark:
@@ -70,119 +156,95 @@ def load_benchmark(settings: BenchmarkSettings, language: str, *, seed: int = 0)
         seed: draws the questions of `world`; without meaning for the others.
 
     Raises:
-        DataError: the benchmark has no such language, its file is missing, empty, not UTF-8 or of another format, or a gold
-            answer is not a number.
+        DataError: the benchmark has no such language; its file is missing, empty, not UTF-8, of another format, or has too few
+            or too many rows; a gold answer is none.
+        EnvironmentUnfit: the hub cannot be reached.
     """
     known_language(language)
     if settings.name == "world":
         problems = test_problems(language, settings.limit or WORLD_QUESTIONS, seed)
         questions = [Question(problem.id, problem.question, Decimal(problem.answer or "")) for problem in problems]
         return Benchmark("world", language, tuple(questions), len(questions))
-    path = _file_of(settings, language)
-    rows = [_question(path, number, text, gold) for number, text, gold in _FILES[settings.name].read(path)]
+    source = _SOURCES[settings.name]
+    where, rows = _rows(settings, source, language)
+    sample = settings.source == "sample"
     if not rows:
-        raise DataError("the benchmark file has no rows", where=path, remedy=_FILES[settings.name].remedy)
-    return Benchmark(settings.name, language, tuple(rows[: settings.limit]), len(rows))
-
-
-def _question(path: Path, number: int, text: str, gold: object) -> Question:
-    if not text.strip():
-        raise DataError("the question is empty", where=f"{path}: row {number}", remedy="restore the file from its source")
-    written = str(gold).strip()
-    if _GOLD.fullmatch(written) is None:
+        raise DataError("the benchmark file has no rows", where=where, remedy=source.remedy)
+    if len(rows) != source.rows and not sample:
         raise DataError(
-            f"the gold answer {written[:40]!r} is not a number",
-            where=f"{path}: row {number}",
-            remedy="restore the file from its source",
+            f"{len(rows)} rows instead of {settings.name}'s {source.rows}",
+            where=where,
+            remedy="get the whole file from its source",
         )
-    return Question(str(number), text.strip(), Decimal(written.replace(",", "")))
+    sound = settings.name == "mmwp" and not sample
+    return Benchmark(
+        settings.name + SAMPLE_SUFFIX if sample else settings.name,
+        language,
+        tuple(
+            Question(row.id, row.text, row.gold, source.labels, row.choices, not sound or mmwp_is_sound(int(row.id), language))
+            for row in rows[: settings.limit]
+        ),
+        len(rows),
+    )
 
 
-def _file_of(settings: BenchmarkSettings, language: str) -> Path:
-    """The file of one language, plain or gzipped."""
-    files = _FILES[settings.name]
-    if settings.path is None:
-        raise DataError(f"the benchmark {settings.name!r} needs the folder of its files (`path`)", remedy=files.remedy)
-    folder = Path(settings.path).expanduser()
-    if not folder.is_dir():
-        raise DataError(f"no such folder, given for the benchmark {settings.name!r}", where=folder, remedy=files.remedy)
-    for suffix in ("", ".gz"):
-        path = folder / (files.pattern.format(language) + suffix)
-        if path.is_file():
-            return path
-    there = _languages_in(folder, files.pattern)
+def check_alignment(benchmarks: Sequence[Benchmark]) -> None:
+    """Make sure that the languages of each benchmark hold the same rows.
+
+    Raises:
+        DataError: two languages differ in their ids or gold answers: their files are of different versions.
+    """
+    first: dict[str, Benchmark] = {}
+    for one in benchmarks:
+        other = first.setdefault(one.name, one)
+        for mine, theirs in zip(one.questions, other.questions, strict=False):
+            if (mine.id, mine.gold) != (theirs.id, theirs.gold):
+                raise DataError(
+                    f"row {mine.id} has the gold answer {mine.gold} in {one.language!r}, and row {theirs.id} {theirs.gold} in "
+                    f"{other.language!r}: the files do not belong together",
+                    where=one.name,
+                    remedy="get both from one version of the benchmark",
+                )
+
+
+def fetched_folder(name: str) -> Path:
+    """Where `lilift eval fetch` puts a benchmark, and where it is looked for when no folder is given."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "lilift" / "benchmarks" / name
+
+
+def _rows(settings: BenchmarkSettings, source: _Source, language: str) -> tuple[str | Path, list[Row]]:
+    """Where the rows of a language come from, and the rows."""
+    if settings.source == "hub":
+        if source.hub is None:
+            raise DataError(f"{settings.name} is not on the hub", where="evaluate.benchmarks", remedy=source.remedy)
+        return f"{source.hub.name} on the hub", rows_from_hub(source.hub, language)
+    form, path = _file_of(settings, source, language)
+    return path, list(form.read(path, language))
+
+
+def _file_of(settings: BenchmarkSettings, source: _Source, language: str) -> tuple[FileForm, Path]:
+    """The file of one language, and its form."""
+    folder = _folder(settings, source)
+    for form in source.forms:
+        if path := form.find(folder, language):
+            return form, path
+    there = sorted({code for form in source.forms for code in form.languages(folder) if code in known_languages()})
     if not there:
-        raise DataError(f"no file {files.pattern.format('<language>')} is in this folder", where=folder, remedy=files.remedy)
+        patterns = " or ".join(form.pattern.format("<language>") for form in source.forms)
+        raise DataError(f"no file {patterns} is in this folder", where=folder, remedy=source.remedy)
     raise DataError(f"{settings.name} has no questions in {language!r}", where=folder, remedy=f"choose from {', '.join(there)}")
 
 
-def _languages_in(folder: Path, pattern: str) -> list[str]:
-    name = re.compile(re.escape(pattern).replace(r"\{\}", r"([A-Za-z-]+)") + r"(?:\.gz)?")
-    return sorted({match.group(1) for path in folder.iterdir() if (match := name.fullmatch(path.name))})
-
-
-def _read_text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataError("the benchmark file is not UTF-8 text", where=path, remedy="restore it from its source") from None
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or "damaged gzip data"
-        raise DataError(f"cannot read the benchmark file ({reason})", where=path, remedy="restore it from its source") from None
-
-
-def _read_mmwp(path: Path) -> Iterator[tuple[int, str, object]]:
-    """A JSON list of ``{"question": …, "answer": …}``; rows are counted from 0, as in the authors' code."""
-    try:
-        rows = json.loads(_read_text(path))
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"not JSON ({error.msg})", where=f"{path}:{error.lineno}", remedy="restore the file from its source"
-        ) from None
-    if not isinstance(rows, list):
-        raise DataError("not a JSON list of questions", where=path, remedy="use the authors' test_<code>.json as it is")
-    for number, row in enumerate(rows):
-        if (
-            not isinstance(row, dict)
-            or not isinstance(row.get("question"), str)
-            or not isinstance(row.get("answer"), (str, int, float))
-        ):
-            raise DataError(
-                "the row is not an object with `question` and `answer`",
-                where=f"{path}: row {number}",
-                remedy="use the authors' test_<code>.json as it is",
-            )
-        yield number, row["question"], row["answer"]
-
-
-def _read_mgsm(path: Path) -> Iterator[tuple[int, str, object]]:
-    """Lines of ``question<TAB>answer``, without a header and without quoting; rows are counted from 0."""
-    lines = _read_text(path).split("\n")
-    for number, line in enumerate(lines):
-        if not line.strip() and number == len(lines) - 1:
-            continue
-        columns = line.rstrip("\r").split("\t")
-        if len(columns) != 2:
-            raise DataError(
-                f"{len(columns)} columns instead of 2, question and answer",
-                where=f"{path}:{number + 1}",
-                remedy="use the authors' mgsm_<code>.tsv as it is",
-            )
-        yield number, columns[0], columns[1]
-
-
-_FILES = {
-    "mmwp": _Files(
-        pattern="test_{}.json",
-        read=_read_mmwp,
-        remedy="set `path` to a folder with MMWP's test_<code>.json files: baseline_evaluation/eval_data/m_asdiv_mawps "
-        "of github.com/AzureStarz/AlignSFT (no licence stated)",
-    ),
-    "mgsm": _Files(
-        pattern="mgsm_{}.tsv",
-        read=_read_mgsm,
-        remedy="set `path` to a folder with MGSM's mgsm_<code>.tsv files: folder mgsm of github.com/google-research/url-nlp "
-        "(CC-BY 4.0)",
-    ),
-}
+def _folder(settings: BenchmarkSettings, source: _Source) -> Path:
+    if settings.source == "sample":
+        return Path(str(resources.files("lilift.evaluate") / "samples" / settings.name))
+    if settings.path is None:
+        folder = fetched_folder(settings.name)
+        if not folder.is_dir():
+            raise DataError(f"the benchmark {settings.name!r} needs the folder of its files (`path`)", remedy=source.remedy)
+        return folder
+    folder = Path(settings.path).expanduser()
+    if not folder.is_dir():
+        raise DataError(f"no such folder, given for the benchmark {settings.name!r}", where=folder, remedy=source.remedy)
+    return folder

@@ -4,7 +4,8 @@
       scores.json                             every system's scores; also scores.csv and scores.md
       analysis.json                           length and language of responses, agreement across languages
       <system>/inputs.json                    what the responses depend on
-      <system>/<benchmark>/<language>.jsonl   id, question, gold, response, extracted, correct, cut: one line a question
+      <system>/<benchmark>/<language>.jsonl   one line a question: id, question, gold, response, extracted, correct,
+                                              published (right by the authors' scoring), cut
 
 Responses are on the disk a few seconds after they are made; after an interruption the rows that are there are not generated
 again. Where several responses to a question are drawn, its line also has `responses` and `passed` (which of them are right),
@@ -18,14 +19,14 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from lilift.evaluate.analysis import analyse
-from lilift.evaluate.answers import correct, extract_number
-from lilift.evaluate.benchmarks import Benchmark, Question, load_benchmark
+from lilift.evaluate.benchmarks import Benchmark, Question, check_alignment, load_benchmark
 from lilift.evaluate.generation import CutsQuestions, Responder, Response, StreamsResponses
+from lilift.evaluate.judging import judge
+from lilift.evaluate.number_formats import plain_number
 from lilift.evaluate.scores import (
     BenchmarkScores,
     LanguageScore,
@@ -96,16 +97,18 @@ def load_benchmarks(settings: Sequence[BenchmarkSettings], languages: Sequence[s
         seed: draws the questions of `world`.
 
     Raises:
-        DataError: a benchmark is named twice; and see `load_benchmark`.
+        DataError: a benchmark is named twice, or its languages hold different rows; and see `load_benchmark`.
     """
     names = [one.name for one in settings]
     if len(set(names)) < len(names):
         raise DataError("a benchmark is named twice", where="evaluate.benchmarks", remedy="name its languages in one entry")
-    return [
+    loaded = [
         load_benchmark(one, language, seed=seed)
         for one in settings
         for language in dict.fromkeys(one.languages or ("en", *languages))
     ]
+    check_alignment(loaded)
+    return loaded
 
 
 def evaluate(
@@ -258,6 +261,7 @@ class _Run:
 
     def score(self) -> LanguageScore:
         answers = self._answers.values()
+        sound = [question.id for question in self.benchmark.questions if question.sound]
         return score_language(
             self.benchmark.language,
             questions=len(self.benchmark.questions),
@@ -265,6 +269,10 @@ class _Run:
             missing=sum(answer["extracted"] is None for answer in answers),
             cut=sum(answer["cut"] for answer in answers),
             rows_read=self.benchmark.rows_read,
+            sound=len(sound),
+            sound_correct=sum(self._answers[id]["correct"] for id in sound),
+            published_correct=sum(answer["published"] for answer in answers),
+            published_only=sum(answer["published"] and not answer["correct"] for answer in answers),
         )
 
 
@@ -284,23 +292,24 @@ class _Clock:
         return (time.monotonic() - self._began) / asked * self.left if asked else None
 
 
-def _answer(question: Question, language: str, response: str, *, cut: bool) -> dict[str, Any]:
+def _answer(question: Question, benchmark: Benchmark, response: str, *, cut: bool) -> dict[str, Any]:
     """One line of a file of generations."""
-    number = extract_number(response, language)
+    judged = judge(question, response, benchmark=benchmark.name, language=benchmark.language)
     return {
         "id": question.id,
         "question": question.text,
-        "gold": _plain(question.gold),
+        "gold": question.gold if isinstance(question.gold, str) else plain_number(question.gold),
         "response": response,
-        "extracted": None if number is None else _plain(number),
-        "correct": correct(number, question.gold),
+        "extracted": judged.extracted,
+        "correct": judged.correct,
+        "published": judged.published,
         "cut": cut,
     }
 
 
 def _line(question: Question, benchmark: Benchmark, responses: Sequence[Response], *, cut: bool) -> dict[str, Any]:
     """One line of a file of generations, from all the responses to a question."""
-    answers = [_answer(question, benchmark.language, response.text, cut=cut) for response in responses]
+    answers = [_answer(question, benchmark, response.text, cut=cut) for response in responses]
     place = voted([answer["extracted"] for answer in answers])
     line = answers[place]
     if responses[place].tokens is not None:
@@ -308,12 +317,6 @@ def _line(question: Question, benchmark: Benchmark, responses: Sequence[Response
     if len(responses) > 1:
         line |= {"responses": [one.text for one in responses], "passed": [answer["correct"] for answer in answers]}
     return line
-
-
-def _plain(number: Decimal) -> str:
-    """A number without exponent and trailing zeros."""
-    text = f"{number:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _kept_answers(file: JsonLines, benchmark: Benchmark) -> dict[str, dict[str, Any]]:

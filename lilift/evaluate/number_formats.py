@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from lilift.evaluate.number_words import chinese_numerals, magnitude_at, unit_words
+
 _COMMA_IS_DECIMAL = """
     af az be bg bs ca cs da de el es et eu fi fr gl hr hu hy id is it ka kk ky lb ln lt lv mk nb nl nn no pl pt ro ru sk sl sq
     sr sv tr uk uz vi
@@ -23,22 +25,27 @@ _ENGLISH_WORDS = re.compile(r"\b(?:the|there|therefore|they|she|each|how|many|wi
 _FIXED_SPACES = "\u00a0\u2007\u2009\u202f"  # no-break, figure, thin and narrow no-break space: never between two numbers
 _GROUP_MARKS = "٬'’"  # marks that group and do nothing else
 _CURRENCIES = "$€£¥₹"
+_CURRENCY_WORD = re.compile(
+    r" ?(?:US ?)?(?:[$€£¥₹]|dollar|dollár|dol[aá]r|դոլար|д[оа]л+[аяр]|долл|e[uv]ro|евр|юро)", re.IGNORECASE
+)
 _TOKEN = re.compile(
     rf"(?<![\w.,)])\.\d+(?![.,]?\d)"  # .5
     rf"|\d+(?:[.,٫{_GROUP_MARKS}]\d+|[ {_FIXED_SPACES}]\d{{3}}(?!\d))*"
 )
+_PARTS_OF = re.compile(r" ?(?:分之|分の|분의) ?")
 _SINGLE_MARK = re.compile(r"(\d+)([.,])(\d+)")
 # x^2, m2, cm3, CO2, H2O: not an answer
-_UNIT_BEFORE = re.compile(r"(?:\^\{?|(?<![^\W\d_])(?:[kcdm]?m|[кcсдм]?м|سم|ft|in|CO|H))$")
+_UNIT_BEFORE = re.compile(r"(?:\^\{?|(?<![^\W\d_])(?:[kcdm]?m|[кcсцдм]?м|سم|ft|in|CO|H))$")
+# A comma-decimal language's "minus" is also "less" (au moins 5, 5 de menos), so it has to follow "is" or "=".
+_MINUS_WORDS = (
+    "minus|negative|минус|мінус|ऋण|ঋণাত্মক|سالب|マイナス|마이너스|ลบ"
+    "|(?:(?<=es )|(?<=est )|(?<=è )|(?<=é )|(?<== ))(?:menos|moins|meno)"
+)
 _MINUS_BEFORE = re.compile(
-    rf"(?:(?P<close>[{_CURRENCIES}]?[-−–][{_CURRENCIES}]?)|(?P<loose>[=(]|\bis) ?[-−–] |\b(?P<word>minus|negative) )$",
+    rf"(?:(?P<close>[{_CURRENCIES}]?[-−–][{_CURRENCIES}]?)|(?P<loose>[=(]|\bis) ?[-−–] |\b(?P<word>{_MINUS_WORDS}) "
+    r"|(?P<direct>负|負|マイナス|마이너스))$",
     re.IGNORECASE,
 )
-_MAGNITUDES = {
-    "hundred": 2, "thousand": 3, "million": 6, "billion": 9, "lakh": 5, "crore": 7,
-    "万": 4, "萬": 4, "만": 4, "亿": 8, "億": 8, "억": 8,
-}  # fmt: skip
-_MAGNITUDE_AFTER = re.compile(rf"[ {_FIXED_SPACES}]?({'|'.join(_MAGNITUDES)})(?![a-rt-z])", re.IGNORECASE)
 _POWER_AFTER = re.compile(r"\s*(?:×|\\times|\\cdot|\*)\s*10\s*\^\s*\{?([-−]?\d{1,2})\}?|[eE]([+-]?\d{1,2})(?![\w.])")
 
 
@@ -50,6 +57,7 @@ class Number:
     start: int
     end: int
     whole: bool  # written with digits alone, so it may be part of a fraction
+    vague: bool = False  # a single Chinese numeral, which is as often a mere word
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,8 @@ class _Convention:
 
 def plain_text(text: str) -> str:
     """ASCII digits and marks, LaTeX and calculator notes undone, invisible characters gone."""
-    text = "".join(_plain(character) for character in text if unicodedata.category(character) != "Cf")
+    if not text.isascii():
+        text = "".join(_plain(character) for character in text if unicodedata.category(character) != "Cf")
     text = re.sub(r"<<[^<>\n]*>>", "", text)  # GSM8K's calculator notes: <<3*5=15>>15
     text = re.sub(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}", r" \1 ", text)
     text = text.replace("{,}", ",").replace("\\!", "").replace("\\$", "$").replace("\\%", "%")
@@ -83,7 +92,11 @@ def find_numbers(text: str, language: str) -> list[Number]:
         for number in _read_token(match.group(), match.start(), _of_money(text, match, convention))
         if not _UNIT_BEFORE.search(text, max(0, number.start - 4), number.start)
     ]
-    return [_signed(text, number) for number in _scaled(text, _join_fractions(text, plain))]
+    words = [Number(Decimal(value), start, end, whole=True) for value, start, end in unit_words(text, language)]
+    words += [Number(value, start, end, True, vague) for value, start, end, vague in chinese_numerals(text, language)]
+    if words:
+        plain = sorted(plain + words, key=lambda number: number.start)
+    return [_signed(text, number) for number in _scaled(text, _join_fractions(text, plain), language)]
 
 
 def _plain(character: str) -> str:
@@ -132,8 +145,9 @@ def _decimal_mark_shown_by(token: str) -> str | None:
 
 def _of_money(text: str, match: re.Match[str], convention: _Convention) -> _Convention:
     """The convention for one token: money never has three decimals, so beside a currency sign ``2,584`` is whole anywhere."""
-    beside = text[max(0, match.start() - 2) : match.start()].strip() + text[match.end() : match.end() + 2].strip()
-    return replace(convention, decimal="") if any(sign in beside for sign in _CURRENCIES) else convention
+    before = text[max(0, match.start() - 2) : match.start()]
+    money = any(sign in before for sign in _CURRENCIES) or _CURRENCY_WORD.match(text, match.end())
+    return replace(convention, decimal="") if money else convention
 
 
 def _read_token(token: str, start: int, convention: _Convention) -> Iterator[Number]:
@@ -200,11 +214,15 @@ def _well_grouped(groups: list[str], token: str) -> bool:
 
 
 def _join_fractions(text: str, numbers: list[Number]) -> list[Number]:
-    """Join ``3 / 4`` into 0.75 and ``1 3/4`` into 1.75; a longer chain of slashes is a date or a working, left alone."""
+    """Join ``3 / 4`` into 0.75, ``1 3/4`` into 1.75 and ``4 分の 3`` into 0.75; a longer chain of slashes is left alone."""
     joined: list[Number] = []
     index = 0
     while index < len(numbers):
         run = [numbers[index]]
+        if index + 1 < len(numbers) and _PARTS_OF.fullmatch(text[run[0].end : numbers[index + 1].start]):
+            joined.append(_parts_of(text, *numbers[index : index + 2]))
+            index += 2
+            continue
         while index + len(run) < len(numbers) and re.fullmatch(r"\s?/\s?", text[run[-1].end : numbers[index + len(run)].start]):
             run.append(numbers[index + len(run)])
         index += len(run)
@@ -220,21 +238,50 @@ def _join_fractions(text: str, numbers: list[Number]) -> list[Number]:
     return joined
 
 
-def _scaled(text: str, numbers: list[Number]) -> Iterator[Number]:
-    """Take in what follows a number: ``2 million``, ``7万``, ``3 × 10^4``."""
-    swallowed = 0  # end of the text already used
-    for number in numbers:
-        if number.start < swallowed:
-            continue
-        magnitude = _MAGNITUDE_AFTER.match(text, number.end)
+def _parts_of(text: str, parts: Number, taken: Number) -> Number:
+    """``3 分の 2`` is two thirds; 百分之 25 is 25%, which is 25."""
+    percent = text[parts.start : parts.end] == "百"
+    value = taken.value if percent or not parts.value else taken.value / parts.value
+    return Number(value, parts.start, taken.end, whole=False)
+
+
+def _scaled(text: str, numbers: list[Number], language: str) -> Iterator[Number]:
+    """Take in what follows a number: ``2 million``, ``5 सय 42``, ``3万5千``, ``3 × 10^4``."""
+    index = 0
+    while index < len(numbers):
+        number = numbers[index]
+        index += 1
         power = _POWER_AFTER.match(text, number.end)
-        if magnitude:
-            number = replace(number, value=number.value.scaleb(_MAGNITUDES[magnitude.group(1).lower()]), end=magnitude.end())
-        elif power:
+        if power:
             exponent = int((power.group(1) or power.group(2)).replace("−", "-"))
             number = replace(number, value=number.value.scaleb(exponent), end=power.end())
-        swallowed = number.end
+        else:
+            number, room = _with_magnitude(text, number, language)
+            while room and index < len(numbers) and (rest := _rest_of(text, number, numbers[index], room, language)):
+                part, room = rest
+                number = replace(number, value=number.value + part.value, end=part.end)
+                index += 1
+        while index < len(numbers) and numbers[index].start < number.end:
+            index += 1  # swallowed: the 10 of 10^4
         yield number
+
+
+def _with_magnitude(text: str, number: Number, language: str) -> tuple[Number, int]:
+    """A number with the magnitude words after it, and the power of ten below which a rest may follow; 0 without any."""
+    room = 0
+    while found := magnitude_at(text, number.end, language):
+        exponent, end = found
+        number = replace(number, value=number.value.scaleb(exponent), end=end, whole=False, vague=False)
+        room = exponent if not room else room + exponent
+    return number, room
+
+
+def _rest_of(text: str, before: Number, number: Number, room: int, language: str) -> tuple[Number, int] | None:
+    """The 42 of ``5 सय 42``: what follows at once and is smaller than the magnitude before it."""
+    if not number.whole or text[before.end : number.start].strip(f" {_FIXED_SPACES}") or number.start - before.end > 1:
+        return None
+    part, smaller = _with_magnitude(text, number, language)
+    return (part, smaller) if part.value < 10**room else None
 
 
 def _signed(text: str, number: Number) -> Number:
@@ -248,3 +295,9 @@ def _signed(text: str, number: Number) -> Number:
     if not sign.group("loose") and re.search(r"[\d)%] ?$", left):
         return number  # 10 -3, 10 minus 3
     return replace(number, value=-number.value)
+
+
+def plain_number(number: Decimal) -> str:
+    """A number without exponent and trailing zeros."""
+    text = f"{number:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

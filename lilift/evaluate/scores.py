@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lilift.data.languages import Tier
@@ -31,6 +31,10 @@ class LanguageScore:
         missing: how many responses held no number; none of them is counted as right.
         cut: how many questions were longer than the encoder's limit and were cut before being read.
         rows_read: how many rows the benchmark's source holds.
+        sound: how many of the questions stand on rows without a known fault.
+        sound_correct: how many of those were answered right.
+        published_correct: how many were right by the authors' scoring.
+        published_only: how many of those lilift counts as wrong.
         accuracy: share of right answers.
         low, high: Wilson's 95% interval of the accuracy.
     """
@@ -43,6 +47,10 @@ class LanguageScore:
     missing: int
     cut: int
     rows_read: int
+    sound: int
+    sound_correct: int
+    published_correct: int
+    published_only: int
     accuracy: float
     low: float
     high: float
@@ -51,6 +59,21 @@ class LanguageScore:
     def missing_rate(self) -> float:
         """Share of responses without a number."""
         return self.missing / self.questions
+
+    @property
+    def sound_accuracy(self) -> float | None:
+        """Share of right answers on the sound rows; None where there are none."""
+        return self.sound_correct / self.sound if self.sound else None
+
+    @property
+    def published_accuracy(self) -> float:
+        """Share of answers that the authors' scoring counts as right."""
+        return self.published_correct / self.questions
+
+    @property
+    def lilift_only(self) -> int:
+        """How many answers are right, and wrong by the authors' scoring."""
+        return self.correct - (self.published_correct - self.published_only)
 
 
 @dataclass(frozen=True)
@@ -114,13 +137,55 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))  # rounding may not cross the share
 
 
-def score_language(language: str, *, questions: int, correct: int, missing: int, cut: int, rows_read: int) -> LanguageScore:
+def score_language(
+    language: str,
+    *,
+    questions: int,
+    correct: int,
+    missing: int,
+    cut: int,
+    rows_read: int,
+    sound: int,
+    sound_correct: int,
+    published_correct: int,
+    published_only: int,
+) -> LanguageScore:
     """Turn the counts of one language into a score."""
     known = known_language(language)
     low, high = wilson_interval(correct, questions)
     return LanguageScore(
-        language, known.name, known.tier or "low", questions, correct, missing, cut, rows_read, correct / questions, low, high
+        language=language,
+        name=known.name,
+        tier=known.tier or "low",
+        questions=questions,
+        correct=correct,
+        missing=missing,
+        cut=cut,
+        rows_read=rows_read,
+        sound=sound,
+        sound_correct=sound_correct,
+        published_correct=published_correct,
+        published_only=published_only,
+        accuracy=correct / questions,
+        low=low,
+        high=high,
     )
+
+
+def by_published_scoring(system: SystemScores) -> SystemScores:
+    """The same system, with every accuracy as the authors' scoring has it."""
+    return SystemScores(
+        system.system,
+        system.title,
+        tuple(
+            score_benchmark(scores.benchmark, [_published(score) for score in scores.languages]) for scores in system.benchmarks
+        ),
+    )
+
+
+def _published(score: LanguageScore) -> LanguageScore:
+    low, high = wilson_interval(score.published_correct, score.questions)
+    return replace(score, correct=score.published_correct, accuracy=score.published_accuracy, low=low, high=high)
 
 
 def score_benchmark(benchmark: str, languages: Sequence[LanguageScore]) -> BenchmarkScores:

@@ -242,8 +242,11 @@ class TransferSettings(StageSettings):
 class BenchmarkSettings(Settings):
     """One benchmark of the evaluation."""
 
-    name: Literal["world", "mmwp", "mgsm"]
-    path: str | None = Field(None, description="Folder with the benchmark's files; `world` needs none.")
+    name: Literal["world", "mmwp", "mgsm", "msvamp", "xnli", "xcsqa"]
+    source: Literal["files", "hub", "sample"] = Field(
+        "files", description="The authors' files, the Hugging Face hub, or a few rows of our own for smoke tests."
+    )
+    path: str | None = Field(None, description="Folder with the files. Left out: where `lilift eval fetch` puts them.")
     languages: tuple[str, ...] | None = Field(None, description="Left out: English and the recipe's languages.")
     limit: int | None = Field(None, ge=1, description="Only the first questions of each language.")
 

@@ -72,7 +72,7 @@ def test_every_question_is_asked_kept_and_counted(tmp_path: Path) -> None:
     by_id = {line["id"]: line for line in kept}
     assert by_id["q2"] == {
         "id": "q2", "question": "om very very 2 + 1?", "gold": "3", "response": "2 + 1 = 3.",
-        "extracted": "3", "correct": True, "cut": False,
+        "extracted": "3", "correct": True, "published": True, "cut": False,
     }  # fmt: skip
     assert (by_id["q3"]["extracted"], by_id["q3"]["correct"]) == (None, False)
 
@@ -80,6 +80,31 @@ def test_every_question_is_asked_kept_and_counted(tmp_path: Path) -> None:
 def test_a_missing_answer_is_not_zero(tmp_path: Path) -> None:
     zero = Benchmark("world", "om", (Question("z", "om 1 + 1?", Decimal(0)),), 1)
     assert evaluate(Adder(), [zero], tmp_path).benchmarks[0].languages[0].correct == 0
+
+
+def test_sound_rows_and_the_authors_scoring_are_counted_beside(tmp_path: Path) -> None:
+    questions = (
+        Question("a", "om 2 + 1?", Decimal(3)),
+        Question("b", "om 4 + 1?", Decimal(5), sound=False),
+        Question("c", "om 1 + 1?", Decimal(0)),  # without an answer, which the authors take for 0
+    )
+    score = evaluate(Adder(), [Benchmark("world", "om", questions, 3)], tmp_path).benchmarks[0].languages[0]
+    assert (score.correct, score.sound, score.sound_correct) == (2, 2, 1)
+    assert (score.published_correct, score.published_only, score.lilift_only) == (3, 1, 0)
+
+
+def test_labels_are_found_in_the_responses(tmp_path: Path) -> None:
+    class Guess:
+        def generate(self, questions: Sequence[str]) -> list[str]:
+            return ["The answer is neutral." if question == "1" else "I do not know" for question in questions]
+
+    questions = tuple(Question(id, id, "Neutral", ("Entailment", "Neutral", "Contradiction")) for id in ("1", "2"))
+    score = evaluate(Guess(), [Benchmark("xnli", "sw", questions, 2)], tmp_path).benchmarks[0].languages[0]
+    assert (score.correct, score.missing) == (1, 1)
+    assert {(line["gold"], line["extracted"]) for line in lines(tmp_path / "lifted/xnli/sw.jsonl")} == {
+        ("Neutral", "Neutral"),
+        ("Neutral", None),
+    }
 
 
 def test_a_second_evaluation_asks_nothing_and_scores_the_same(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from lilift.evaluate.scores import (
     LanguageScore,
     SystemScores,
     as_json,
+    by_published_scoring,
     from_json,
     score_benchmark,
     score_language,
@@ -21,7 +22,18 @@ from lilift.evaluate.scores import (
 
 
 def score(language: str, correct: int, questions: int = 100, missing: int = 0) -> LanguageScore:
-    return score_language(language, questions=questions, correct=correct, missing=missing, cut=0, rows_read=questions)
+    return score_language(
+        language,
+        questions=questions,
+        correct=correct,
+        missing=missing,
+        cut=0,
+        rows_read=questions,
+        sound=questions // 2,
+        sound_correct=min(correct, questions // 2),
+        published_correct=correct // 2,
+        published_only=correct // 4,
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,6 +72,22 @@ def test_english_alone_has_no_average() -> None:
 def test_missing_answers_are_counted_apart() -> None:
     found = score("sw", 10, 40, missing=6)
     assert (found.accuracy, found.missing_rate) == (0.25, 0.15)
+
+
+def test_scores_on_sound_rows_and_by_the_authors_scoring_stand_beside_the_score() -> None:
+    found = score("sw", 20, 40)
+    assert (found.accuracy, found.sound_accuracy, found.published_accuracy) == (0.5, 1.0, 0.25)
+    assert (found.published_only, found.lilift_only) == (5, 15)
+
+
+def test_by_published_scoring_every_average_follows() -> None:
+    system = SystemScores(
+        "lifted", "both stages", (score_benchmark("mgsm", [score("en", 90), score("sw", 40), score("bn", 20)]),)
+    )
+    published = by_published_scoring(system).benchmarks[0]
+    assert [one.accuracy for one in published.languages] == [0.45, 0.2, 0.1]
+    assert published.macro == pytest.approx(0.15)
+    assert published.languages[1].low < 0.2 < published.languages[1].high
 
 
 def systems() -> list[SystemScores]:

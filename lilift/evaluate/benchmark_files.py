@@ -1,0 +1,265 @@
+"""The benchmarks' files as their authors publish them: where each language is, and how its rows are read.
+
+Rows of one benchmark have the same id in every language: their number, counted from 0, or the id that the file gives them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from lilift.recipe.errors import DataError
+
+RESTORE = "restore the file from its source"
+NLI_LABELS = ("Entailment", "Neutral", "Contradiction")  # in the order of XNLI's numbers
+LETTERS = ("A", "B", "C", "D", "E")
+MSVAMP_NAMES = {
+    "bn": "Bengali", "zh": "Chinese", "en": "English", "fr": "French", "de": "German",
+    "ja": "Japanese", "ru": "Russian", "es": "Spanish", "sw": "Swahili", "th": "Thai",
+}  # fmt: skip
+XCSQA_CODES = {"ja": "jap"}  # the one code that X-CSQA writes in its own way
+
+_GOLD = re.compile(r"-?(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row: what is asked, its right answer (a number or a label), and the text of each choice where there are choices."""
+
+    id: str
+    text: str
+    gold: Decimal | str
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FileForm:
+    """One way in which a benchmark lies on the disk.
+
+    Attributes:
+        pattern: path of a language's file in the folder, ``{}`` standing for the language; a trailing ``.gz`` is tried too.
+        read: its rows; told the file and the language's code.
+        written: how the pattern writes codes that it writes in its own way; where it is complete, it has all there are.
+        complete: whether `written` names every language.
+        shared: whether one file holds every language.
+    """
+
+    pattern: str
+    read: Callable[[Path, str], Iterator[Row]]
+    written: Mapping[str, str] | None = None
+    complete: bool = False
+    shared: bool = False
+
+    def find(self, folder: Path, language: str) -> Path | None:
+        """The file of a language, plain or gzipped."""
+        written = (self.written or {}).get(language, "" if self.complete else language)
+        if not written:
+            return None
+        paths = (folder / (self.pattern.format(written) + suffix) for suffix in ("", ".gz"))
+        return next((path for path in paths if path.is_file()), None)
+
+    def languages(self, folder: Path) -> list[str]:
+        """The languages that the folder has files of; none where one file holds all."""
+        if self.shared:
+            return []
+        codes = {written: code for code, written in (self.written or {}).items()}
+        name = re.compile(re.escape(self.pattern).replace(r"\{\}", r"([A-Za-z-]+)") + r"(?:\.gz)?")
+        places = (path.relative_to(folder).as_posix() for path in folder.glob(self.pattern.replace("{}", "*") + "*"))
+        found = (match.group(1) for place in places if (match := name.fullmatch(place)))
+        return sorted({codes.get(written, written) for written in found if not self.complete or written in codes})
+
+
+def number_row(where: str, id: str, text: object, gold: object) -> Row:
+    """A row whose answer is a number.
+
+    Raises:
+        DataError: the question is empty, or the gold answer no number.
+    """
+    written = str(gold).strip()
+    if _GOLD.fullmatch(written) is None:
+        raise DataError(f"the gold answer {written[:40]!r} is not a number", where=where, remedy=RESTORE)
+    return Row(id, _asked(where, text), Decimal(written.replace(",", "")))
+
+
+def nli_row(where: str, id: str, premise: object, hypothesis: object, gold: object) -> Row:
+    """A row of XNLI; `gold` is a label's name or its number from 0.
+
+    Raises:
+        DataError: a sentence is empty, or the label unknown.
+    """
+    names = {label.lower(): label for label in NLI_LABELS} | {str(number): label for number, label in enumerate(NLI_LABELS)}
+    label = names.get(str(gold).strip().lower())
+    if label is None:
+        raise DataError(f"the label {str(gold)[:40]!r} is none of XNLI's three", where=where, remedy=RESTORE)
+    text = (
+        f"Premise: {_asked(where, premise)}\nHypothesis: {_asked(where, hypothesis)}\n"
+        "How does the hypothesis relate to the premise? Answer with one word: Entailment, Neutral or Contradiction."
+    )
+    return Row(id, text, label)
+
+
+def choice_row(where: str, id: str, stem: object, choices: Mapping[str, str], gold: object) -> Row:
+    """A row of X-CSQA.
+
+    Args:
+        where: file and row, for errors.
+        id: of the row.
+        stem: the question.
+        choices: text of each choice by its letter.
+        gold: the right letter.
+
+    Raises:
+        DataError: a part is missing; X-CSQA's authors keep the answers of the test split to themselves.
+    """
+    if tuple(choices) != LETTERS or not all(isinstance(text, str) and text.strip() for text in choices.values()):
+        raise DataError("the choices are not A to E, each with a text", where=where, remedy=RESTORE)
+    if not gold:
+        raise DataError(
+            "the row has no answer: X-CSQA's authors keep those of the test split to themselves",
+            where=where,
+            remedy="use the development split (dev.jsonl)",
+        )
+    if gold not in LETTERS:
+        raise DataError(f"the answer {str(gold)[:40]!r} is no letter from A to E", where=where, remedy=RESTORE)
+    listed = "\n".join(f"{letter}. {text.strip()}" for letter, text in choices.items())
+    text = f"{_asked(where, stem)}\n{listed}\nWhich choice is best? Answer with its letter: A, B, C, D or E."
+    return Row(id, text, str(gold), tuple(text.strip() for text in choices.values()))
+
+
+def choices_of(question: Mapping[str, Any]) -> dict[str, str]:
+    """Letters and texts of X-CSQA's choices: a list of pairs in the authors' files, two lists in the hub's."""
+    choices = question.get("choices")
+    if isinstance(choices, Mapping):
+        choices = [{"label": label, "text": text} for label, text in zip(choices["label"], choices["text"], strict=True)]
+    return {str(choice["label"]): choice["text"] for choice in choices or [] if isinstance(choice, Mapping)}
+
+
+def read_json_list(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001 - every reader is told
+    """A JSON list of ``{"question": …, "answer": …}``: MMWP, and MGSM and MSVAMP in the same authors' copies."""
+    try:
+        rows = json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
+        raise DataError(f"not JSON ({error.msg})", where=f"{path}:{error.lineno}", remedy=RESTORE) from None
+    if not isinstance(rows, list):
+        raise DataError("not a JSON list of questions", where=path, remedy="use the authors' test_<code>.json as it is")
+    for number, row in enumerate(rows):
+        where = f"{path}: row {number}"
+        if not isinstance(row, dict) or "question" not in row or not isinstance(row.get("answer"), (str, int, float)):
+            raise DataError(
+                "the row is not an object with `question` and `answer`",
+                where=where,
+                remedy="use the authors' test_<code>.json as it is",
+            )
+        yield number_row(where, str(number), row["question"], row["answer"])
+
+
+def read_mgsm(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001
+    """Lines of ``question<TAB>answer``, without a header and without quoting."""
+    for number, (question, answer) in enumerate(_columns(path, 2, "use the authors' mgsm_<code>.tsv as it is")):
+        yield number_row(f"{path}: row {number}", str(number), question, answer)
+
+
+def read_msvamp(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001
+    """JSON lines, in spite of the name, of ``{"m_query": …, "response": …}``."""
+    for number, row in enumerate(_json_lines(path)):
+        where = f"{path}:{number + 1}"
+        if "m_query" not in row or "response" not in row:
+            raise DataError(
+                "the line has no `m_query` and `response`", where=where, remedy="use the authors' test_<Language>.json as it is"
+            )
+        yield number_row(where, str(number), row["m_query"], row["response"])
+
+
+def read_xnli_release(path: Path, language: str) -> Iterator[Row]:
+    """XNLI 1.0's own file: every language in it, with a header."""
+    lines = _lines(path)
+    header = lines[0].split("\t") if lines else []
+    wanted = ("language", "gold_label", "sentence1", "sentence2")
+    if missing := [name for name in wanted if name not in header]:
+        raise DataError(
+            f"the header lacks {', '.join(missing)}", where=f"{path}:1", remedy="use XNLI 1.0's xnli.test.tsv as it is"
+        )
+    of, label, premise, hypothesis = (header.index(name) for name in wanted)
+    number = 0
+    for line_number, line in enumerate(lines[1:], start=2):
+        columns = line.split("\t")
+        if len(columns) != len(header):
+            raise DataError(f"{len(columns)} columns instead of {len(header)}", where=f"{path}:{line_number}", remedy=RESTORE)
+        if columns[of] == language:
+            yield nli_row(f"{path}:{line_number}", str(number), columns[premise], columns[hypothesis], columns[label])
+            number += 1
+
+
+def read_xnli_pairs(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001
+    """XTREME's files: ``premise<TAB>hypothesis`` of one language, the labels of all languages beside them."""
+    remedy = "put test_labels.txt, with one label a line, beside the test-<code>.tsv files"
+    labels_path = next((p for p in (path.parent / "test_labels.txt", path.parent / "test_labels.txt.gz") if p.is_file()), None)
+    if labels_path is None:
+        raise DataError("the labels of the test rows are missing", where=path.parent, remedy=remedy)
+    labels = [line.strip() for line in _lines(labels_path)]
+    rows = list(_columns(path, 2, "use XTREME's test-<code>.tsv as it is"))
+    if len(rows) != len(labels):
+        raise DataError(f"{len(rows)} rows, but {len(labels)} labels in {labels_path.name}", where=path, remedy=RESTORE)
+    for number, ((premise, hypothesis), label) in enumerate(zip(rows, labels, strict=True)):
+        yield nli_row(f"{path}:{number + 1}", str(number), premise, hypothesis, label)
+
+
+def read_xcsqa(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001
+    """JSON lines of ``{"id": …, "question": {"stem": …, "choices": […]}, "answerKey": …}``."""
+    for number, row in enumerate(_json_lines(path)):
+        where = f"{path}:{number + 1}"
+        question = row.get("question")
+        if "id" not in row or not isinstance(question, dict) or "stem" not in question:
+            raise DataError("the line has no `id` and `question`", where=where, remedy="use X-CSQA's dev.jsonl as it is")
+        yield choice_row(where, str(row["id"]), question["stem"], choices_of(question), row.get("answerKey"))
+
+
+def _asked(where: str, text: object) -> str:
+    if not isinstance(text, str) or not text.strip():
+        raise DataError("the question is empty", where=where, remedy=RESTORE)
+    return text.strip()
+
+
+def _columns(path: Path, count: int, remedy: str) -> Iterator[list[str]]:
+    for number, line in enumerate(_lines(path), start=1):
+        columns = line.split("\t")
+        if len(columns) != count:
+            message = f"{len(columns)} columns instead of {count}, question and answer" if count == 2 else "wrong columns"
+            raise DataError(message, where=f"{path}:{number}", remedy=remedy)
+        yield columns
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(_lines(path), start=1):
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"not a line of JSON ({error.msg})", where=f"{path}:{number}", remedy=RESTORE) from None
+        if not isinstance(row, dict):
+            raise DataError("the line is not a JSON object", where=f"{path}:{number}", remedy=RESTORE)
+        yield row
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file, without the empty one after the last line break."""
+    lines = [line.rstrip("\r") for line in _read_text(path).split("\n")]
+    return lines[:-1] if not lines[-1].strip() else lines
+
+
+def _read_text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        return (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise DataError("the benchmark file is not UTF-8 text", where=f"{path}:{line}", remedy=RESTORE) from None
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or "damaged gzip data"
+        raise DataError(f"cannot read the benchmark file ({reason})", where=path, remedy=RESTORE) from None

@@ -1,0 +1,44 @@
+"""Whether a response is right: by lilift's reading of it, and beside it by the authors' scoring."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lilift.evaluate.answers import correct, extract_number
+from lilift.evaluate.benchmarks import SAMPLE_SUFFIX, Question
+from lilift.evaluate.labels import extract_label
+from lilift.evaluate.number_formats import plain_number
+from lilift.evaluate.published import published_label_correct, published_number_correct
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a response comes to.
+
+    Attributes:
+        extracted: the answer found in it, as it is kept; None where there is none.
+        correct: whether that is the gold answer.
+        published: whether the authors' scoring counts the response as right.
+    """
+
+    extracted: str | None
+    correct: bool
+    published: bool
+
+
+def judge(question: Question, response: str, *, benchmark: str, language: str) -> Judgement:
+    """Find the answer in a response, without a look at the gold answer, and compare.
+
+    Args:
+        question: what was asked.
+        response: the whole response, or the label chosen by likelihood.
+        benchmark: its name, which settles how the authors score.
+        language: code of the language asked in.
+    """
+    benchmark = benchmark.removesuffix(SAMPLE_SUFFIX)
+    if isinstance(question.gold, str):
+        label = extract_label(response, question.labels, question.choices)
+        return Judgement(label, label == question.gold, published_label_correct(response, question.gold, benchmark))
+    number = extract_number(response, language)
+    published = published_number_correct(response, float(question.gold), benchmark, language)
+    return Judgement(None if number is None else plain_number(number), correct(number, question.gold), published)
