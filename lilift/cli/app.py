@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lilift import __version__
-from lilift.cli import alignment, chat, compare, data, doctor, evaluate, export, lexicon, recipe
+from lilift.cli import alignment, chat, compare, data, doctor, evaluate, export, fetch, lexicon, recipe
 from lilift.recipe.errors import EXIT_BUG, EXIT_INTERRUPTED, LiliftError, RecipeError, StorageError
 
 EPILOG = """\
@@ -32,7 +32,7 @@ exit codes:
 """
 
 
-EVAL_VERBS = (["eval", "compare"], ["eval", "alignment"])
+EVAL_VERBS = (["eval", "compare"], ["eval", "alignment"], ["eval", "fetch"])
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lilift {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Parser)
-    for verb in (doctor, recipe, lexicon, data, evaluate, compare, alignment, export, chat):
+    for verb in (doctor, recipe, lexicon, data, evaluate, compare, alignment, fetch, export, chat):
         verb.add_parser(verbs)
     return parser
 

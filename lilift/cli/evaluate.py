@@ -27,8 +27,22 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "model", metavar="MODEL", help="a run, a folder made by `lilift export`, or a Hugging Face LLM (folder or hub name)"
     )
-    parser.add_argument("--benchmark", required=True, choices=("world", "mmwp", "mgsm"), help="what to ask")
-    parser.add_argument("--path", type=Path, metavar="DIR", help="folder with the benchmark's files (`world` needs none)")
+    parser.add_argument(
+        "--benchmark", required=True, choices=("world", "mmwp", "mgsm", "msvamp", "xnli", "xcsqa"), help="what to ask"
+    )
+    parser.add_argument("--path", type=Path, metavar="DIR", help="folder with the authors' files (default: those fetched)")
+    parser.add_argument(
+        "--source",
+        choices=("files", "hub", "sample"),
+        default="files",
+        help="the authors' files, the Hugging Face hub, or a few rows of our own to try it out",
+    )
+    parser.add_argument(
+        "--scoring",
+        choices=("lilift", "published"),
+        default="lilift",
+        help="published: as the authors' code scores, with a table of where the two differ",
+    )
     parser.add_argument("--languages", metavar="A,B", help="language codes (default: English and the model's)")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N questions of each language")
     parser.add_argument("--system", choices=("lifted", "control", "untrained"), default="lifted", help="which of a run's")
@@ -52,9 +66,9 @@ def _add_answering(group: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from lilift.cli.console import print_json
-    from lilift.cli.results import print_scores
+    from lilift.cli.results import print_scores, print_scoring_differences
     from lilift.evaluate.evaluator import evaluate, load_benchmarks
-    from lilift.evaluate.scores import as_json
+    from lilift.evaluate.scores import as_json, by_published_scoring
     from lilift.phases.answerers import load_answerer
     from lilift.phases.progress import answer_progress
     from lilift.recipe.errors import RecipeError
@@ -67,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = load_answerer(arguments.model, options, system=arguments.system)
     settings = BenchmarkSettings(
         name=arguments.benchmark,
+        source=arguments.source,
         path=str(arguments.path.expanduser()) if arguments.path else None,
         languages=tuple(arguments.languages.split(",")) if arguments.languages else None,
         limit=arguments.limit,
@@ -75,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         for one in benchmarks:
             print(f"{one.name} {one.language}: {one.rows_read} rows read, {len(one.questions)} asked")
-    output = arguments.output or model.folder / _folder_name(arguments.benchmark, options)
+    output = arguments.output or model.folder / _folder_name(benchmarks[0].name, options)
     shown = nullcontext(None) if arguments.json else answer_progress(sys.stdout)
     with polite_interrupts() as interruption, shown as progress:
         scores = evaluate(
@@ -88,10 +103,13 @@ def run(arguments: argparse.Namespace) -> int:
             interruption=interruption,
             samples=options.samples,
         )
+    shown_scores = by_published_scoring(scores) if arguments.scoring == "published" else scores
     if arguments.json:
-        print_json(as_json([scores])["systems"][0] | {"folder": str(output)})
+        print_json(as_json([shown_scores])["systems"][0] | {"folder": str(output)})
     else:
-        print_scores([scores])
+        print_scores([shown_scores])
+        if arguments.scoring == "published":
+            print_scoring_differences(scores)
         print(f"answers and scores: {output}")
     return 0
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lilift.cli.console import console, table
 
 if TYPE_CHECKING:
-    from lilift.evaluate.scores import SystemScores
+    from lilift.evaluate.scores import BenchmarkScores, SystemScores
     from lilift.phases.run import FinishedRun
 
 
@@ -28,6 +28,30 @@ def print_scores(systems: list[SystemScores]) -> None:
         ]  # fmt: skip
         columns = ("accuracy in %", *found.names, "mean without English")
         console().print(table(f"{found.benchmark}: right answers", columns, rows, right=range(1, len(columns))))
+    for system in systems:
+        for scores in system.benchmarks:
+            if line := _on_sound_rows(scores):
+                print(f"  {system.title}, {scores.benchmark}: {line}")
+
+
+def print_scoring_differences(system: SystemScores) -> None:
+    """One table a benchmark: right answers by lilift's scoring and by the authors', and how many only one of them counts."""
+    for scores in system.benchmarks:
+        rows = [
+            (
+                score.name,
+                str(score.questions),
+                _percent(score.accuracy),
+                _percent(score.published_accuracy),
+                str(score.lilift_only),
+                str(score.published_only),
+            )
+            for score in scores.languages
+        ]
+        columns = ("right answers in %", "questions", "lilift", "published", "right for lilift alone", "for published alone")
+        console().print(
+            table(f"{scores.benchmark}: where the two scorings differ", columns, rows, right=range(1, len(columns)))
+        )
 
 
 def print_results(run: FinishedRun) -> None:
@@ -67,6 +91,20 @@ def _example_question(run: Path) -> str | None:
             if answer["correct"] and '"' not in answer["question"]:
                 return str(answer["question"])
     return None
+
+
+def _on_sound_rows(scores: BenchmarkScores) -> str:
+    """The averages on rows without a known fault; nothing where every row is sound."""
+    if all(score.sound == score.questions for score in scores.languages):
+        return ""
+    shares = {score.language: share for score in scores.languages if (share := score.sound_accuracy) is not None}
+    foreign = [share for language, share in shares.items() if language != "en"]
+    english = f"English {_percent(shares['en'])}" if "en" in shares else ""
+    mean = f"mean without English {_percent(sum(foreign) / len(foreign))}" if foreign else ""
+    faulty = sum(score.questions - score.sound for score in scores.languages)
+    return (
+        f"on sound rows alone {', '.join(part for part in (english, mean) if part)} ({faulty} rows with a known fault left out)"
+    )
 
 
 def _percent(share: float | None) -> str:

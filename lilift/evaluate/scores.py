@@ -185,7 +185,15 @@ def by_published_scoring(system: SystemScores) -> SystemScores:
 
 def _published(score: LanguageScore) -> LanguageScore:
     low, high = wilson_interval(score.published_correct, score.questions)
-    return replace(score, correct=score.published_correct, accuracy=score.published_accuracy, low=low, high=high)
+    return replace(
+        score,
+        correct=score.published_correct,
+        accuracy=score.published_accuracy,
+        low=low,
+        high=high,
+        sound=score.questions,  # the authors leave no row out
+        sound_correct=score.published_correct,
+    )
 
 
 def score_benchmark(benchmark: str, languages: Sequence[LanguageScore]) -> BenchmarkScores:
