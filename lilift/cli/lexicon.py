@@ -1,4 +1,4 @@
-"""`lilift lexicon import | merge | stats`."""
+"""`lilift lexicon fetch | import | merge | stats | induce`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lilift.cli import lexicon_fetch, lexicon_induction
 from lilift.cli.console import console, print_json, table
 
 if TYPE_CHECKING:
@@ -18,14 +19,16 @@ if TYPE_CHECKING:
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "lexicon",
-        help="bilingual dictionaries: import, merge, measure",
+        help="bilingual dictionaries: fetch, import, merge, measure, induce",
         description="Dictionaries that stage 1 swaps English words with. One lexicon is one Parquet file, LANGUAGE.parquet, "
         "with the source and the licence of every pair; a recipe's `data.lexicons` names the folder they lie in.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    lexicon_fetch.add_parser(actions, _codes, _report)
     _add_import(actions)
     _add_merge(actions)
     _add_stats(actions)
+    lexicon_induction.add_parser(actions)
 
 
 def _action(actions: Any, name: str, text: str, example: str) -> argparse.ArgumentParser:

@@ -14,6 +14,7 @@ from lilift.data.lexicon import NOT_STATED, Lexicon, build_lexicon
 from lilift.data.lexicon_files import read_pairs
 from lilift.data.lexicon_filters import DEFAULT_FILTERS, Filters
 from lilift.data.lexicon_table import MAGIC, SUFFIX, read_lexicon
+from lilift.data.publishers import PUBLISHERS, sources_for
 from lilift.data.world import lexicon_path
 from lilift.recipe.errors import DataError
 from lilift.recipe.storage import sha256_of
@@ -41,7 +42,7 @@ def load_lexicon(location: str, code: str) -> Lexicon:
     if location == "world":
         return import_lexicon(lexicon_path(code), code)
     path = Path(location).expanduser()
-    if path.is_dir():
+    if _is_folder(path):
         found = find_in_folder(path, code)
         if found is None:
             raise missing_lexicons(path, [code])
@@ -62,7 +63,7 @@ def load_lexicons(locations: Mapping[str, str]) -> dict[str, Lexicon]:
     for code, location in locations.items():
         language(code)
         folder = Path(location).expanduser()
-        if location != "world" and folder.is_dir() and find_in_folder(folder, code) is None:
+        if location != "world" and _is_folder(folder) and find_in_folder(folder, code) is None:
             missing.setdefault(location, []).append(code)
     for location, codes in missing.items():
         raise missing_lexicons(Path(location).expanduser(), codes)
@@ -134,8 +135,28 @@ def missing_lexicons(folder: Path, codes: Iterable[str]) -> DataError:
     return DataError(
         f"has no lexicon of {listed}",
         where=folder,
-        remedy=f"put one there as {wanted[0]}{SUFFIX}, {wanted[0]}.tsv or en-{wanted[0]}.txt for each",
+        remedy=f"put one there for each, such as {wanted[0]}{SUFFIX} or en-{wanted[0]}.txt{_where_to_get(folder, wanted)}",
     )
+
+
+def _where_to_get(folder: Path, codes: list[str]) -> str:
+    """The command that fetches what publishers have, and which languages none of them has."""
+    offers = {code: sources_for(code) for code in codes}
+    offered = [code for code in codes if offers[code]]
+    none = [code for code in codes if not offers[code]]
+    text = ""
+    if offered:
+        names = [name for name in PUBLISHERS if any(name in offers[code] for code in offered)]
+        command = f"lilift lexicon fetch {','.join(names)} --languages {','.join(offered)} --into {folder}"
+        text += f"; `{command}` downloads published ones"
+    if none:
+        text += f"; for {', '.join(none)} see `lilift lexicon induce --help`"
+    return text
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether a path is a folder, or would be one if it were there: it has no suffix."""
+    return path.is_dir() or not (path.suffix or path.exists())
 
 
 def _is_parquet(path: Path) -> bool:

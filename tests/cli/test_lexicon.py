@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import random
 from pathlib import Path
 
 import pytest
 
 from lilift.cli import app
+from lilift.data.publishers import Download, Publisher
 
 TABLE = "en\tsw\tbn\ndog\tmbwa\tকুকুর\nhotel\thotel\tহোটেল\ncat\tpaka\tবিড়াল\n"
 
@@ -108,4 +111,79 @@ def test_a_mistake_is_one_line(
 ) -> None:
     monkeypatch.chdir(words.parent)
     found, _, err = call(capsys, "lexicon", *arguments)
+    assert (found, expected in err, err.count("\n")) == (code, True, 1), err
+
+
+def test_induce_writes_a_lexicon_and_measures_it(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = [f"{a}{b}" for a in "bdfgklmnprst" for b in ("ana", "isa", "omo", "ulu")]
+    draw = random.Random(0)
+    vectors = {word: [draw.gauss(0, 1) for _ in range(6)] for word in (*words, *map(str, range(1900, 1930)))}
+    for name, prefix, turn in (("english.vec", "", 1), ("foreign.vec", "w", -1)):
+        rows = [
+            f"{word if word.isdigit() else prefix + word} {' '.join(str(turn * number) for number in vector)}"
+            for word, vector in vectors.items()
+        ]
+        (tmp_path / name).write_text(f"{len(rows)} 6\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    gold = tmp_path / "gold.tsv"
+    gold.write_text("".join(f"{word}\tw{word}\n" for word in words), encoding="utf-8")
+    files = ("--english", tmp_path / "english.vec", "--foreign", tmp_path / "foreign.vec")
+    output = tmp_path / "lexicons" / "sw.parquet"
+    command = ("lexicon", "induce", *files, "--language", "sw", "--output", output, "--start", "numerals", "--gold", gold)
+    code, out, err = call(capsys, *command, "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["attempts"][0]["start"] == "numerals"
+    assert found["precision"]["words"] == len(words)
+    assert found["precision"]["1"] > 0.9
+    _, out, _ = call(capsys, "lexicon", "stats", output, "--json")
+    assert json.loads(out)[0]["pairs"] == found["pairs"] > 0.8 * len(words)
+    code, _, err = call(capsys, *command)
+    assert (code, "--replace" in err) == (2, True)
+
+
+def test_fetch_shows_licences_first_and_makes_a_lexicon_of_each_language(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    fetched: list[str] = []
+
+    def from_here(publisher: Publisher, download: Download, folder: Path) -> Path:
+        fetched.append(download.file)
+        path = folder / publisher.name / download.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        texts = {"en-bn.txt": "dog কুকুর\n", "bengali.txt": "dog\tসারমেয়\ncat\tবিড়াল\n", "swahili.txt": "dog\tmbwa\n"}
+        path.write_text(texts[download.file], encoding="utf-8")
+        return path
+
+    monkeypatch.setattr("lilift.data.downloads.fetch", from_here)
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    command = ("lexicon", "fetch", "muse,wiktionary", "--languages", "bn,sw", "--into", tmp_path, "--json")
+    code, _, err = call(capsys, *command)
+    assert (code, fetched) == (2, [])
+    assert "licence: CC BY-NC 4.0" in err
+    assert "give --yes" in err
+    code, out, err = call(capsys, *command, "--yes")
+    assert code == 0, err
+    assert fetched == ["en-bn.txt", "bengali.txt", "swahili.txt"]
+    assert "sw: muse has none" in err
+    bengali, swahili = json.loads(out)
+    assert [source["name"] for source in bengali["sources"]] == ["muse", "wiktionary"]
+    assert (bengali["words"], bengali["pairs"], swahili["pairs"]) == (2, 2, 1)
+    assert bengali["sources"][0]["location"].startswith("https://dl.fbaipublicfiles.com/arrival/dictionaries/en-bn.txt")
+    code, _, err = call(capsys, *command, "--yes")
+    assert len(fetched) == 3, "what is there is not made anew"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (["mouse", "--languages", "sw"], 2, "known: muse, wiktionary"),
+        (["muse", "--languages", "sw"], 3, "muse have nothing for sw; add wiktionary, afromt"),
+        (["muse,gatitos", "--languages", "swa"], 3, "did you mean 'sw'"),
+        (["muse", "--languages", ","], 2, "no language is named"),
+    ],
+)
+def test_a_mistaken_fetch_is_one_line_before_anything_is_asked(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, expected: str
+) -> None:
+    found, _, err = call(capsys, "lexicon", "fetch", *arguments)
     assert (found, expected in err, err.count("\n")) == (code, True, 1), err

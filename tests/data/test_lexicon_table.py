@@ -152,6 +152,11 @@ def test_a_folder_gives_each_language_its_lexicon_the_imported_one_first(tmp_pat
     assert (texts(found["sw"], "dog"), texts(found["bn"], "dog")) == (["mbwa"], ["কুকুর"])
 
 
+def test_a_folder_that_is_not_there_yet_lacks_everything(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"lexicons: has no lexicon of Swahili \(sw\); .*`lilift lexicon fetch wiktionary,"):
+        load_lexicons({"sw": str(tmp_path / "lexicons")})
+
+
 def test_every_language_that_a_folder_lacks_is_named_at_once(tmp_path: Path) -> None:
     (tmp_path / "en-sw.txt").write_text("dog jibwa\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"has no lexicon of Bengali \(bn\), Thai \(th\);.*bn\.parquet"):

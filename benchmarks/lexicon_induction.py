@@ -1,0 +1,147 @@
+"""How well a lexicon is found without a dictionary: planted ones in synthetic vectors, and real vectors of small corpora.
+
+python benchmarks/lexicon_induction.py --check
+LILIFT_SHARED_DATA=FOLDER python benchmarks/lexicon_induction.py --real --check
+
+Synthetic: 20,000 clustered vectors of 300 dimensions with the decaying spectrum that word vectors have; the other language is
+the same vectors rotated, in another random order, with Gaussian noise whose length is 0 to 0.3 of a vector's. No word is
+spelled alike. Real: fastText-style vectors trained by lilift on GSM8K, MMWP and FLORES in English, and on MMWP and FLORES in
+the other language, measured against MUSE's or Wiktionary's dictionary.
+
+Time is counted in core-minutes (CPU time of all threads), so that other work on the machine does not count; wall time stands
+beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from results import keep, report_goals
+from torch.nn import functional as F
+
+from lilift.data.induction.alignment import InductionSettings, Start, align, induced_lexicon, precision
+from lilift.data.induction.embeddings import Embeddings
+from lilift.data.induction.training import train_embeddings
+from lilift.data.lexicon_folder import load_lexicon
+
+GOALS = {"P@1 at noise 0.1": ("at least", 0.95), "core-minutes at noise 0.1": ("at most", 20.0)}
+GOLD = {"de": "lexicon_muse/en-de.txt.gz", "sw": "lexicon_wechsel_wiktionary/swahili.txt.gz"}
+
+
+def planted(words: int, dimension: int, noise: float, seed: int) -> tuple[Embeddings, Embeddings, dict[str, set[str]]]:
+    random = torch.Generator().manual_seed(seed)
+    scale = torch.arange(1, dimension + 1) ** -0.5
+    topics = words // 40
+    centres = torch.randn(topics, dimension, generator=random) * scale
+    topic = (torch.rand(words, generator=random) ** 2 * topics).long()  # large topics and small ones
+    spread = 0.5 + torch.rand(words, 1, generator=random)
+    vectors = F.normalize(centres[topic] + spread * scale * torch.randn(words, dimension, generator=random), dim=1)
+    rotation, _ = torch.linalg.qr(torch.randn(dimension, dimension, generator=random))
+    order = torch.randperm(words, generator=random)
+    disturbance = noise * F.normalize(torch.randn(words, dimension, generator=random), dim=1)
+    foreign = (vectors @ rotation + disturbance)[order]
+    english_words = [f"e{index}" for index in range(words)]
+    foreign_words = [f"f{index}" for index in order.tolist()]
+    gold = {word: {f"f{index}"} for index, word in enumerate(english_words)}
+    return Embeddings(english_words, vectors, "english"), Embeddings(foreign_words, foreign, "foreign"), gold
+
+
+def measured(
+    english: Embeddings, foreign: Embeddings, gold: dict[str, set[str]], starts: tuple[Start, ...], seeds: int
+) -> dict[str, Any]:
+    cpu, wall = time.process_time(), time.perf_counter()
+    alignment = align(english, foreign, InductionSettings(starts=starts, seeds=seeds))
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    words, shares = precision(alignment, english, foreign, gold)
+    return {
+        "words asked": words,
+        "P@1": round(shares[1], 4),
+        "P@5": round(shares[5], 4),
+        "criterion": round(alignment.attempts[0].criterion, 4),
+        "attempts": [vars(attempt) for attempt in alignment.attempts],
+        "core minutes": round(cpu / 60, 2),
+        "wall minutes": round(wall / 60, 2),
+    }
+
+
+def english_texts(data: Path) -> Iterator[str]:
+    with gzip.open(data / "gsm8k" / "train.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            yield row["question"]
+            yield row["answer"]
+    yield from flores(data, "en")
+    yield from word_problems(data, "en")
+
+
+def flores(data: Path, code: str) -> Iterator[str]:
+    with gzip.open(data / "sib200_flores_parallel" / f"{code}.tsv.gz", "rt", encoding="utf-8") as lines:
+        for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
+            yield row["text"]
+
+
+def word_problems(data: Path, code: str) -> Iterator[str]:
+    for path in sorted(data.glob(f"mmwp/test_{code}.json.gz")):
+        yield from (row["question"] for row in json.loads(gzip.decompress(path.read_bytes())))
+
+
+def real(code: str, data: Path, scratch: Path) -> dict[str, Any]:
+    texts = {"en": english_texts(data), code: [*flores(data, code), *word_problems(data, code)]}
+    sides = {}
+    for side, lines in texts.items():
+        path = scratch / f"{side}.txt"
+        path.write_text("\n".join(" ".join(line.split()) for line in lines), encoding="utf-8")
+        sides[side] = (path, train_embeddings(path, dimension=100, epochs=10, least_count=3))
+    (english_path, english), (foreign_path, foreign) = sides["en"], sides[code]
+    gold = {word: {item.text for item in found} for word, found in load_lexicon(str(data / GOLD[code]), code).entries.items()}
+    found = measured(english, foreign, gold, ("identical", "similarity"), 1)
+    lexicon = induced_lexicon(align(english, foreign, InductionSettings()), english, foreign, code)
+    sizes = {"english bytes": english_path.stat().st_size, "foreign bytes": foreign_path.stat().st_size}
+    return {**sizes, "english words": len(english.words), "foreign words": len(foreign.words), **found, "pairs": lexicon.pairs}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="How well a lexicon is found without a dictionary.")
+    parser.add_argument("--words", type=int, default=20_000)
+    parser.add_argument("--dimension", type=int, default=300)
+    parser.add_argument("--noise", type=float, nargs="+", default=[0.1, 0.0, 0.2, 0.3])
+    parser.add_argument("--starts", nargs="+", default=["similarity"])
+    parser.add_argument("--seeds", type=int, default=3, help="of an adversarial start")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--real", action="store_true", help="also train vectors on the real text of LILIFT_SHARED_DATA")
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    found: dict[str, Any] = {"words": arguments.words, "dimension": arguments.dimension, "threads": arguments.threads}
+    found |= {"goals": GOALS, "synthetic": {}, "real": {}}
+    if arguments.real:
+        data = Path(os.environ["LILIFT_SHARED_DATA"])
+        with tempfile.TemporaryDirectory() as scratch:
+            for code in GOLD:
+                found["real"][code] = real(code, data, Path(scratch))
+                print(code, found["real"][code], flush=True)
+    for noise in arguments.noise:
+        english, foreign, gold = planted(arguments.words, arguments.dimension, noise, seed=0)
+        row = measured(english, foreign, gold, tuple(arguments.starts), arguments.seeds)
+        found["synthetic"][str(noise)] = row
+        print(f"noise {noise}: {row}", flush=True)
+        keep("lexicon_induction", found, arguments.output)
+    planted_row = found["synthetic"]["0.1"]
+    summary = {"P@1 at noise 0.1": planted_row["P@1"], "core-minutes at noise 0.1": planted_row["core minutes"]}
+    return 0 if report_goals(summary, GOALS) or not arguments.check else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,139 @@
+"""`lilift lexicon fetch`: published dictionaries, from their publishers."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lilift.cli.console import print_json
+
+if TYPE_CHECKING:
+    from lilift.data.lexicon import Lexicon
+    from lilift.data.publishers import Publisher
+
+SOURCES = ("muse", "wiktionary", "gatitos", "afromt", "panlex")
+
+
+def add_parser(actions: Any, codes_of: Callable[[str], list[str]], report: Callable[[list[Lexicon], bool], None]) -> None:
+    parser = actions.add_parser(
+        "fetch",
+        help="download published dictionaries and make lexicons of them",
+        description="Download dictionaries from their publishers, import them, and make one lexicon a language of them; where "
+        "several have a word, the source named first decides. Licences are shown before anything is downloaded. Files are kept "
+        "as published in DIR/downloads, and are not downloaded twice.",
+        epilog="examples:\n  lilift lexicon fetch wiktionary,muse,panlex --languages mmwp-low --into lexicons\n"
+        "  lilift lexicon fetch gatitos --languages om,qu,ln --yes",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("sources", metavar="SOURCES", help=f"the most trusted first: {', '.join(SOURCES)}")
+    parser.add_argument("--languages", "--language", required=True, metavar="A,B", help="codes or groups, such as mmwp-low")
+    parser.add_argument("--into", type=Path, default=Path("lexicons"), metavar="DIR", help="folder (default: lexicons)")
+    parser.add_argument("--yes", action="store_true", help="the licences are fine: do not ask")
+    parser.add_argument("--replace", action="store_true", help="replace lexicons that are already there")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run, codes_of=codes_of, report=report)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from lilift.data.languages import language
+    from lilift.data.lexicon import merge_lexicons
+    from lilift.data.lexicon_table import SUFFIX, write_lexicon
+
+    publishers = _publishers(arguments.sources)
+    codes = [language(code).code for code in arguments.codes_of(arguments.languages)]
+    outputs = {code: arguments.into / f"{code}{SUFFIX}" for code in codes}
+    wanted = [code for code in codes if arguments.replace or not outputs[code].exists()]
+    for code in codes:
+        if code not in wanted:
+            print(f"{code}: {outputs[code]} is already there (--replace makes it anew)", file=sys.stderr)
+    _require_something(publishers, wanted)
+    _agree(publishers, arguments.yes)
+    made: list[Lexicon] = []
+    for code in wanted:
+        found = [
+            lexicon
+            for publisher in publishers
+            if (lexicon := _lexicon(publisher, code, arguments.into / "downloads")) is not None
+        ]
+        if found:
+            merged = merge_lexicons(found)
+            write_lexicon(merged, outputs[code])
+            made.append(merged)
+    if made:
+        arguments.report(made, arguments.json)
+    elif arguments.json:
+        print_json([])
+    return 0 if len(made) == len(wanted) else _nothing_for([code for code in wanted if not outputs[code].exists()])
+
+
+def _publishers(text: str) -> list[Publisher]:
+    from lilift.data.publishers import PUBLISHERS
+    from lilift.recipe.errors import RecipeError
+
+    names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    for name in names:
+        if name not in PUBLISHERS:
+            raise RecipeError(f"no source is called {name!r}", remedy=f"known: {', '.join(PUBLISHERS)}")
+    if not names:
+        raise RecipeError("no source is named", remedy=f"known: {', '.join(PUBLISHERS)}")
+    return [PUBLISHERS[name] for name in names]
+
+
+def _require_something(publishers: list[Publisher], codes: list[str]) -> None:
+    """Say which languages no named source has, before anything is downloaded."""
+    from lilift.data.publishers import download_for, sources_for
+    from lilift.recipe.errors import DataError
+
+    without = [code for code in codes if not any(download_for(publisher.name, code) for publisher in publishers)]
+    if without:
+        others = list(dict.fromkeys(name for code in without for name in sources_for(code)))
+        raise DataError(
+            f"{', '.join(publisher.name for publisher in publishers)} have nothing for {', '.join(without)}",
+            where="--languages",
+            remedy=f"add {', '.join(others)}" if others else "see `lilift lexicon induce --help`",
+        )
+
+
+def _agree(publishers: list[Publisher], yes: bool) -> None:
+    from lilift.recipe.errors import RecipeError
+
+    for publisher in publishers:
+        print(f"{publisher.name}: {publisher.title}", file=sys.stderr)
+        print(f"  licence: {publisher.licence}; {publisher.note}; {publisher.page}", file=sys.stderr)
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise RecipeError("nobody is there to agree to the licences above", remedy="give --yes")
+    print("download them? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise RecipeError("nothing was downloaded")
+
+
+def _lexicon(publisher: Publisher, code: str, folder: Path) -> Lexicon | None:
+    """A publisher's lexicon of a language; None, with a line that says why, where it has none or nothing usable."""
+    from lilift.data.downloads import fetch
+    from lilift.data.lexicon_folder import import_lexicon
+    from lilift.data.publishers import download_for
+    from lilift.recipe.errors import DataError
+
+    download = download_for(publisher.name, code)
+    if download is None:
+        print(f"{code}: {publisher.name} has none", file=sys.stderr)
+        return None
+    path = fetch(publisher, download, folder)
+    try:
+        return import_lexicon(
+            path, code, name=publisher.name, licence=publisher.licence, origin=publisher.files + download.file
+        )
+    except DataError as error:
+        print(f"{code}: {publisher.name}: {error.what}", file=sys.stderr)
+        return None
+
+
+def _nothing_for(codes: list[str]) -> int:
+    from lilift.recipe.errors import DataError
+
+    raise DataError(f"no usable pair for {', '.join(codes)}; the other languages are done", where="--languages")

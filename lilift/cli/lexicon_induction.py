@@ -1,0 +1,119 @@
+"""`lilift lexicon induce`: a lexicon from two monolingual sets of word vectors."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lilift.data.induction.alignment import Alignment
+    from lilift.data.induction.embeddings import Embeddings
+
+STARTS = ("identical", "numerals", "similarity", "adversarial")
+
+
+def add_parser(actions: Any) -> None:
+    parser = actions.add_parser(
+        "induce",
+        help="make a lexicon from two monolingual sets of word vectors, without a dictionary",
+        description="Rotate the English vectors onto the foreign ones as MUSE does unsupervised, and keep the words that "
+        "are each other's nearest neighbour. Good vectors come from hundreds of megabytes of text; a small corpus gives a poor "
+        "lexicon, whatever the method.",
+        epilog="examples:\n  lilift lexicon induce --english cc.en.300.vec --foreign cc.sw.300.vec --language sw\n"
+        "  lilift lexicon induce --english wiki.en.vec --train-embeddings sw.txt --language sw --gold en-sw.txt",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    english = parser.add_mutually_exclusive_group(required=True)
+    english.add_argument("--english", type=Path, metavar="FILE", help="English vectors: .vec, .bin (fastText) or word2vec")
+    english.add_argument("--train-english-embeddings", type=Path, metavar="TEXT", help="train them on this English text first")
+    foreign = parser.add_mutually_exclusive_group(required=True)
+    foreign.add_argument("--foreign", type=Path, metavar="FILE", help="vectors of the language")
+    foreign.add_argument("--train-embeddings", type=Path, metavar="TEXT", help="train them on this text first (needs gensim)")
+    parser.add_argument("--language", required=True, metavar="CODE", help="the language")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: lexicons/CODE.parquet)")
+    parser.add_argument(
+        "--start",
+        action="append",
+        choices=STARTS,
+        help="how to begin; may be repeated, the best is kept (default: identical and similarity)",
+    )
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="attempts of an adversarial start (default: 3)")
+    parser.add_argument("--limit", type=int, default=200_000, metavar="N", help="most frequent words to read (default: 200000)")
+    parser.add_argument("--frequent", type=int, default=20_000, metavar="N", help="words to align by (default: 20000)")
+    parser.add_argument("--dimension", type=int, default=100, metavar="N", help="of vectors trained here (default: 100)")
+    parser.add_argument("--least-count", type=int, default=5, metavar="N", help="of words in a text trained on (default: 5)")
+    parser.add_argument("--gold", type=Path, metavar="FILE", help="a dictionary to measure precision at 1 and 5 against")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default: cpu)")
+    parser.add_argument("--replace", action="store_true", help="replace a lexicon that is already there")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from lilift.cli.console import print_json
+    from lilift.data.induction.alignment import InductionSettings, align, induced_lexicon
+    from lilift.data.languages import language
+    from lilift.data.lexicon_table import SUFFIX, write_lexicon
+    from lilift.recipe.errors import RecipeError
+
+    for name in ("seeds", "limit", "frequent", "dimension", "least_count"):
+        if getattr(arguments, name) < 1:
+            raise RecipeError(f"--{name.replace('_', '-')} {getattr(arguments, name)} is too small", remedy="give 1 or more")
+    _require_device(arguments.device)
+    code = language(arguments.language).code
+    output = arguments.output or Path("lexicons") / f"{code}{SUFFIX}"
+    if output.exists() and not arguments.replace:
+        raise RecipeError("is already there", where=output, remedy="give --replace to write it anew")
+
+    def say(line: str) -> None:
+        if not arguments.json:
+            print(line, flush=True)
+
+    english = _vectors(arguments.english, arguments.train_english_embeddings, arguments)
+    foreign = _vectors(arguments.foreign, arguments.train_embeddings, arguments)
+    say(
+        f"{len(english.words):,} English words, {len(foreign.words):,} of {language(code).name}, {english.dimension} dimensions"
+    )
+    starts = tuple(dict.fromkeys(arguments.start or ("identical", "similarity")))
+    settings = InductionSettings(starts, arguments.seeds, arguments.frequent)
+    alignment = align(english, foreign, settings, device=arguments.device, say=say)
+    lexicon = induced_lexicon(alignment, english, foreign, code)
+    write_lexicon(lexicon, output)
+    measured = _precision(alignment, english, foreign, arguments.gold, code) if arguments.gold else None
+    if arguments.json:
+        attempts = [vars(attempt) for attempt in alignment.attempts]
+        print_json({"lexicon": str(output), "pairs": lexicon.pairs, "attempts": attempts, "precision": measured})
+        return 0
+    print(f"{lexicon.pairs:,} pairs of words that are each other's nearest neighbour: {output}")
+    if measured:
+        print(f"of {measured['words']:,} words of {arguments.gold.name}: P@1 {measured['1']:.1%}, P@5 {measured['5']:.1%}")
+    return 0
+
+
+def _vectors(path: Path | None, text: Path | None, arguments: argparse.Namespace) -> Embeddings:
+    from lilift.data.induction.embeddings import read_embeddings
+    from lilift.data.induction.training import train_embeddings
+
+    if path is not None:
+        return read_embeddings(path, arguments.limit)
+    assert text is not None
+    return train_embeddings(text, dimension=arguments.dimension, least_count=arguments.least_count)
+
+
+def _precision(alignment: Alignment, english: Embeddings, foreign: Embeddings, gold: Path, code: str) -> dict[str, Any]:
+    from lilift.data.induction.alignment import precision
+    from lilift.data.lexicon_folder import load_lexicon
+
+    right = {word: {item.text for item in found} for word, found in load_lexicon(str(gold), code).entries.items()}
+    words, shares = precision(alignment, english, foreign, right)
+    return {"words": words} | {str(count): share for count, share in shares.items()}
+
+
+def _require_device(device: str) -> None:
+    import torch
+
+    from lilift.recipe.errors import EnvironmentUnfit
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise EnvironmentUnfit("no CUDA GPU was found", remedy="leave --device out")
