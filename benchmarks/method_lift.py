@@ -1,6 +1,7 @@
 """What stage 1 brings: `tiny-cpu` over several seeds, with and without it.
 
     python benchmarks/method_lift.py --seeds 0 1 2 --check
+    python benchmarks/method_lift.py --seeds 0 --set alignment.normalize=false --name method_lift_paper_layer
 
 Prints a table and writes `benchmarks/results/method_lift.json`. `--check` exits 1 unless, over the seeds, the mean accuracy on
 the held-out questions in the low-resource languages is at least 60% with both stages and 40 points above the same run without
@@ -16,10 +17,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import torch
 from results import keep, report_goals
 
+from lilift.data.examples import Row
+from lilift.model.bridge import SAMPLE_TEXT, load_bridge
 from lilift.phases.run import RunOptions, run_recipe
 from lilift.recipe.load import load_recipe
+from lilift.recipe.schema import Recipe
 
 GOALS = {
     "both stages": ("at least", 0.60),
@@ -39,9 +44,23 @@ def measure(seed: int, overrides: list[str], folder: Path) -> dict[str, Any]:
         "seconds": round(sum(phase["seconds"] for phase in run.measured.values()), 1),
         "peak_mib": max(phase["peak_mib"] for phase in run.measured.values()),
         "questions_per_language": systems["lifted"][0].questions,
+        "soft_token_size": round(soft_token_size(recipe, run.path), 2),
         "accuracy": {name: {score.language: score.accuracy for score in scores} for name, scores in systems.items()},
         "measured": run.measured,
     }
+
+
+def soft_token_size(recipe: Recipe, run: Path) -> float:
+    """How large the soft tokens of an ordinary text are after stage 1, in sizes of the LLM's embeddings of it."""
+    bridge = load_bridge(recipe, device="cpu")
+    bridge.load_alignment(run / "align" / "alignment")
+    source = bridge.encoder.tokenizer.encode(SAMPLE_TEXT, bridge.encoder.max_positions)
+    text = bridge.llm_tokenizer(SAMPLE_TEXT, add_special_tokens=False).input_ids
+    batch = bridge.collate([Row(tuple(source), tuple(text), (bridge.tokens.eos,))])
+    with torch.no_grad():
+        inputs = bridge.embed(batch)[0].flatten(0, 1)  # [T, D]
+    soft, embeddings = (inputs[slots].square().mean().sqrt() for slots in (batch.state_slots, batch.text_slots))
+    return float(soft / embeddings)
 
 
 def foreign_mean(by_language: dict[str, float]) -> float:
@@ -78,6 +97,7 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="A.B=C")
     parser.add_argument("--folder", type=Path, help="keep the runs here (default: a temporary folder)")
+    parser.add_argument("--name", default="method_lift", help="name of the result")
     parser.add_argument("--output", type=Path, help="where the result goes")
     parser.add_argument("--note", default="", help="what else is to be known of the conditions, kept with the result")
     parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
@@ -88,7 +108,7 @@ def main() -> int:
     print_table(runs)
     recipe = load_recipe("tiny-cpu", arguments.overrides).as_dict()
     keep(
-        "method_lift",
+        arguments.name,
         {"note": arguments.note, "recipe": recipe, "goals": GOALS, "summary": found, "runs": runs},
         arguments.output,
     )

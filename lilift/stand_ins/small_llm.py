@@ -35,12 +35,13 @@ class LLMSize:
     width: int = 128
     layers: int = 4
     heads: int = 4
-    steps: int = 3200
+    steps: int = 4800
     rows: int = 32
     learning_rate: float = 3e-3
     solve: float = 0.43
     repeat: float = 0.27
     clumsy: float = 0.4
+    noise: float = 1.0
 
 
 def make(size: LLMSize, seed: int, folder: Path) -> dict[str, Any]:
@@ -69,7 +70,9 @@ def make(size: LLMSize, seed: int, folder: Path) -> dict[str, Any]:
         rows = next(batches)
         ids = pad([prompt + response for prompt, response in rows], PAD)  # [B, T]
         labels = pad([[-100] * len(prompt) + response for prompt, response in rows], -100)[:, 1:]  # [B, T - 1]
-        states = model.model(input_ids=ids, attention_mask=(ids != PAD).long()).last_hidden_state[:, :-1]  # [B, T - 1, D]
+        given = torch.tensor([len(prompt) for prompt, _ in rows])[:, None] > torch.arange(ids.shape[1])  # [B, T]
+        inputs = blurred(model.model.embed_tokens(ids), given, size.noise)
+        states = model.model(inputs_embeds=inputs, attention_mask=(ids != PAD).long()).last_hidden_state[:, :-1]  # [B, T - 1, D]
         labelled = labels != -100
         return nn.functional.cross_entropy(model.lm_head(states[labelled]), labels[labelled])
 
@@ -86,6 +89,15 @@ def make(size: LLMSize, seed: int, folder: Path) -> dict[str, Any]:
         "loss": round(last_loss, 5),
         "accuracy": accuracies(model, tokenizer, seed),
     }
+
+
+def blurred(embeddings: Tensor, where: Tensor, most: float) -> Tensor:
+    """Embeddings [B, T, D] with noise at `where` [B, T]: none in half the rows, in others up to `most` times their own size.
+
+    A large LLM makes sense of vectors that are no token's own; noise teaches it to a small one.
+    """
+    size = embeddings.detach().square().mean().sqrt() * most * (2 * torch.rand(len(embeddings), 1, 1) - 1).clamp_min(0)
+    return embeddings + where[..., None] * size * torch.randn_like(embeddings)
 
 
 def tokenizer_text(size: LLMSize, seed: int) -> list[str]:
