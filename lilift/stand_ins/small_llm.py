@@ -72,7 +72,8 @@ def make(size: LLMSize, seed: int, folder: Path) -> dict[str, Any]:
         labels = pad([[-100] * len(prompt) + response for prompt, response in rows], -100)[:, 1:]  # [B, T - 1]
         given = torch.tensor([len(prompt) for prompt, _ in rows])[:, None] > torch.arange(ids.shape[1])  # [B, T]
         inputs = blurred(model.model.embed_tokens(ids), given, size.noise)
-        states = model.model(inputs_embeds=inputs, attention_mask=(ids != PAD).long()).last_hidden_state[:, :-1]  # [B, T - 1, D]
+        mask = (ids != PAD).long()
+        states = model.model(inputs_embeds=inputs, attention_mask=mask).last_hidden_state[:, :-1]  # [B, T - 1, D]
         labelled = labels != -100
         return nn.functional.cross_entropy(model.lm_head(states[labelled]), labels[labelled])
 
