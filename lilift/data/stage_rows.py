@@ -9,10 +9,14 @@ from dataclasses import dataclass, replace
 from lilift.data.align_tasks import AlignTasks, align_tasks
 from lilift.data.examples import Example, Row, Task
 from lilift.data.prepare import PreparedData
-from lilift.data.tokenization import LengthReport, Tokenisation
+from lilift.data.tokenization import LengthReport, Tokenisation, unknown_by_script
 from lilift.recipe.schema import Recipe
 
 _MEASURED_TOGETHER = 4096
+UNKNOWN_LIMIT = 0.001
+"""A larger share of unknown tokens in a script is told."""
+UNKNOWN_MEASURED_ON = 20_000
+"""Rows that the share is measured on; more would not change it."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,14 @@ class _StageRows(ABC):
         for start in range(0, len(self), _MEASURED_TOGETHER):
             measuring.rows(epoch, range(start, min(start + _MEASURED_TOGETHER, len(self))))
         return measuring.tokenisation.report
+
+    def unreadable(self, epoch: int = 0) -> dict[str, float]:
+        """What the encoder cannot spell of an epoch's first rows: script (ISO 15924) → share of its tokens, if much."""
+        count = min(len(self), UNKNOWN_MEASURED_ON)
+        texts = (self.tokenisation.template.source(self.task(epoch, index).source) for index in range(count))
+        counts = unknown_by_script(self.tokenisation.encoder, texts)
+        shares = {script: unknown / tokens for script, (tokens, unknown) in counts.items() if tokens}
+        return {script: share for script, share in shares.items() if share > UNKNOWN_LIMIT}
 
     @abstractmethod
     def task(self, epoch: int, index: int) -> Task:

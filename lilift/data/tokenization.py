@@ -72,7 +72,9 @@ class Limits:
     policy: OverLength
 
 
-def continuation_ids(tokenizer: LLMTokenizer, opener: str, targets: Sequence[str]) -> list[tuple[int, ...]]:
+def continuation_ids(
+    tokenizer: LLMTokenizer, opener: str, targets: Sequence[str], separator: str = " "
+) -> list[tuple[int, ...]]:
     """The tokens of each target after `opener`, without end of sequence.
 
     Opener, one space and target are tokenised together and the opener's own tokens cut off. Tokenising ``" " + target`` alone
@@ -81,10 +83,10 @@ def continuation_ids(tokenizer: LLMTokenizer, opener: str, targets: Sequence[str
     tokenised alone.
     """
     opener_ids = _encode(tokenizer, [opener])[0]
-    joint = _encode(tokenizer, [f"{opener} {target.strip()}" for target in targets])
+    joint = _encode(tokenizer, [f"{opener}{separator}{target.strip()}" for target in targets])
     found = [tuple(ids[len(opener_ids) :]) for ids in joint]
     spanned = [index for index, ids in enumerate(joint) if ids[: len(opener_ids)] != opener_ids]
-    alone = _encode(tokenizer, [" " + targets[index].strip() for index in spanned])
+    alone = _encode(tokenizer, [separator + targets[index].strip() for index in spanned])
     for index, ids in zip(spanned, alone, strict=True):
         found[index] = tuple(ids)
     return found
@@ -165,9 +167,11 @@ class Tokenisation:
         found: list[tuple[int, ...]] = [()] * len(tasks)
         for kind, opener in self.template.openers.items():
             chosen = [index for index, task in enumerate(tasks) if task.kind == kind]
-            targets = [tasks[index].target for index in chosen]
-            for index, ids in zip(chosen, continuation_ids(self.llm, opener, targets) if targets else [], strict=True):
-                found[index] = ids
+            if chosen:
+                targets = [tasks[index].target for index in chosen]
+                tokens = continuation_ids(self.llm, opener, targets, self.template.separator)
+                for index, ids in zip(chosen, tokens, strict=True):
+                    found[index] = ids
         return found
 
     def _fit(self, task: Task, row: Row) -> Row | None:

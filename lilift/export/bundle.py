@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from lilift import __version__
-from lilift.data.templates import TEMPLATES
+from lilift.data.templates import CHAT, template_of
 from lilift.export.hugging_face import HuggingFaceFolder
 from lilift.export.job import Export, RunParts
 from lilift.export.merge import MergedWeights
+from lilift.model.llm import load_llm_tokenizer
 from lilift.model.snapshot import local_model_folder
 from lilift.recipe import storage
 from lilift.recipe.errors import EnvironmentUnfit
@@ -128,7 +129,7 @@ _FORMATS: Mapping[str, Callable[[Export, ExitStack], Callable[[], None]]] = {"hf
 
 def _description(recipe: Recipe, settings: ExportSettings) -> dict[str, Any]:
     """What `lilift.json` says whatever the format."""
-    template = TEMPLATES[recipe.data.template]
+    template = template_of(recipe.data.template, load_llm_tokenizer(recipe.llm) if recipe.data.template == CHAT else None)
     return {
         "format": BUNDLE_FORMAT,
         "lilift": __version__,
@@ -136,12 +137,7 @@ def _description(recipe: Recipe, settings: ExportSettings) -> dict[str, Any]:
         "languages": list(recipe.languages),
         "sequence": ["llm bos", "alignment bos", "soft tokens", "alignment eos", "prompt text", "response"],
         "layout": recipe.alignment.layout,
-        "template": {
-            "name": template.name,
-            "before": template.before,
-            "after": template.after,
-            "openers": dict(template.openers),
-        },
+        "template": template.as_dict(),
         "encoder": recipe.encoder.model_dump(mode="json"),
         "llm": {"model": recipe.llm.model, "revision": recipe.llm.revision, "quantization": recipe.llm.quantization},
         "alignment": recipe.alignment.model_dump(mode="json"),

@@ -70,17 +70,30 @@ class OutputHead:
         return logits if self.softcap is None else self.softcap * torch.tanh(logits / self.softcap)
 
 
+def load_llm_tokenizer(settings: LLMSettings) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a recipe's LLM.
+
+    Raises:
+        ModelError: it cannot be found or used.
+    """
+    location = model_folder_or_hub(settings.model)
+    with loading(settings.model, what="LLM's tokenizer"):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            location, revision=settings.revision, trust_remote_code=settings.trust_remote_code
+        )
+        check_tokenizer(tokenizer, settings.model, what="LLM")
+    return tokenizer
+
+
 def load_llm(settings: LLMSettings, *, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load the frozen LLM of a recipe and its tokenizer.
 
     Raises:
         ModelError: it cannot be found or loaded, or cannot read embeddings in place of tokens.
     """
+    tokenizer = load_llm_tokenizer(settings)
     location = model_folder_or_hub(settings.model)
     hub = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
-    with loading(settings.model, what="LLM's tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(location, **hub)
-        check_tokenizer(tokenizer, settings.model, what="LLM")
     with loading(settings.model, what="LLM"):
         config = without_dropout(AutoConfig.from_pretrained(location, **hub))
         llm, report = AutoModelForCausalLM.from_pretrained(

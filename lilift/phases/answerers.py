@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from lilift.data.templates import TEMPLATES, Template
+from lilift.data.templates import CHAT, TEMPLATES, Template
 from lilift.data.tokenization import Limits, Tokenisation
 from lilift.evaluate.evaluator import System
 from lilift.evaluate.generation import BridgeResponder, PlainResponder, Responder
@@ -24,8 +24,6 @@ from lilift.recipe.errors import ModelError, RecipeError, RunFolderError
 from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import AlignmentSettings, Dtype, EncoderSettings, LLMSettings
 
-CHAT = "chat"
-"""Stands for the chat template that an LLM brings with it."""
 EXPORTED = System("exported", "as exported")
 PLAIN = System("plain", "the LLM alone")
 DESCRIPTION = "lilift.json"
@@ -126,7 +124,7 @@ def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
     try:
         encoder = EncoderSettings(**content["encoder"])
         alignment = AlignmentSettings(**content["alignment"])
-        template = TEMPLATES[content["template"]["name"]]
+        template = Template(**content["template"])
         longest, languages, dtype = int(content["max_tokens"]), tuple(content["languages"]), content["dtype"]
     except (KeyError, TypeError, ValueError, ValidationError):
         raise RunFolderError("is damaged: not lilift's export", where=folder / DESCRIPTION, remedy="export again") from None

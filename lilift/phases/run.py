@@ -192,7 +192,10 @@ def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows) -> None:
         f"  {lengths.kept:,} of {lengths.read:,} rows fit; {lengths.dropped_source + lengths.dropped_sequence:,} too long and "
         f"dropped, {cut:,} cut; longest source {lengths.longest_source} tokens, longest sequence {lengths.longest_sequence}"
     )
-    storage.write_json(kept, lengths.as_dict())
+    unreadable = rows.unreadable()
+    for script, share in unreadable.items():
+        job.say(f"  the encoder cannot spell {share:.1%} of the tokens in {script} script: it reads <unk> there")
+    storage.write_json(kept, lengths.as_dict() | {"unreadable": unreadable})
 
 
 def _evaluate(job: Job, where: Path) -> None:

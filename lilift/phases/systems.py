@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from lilift.data.templates import TEMPLATES
+from lilift.data.templates import template_of
 from lilift.data.tokenization import Limits, Tokenisation
 from lilift.evaluate.evaluator import CONTROL, LIFTED, UNTRAINED, System
 from lilift.evaluate.generation import BridgeResponder
@@ -51,7 +51,7 @@ def tokenisation_for(bridge: BridgedModel, recipe: Recipe) -> Tokenisation:
     return Tokenisation(
         encoder=bridge.encoder.tokenizer,
         llm=bridge.llm_tokenizer,
-        template=TEMPLATES[recipe.data.template],
+        template=template_of(recipe.data.template, bridge.llm_tokenizer),
         layout=recipe.alignment.layout,
         shape=bridge.alignment.shape,
         has_llm_bos=bridge.tokens.bos is not None,

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from lilift.recipe.language_groups import expand_languages
+from lilift.recipe.template_file import read_template
 
 AlignmentKind = Literal["ffn", "linear", "latent"]
 Layout = Literal["soft", "soft+text"]
@@ -147,6 +148,25 @@ def _one_for_all(value: object) -> object:
     return {"*": value} if isinstance(value, str) else value
 
 
+TemplateName = Literal["plain", "metamath", "alpaca", "chat"]
+
+
+class TemplateSettings(Settings):
+    """A prompt template of the recipe's own."""
+
+    before: str = Field("", description="Before the question, where the LLM sees its text (layout soft+text).")
+    after: str = Field("\n", description="Between the question's text and the opener.")
+    respond: str = Field(min_length=1, description="The last words before a response, such as `Answer:`.")
+    reconstruct: str = Field("English:", min_length=1, description="The last words before the English question, in stage 1.")
+
+    @model_validator(mode="after")
+    def _openers_end_without_a_space(self) -> TemplateSettings:
+        for name in ("respond", "reconstruct"):
+            if getattr(self, name)[-1].isspace():
+                raise ValueError(f"{name} ends with a space or line break: leave it out, a space before the target is added")
+        return self
+
+
 class DataSettings(Settings):
     """What both stages learn from."""
 
@@ -155,7 +175,15 @@ class DataSettings(Settings):
         description="A folder of lexicons (`lilift lexicon`), or a dictionary per language (MUSE, GATITOS, TSV; may be "
         "gzipped), or one path with `{language}`, or `world`."
     )
-    template: Literal["plain", "metamath", "alpaca"] = Field("metamath", description="Prompt template by name.")
+    template: Annotated[
+        Annotated[TemplateName, Tag("name")] | Annotated[TemplateSettings, Tag("own")],
+        Discriminator(lambda value: "name" if isinstance(value, str) else "own"),
+        BeforeValidator(read_template, json_schema_input_type=str | TemplateSettings),
+    ] = Field(
+        "metamath",
+        description="The words around a question: plain, metamath, alpaca, chat (the LLM's own chat template), a YAML file "
+        "(./my.yaml) or a mapping with before, after, respond and reconstruct.",
+    )
     code_switching: CodeSwitchingSettings = Field(default_factory=CodeSwitchingSettings)
     max_tokens: int = Field(1280, ge=16, description="Longest whole sequence in the LLM, soft tokens included.")
     contaminated: Literal["drop", "keep"] = Field(

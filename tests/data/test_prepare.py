@@ -200,3 +200,19 @@ def test_stage_rows_feed_the_steps(prepared: PreparedData) -> None:
         seen += [index for ids in step.row_ids for index in ids]
     assert sorted(seen) == list(range(len(source)))
     assert source.row_name(3) == prepared.examples[3].id
+
+
+def test_scripts_that_the_encoder_cannot_spell_are_told(prepared: PreparedData) -> None:
+    class Halves(Letters):
+        unknown_id = 1
+
+        def encode(self, text: str, max_tokens: int | None = None) -> list[int]:  # noqa: ARG002
+            return [1 if letter in "'q" else ord(letter) for letter in text] + [0]
+
+    letters = Halves()
+    maker = Tokenisation(letters, Letters(), TEMPLATES["plain"], "soft", SHAPE, False, Limits(10_000, 100_000, "drop"))
+    source = align_rows(prepared, recipe("data.code_switching.ratios=[1.0]"), maker)
+    text = "".join(source.task(0, index).source for index in range(len(source)))
+    (latin,) = source.unreadable().values()
+    assert latin == pytest.approx(len([x for x in text if x in "'q"]) / len("".join(text.split())), rel=0.2)
+    assert align_rows(prepared, recipe(), tokenisation()).unreadable() == {}

@@ -17,6 +17,9 @@ _TOO_LONG = {
 }
 
 
+_NOTHING = "–"
+
+
 @dataclass(frozen=True)
 class LexiconRow:
     """One language's lexicon; `coverage` is the share of the training text's words that it can translate."""
@@ -86,12 +89,20 @@ def _lexicon(code: str, found: Mapping[str, Any]) -> LexiconRow:
 
 def _stage(title: str, rows: Mapping[str, Any]) -> StageRows:
     too_long = _reasons({reason: rows.get(key, 0) for key, reason in _TOO_LONG.items()})
+    shares = rows.get("unreadable", {})
+    told = [] if too_long == _NOTHING else [too_long]
+    told += [f"the encoder reads {share:.1%} of {script} script as <unk>" for script, share in shares.items()]
     return StageRows(
-        title, rows.get("read"), rows.get("kept"), too_long, rows.get("longest_source"), rows.get("longest_sequence")
+        title,
+        rows.get("read"),
+        rows.get("kept"),
+        ", ".join(told) or _NOTHING,
+        rows.get("longest_source"),
+        rows.get("longest_sequence"),
     )
 
 
 def _reasons(counts: Mapping[str, int]) -> str:
     """Reasons with their counts, the commonest first; a dash where nothing happened."""
     happened = sorted(((count, reason) for reason, count in counts.items() if count), key=lambda item: (-item[0], item[1]))
-    return ", ".join(f"{reason}: {count:,}" for count, reason in happened) or "–"
+    return ", ".join(f"{reason}: {count:,}" for count, reason in happened) or _NOTHING

@@ -1,0 +1,36 @@
+"""Prompt templates that a recipe brings along: inline, or as a YAML file of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FILE_KEYS = ("before", "after", "respond", "reconstruct")
+
+
+def read_template(value: Any) -> Any:
+    """The content of a template file in place of its path; anything else unchanged.
+
+    What the file says becomes part of the recipe, so that a run does not depend on the file any more.
+
+    Raises:
+        ValueError: the file cannot be read or is not a mapping.
+    """
+    if not isinstance(value, str) or not Path(value).is_absolute():
+        return value
+    try:
+        found = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"cannot read the template file ({error.strerror})") from None
+    except (UnicodeDecodeError, yaml.YAMLError):
+        raise ValueError("the template file is not YAML in UTF-8") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"the template file is not a mapping with {', '.join(FILE_KEYS)}")
+    for key in found:
+        if key not in FILE_KEYS:
+            raise ValueError(f"the template file has the unknown key {key!r}: it knows {', '.join(FILE_KEYS)}")
+    if not isinstance(found.get("respond"), str):
+        raise ValueError("the template file has no text `respond`: the last words before a response")
+    return found
