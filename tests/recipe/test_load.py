@@ -158,7 +158,7 @@ def test_local_paths_are_relative_to_the_file_that_names_them(tmp_path: Path, mo
     assert load_recipe(path).data.lexicon_of("sw") == str(recipe_folder / "sw.txt")
     overridden = load_recipe(path, ["data.lexicons=./dictionaries/{language}.tsv"])
     assert overridden.data.lexicon_of("sw") == str(here / "dictionaries" / "sw.tsv")
-    assert load_recipe("llama-7b-24gb").data.lexicon_of("bn") == str(here / "lexicons" / "en-bn.txt")
+    assert load_recipe("llama-7b-24gb").data.lexicon_of("bn") == str(here / "lexicons")
 
 
 def test_a_lexicon_for_one_language_goes_before_the_one_for_all() -> None:
