@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from lilift.data.code_switching import CodeSwitched
+    from lilift.recipe.schema import Recipe
 
 OPEN, CLOSE = "‹", "›"
 
@@ -50,6 +51,15 @@ def add_parser(verbs: Any) -> None:
     switch.set_defaults(run=run_switch)
 
 
+def _load_switching(arguments: argparse.Namespace) -> Recipe:
+    from lilift.recipe.errors import RecipeError
+
+    recipe = load(arguments)
+    if "switched" not in recipe.align.texts:
+        raise RecipeError("stage 1 of this recipe switches no words", where="align.texts", remedy="add `switched` to it")
+    return recipe
+
+
 def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
@@ -65,7 +75,7 @@ def run_preview(arguments: argparse.Namespace) -> int:
     from lilift.phases.held_out import held_out_questions
     from lilift.recipe.errors import RecipeError
 
-    recipe = load(arguments)
+    recipe = _load_switching(arguments)
     if arguments.language is not None and arguments.language not in recipe.languages:
         raise RecipeError(
             f"the recipe has no language {arguments.language!r}",
@@ -118,7 +128,7 @@ def run_switch(arguments: argparse.Namespace) -> int:
     from lilift.data.switched_file import write_switched
     from lilift.phases.held_out import held_out_questions
 
-    recipe = load(arguments)
+    recipe = _load_switching(arguments)
     data, report = gather(recipe, held_out_questions(recipe))
     for line in report.lines():
         print(line)

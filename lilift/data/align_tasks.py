@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from lilift.data.code_switching import CodeSwitched, CodeSwitcher
-from lilift.data.examples import Example, Task
+from lilift.data.examples import Example, Task, TranslatedExample
 from lilift.data.prepare import PreparedData
 from lilift.recipe.schema import Recipe, Target
 
@@ -18,21 +18,28 @@ class AlignTasks:
     """What stage 1 makes of an example, before tokens: the switched question, and what the LLM is to say of it.
 
     Attributes:
-        switcher: swaps the words.
+        switcher: swaps the words; None where stage 1 reads translated texts alone.
         targets: what the LLM is to say, and how often; drawn for each row and epoch.
         seed: of that draw.
     """
 
-    switcher: CodeSwitcher
+    switcher: CodeSwitcher | None
     targets: Mapping[Target, float]
     seed: int
 
     def task(self, example: Example, epoch: int, index: int) -> tuple[Task, CodeSwitched]:
         """The task of the example `index` in `epoch`, and how its text was switched."""
+        if self.switcher is None:
+            raise ValueError("this stage switches no words")
         switched = self.switcher.switch(example.question, epoch=epoch, index=index)
         kind = self._kind(epoch, index)
         target = example.question if kind == "reconstruct" else example.response
         return Task(example.id, switched.text, target, kind), switched
+
+    def translated(self, example: TranslatedExample, epoch: int, index: int) -> Task:
+        """The task of a translated text: English, or the response to it."""
+        kind = self._kind(epoch, index)
+        return Task(example.id, example.text, example.question if kind == "reconstruct" else example.response, kind)
 
     def _kind(self, epoch: int, index: int) -> Target:
         kinds = sorted(self.targets)
@@ -48,5 +55,7 @@ def align_tasks(prepared: PreparedData, recipe: Recipe) -> AlignTasks:
     Raises:
         DataError: there is no lexicon.
     """
+    if "switched" not in recipe.align.texts:
+        return AlignTasks(None, recipe.align.target, recipe.seed)
     switcher = CodeSwitcher(prepared.lexicons, recipe.data.code_switching, seed=recipe.seed, names=prepared.names)
     return AlignTasks(switcher, recipe.align.target, recipe.seed)

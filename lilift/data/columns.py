@@ -69,13 +69,19 @@ class Columns:
         context = _text(row[self.context]).strip() if self.context is not None else ""
         if context:
             question = f"{question.strip()}\n\n{context}"
-        response = _CALCULATOR.sub("", response)
-        final = _GSM8K_FINAL.search(response)
-        if final:
-            response = f"{response[: final.start()]}\nThe answer is {final['answer']}."
-        final = final or _METAMATH_FINAL.search(response)
+        response, final = clean_response(response)
         answer = _text(row[self.answer]).strip() if self.answer is not None else ""
-        return question, response, answer or (final["answer"] if final else None)
+        return question, response, answer or final
+
+
+def clean_response(response: str) -> tuple[str, str | None]:
+    """A response without GSM8K's marks, and the bare answer that it ends with, if it says so; see `Columns.texts`."""
+    response = _CALCULATOR.sub("", response)
+    final = _GSM8K_FINAL.search(response)
+    if final:
+        response = f"{response[: final.start()]}\nThe answer is {final['answer']}."
+    final = final or _METAMATH_FINAL.search(response)
+    return response, final["answer"] if final else None
 
 
 def recognise_columns(names: Sequence[str], first: Mapping[str, Any], wanted: ColumnSettings | None, source: str) -> Columns:

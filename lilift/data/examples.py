@@ -25,6 +25,19 @@ class Example:
 
 
 @dataclass(frozen=True)
+class TranslatedExample(Example):
+    """An English text with its translation; the response is empty where the source has none.
+
+    Attributes:
+        text: the translation; what the encoder reads.
+        language: its code.
+    """
+
+    text: str = ""
+    language: str = ""
+
+
+@dataclass(frozen=True)
 class Task:
     """One text to be read and one to be said.
 

@@ -86,7 +86,7 @@ def load_instructions(
         report = InstructionReport("world", "generated", columns, list(columns.values()))
         return selection.usable(iter(problems), report), report
     with tempfile.TemporaryDirectory(prefix="lilift-") as scratch:
-        rows = _read(settings, scratch)
+        rows = read_rows(settings, scratch)
         if len(rows) == 0:
             raise _no_rows(settings.source)
         names = list(rows.column_names)
@@ -163,8 +163,22 @@ class _Selection:
         return f"in {overlap.benchmark}" if self.drop_contaminated else None
 
 
-def _read(settings: InstructionSettings, scratch: str) -> Any:
-    """The rows as a `datasets.Dataset`. Local files leave no copy in the cache of `datasets`."""
+def is_local(source: str) -> bool:
+    """Whether a source is a file or folder, and no name on the hub."""
+    return source.startswith(_LOCAL) or Path(source).is_absolute()
+
+
+def read_rows(settings: InstructionSettings, scratch: str, setting: str = "data.instructions.source") -> Any:
+    """The rows as a `datasets.Dataset`. Local files leave no copy in the cache of `datasets`.
+
+    Args:
+        settings: where they are.
+        scratch: a folder for what `datasets` writes.
+        setting: names the source in errors.
+
+    Raises:
+        DataError: it cannot be found or read.
+    """
     import datasets
     from huggingface_hub.utils import logging as hub_logging
 
@@ -172,8 +186,8 @@ def _read(settings: InstructionSettings, scratch: str) -> Any:
     datasets.disable_progress_bars()
     hub_logging.set_verbosity(logging.ERROR)  # its remarks on every retry; what is wrong in the end is told in one line
     try:
-        if settings.source.startswith(_LOCAL) or Path(settings.source).is_absolute():
-            return _read_local(Path(settings.source).expanduser(), settings.split, scratch)
+        if is_local(settings.source):
+            return _read_local(Path(settings.source).expanduser(), settings.split, scratch, setting)
         return datasets.load_dataset(settings.source, split=settings.split, revision=settings.revision)
     except LiliftError:
         raise
@@ -185,11 +199,11 @@ def _read(settings: InstructionSettings, scratch: str) -> Any:
             datasets.enable_progress_bars()
 
 
-def _read_local(path: Path, split: str, scratch: str) -> Any:
+def _read_local(path: Path, split: str, scratch: str, setting: str) -> Any:
     import datasets
 
     if not path.exists():
-        raise DataError("no such file or folder", where=path, remedy="check data.instructions.source")
+        raise DataError("no such file or folder", where=path, remedy=f"check {setting}")
     if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
         saved = datasets.load_from_disk(str(path), keep_in_memory=True)
         return saved[split] if isinstance(saved, datasets.DatasetDict) else saved

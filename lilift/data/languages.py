@@ -47,6 +47,10 @@ class Language:
     tier: Tier | None
     flores: str | None
 
+    def writes_any(self, text: str) -> bool:
+        """Whether `text` has at least one letter of this language's scripts."""
+        return _script_patterns(self.scripts)[0].search(text) is not None
+
     @property
     def puts_spaces_between_words(self) -> bool:
         """Whether words stand apart; not so in Chinese, Japanese, Thai, Lao, Khmer and Burmese."""

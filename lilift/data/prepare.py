@@ -2,6 +2,7 @@
 
     data/
       instructions.jsonl   one example a line
+      translations.jsonl   English texts with their translations, where a stage reads them
       lexicons/sw.parquet  the usable pairs of each language's lexicon, with their sources and licences
       names.json           words that the instructions use as names, which are never swapped
       manifest.json        size and SHA-256 of each of these files: one changed bit is found
@@ -16,23 +17,25 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 
 from lilift.data.contamination import HeldOut
 from lilift.data.english import count_words, find_names
-from lilift.data.examples import Example
+from lilift.data.examples import Example, TranslatedExample
 from lilift.data.instructions import InstructionReport, load_instructions
 from lilift.data.languages import language
 from lilift.data.lexicon import Coverage, Lexicon
 from lilift.data.lexicon_folder import load_lexicons
 from lilift.data.lexicon_table import SUFFIX, read_lexicon, write_lexicon
+from lilift.data.translations import TranslationReport, load_translations
 from lilift.recipe import storage
 from lilift.recipe.errors import DataError, RunFolderError
 from lilift.recipe.schema import Recipe
 
 INSTRUCTIONS = "instructions.jsonl"
+TRANSLATIONS = "translations.jsonl"
 LEXICONS = "lexicons"
 NAMES = "names.json"
 REPORT = "report.json"
@@ -55,13 +58,15 @@ class DataReport:
 
     instructions: InstructionReport
     lexicons: Mapping[str, LexiconReport]
+    translations: Mapping[str, TranslationReport]
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain JSON types."""
         lexicons = {
             code: asdict(report) | {"coverage": round(report.coverage.share, 4)} for code, report in self.lexicons.items()
         }
-        return {"instructions": self.instructions.as_dict(), "lexicons": lexicons}
+        translations = {code: report.as_dict() for code, report in self.translations.items()}
+        return {"instructions": self.instructions.as_dict(), "lexicons": lexicons, "translations": translations}
 
     def lines(self) -> list[str]:
         """The report for people, one line a source."""
@@ -78,14 +83,21 @@ class DataReport:
                 f"lexicon {code}: {report.entries:,} words, {report.pairs:,} pairs, "
                 f"covers {report.coverage.share:.0%} of the text's words" + _reasons(report.dropped)
             )
+        for code, texts in self.translations.items():
+            lines.append(
+                f"translations {code}: {texts.kept:,} of {texts.read:,} rows from {texts.source}" + _reasons(texts.dropped)
+            )
         return lines
 
 
-class ExampleFile(Sequence[Example]):
+SomeExample = TypeVar("SomeExample", bound=Example)
+
+
+class ExampleFile(Sequence[SomeExample]):
     """The examples of a prepared folder, read from the disk when they are asked for: 200,000 cost no memory."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, kind: type[SomeExample]) -> None:
+        self._path, self._kind = path, kind
         try:
             with path.open("rb") as file:
                 lengths = [len(line) for line in file]
@@ -98,21 +110,21 @@ class ExampleFile(Sequence[Example]):
         return len(self._offsets) - 1
 
     @overload
-    def __getitem__(self, index: int) -> Example: ...
+    def __getitem__(self, index: int) -> SomeExample: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+    def __getitem__(self, index: slice) -> list[SomeExample]: ...
+    def __getitem__(self, index: int | slice) -> SomeExample | list[SomeExample]:
         if isinstance(index, slice):
             return [self[number] for number in range(*index.indices(len(self)))]
         if not 0 <= index < len(self):
             raise IndexError(index)
         self._file.seek(int(self._offsets[index]))
         try:
-            return Example(**json.loads(self._file.readline().decode("utf-8")))
+            return self._kind(**json.loads(self._file.readline().decode("utf-8")))
         except (ValueError, TypeError):
             raise _damaged(f"{self._path}:{index + 1}", "not an example") from None
 
-    def __iter__(self) -> Iterator[Example]:
+    def __iter__(self) -> Iterator[SomeExample]:
         return (self[index] for index in range(len(self)))
 
 
@@ -125,12 +137,14 @@ class PreparedData:
         lexicons: by language.
         names: words (lower case) that are names even at the beginning of a sentence.
         report: what `DataReport.as_dict` was when the folder was written.
+        translations: English texts with their translations, all languages one after the other.
     """
 
     examples: Sequence[Example]
     lexicons: Mapping[str, Lexicon]
     names: frozenset[str]
     report: Mapping[str, Any]
+    translations: Sequence[TranslatedExample] = ()
 
 
 def prepare(recipe: Recipe, folder: Path, held_out: HeldOut | None = None) -> DataReport:
@@ -146,7 +160,12 @@ def prepare(recipe: Recipe, folder: Path, held_out: HeldOut | None = None) -> Da
         write_lexicon(lexicon, folder / LEXICONS / f"{code}{SUFFIX}")
     storage.write_json(folder / NAMES, sorted(data.names))
     storage.write_json(folder / REPORT, report.as_dict())
-    storage.seal_files(folder, [INSTRUCTIONS, NAMES, REPORT, *(f"{LEXICONS}/{code}{SUFFIX}" for code in data.lexicons)])
+    if data.translations:
+        storage.write_text(folder / TRANSLATIONS, "".join(_json_lines(data.translations)))
+    translated = [TRANSLATIONS] if data.translations else []
+    storage.seal_files(
+        folder, [INSTRUCTIONS, NAMES, REPORT, *translated, *(f"{LEXICONS}/{code}{SUFFIX}" for code in data.lexicons)]
+    )
     return report
 
 
@@ -160,13 +179,15 @@ def gather(recipe: Recipe, held_out: HeldOut | None = None) -> tuple[PreparedDat
     Raises:
         DataError: instructions or a lexicon cannot be used, or a lexicon has none of the text's words.
     """
-    lexicons = load_lexicons({code: _location_of(recipe, code) for code in recipe.languages})
+    switches = "switched" in recipe.align.texts
+    lexicons = load_lexicons({code: _location_of(recipe, code) for code in recipe.languages}) if switches else {}
     examples, instructions = load_instructions(
         recipe.data.instructions, recipe.seed, held_out=held_out, drop_contaminated=recipe.data.contaminated == "drop"
     )
     names = find_names(example.question for example in examples)
     counts = count_words((example.question for example in examples), names)
-    report = DataReport(instructions, {code: _measured(lexicon, counts) for code, lexicon in lexicons.items()})
+    translations, reports = _translations_of(recipe, held_out)
+    report = DataReport(instructions, {code: _measured(lexicon, counts) for code, lexicon in lexicons.items()}, reports)
     for code, found in report.lexicons.items():
         if found.coverage.covered == 0:
             raise DataError(
@@ -174,7 +195,23 @@ def gather(recipe: Recipe, held_out: HeldOut | None = None) -> tuple[PreparedDat
                 where=_location_of(recipe, code),
                 remedy="give a dictionary with English words first, one pair a line",
             )
-    return PreparedData(examples, lexicons, names, report.as_dict()), report
+    return PreparedData(examples, lexicons, names, report.as_dict(), translations), report
+
+
+def _translations_of(recipe: Recipe, held_out: HeldOut | None) -> tuple[list[TranslatedExample], dict[str, TranslationReport]]:
+    """The translated texts of every language, if a stage reads any."""
+    texts: list[TranslatedExample] = []
+    reports: dict[str, TranslationReport] = {}
+    for code in recipe.languages if recipe.uses_translations else ():
+        found, reports[code] = load_translations(
+            recipe.data.translations_of(code) or "",
+            code,
+            needs_response=recipe.translations_need_response,
+            held_out=held_out,
+            drop_contaminated=recipe.data.contaminated == "drop",
+        )
+        texts += found
+    return texts, reports
 
 
 def load_prepared(folder: Path) -> PreparedData:
@@ -191,10 +228,12 @@ def load_prepared(folder: Path) -> PreparedData:
     codes = report["lexicons"]
     lexicons = {code: _prepared_lexicon(folder, code) for code in codes}
     names = frozenset(storage.read_json(folder / NAMES))
-    examples = ExampleFile(folder / INSTRUCTIONS)
+    examples = ExampleFile(folder / INSTRUCTIONS, Example)
     if len(examples) != report["instructions"]["kept"]:
         raise _damaged(folder / INSTRUCTIONS, f"{len(examples)} of {report['instructions']['kept']} examples")
-    return PreparedData(examples, lexicons, names, report)
+    translated = report.get("translations")
+    translations = ExampleFile(folder / TRANSLATIONS, TranslatedExample) if translated else ()
+    return PreparedData(examples, lexicons, names, report, translations)
 
 
 def _location_of(recipe: Recipe, code: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import overload
 
 from lilift.data.align_tasks import AlignTasks, align_tasks
-from lilift.data.examples import Example, Row, Task
+from lilift.data.examples import Example, Row, Task, TranslatedExample
 from lilift.data.prepare import PreparedData
 from lilift.data.tokenization import LengthReport, Tokenisation, unknown_by_script
 from lilift.recipe.schema import Recipe
@@ -64,7 +65,7 @@ class _StageRows(ABC):
 
 @dataclass(frozen=True)
 class AlignRows(_StageRows):
-    """Stage 1: code-switched questions, anew in every epoch.
+    """Stage 1: code-switched questions, anew in every epoch, or translated texts, or the ones and then the others.
 
     Attributes:
         tasks: makes them.
@@ -73,29 +74,60 @@ class AlignRows(_StageRows):
     tasks: AlignTasks
 
     def task(self, epoch: int, index: int) -> Task:
-        """The switched question, and the English question or its response."""
-        return self.tasks.task(self.examples[index], epoch, index)[0]
+        """What is read, and the English of it or its response."""
+        example = self.examples[index]
+        if isinstance(example, TranslatedExample):
+            return self.tasks.translated(example, epoch, index)
+        return self.tasks.task(example, epoch, index)[0]
 
 
 @dataclass(frozen=True)
 class TransferRows(_StageRows):
-    """Stage 2: English questions and their responses."""
+    """Stage 2: questions, English or translated, and their responses."""
 
     def task(self, epoch: int, index: int) -> Task:  # noqa: ARG002  every epoch has the same rows
         """The example as it is."""
         example = self.examples[index]
-        return Task(example.id, example.question, example.response, "respond")
+        question = example.text if isinstance(example, TranslatedExample) else example.question
+        return Task(example.id, question, example.response, "respond")
+
+
+class _Joined(Sequence[Example]):
+    """Two sequences one after the other, neither copied."""
+
+    def __init__(self, first: Sequence[Example], second: Sequence[Example]) -> None:
+        self._first, self._second = first, second
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._second)
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        return self._first[index] if index < len(self._first) else self._second[index - len(self._first)]
 
 
 def align_rows(prepared: PreparedData, recipe: Recipe, tokenisation: Tokenisation) -> AlignRows:
     """The rows of stage 1.
 
     Raises:
-        DataError: there is no lexicon.
+        DataError: words are to be switched and there is no lexicon.
     """
-    return AlignRows(prepared.examples, tokenisation, align_tasks(prepared, recipe))
+    examples = _chosen(prepared, "switched" in recipe.align.texts, "translated" in recipe.align.texts)
+    return AlignRows(examples, tokenisation, align_tasks(prepared, recipe))
 
 
-def transfer_rows(prepared: PreparedData, tokenisation: Tokenisation) -> TransferRows:
+def transfer_rows(prepared: PreparedData, recipe: Recipe, tokenisation: Tokenisation) -> TransferRows:
     """The rows of stage 2."""
-    return TransferRows(prepared.examples, tokenisation)
+    examples = _chosen(prepared, "english" in recipe.transfer.texts, "translated" in recipe.transfer.texts)
+    return TransferRows(examples, tokenisation)
+
+
+def _chosen(prepared: PreparedData, english: bool, translated: bool) -> Sequence[Example]:
+    if english and translated:
+        return _Joined(prepared.examples, prepared.translations)
+    return prepared.examples if english else prepared.translations

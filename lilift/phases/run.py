@@ -176,7 +176,7 @@ def _control(job: Job, where: Path) -> None:
 
 
 def _train_transfer(job: Job, where: Path, bridge: BridgedModel, name: str) -> None:
-    rows = transfer_rows(load_prepared(job.folder / "data"), tokenisation_for(bridge, job.recipe))
+    rows = transfer_rows(load_prepared(job.folder / "data"), job.recipe, tokenisation_for(bridge, job.recipe))
     _count_rows(job, where, rows)
     run_transfer(bridge, rows, job.recipe, where, progress=job.progress, name=name)
 

@@ -171,9 +171,15 @@ class DataSettings(Settings):
     """What both stages learn from."""
 
     instructions: InstructionSettings
+    translations: Annotated[dict[str, str], BeforeValidator(_one_for_all)] = Field(
+        {},
+        description="English texts with their translations, per language or one path with `{language}`, for methods that learn "
+        "from parallel data (align.texts, transfer.texts). LinguaLIFT needs none.",
+    )
     lexicons: Annotated[dict[str, str], BeforeValidator(_one_for_all)] = Field(
+        {},
         description="A folder of lexicons (`lilift lexicon`), or a dictionary per language (MUSE, GATITOS, TSV; may be "
-        "gzipped), or one path with `{language}`, or `world`."
+        "gzipped), or one path with `{language}`, or `world`.",
     )
     template: Annotated[
         Annotated[TemplateName, Tag("name")] | Annotated[TemplateSettings, Tag("own")],
@@ -199,8 +205,16 @@ class DataSettings(Settings):
 
     def lexicon_of(self, language: str) -> str | None:
         """Where the lexicon of `language` is to be found, or None if the recipe names none."""
-        text = self.lexicons.get(language, self.lexicons.get("*"))
-        return text.replace("{language}", language) if text is not None else None
+        return _location_of(self.lexicons, language)
+
+    def translations_of(self, language: str) -> str | None:
+        """Where the translated texts of `language` are to be found, or None if the recipe names none."""
+        return _location_of(self.translations, language)
+
+
+def _location_of(places: dict[str, str], language: str) -> str | None:
+    text = places.get(language, places.get("*"))
+    return text.replace("{language}", language) if text is not None else None
 
 
 # Settings that decide how often a stage writes something down, or what is done beside it: its result does not depend on them.
@@ -244,6 +258,12 @@ class AlignSettings(StageSettings):
         "response (`respond`), or a mix: {reconstruct: 0.8, respond: 0.2}.",
     )
 
+    texts: tuple[Literal["switched", "translated"], ...] = Field(
+        ("switched",),
+        min_length=1,
+        description="What the encoder reads: English with words switched, texts of `data.translations`, or both.",
+    )
+
 
 class LoraSettings(Settings):
     """The adapter that stage 2 trains on the 4-bit LLM."""
@@ -260,6 +280,11 @@ class TransferSettings(StageSettings):
     learning_rate: float = Field(2e-4, gt=0)
     schedule: Literal["constant", "cosine"] = "cosine"
     warmup_ratio: float = Field(0.03, ge=0, lt=1)
+    texts: tuple[Literal["english", "translated"], ...] = Field(
+        ("english",),
+        min_length=1,
+        description="Questions of the instructions, those of `data.translations` that have a response, or both.",
+    )
     lora: LoraSettings = Field(default_factory=LoraSettings)
     control: bool = Field(
         False,
@@ -344,8 +369,10 @@ class Recipe(Settings):
         for language in self.languages:
             if language == "en":
                 raise ValueError("languages: English is what the LLM already knows; leave `en` out (it is always evaluated)")
-            if self.data.lexicon_of(language) is None:
+            if "switched" in self.align.texts and self.data.lexicon_of(language) is None:
                 raise ValueError(f"data.lexicons: no lexicon is named for language {language!r}")
+            if self.uses_translations and self.data.translations_of(language) is None:
+                raise ValueError(f"data.translations: no translated texts are named for language {language!r}")
         if len(set(self.languages)) != len(self.languages):
             raise ValueError("languages: a language is named twice")
         for name, stage in (("align", self.align), ("transfer", self.transfer)):
@@ -358,6 +385,17 @@ class Recipe(Settings):
         if self.card != "cpu" and self.encoder.dtype == "float16":
             raise ValueError("encoder.dtype: mT5 overflows in float16; use bfloat16")
         return self
+
+    @property
+    def uses_translations(self) -> bool:
+        """Whether any stage reads translated texts."""
+        return "translated" in self.align.texts or "translated" in self.transfer.texts
+
+    @property
+    def translations_need_response(self) -> bool:
+        """Whether a stage is to say the response of a translated text."""
+        in_align = "translated" in self.align.texts and "respond" in self.align.target
+        return in_align or "translated" in self.transfer.texts
 
     def as_dict(self) -> dict[str, Any]:
         """The recipe with every default written out, as plain JSON types."""

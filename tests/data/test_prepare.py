@@ -149,7 +149,7 @@ def test_examples_stay_on_the_disk(prepared: PreparedData) -> None:
 
 
 def test_stage_2_reads_and_says_the_english_example(prepared: PreparedData) -> None:
-    for row, example in zip(rows_of(transfer_rows(prepared, tokenisation())), prepared.examples, strict=True):
+    for row, example in zip(rows_of(transfer_rows(prepared, recipe(), tokenisation())), prepared.examples, strict=True):
         assert (spoken(row.encoder_ids), spoken(row.response_ids)) == (example.question, example.response)
         assert spoken(row.prompt_ids) == "Answer:"
 
@@ -182,7 +182,7 @@ def test_targets_are_mixed_as_the_recipe_says(prepared: PreparedData) -> None:
 
 def test_lengths_are_measured_without_counting_twice(prepared: PreparedData) -> None:
     maker = tokenisation(source=90)
-    source = transfer_rows(prepared, maker)
+    source = transfer_rows(prepared, recipe(), maker)
     report = source.lengths()
     long = sum(len(example.question) + 1 > 90 for example in prepared.examples)
     assert 0 < long < len(source)
@@ -191,7 +191,7 @@ def test_lengths_are_measured_without_counting_twice(prepared: PreparedData) -> 
 
 
 def test_stage_rows_feed_the_steps(prepared: PreparedData) -> None:
-    source = transfer_rows(prepared, tokenisation())
+    source = transfer_rows(prepared, recipe(), tokenisation())
     steps = iterate_steps(source, StepPlan(SHAPE, False, 2000, 1000, seed=0))
     seen: list[int] = []
     for step in steps:
