@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 
 from lilift.data.batching import SequenceShape
 from lilift.data.examples import Row
+from lilift.data.instructions import load_instructions
 from lilift.data.steps import Position, Step, StepPlan, iterate_steps, planned_steps
 from lilift.recipe.errors import DataError
+from lilift.recipe.schema import InstructionSettings
 
 SHAPE = SequenceShape(has_bos=True, has_eos=True, latents=None)
 
@@ -158,3 +161,16 @@ def test_planned_steps_follow_epochs_and_stop_counting_at_the_maximum() -> None:
     source.asked.clear()
     assert planned_steps(source, plan(), epochs=1, max_steps=2) == 2
     assert len(source.asked) == 50
+
+
+def test_batches_of_real_problems_are_hardly_padded(shared_data: Path) -> None:
+    """GSM8K's questions and solutions, a token a word, with the shipped recipe's sizes."""
+    settings = InstructionSettings(source=str(shared_data / "gsm8k" / "train.jsonl.gz"))
+    examples, _ = load_instructions(settings, seed=0)
+    source = Lengths([5 + len(example.question.split()) + len(example.response.split()) for example in examples])
+    steps = epoch_of(source, plan(tokens_per_step=32768, tokens_per_micro_batch=4096, pool_rows=4096))
+    assert sorted(row_ids(steps)) == list(range(len(examples)))
+    micro_batches = [rows for step in steps for rows in step.micro_batches]
+    longest = [max(SHAPE.packed_length(row, has_llm_bos=False) for row in rows) for rows in micro_batches]
+    places = sum(len(rows) * length for rows, length in zip(micro_batches, longest, strict=True))
+    assert sum(step.tokens for step in steps) >= 0.98 * places
