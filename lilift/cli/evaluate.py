@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lilift.evaluate.benchmarks import Benchmark
+    from lilift.evaluate.generation import Responder
     from lilift.phases.answerers import AnswerOptions
 
 
@@ -36,6 +38,12 @@ def add_parser(verbs: Any) -> None:
         choices=("files", "hub", "sample"),
         default="files",
         help="the authors' files, the Hugging Face hub, or a few rows of our own to try it out",
+    )
+    parser.add_argument(
+        "--labels",
+        choices=("generation", "likelihood"),
+        default="generation",
+        help="xnli and xcsqa: the label that the response names, or the one that the model finds likeliest",
     )
     parser.add_argument(
         "--scoring",
@@ -90,15 +98,19 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         for one in benchmarks:
             print(f"{one.name} {one.language}: {one.rows_read} rows read, {len(one.questions)} asked")
-    output = arguments.output or model.folder / _folder_name(benchmarks[0].name, options)
+    name, responder, inputs = benchmarks[0].name, model.responder, model.inputs
+    if arguments.labels == "likelihood":
+        responder = _by_likelihood(responder, benchmarks[0], options)
+        name, inputs = f"{name}-likelihood", {**inputs, "labels": "likelihood"}
+    output = arguments.output or model.folder / _folder_name(name, options)
     shown = nullcontext(None) if arguments.json else answer_progress(sys.stdout)
     with polite_interrupts() as interruption, shown as progress:
         scores = evaluate(
-            model.responder,
+            responder,
             benchmarks,
             output,
             system=model.system,
-            inputs=model.inputs,
+            inputs=inputs,
             progress=progress,
             interruption=interruption,
             samples=options.samples,
@@ -112,6 +124,25 @@ def run(arguments: argparse.Namespace) -> int:
             print_scoring_differences(scores)
         print(f"answers and scores: {output}")
     return 0
+
+
+def _by_likelihood(responder: Responder, benchmark: Benchmark, options: AnswerOptions) -> Responder:
+    """The same model, choosing the likeliest label.
+
+    Raises:
+        RecipeError: the answers are no labels, are to be drawn, or the model cannot rank them.
+    """
+    from lilift.evaluate.likelihood import LikelihoodResponder, RanksLabels
+    from lilift.recipe.errors import RecipeError
+
+    labels = benchmark.questions[0].labels
+    if not labels:
+        raise RecipeError(f"the answers to {benchmark.name} are no labels", remedy="leave --labels out")
+    if options.sampling is not None:
+        raise RecipeError("the likeliest label is not drawn", remedy="leave --labels, or --samples and --temperature, out")
+    if not isinstance(responder, RanksLabels):
+        raise RecipeError("this model cannot tell how likely an answer is", remedy="leave --labels out")
+    return LikelihoodResponder(responder, labels)
 
 
 def answer_options(arguments: argparse.Namespace) -> AnswerOptions:

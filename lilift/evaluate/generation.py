@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
-from lilift.data.tokenization import LengthReport, Tokenisation
+from lilift.data.tokenization import LengthReport, Tokenisation, continuation_ids
 from lilift.model.generation import Reply
 from lilift.model.sampling import Sampling
 
@@ -71,6 +71,11 @@ class Streams(Protocol):
     ) -> Iterator[Reply]:
         """A reply to every row, each as soon as it is complete; the same whatever the batch."""
 
+    def log_likelihoods(
+        self, rows: Sequence[Any], continuations: Sequence[Sequence[int]], *, batch_tokens: int
+    ) -> list[list[float]]:
+        """For each row the log-probability of each continuation; the same whatever the batch."""
+
 
 class _ModelResponder:
     """Answers with a model of this process: batched by a budget of tokens, greedy or drawn."""
@@ -79,6 +84,7 @@ class _ModelResponder:
         self,
         model: Streams,
         rows_of: Callable[[Sequence[str]], Sequence[Any]],
+        continuations_of: Callable[[Sequence[str]], Sequence[Sequence[int]]],
         *,
         max_new_tokens: int,
         batch_tokens: int,
@@ -86,6 +92,7 @@ class _ModelResponder:
     ) -> None:
         self._model = model
         self._rows_of = rows_of
+        self._continuations_of = continuations_of
         self._max_new_tokens = max_new_tokens
         self._batch_tokens = batch_tokens
         self._sampling = sampling
@@ -114,6 +121,11 @@ class _ModelResponder:
         for reply in replies:
             yield Response(reply.row // samples, reply.text, reply.tokens, reply.ended)
 
+    def log_likelihoods(self, questions: Sequence[str], labels: Sequence[str]) -> list[list[float]]:
+        """For each question the log-probability of each label as its answer."""
+        rows = self._rows_of(questions)
+        return self._model.log_likelihoods(rows, self._continuations_of(labels), batch_tokens=self._batch_tokens)
+
 
 class BridgeResponder(_ModelResponder):
     """Answers with a bridged model.
@@ -135,8 +147,14 @@ class BridgeResponder(_ModelResponder):
         batch_tokens: int,
         sampling: Sampling | None = None,
     ) -> None:
+        opener = tokenisation.template.openers["respond"]
         super().__init__(
-            bridge, tokenisation.prompts, max_new_tokens=max_new_tokens, batch_tokens=batch_tokens, sampling=sampling
+            bridge,
+            tokenisation.prompts,
+            lambda labels: continuation_ids(tokenisation.llm, opener, labels),
+            max_new_tokens=max_new_tokens,
+            batch_tokens=batch_tokens,
+            sampling=sampling,
         )
         self._tokenisation = tokenisation
 
@@ -156,6 +174,7 @@ class PlainResponder(_ModelResponder):
     Args:
         llm: the model.
         rows_of: turns questions into prompts' token ids.
+        continuations_of: turns answers into the token ids that follow a prompt.
         max_new_tokens: longest response.
         batch_tokens: tokens of prompts and responses side by side.
         sampling: None takes the likeliest token.
@@ -165,12 +184,15 @@ class PlainResponder(_ModelResponder):
         self,
         llm: Streams,
         rows_of: Callable[[Sequence[str]], Sequence[Sequence[int]]],
+        continuations_of: Callable[[Sequence[str]], Sequence[Sequence[int]]],
         *,
         max_new_tokens: int,
         batch_tokens: int,
         sampling: Sampling | None = None,
     ) -> None:
-        super().__init__(llm, rows_of, max_new_tokens=max_new_tokens, batch_tokens=batch_tokens, sampling=sampling)
+        super().__init__(
+            llm, rows_of, continuations_of, max_new_tokens=max_new_tokens, batch_tokens=batch_tokens, sampling=sampling
+        )
 
 
 def seed_of(question: str, sample: int) -> int:

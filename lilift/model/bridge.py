@@ -23,6 +23,7 @@ from lilift.data.examples import Row
 from lilift.model.alignment import AlignmentLayer, build_alignment
 from lilift.model.encoder import Encoder, load_encoder
 from lilift.model.generation import Continuer, Embedded, Reply, evaluating, reply_of
+from lilift.model.likelihood import log_likelihoods
 from lilift.model.llm import (
     LLMTokens,
     OutputHead,
@@ -204,6 +205,19 @@ class BridgedModel(nn.Module):
         with evaluating(self):
             for found in continuer.run([self.packed_length(row) for row in prompts], embed, seeds=seeds):
                 yield reply_of(found, self.llm_tokenizer)
+
+    def log_likelihoods(
+        self, rows: Sequence[Row], continuations: Sequence[Sequence[int]], *, batch_tokens: int = 8192
+    ) -> list[list[float]]:
+        """How likely the LLM finds each continuation (token ids) as the answer to each row; see `log_likelihoods`."""
+        prompts = [replace(row, response_ids=()) for row in rows]
+
+        def embed(chosen: Sequence[int]) -> Embedded:
+            return self.embed(self.collate([prompts[row] for row in chosen], left_pad=True, row_ids=chosen).to(self.device))
+
+        lengths = [self.packed_length(row) for row in prompts]
+        with evaluating(self), torch.no_grad():
+            return log_likelihoods(self.causal_lm, lengths, embed, continuations, batch_tokens=batch_tokens)
 
     def freeze_for_align(self) -> None:
         """Stage 1: the alignment layer learns, and nothing else."""

@@ -9,7 +9,9 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lilift.data.templates import Template
+from lilift.data.tokenization import continuation_ids
 from lilift.model.generation import Continuer, Embedded, Reply, evaluating, reply_of
+from lilift.model.likelihood import log_likelihoods
 from lilift.model.llm import LLMTokens, load_llm, special_tokens
 from lilift.model.sampling import Sampling
 from lilift.recipe.errors import DataError
@@ -51,6 +53,13 @@ class PlainLLM:
         ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
         return ids
 
+    def continuations(self, answers: Sequence[str], template: Template | None) -> list[tuple[int, ...]]:
+        """Answers as the token ids that follow a prompt; after a chat template's (None) an answer begins without a space."""
+        if template is not None:
+            return continuation_ids(self.tokenizer, template.openers["respond"], answers)
+        ids: list[list[int]] = self.tokenizer(list(answers), add_special_tokens=False, verbose=False)["input_ids"]
+        return [tuple(found) for found in ids]
+
     def stream(
         self,
         rows: Sequence[Sequence[int]],
@@ -61,24 +70,35 @@ class PlainLLM:
         seeds: Sequence[int] | None = None,
     ) -> Iterator[Reply]:
         """A reply to every prompt, each as soon as it is complete; see `BridgedModel.stream`."""
-        device = self.llm.get_input_embeddings().weight.device
         continuer = Continuer(
             self.llm, stop=self.tokens.stop, max_new_tokens=max_new_tokens, budget=batch_tokens, sampling=sampling
         )
 
-        def embed(chosen: Sequence[int]) -> Embedded:
-            longest = max(len(rows[row]) for row in chosen)
-            ids = torch.zeros(len(chosen), longest, dtype=torch.long)  # [B, T]
-            mask = torch.zeros(len(chosen), longest, dtype=torch.bool)
-            for place, row in enumerate(chosen):
-                ids[place, longest - len(rows[row]) :] = torch.tensor(rows[row])
-                mask[place, longest - len(rows[row]) :] = True
-            positions = (mask.cumsum(-1) - 1).clamp_min(0)
-            return self.llm.get_input_embeddings()(ids.to(device)), mask.to(device), positions.to(device)
-
         with evaluating(self.llm):
-            for found in continuer.run([len(row) for row in rows], embed, seeds=seeds):
+            for found in continuer.run([len(row) for row in rows], lambda chosen: self._embed(rows, chosen), seeds=seeds):
                 yield reply_of(found, self.tokenizer)
+
+    def log_likelihoods(
+        self, rows: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]], *, batch_tokens: int
+    ) -> list[list[float]]:
+        """How likely the LLM finds each continuation (token ids) after each prompt; see `log_likelihoods`."""
+        lengths = [len(row) for row in rows]
+        with evaluating(self.llm), torch.no_grad():
+            return log_likelihoods(
+                self.llm, lengths, lambda chosen: self._embed(rows, chosen), continuations, batch_tokens=batch_tokens
+            )
+
+    def _embed(self, rows: Sequence[Sequence[int]], chosen: Sequence[int]) -> Embedded:
+        """Some prompts, padded on the left."""
+        longest = max(len(rows[row]) for row in chosen)
+        ids = torch.zeros(len(chosen), longest, dtype=torch.long)  # [B, T]
+        mask = torch.zeros(len(chosen), longest, dtype=torch.bool)
+        for place, row in enumerate(chosen):
+            ids[place, longest - len(rows[row]) :] = torch.tensor(rows[row])
+            mask[place, longest - len(rows[row]) :] = True
+        positions = (mask.cumsum(-1) - 1).clamp_min(0)
+        device = self.llm.get_input_embeddings().weight.device
+        return self.llm.get_input_embeddings()(ids.to(device)), mask.to(device), positions.to(device)
 
 
 def load_plain_llm(settings: LLMSettings, *, device: torch.device) -> PlainLLM:

@@ -181,6 +181,7 @@ def _of_plain(model: str, options: AnswerOptions) -> Answerer:
     responder = PlainResponder(
         llm,
         llm.chat_prompts if template is None else lambda questions: llm.prompts(questions, template),
+        lambda labels: llm.continuations(labels, template),
         max_new_tokens=most_new,
         batch_tokens=options.batch_tokens or _BATCH_TOKENS,
         sampling=options.sampling,

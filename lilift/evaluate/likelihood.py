@@ -1,0 +1,39 @@
+"""Answers chosen by likelihood: of a few labels, the one that the model finds likeliest after the question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from lilift.evaluate.generation import CutsQuestions
+
+
+@runtime_checkable
+class RanksLabels(Protocol):
+    """A responder that can tell how likely it finds given answers."""
+
+    def log_likelihoods(self, questions: Sequence[str], labels: Sequence[str]) -> list[list[float]]:
+        """For each question the log-probability of each label as its answer."""
+
+
+class LikelihoodResponder:
+    """Answers every question with the likeliest of the same labels.
+
+    Args:
+        ranks: the model.
+        labels: words, or letters; a letter is answered with a full stop after it, as responses write it.
+    """
+
+    def __init__(self, ranks: RanksLabels, labels: Sequence[str]) -> None:
+        self._ranks = ranks
+        self._labels = labels
+
+    def generate(self, questions: Sequence[str]) -> list[str]:
+        """The likeliest label of each question; of equally likely ones the first."""
+        found = self._ranks.log_likelihoods(questions, self._labels)
+        chosen = [self._labels[max(range(len(values)), key=values.__getitem__)] for values in found]
+        return [f"{label}." if len(label) == 1 else label for label in chosen]
+
+    def cuts(self, questions: Sequence[str]) -> list[bool]:
+        """For each question, whether the model reads it only in part."""
+        return self._ranks.cuts(questions) if isinstance(self._ranks, CutsQuestions) else [False] * len(questions)
