@@ -29,7 +29,7 @@ def add_parser(verbs: Any) -> None:
             name, metavar=order, help="a run, or a folder with scores.json; `:system` chooses where there are several"
         )
     parser.add_argument("--benchmark", metavar="NAME", help="only this one (default: all that both were asked)")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="also write comparison.json, .csv and .md")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="also write comparison.html, .json, .csv and .md")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     for one in found.comparisons:
         _print(one)
     if arguments.output:
-        print(f"written: {arguments.output}/comparison.json, .csv, .md")
+        print(f"written: {arguments.output}/comparison.html, .json, .csv, .md")
     return 0
 
 

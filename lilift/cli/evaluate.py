@@ -79,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lilift.evaluate.scores import as_json, by_published_scoring
     from lilift.phases.answerers import load_answerer
     from lilift.phases.progress import answer_progress
+    from lilift.phases.report.evaluation import write_evaluation_page
     from lilift.recipe.errors import RecipeError
     from lilift.recipe.interrupt import polite_interrupts
     from lilift.recipe.schema import BenchmarkSettings
@@ -116,6 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
             samples=options.samples,
         )
     shown_scores = by_published_scoring(scores) if arguments.scoring == "published" else scores
+    page = write_evaluation_page(output, f"{arguments.model}: {arguments.benchmark}")
     if arguments.json:
         print_json(as_json([shown_scores])["systems"][0] | {"folder": str(output)})
     else:
@@ -123,6 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.scoring == "published":
             print_scoring_differences(scores)
         print(f"answers and scores: {output}")
+        print(f"report: {page}")
     return 0
 
 

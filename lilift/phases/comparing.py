@@ -10,6 +10,7 @@ from pathlib import Path
 from lilift.evaluate.comparison import Comparison, check_same_questions, compare, read_verdicts
 from lilift.evaluate.evaluator import SCORES, read_scores
 from lilift.evaluate.scores import SystemScores
+from lilift.phases.report.evaluation import write_comparison_page
 from lilift.recipe.errors import DataError, RunFolderError
 from lilift.recipe.storage import write_json, write_text
 
@@ -107,13 +108,15 @@ def _telling_parts(one: Evaluation) -> list[str]:
 
 
 def write_comparison(folder: Path, found: Compared) -> None:
-    """Write `comparison.json`, `.csv` and `.md`.
+    """Write `comparison.json`, `.csv`, `.md` and `.html`.
 
     Raises:
         StorageError: the folder cannot be written.
     """
     write_json(folder / "comparison.json", {"format": 1, "benchmarks": [one.as_dict() for one in found.comparisons]})
     write_text(folder / "comparison.csv", _as_csv(found))
+    systems = [(one.folder, one.system, one.title) for one in (found.first, found.second)]
+    write_comparison_page(folder / "comparison.html", systems, found.comparisons)
     write_text(folder / "comparison.md", "\n".join(line for one in found.comparisons for line in _as_markdown(one)))
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 
+from lilift.evaluate.analysis import ANALYSIS, Profiles, read_profiles
 from lilift.evaluate.evaluator import SCORES, read_scores
+from lilift.evaluate.retrieval import ALIGNMENT_QUALITY, AlignmentQuality, read_alignment_quality
 from lilift.evaluate.scores import SystemScores
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.storage import JsonLines, read_json
@@ -44,6 +46,26 @@ class RunFiles:
         except RunFolderError as error:
             self.notes.append(f"evaluate/{SCORES} {error.what}")
             return []
+
+    def responses(self, system: str, benchmark: str, language: str) -> list[dict[str, Any]]:
+        return self.lines(f"evaluate/{system}/{benchmark}/{language}.jsonl")
+
+    def profiles(self) -> Profiles:
+        try:
+            return read_profiles(self._run / "evaluate")
+        except RunFolderError as error:
+            self.notes.append(f"evaluate/{ANALYSIS} {error.what}")
+            return {}
+
+    def alignment_qualities(self) -> list[AlignmentQuality]:
+        """Of the evaluate phase and of `lilift eval alignment`."""
+        found = []
+        for name in (f"evaluate/{ALIGNMENT_QUALITY}", f"evaluations/{ALIGNMENT_QUALITY}"):
+            try:
+                found.append(read_alignment_quality(self._run / name))
+            except RunFolderError as error:
+                self.notes.append(f"{name} {error.what}")
+        return [quality for quality in found if quality is not None]
 
     def text(self, name: str) -> str:
         path = self._run / name

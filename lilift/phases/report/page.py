@@ -74,6 +74,12 @@ def write_report(run: Path) -> Path:
     """
     if not run.is_dir():
         raise RunFolderError("there is no such run folder", where=run, remedy="give the folder of a run, such as runs/tiny-cpu")
+    write_text(run / REPORT, render(_TEMPLATE, _contents(run)))
+    return run / REPORT
+
+
+def render(template: str, contents: Mapping[str, Any]) -> str:
+    """A page from one of this folder's templates."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -82,9 +88,7 @@ def write_report(run: Path) -> Path:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "number": number, "duration": duration}
-    page = environment.get_template(_TEMPLATE).render(_contents(run))
-    write_text(run / REPORT, page)
-    return run / REPORT
+    return environment.get_template(template).render(contents)
 
 
 def percent(share: float | None) -> str:
@@ -153,7 +157,8 @@ def _contents(run: Path) -> dict[str, Any]:
         "states": states,
         "finished": all(state.state in ("done", "not in the recipe") for state in states),
         "facts": _facts(recipe, files.mapping("environment.json"), measured),
-        "benchmarks": benchmark_sections(scores, files),
+        "benchmarks": benchmark_sections(scores, files.responses, files.profiles()),
+        "alignments": files.alignment_qualities(),
         "curves": _curves(files),
         "memory": _memory(plan, measured),
         "plan": plan,

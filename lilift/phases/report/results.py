@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from lilift.evaluate.analysis import Profiles, ResponseProfile
 from lilift.evaluate.scores import BenchmarkScores, LanguageScore, SystemScores
-from lilift.phases.report.files import RunFiles
 from lilift.phases.report.samples import Sample, samples_of
 
 _BENCHMARKS = {
@@ -26,6 +27,7 @@ class Result:
     style: str
     title: str
     score: LanguageScore | None
+    profile: ResponseProfile | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class BenchmarkSection:
-    """All that the report says of one benchmark."""
+    """All that the report says of one benchmark; `samples` have the language's code and name."""
 
     name: str
     description: str
@@ -58,13 +60,28 @@ class BenchmarkSection:
     averaged: int
     rows: tuple[LanguageRow, ...]
     tiers: tuple[tuple[str, int, tuple[Mean, ...]], ...]
-    samples: tuple[tuple[str, tuple[Sample, ...]], ...]
+    samples: tuple[tuple[str, str, tuple[Sample, ...]], ...]
 
     @property
     def questions(self) -> int | None:
         """How many questions each language was asked, if all were asked as many."""
         counts = {row.questions for row in self.rows}
         return counts.pop() if len(counts) == 1 else None
+
+    @property
+    def sampled(self) -> frozenset[str]:
+        """Codes of the languages that samples are shown of."""
+        return frozenset(code for code, _, _ in self.samples)
+
+    @property
+    def profiled(self) -> bool:
+        """Whether anything is known of what the responses are like."""
+        return any(result.profile for row in self.rows for result in row.results)
+
+    @property
+    def drawn(self) -> bool:
+        """Whether several responses to a question were drawn."""
+        return any(result.profile and result.profile.samples > 1 for row in self.rows for result in row.results)
 
     @property
     def cut(self) -> bool:
@@ -76,12 +93,26 @@ def _style(system: str, place: int) -> str:
     return _STYLES.get(system, "abcd"[place % 4])
 
 
-def benchmark_sections(systems: Sequence[SystemScores], files: RunFiles) -> list[BenchmarkSection]:
+LinesOf = Callable[[str, str, str], Sequence[Mapping[str, Any]]]
+"""The kept responses of a system, benchmark and language."""
+_TIER_ORDER = {"": 0, "high": 1, "medium": 2, "low": 3}
+
+
+def benchmark_sections(
+    systems: Sequence[SystemScores], lines_of: LinesOf, profiles: Profiles | None = None
+) -> list[BenchmarkSection]:
+    """A section for each benchmark, its languages ordered by tier: English first, then from high to low.
+
+    Args:
+        systems: their scores, in the order of the table.
+        lines_of: gives kept responses.
+        profiles: what the responses are like, as far as it is known.
+    """
     names = dict.fromkeys(scores.benchmark for system in systems for scores in system.benchmarks)
-    return [_section(name, systems, files) for name in names]
+    return [_section(name, systems, lines_of, profiles or {}) for name in names]
 
 
-def _section(name: str, systems: Sequence[SystemScores], files: RunFiles) -> BenchmarkSection:
+def _section(name: str, systems: Sequence[SystemScores], lines_of: LinesOf, profiles: Profiles) -> BenchmarkSection:
     asked = [
         (_style(system.system, place), system, scores)
         for place, system in enumerate(systems)
@@ -95,15 +126,24 @@ def _section(name: str, systems: Sequence[SystemScores], files: RunFiles) -> Ben
             any_score.name,
             "" if code == "en" else any_score.tier,
             any_score.questions,
-            tuple(Result(style, system.title, _score(scores, code)) for style, system, scores in asked),
+            tuple(
+                Result(
+                    style,
+                    system.title,
+                    _score(scores, code),
+                    profiles.get(system.system, {}).get(name, {}).get(code),
+                )
+                for style, system, scores in asked
+            ),
         )
         for code, any_score in languages.items()
     )
+    rows = tuple(sorted(rows, key=lambda row: _TIER_ORDER[row.tier]))
     tiers = dict.fromkeys(tier.tier for _, _, scores in asked for tier in scores.tiers)
     samples = tuple(
-        (row.name, found)
+        (row.code, row.name, found)
         for row in rows
-        if (found := samples_of([(s.title, files.lines(f"evaluate/{s.system}/{name}/{row.code}.jsonl")) for _, s, _ in asked]))
+        if (found := samples_of([(system.title, lines_of(system.system, name, row.code)) for _, system, _ in asked]))
     )
     return BenchmarkSection(
         name,
