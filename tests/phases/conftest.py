@@ -33,7 +33,7 @@ class Pretender:
         self._skill = SKILL[system].get(benchmark.language, 0.0)
         self._rng = random.Random(f"{system.name} {benchmark.language}")
 
-    def answer(self, questions: Sequence[str]) -> list[str]:
+    def generate(self, questions: Sequence[str]) -> list[str]:
         return [self._answer(question) for question in questions]
 
     def _answer(self, question: str) -> str:
@@ -72,7 +72,7 @@ class _Everyone:
             pretender = Pretender(system, benchmark)
             self._by_question |= {question.text: (pretender, question) for question in benchmark.questions}
 
-    def answer(self, questions: Sequence[str]) -> list[str]:
+    def generate(self, questions: Sequence[str]) -> list[str]:
         return [self._by_question[question][0].answer([question])[0] for question in questions]
 
 
