@@ -1,0 +1,65 @@
+"""`kill -9` in the middle of an evaluation: no row is lost, none is repeated, and the scores are those of a quiet evaluation."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from lilift.evaluate.evaluator import read_scores
+
+EVALUATION = """
+import sys, time
+from decimal import Decimal
+from pathlib import Path
+from lilift.evaluate.benchmarks import Benchmark, Question
+from lilift.evaluate.evaluator import evaluate
+from lilift.evaluate.generation import Response
+
+class Slow:
+    def generate(self, questions):
+        raise AssertionError
+    def stream(self, questions, *, samples):
+        for place in reversed(range(len(questions))):
+            time.sleep(float(sys.argv[2]))
+            yield Response(place, f"It is {questions[place].split()[0]}.", 3, True)
+
+questions = tuple(Question(str(number), f"{number} apples?", Decimal(number)) for number in range(150))
+benchmarks = [Benchmark("mmwp", code, questions, 150) for code in ("en", "sw")]
+evaluate(Slow(), benchmarks, Path(sys.argv[1]), questions_at_once=7)
+"""
+
+
+def kept(folder: Path, language: str) -> list[str]:
+    """The ids of the whole lines that are on the disk."""
+    path = folder / f"lifted/mmwp/{language}.jsonl"
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    return [json.loads(line)["id"] for line in lines]
+
+
+def test_a_killed_evaluation_goes_on_where_it_was(tmp_path: Path) -> None:
+    def start(seconds: float) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", EVALUATION, str(tmp_path), str(seconds)])
+
+    for enough in (("en", 20), ("sw", 30)):
+        running = start(0.004)
+        until = time.monotonic() + 250
+        while len(kept(tmp_path, enough[0])) < enough[1]:
+            assert running.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < until
+            time.sleep(0.02)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+    before = {language: kept(tmp_path, language) for language in ("en", "sw")}
+    assert len(before["en"]) == 150
+    assert 30 <= len(before["sw"]) < 150
+    assert start(0).wait(250) == 0
+    for language, ids in before.items():
+        after = kept(tmp_path, language)
+        assert after[: len(ids)] == ids, "what was there is not asked again"
+        assert sorted(after) == sorted(str(number) for number in range(150))
+    (scores,) = read_scores(tmp_path / "scores.json")
+    assert scores.benchmarks[0].macro == 1.0
