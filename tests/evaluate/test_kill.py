@@ -1,4 +1,4 @@
-"""`kill -9` in the middle of an evaluation: no row is lost, none is repeated, and the scores are those of a quiet evaluation."""
+"""`kill -9` in the middle of an evaluation: no row is lost, none repeated, and the scores are those of a quiet evaluation."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class _Everyone:
             self._by_question |= {question.text: (pretender, question) for question in benchmark.questions}
 
     def generate(self, questions: Sequence[str]) -> list[str]:
-        return [self._by_question[question][0].answer([question])[0] for question in questions]
+        return [self._by_question[question][0].generate([question])[0] for question in questions]
 
 
 def _write_metrics(path: Path, steps: int, start: float, end: float) -> None:

@@ -88,8 +88,19 @@ def test_a_finished_run_is_told_whole(finished: Path) -> None:
 def test_the_page_asks_nothing_of_the_network_and_runs_no_script(finished: Path) -> None:
     page, outline = report_of(finished)
     assert not {"script", "link", "img", "iframe", "object", "embed"} & set(outline.tags)
-    assert not [value for _, name, value in outline.attributes if name in ("src", "href", "srcset", "action")]
+    assert not [value for _, name, value in outline.attributes if name in ("src", "srcset", "action")]
+    assert all(value.startswith("#") for _, name, value in outline.attributes if name == "href")
     assert not re.search(r"https?://|url\(|@import", page)
+
+
+def test_each_languages_questions_are_a_click_away(finished: Path) -> None:
+    """A link to what stands inside a closed `details` opens it, without any script."""
+    page, outline = report_of(finished)
+    links = [value[1:] for tag, name, value in outline.attributes if (tag, name) == ("a", "href")]
+    assert "world-om" in links
+    for target in links:
+        before = page[: page.index(f'id="{target}"')]
+        assert before.count("<details") == before.count("</details") + 1
 
 
 def test_the_page_is_accessible_in_outline(finished: Path) -> None:
