@@ -18,7 +18,7 @@ from typing import Any
 from lilift.data.columns import Columns, recognise_columns
 from lilift.data.contamination import HeldOut
 from lilift.data.examples import Example
-from lilift.data.text_files import read_lines
+from lilift.data.text_files import read_lines, refuse_long_lines
 from lilift.data.world import training_problems
 from lilift.recipe.errors import DataError, LiliftError
 from lilift.recipe.schema import InstructionSettings
@@ -183,8 +183,11 @@ def read_rows(settings: InstructionSettings, scratch: str, setting: str = "data.
     from huggingface_hub.utils import logging as hub_logging
 
     shown, verbosity = datasets.utils.logging.is_progress_bar_enabled(), hub_logging.get_verbosity()
+    told = datasets.utils.logging.get_verbosity()
     datasets.disable_progress_bars()
-    hub_logging.set_verbosity(logging.ERROR)  # its remarks on every retry; what is wrong in the end is told in one line
+    # Their remarks on every retry and every line; what is wrong in the end is told in one line.
+    hub_logging.set_verbosity(logging.ERROR)
+    datasets.utils.logging.set_verbosity(logging.CRITICAL)
     try:
         if is_local(settings.source):
             return _read_local(Path(settings.source).expanduser(), settings.split, scratch, setting)
@@ -195,6 +198,7 @@ def read_rows(settings: InstructionSettings, scratch: str, setting: str = "data.
         raise _hub_error(error, settings) from error
     finally:
         hub_logging.set_verbosity(verbosity)
+        datasets.utils.logging.set_verbosity(told)
         if shown:
             datasets.enable_progress_bars()
 
@@ -209,6 +213,9 @@ def _read_local(path: Path, split: str, scratch: str, setting: str) -> Any:
         return saved[split] if isinstance(saved, datasets.DatasetDict) else saved
     files = _data_files(path)
     kind = _kind(files[0])
+    for file in files:
+        if kind == "csv" or ".jsonl" in file.suffixes:  # one line of JSON may hold a whole list, one of these may not
+            refuse_long_lines(file)
     try:
         return datasets.load_dataset(
             kind, data_files=[str(file) for file in files], split="train", cache_dir=scratch, keep_in_memory=True

@@ -40,6 +40,26 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"cannot read the file ({reason})", where=path, remedy="check the path in the recipe") from None
 
 
+def refuse_long_lines(path: Path) -> None:
+    """Refuse a file with an endless line, in little memory: those who read it next take many times a line's length.
+
+    What is wrong otherwise is left for them to tell.
+
+    Raises:
+        DataError: there is such a line.
+    """
+    number = 1
+    try:
+        with _opened(path) as stream:
+            while block := stream.read(LONGEST_LINE):
+                breaks = block.count(b"\n")
+                if breaks == 0 and len(block) == LONGEST_LINE:
+                    raise DataError("a line is longer than 1 MiB", where=f"{path}:{number}", remedy="check the file's format")
+                number += breaks
+    except (OSError, EOFError, zlib.error):
+        return
+
+
 def _opened(path: Path) -> BinaryIO:
     with path.open("rb") as probe:
         first = probe.read(2)

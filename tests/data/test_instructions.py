@@ -151,6 +151,8 @@ def test_reading_leaves_nothing_in_the_cache(tmp_path: Path, monkeypatch: pytest
         ("x.csv", "question,response\ncafé,x\n".encode("latin-1"), r"x\.csv:2: the line is not UTF-8 text"),
         ("x.csv", b"question,response\n", "has no rows"),
         ("x.parquet", b"PAR1 but not really", r"x\.parquet: cannot read the parquet data"),
+        pytest.param("x.jsonl", b'{"question": "' + b"a" * (3 << 20), r"x\.jsonl:1: a line is longer", id="endless jsonl"),
+        pytest.param("x.csv", b"question,response\n" + b"a" * (3 << 20), r"x\.csv:2: a line is longer", id="endless csv"),
         ("x.txt", b"text", r"x\.txt: unknown kind of file"),
         (
             "x.jsonl",
@@ -165,6 +167,27 @@ def test_a_file_that_cannot_be_used_is_one_clear_line(tmp_path: Path, name: str,
     with pytest.raises(DataError, match=message) as caught:
         load(tmp_path / name)
     assert "\n" not in caught.value.line()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x.jsonl", b'\xef\xbb\xbf{"question": "a", "response": "b"}\r\n{"question": "c", "response": "d"}\r\n'),
+        ("x.csv", b"\xef\xbb\xbfquestion,response\r\na,b\r\nc,d\r\n"),
+    ],
+    ids=["jsonl", "csv"],
+)
+def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    examples, _ = load(tmp_path / name)
+    assert [(example.question, example.response) for example in examples] == [("a", "b"), ("c", "d")]
+
+
+def test_libraries_say_nothing_beside_the_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "x.jsonl").write_bytes(b'{"question": "a", "response": "b"}\nnot json\n')
+    with pytest.raises(DataError):
+        load(tmp_path / "x.jsonl")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_missing_files_empty_and_mixed_folders_are_told(tmp_path: Path) -> None:
