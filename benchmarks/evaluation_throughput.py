@@ -24,7 +24,8 @@ from lilift.data.languages import languages
 from lilift.evaluate.evaluator import LIFTED, evaluate, load_benchmarks
 from lilift.evaluate.generation import Responder
 from lilift.model.bridge import load_bridge
-from lilift.phases.answerers import AnswerOptions, load_answerer
+from lilift.phases.answering import AnswerOptions
+from lilift.phases.loading import load_answerer
 from lilift.phases.systems import load_system, responder_for, tokenisation_for
 from lilift.recipe.load import load_recipe
 from lilift.recipe.schema import BenchmarkSettings

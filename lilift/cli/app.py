@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lilift import __version__
-from lilift.cli import alignment, chat, compare, data, doctor, evaluate, export, fetch, lexicon, recipe
-from lilift.recipe.errors import EXIT_BUG, EXIT_INTERRUPTED, LiliftError, RecipeError, StorageError
+from lilift.cli import alignment, chat, compare, data, doctor, evaluate, export, fetch, lexicon, recipe, serve
+from lilift.recipe.errors import EXIT_BUG, EXIT_INTERRUPTED, EnvironmentUnfit, LiliftError, RecipeError, StorageError
 
 EPILOG = """\
 examples:
@@ -33,6 +33,12 @@ exit codes:
 
 
 EVAL_VERBS = (["eval", "compare"], ["eval", "alignment"], ["eval", "fetch"])
+
+# Packages that come with an extra; see pyproject.toml.
+_EXTRAS = {
+    "train": ("torch", "transformers", "bitsandbytes", "peft", "accelerate", "safetensors", "datasets", "huggingface_hub"),
+    "gguf": ("gguf", "xllamacpp", "starlette", "uvicorn"),
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -52,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lilift {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Parser)
-    for verb in (doctor, recipe, lexicon, data, evaluate, compare, alignment, fetch, export, chat):
+    for verb in (doctor, recipe, lexicon, data, evaluate, compare, alignment, fetch, export, chat, serve):
         verb.add_parser(verbs)
     return parser
 
@@ -83,6 +89,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output went away (`lilift … | head`); that is its right.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except ImportError as error:
+        unfit = _missing_package(error)
+        return _fail(unfit or error, unfit.exit_code if unfit else EXIT_BUG, debug, None if unfit else _bug_line(error))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
             place = StorageError(
@@ -92,6 +101,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, EXIT_BUG, debug, _bug_line(error))
     except Exception as error:
         return _fail(error, EXIT_BUG, debug, _bug_line(error))
+
+
+def _missing_package(error: ImportError) -> EnvironmentUnfit | None:
+    """The error as the user's own, where it is a package of an extra that was not asked for."""
+    name = (error.name or "").split(".")[0]
+    extra = next((extra for extra, names in _EXTRAS.items() if name in names), None)
+    if extra is None:
+        return None
+    return EnvironmentUnfit(f"this needs {name}, which is not installed", remedy=f"run `pip install 'lilift[{extra}]'`")
 
 
 def _bug_line(error: Exception) -> str:

@@ -1,39 +1,46 @@
-"""`lilift chat RUN`: ask a finished run in its own languages."""
+"""`lilift chat MODEL`: ask a run or an export in its own languages."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "chat",
-        help="ask a finished run",
-        description="Ask a finished run. Without a question: one line at a time, until an empty line or Ctrl-D.",
-        epilog='examples:\n  lilift chat runs/tiny-cpu "Omar kanniisa 25 qaba. …"\n  lilift chat runs/tiny-cpu < questions.txt',
+        help="ask a finished run or an export",
+        description="Ask a finished run or an export. Without a question: one line at a time, until an empty line or Ctrl-D. "
+        "An export with GGUF files is run by llama.cpp; no torch is needed.",
+        epilog="examples:\n"
+        '  lilift chat runs/tiny-cpu "Omar kanniisa 25 qaba. …"\n'
+        "  lilift chat runs/tiny-cpu < questions.txt\n"
+        '  lilift chat my-export "Omar kanniisa 25 qaba. …" --quant q8_0',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run_folder", type=Path, metavar="RUN", help="a run folder, such as runs/tiny-cpu")
+    parser.add_argument(
+        "model", metavar="MODEL", help="a run folder, such as runs/tiny-cpu, or a folder made by `lilift export`"
+    )
     parser.add_argument("question", nargs="?", help="one question; left out, questions are read line by line")
     parser.add_argument("--max-new-tokens", type=int, metavar="N", help="longest answer (default: the recipe's)")
-    parser.add_argument("--system", choices=("lifted", "control", "untrained"), default="lifted", help="which system")
+    parser.add_argument("--system", choices=("lifted", "control", "untrained"), default="lifted", help="which of a run's")
+    parser.add_argument("--quant", metavar="TYPE", help="which GGUF file of an export, e.g. q8_0 (default: its first)")
+    parser.add_argument("--threads", type=int, metavar="N", help="cores for an export's GGUF files (default: all)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lilift.memory.card import device_for
-    from lilift.phases.systems import SYSTEMS, load_system, recipe_of, responder_for
+    from lilift.phases.answering import AnswerOptions
+    from lilift.phases.loading import load_answerer
+    from lilift.recipe.errors import RecipeError
 
-    recipe = recipe_of(arguments.run_folder)
-    device = device_for(recipe.card)
-    bridge = load_system(recipe, arguments.run_folder, SYSTEMS[arguments.system], device=device.torch_device)
-    settings = recipe.evaluate
-    if arguments.max_new_tokens is not None:
-        settings = settings.model_copy(update={"max_new_tokens": arguments.max_new_tokens})
-    responder = responder_for(bridge, recipe, settings)
+    for name in ("max_new_tokens", "threads"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise RecipeError(f"--{name.replace('_', '-')} {value} is too small", remedy="give 1 or more")
+    options = AnswerOptions(max_new_tokens=arguments.max_new_tokens, gguf=arguments.quant, threads=arguments.threads)
+    responder = load_answerer(arguments.model, options, system=arguments.system).responder
     if arguments.question is not None:
         print(responder.generate([arguments.question])[0])
         return 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lilift.evaluate.benchmarks import Benchmark
     from lilift.evaluate.generation import Responder
-    from lilift.phases.answerers import AnswerOptions
+    from lilift.phases.answering import AnswerOptions
 
 
 def add_parser(verbs: Any) -> None:
@@ -68,8 +68,10 @@ def _add_answering(group: Any) -> None:
     group.add_argument("--max-new-tokens", type=int, metavar="N", help="longest answer")
     group.add_argument("--batch-tokens", type=int, metavar="N", help="tokens side by side: lower it where memory runs out")
     group.add_argument("--template", metavar="NAME", help="prompt of an LLM without a bridge: plain, metamath, alpaca, chat")
-    group.add_argument("--quantization", choices=("nf4", "none"), help="of an export or a plain LLM (none)")
-    group.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of an export or a plain LLM")
+    group.add_argument("--quant", metavar="TYPE", help="which GGUF file of an export, e.g. q8_0 (default: its first)")
+    group.add_argument("--threads", type=int, metavar="N", help="cores for an export's GGUF files (default: all)")
+    group.add_argument("--quantization", choices=("nf4", "none"), help="of an export's hf/ or a plain LLM (none)")
+    group.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of an export's hf/ or a plain LLM")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -77,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lilift.cli.results import print_scores, print_scoring_differences
     from lilift.evaluate.evaluator import evaluate, load_benchmarks
     from lilift.evaluate.scores import as_json, by_published_scoring
-    from lilift.phases.answerers import load_answerer
+    from lilift.phases.loading import load_answerer
     from lilift.phases.progress import answer_progress
     from lilift.phases.report.evaluation import write_evaluation_page
     from lilift.recipe.errors import RecipeError
@@ -155,10 +157,10 @@ def answer_options(arguments: argparse.Namespace) -> AnswerOptions:
         RecipeError: a number is out of its range.
     """
     from lilift.model.sampling import Sampling
-    from lilift.phases.answerers import AnswerOptions
+    from lilift.phases.answering import AnswerOptions
     from lilift.recipe.errors import RecipeError
 
-    for name in ("samples", "max_new_tokens", "batch_tokens"):
+    for name in ("samples", "max_new_tokens", "batch_tokens", "threads"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise RecipeError(f"--{name.replace('_', '-')} {value} is too small", remedy="give 1 or more")
@@ -181,6 +183,8 @@ def answer_options(arguments: argparse.Namespace) -> AnswerOptions:
         template=arguments.template,
         quantization=arguments.quantization,
         dtype=arguments.dtype,
+        gguf=arguments.quant,
+        threads=arguments.threads,
     )
 
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from lilift.data.tokenization import LengthReport, Tokenisation, continuation_ids
-from lilift.model.generation import Reply
 from lilift.model.sampling import Sampling
+
+# Both import torch, and exports are evaluated where there is none.
+if TYPE_CHECKING:
+    from lilift.data.tokenization import LengthReport, Tokenisation
+    from lilift.model.generation import Reply
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,8 @@ class BridgeResponder(_ModelResponder):
         batch_tokens: int,
         sampling: Sampling | None = None,
     ) -> None:
+        from lilift.data.tokenization import continuation_ids
+
         opener = tokenisation.template.openers["respond"]
         super().__init__(
             bridge,
@@ -163,6 +168,8 @@ class BridgeResponder(_ModelResponder):
         return [self._counted(question).truncated_source > 0 for question in questions]
 
     def _counted(self, question: str) -> LengthReport:
+        from lilift.data.tokenization import LengthReport
+
         alone = replace(self._tokenisation, report=LengthReport())
         alone.prompts([question])
         return alone.report

@@ -86,7 +86,7 @@ def export_bundle(recipe: Recipe, settings: ExportSettings, parts: RunParts, out
         for after in finish:
             after()
         sizes, sums = _sizes_and_sums(stage)
-        storage.write_json(stage / DESCRIPTION, export.description | {"sha256": sums})
+        storage.write_json(stage / DESCRIPTION, storage.sealed_json(export.description | {"sha256": sums}))
     return ExportReport(
         merged_layers=len(merged.updates),
         round_tripped_layers=len(merged.round_trip),
@@ -135,6 +135,7 @@ def _description(recipe: Recipe, settings: ExportSettings) -> dict[str, Any]:
         "lilift": __version__,
         "recipe": recipe.name,
         "languages": list(recipe.languages),
+        "seed": recipe.seed,
         "sequence": ["llm bos", "alignment bos", "soft tokens", "alignment eos", "prompt text", "response"],
         "layout": recipe.alignment.layout,
         "template": template.as_dict(),

@@ -1,11 +1,15 @@
-"""Drawing tokens, each row from its own random numbers."""
+"""Drawing tokens, each row from its own random numbers.
+
+torch is imported where it computes: an export's runner reads `Sampling` and has no torch.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> Tensor:
     Returns:
         [B] token ids.
     """
+    import torch
+
     shares = torch.softmax(logits.double() / sampling.temperature, dim=-1)  # [B, V]
     if sampling.top_p < 1:
         ordered = shares.sort(dim=-1, descending=True).values

@@ -1,81 +1,33 @@
-"""Whatever a user may want to evaluate, behind one interface: a run, an export, or an LLM as it comes."""
+"""What is asked with torch: a run, the Hugging Face part of an export, or an LLM as it comes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from lilift.data.templates import CHAT, TEMPLATES, Template
 from lilift.data.tokenization import Limits, Tokenisation
 from lilift.evaluate.evaluator import System
-from lilift.evaluate.generation import BridgeResponder, PlainResponder, Responder
+from lilift.evaluate.generation import BridgeResponder, PlainResponder
 from lilift.memory.card import device_for, find_device
 from lilift.model.bridge import join_models
 from lilift.model.plain import load_plain_llm
-from lilift.model.sampling import Sampling
 from lilift.model.sources import STAND_IN
+from lilift.phases.answering import DESCRIPTION, EXPORTED, Answerer, AnswerOptions, drawing, refuse
 from lilift.phases.systems import SYSTEMS, answers_depend_on, load_system, recipe_of, responder_for
 from lilift.recipe import storage
 from lilift.recipe.errors import ModelError, RecipeError, RunFolderError
 from lilift.recipe.load import fingerprint
-from lilift.recipe.schema import AlignmentSettings, Dtype, EncoderSettings, LLMSettings
+from lilift.recipe.schema import AlignmentSettings, EncoderSettings, LLMSettings
 
-EXPORTED = System("exported", "as exported")
 PLAIN = System("plain", "the LLM alone")
-DESCRIPTION = "lilift.json"
 _MAX_NEW_TOKENS = 512
 _BATCH_TOKENS = 8192
 
 
-@dataclass(frozen=True)
-class AnswerOptions:
-    """How a model is to answer; what is None is as the model was trained or exported.
-
-    Attributes:
-        max_new_tokens: longest response.
-        batch_tokens: tokens of prompts and responses side by side.
-        sampling: None takes the likeliest token.
-        samples: responses to each question.
-        template: prompt template of an LLM without a bridge, by name or `CHAT`.
-        quantization, dtype: of an export or an LLM without a bridge.
-    """
-
-    max_new_tokens: int | None = None
-    batch_tokens: int | None = None
-    sampling: Sampling | None = None
-    samples: int = 1
-    template: str | None = None
-    quantization: Literal["nf4", "none"] | None = None
-    dtype: Dtype | None = None
-
-
-@dataclass(frozen=True)
-class Answerer:
-    """A model that is ready to be asked.
-
-    Attributes:
-        responder: answers.
-        system: what it is called in results.
-        languages: asked beside English where no others are named.
-        seed: draws the questions of `world`.
-        inputs: what its answers depend on, as plain JSON values.
-        folder: where its evaluations are kept if nothing else is said.
-    """
-
-    responder: Responder
-    system: System
-    languages: tuple[str, ...]
-    seed: int
-    inputs: Mapping[str, Any]
-    folder: Path
-
-
-def load_answerer(model: str, options: AnswerOptions, *, system: str = "lifted") -> Answerer:
-    """Load what `lilift eval` is given.
+def load_with_torch(model: str, options: AnswerOptions, system: str) -> Answerer:
+    """Load what is not run by llama.cpp; see `load_answerer`.
 
     Args:
         model: a run folder, an exported folder, a folder with a Hugging Face LLM, or the name of one on the hub.
@@ -107,7 +59,7 @@ def load_answerer(model: str, options: AnswerOptions, *, system: str = "lifted")
 
 
 def _of_run(run: Path, options: AnswerOptions, system: str) -> Answerer:
-    _refuse(options, ("template", "quantization", "dtype"), "a run answers as it was trained")
+    refuse(options, ("template", "quantization", "dtype"), "a run answers as it was trained")
     recipe = recipe_of(run)
     chosen = SYSTEMS[system]
     bridge = load_system(recipe, run, chosen, device=device_for(recipe.card).torch_device)
@@ -115,11 +67,11 @@ def _of_run(run: Path, options: AnswerOptions, system: str) -> Answerer:
     settings = recipe.evaluate.model_copy(update={name: value for name, value in changed.items() if value is not None})
     inputs = answers_depend_on(recipe, run, chosen) | {"limits": fingerprint(settings.max_new_tokens)}
     responder = responder_for(bridge, recipe, settings, sampling=options.sampling)
-    return Answerer(responder, chosen, recipe.languages, recipe.seed, inputs | _drawing(options), run / "evaluations")
+    return Answerer(responder, chosen, recipe.languages, recipe.seed, inputs | drawing(options), run / "evaluations")
 
 
 def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
-    _refuse(options, ("template",), "an export answers as it was trained")
+    refuse(options, ("template",), "an export answers as it was trained")
     content = storage.read_json(folder / DESCRIPTION)
     try:
         encoder = EncoderSettings(**content["encoder"])
@@ -129,7 +81,9 @@ def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
     except (KeyError, TypeError, ValueError, ValidationError):
         raise RunFolderError("is damaged: not lilift's export", where=folder / DESCRIPTION, remedy="export again") from None
     if not (folder / "hf").is_dir() or not (folder / "alignment").is_dir():
-        raise RunFolderError("holds no hf/ and alignment/", where=folder, remedy="export with `--to hf`")
+        raise RunFolderError(
+            "holds no hf/ and alignment/", where=folder, remedy="export with `--to hf`, or leave --dtype and --quantization out"
+        )
     storage.verify_sealed_folder(folder / "alignment")
     llm = LLMSettings(
         model=str((folder / "hf").resolve()),
@@ -157,7 +111,7 @@ def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
         sampling=options.sampling,
     )
     inputs = {"export": fingerprint(content), "llm": fingerprint(llm.model_dump(mode="json")), "max_new_tokens": most_new}
-    return Answerer(responder, EXPORTED, languages, 0, inputs | _drawing(options), folder / "evaluations")
+    return Answerer(responder, EXPORTED, languages, 0, inputs | drawing(options), folder / "evaluations")
 
 
 def _of_plain(model: str, options: AnswerOptions) -> Answerer:
@@ -188,15 +142,4 @@ def _of_plain(model: str, options: AnswerOptions) -> Answerer:
     )
     inputs = {"llm": llm_settings.model_dump(mode="json"), "template": name, "max_new_tokens": most_new}
     folder = Path("evaluations") / model.removeprefix(STAND_IN).strip("/").split("/")[-1]
-    return Answerer(responder, PLAIN, (), 0, inputs | _drawing(options), folder)
-
-
-def _drawing(options: AnswerOptions) -> dict[str, Any]:
-    """What is drawn and how often, as far as anything is."""
-    return {} if options.sampling is None else {"sampling": asdict(options.sampling), "samples": options.samples}
-
-
-def _refuse(options: AnswerOptions, names: tuple[str, ...], reason: str) -> None:
-    for name in names:
-        if getattr(options, name) is not None:
-            raise RecipeError(f"--{name} is for other models: {reason}", remedy="leave it out")
+    return Answerer(responder, PLAIN, (), 0, inputs | drawing(options), folder)

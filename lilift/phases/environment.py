@@ -67,7 +67,8 @@ def _packages() -> list[Finding]:
     findings = []
     for line in metadata.requires("lilift") or []:
         requirement = Requirement(line)
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+        # What trains is an extra, which exports are run without; whoever asks here wants to know about all of it.
+        if requirement.marker and not any(requirement.marker.evaluate({"extra": extra}) for extra in ("", "train")):
             continue
         version = _version(requirement.name)
         if version is None:

@@ -122,6 +122,22 @@ def read_json(path: Path) -> Any:
         raise RunFolderError("is damaged: not JSON", where=path, remedy="delete it and run the command again") from error
 
 
+def sealed_json(value: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with the digest of its content under ``seal``."""
+    return {**value, "seal": _digest_of_json(value)}
+
+
+def check_seal(content: Mapping[str, Any], where: Path) -> None:
+    """Check what `sealed_json` made, as it was read again.
+
+    Raises:
+        RunFolderError: it has been changed since.
+    """
+    value = {name: part for name, part in content.items() if name != "seal"}
+    if content.get("seal") != _digest_of_json(value):
+        raise RunFolderError("has been changed since it was written", where=where, remedy="restore it, or make it again")
+
+
 class JsonLines:
     """A growing file with one JSON object a line.
 

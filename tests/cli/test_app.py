@@ -70,7 +70,7 @@ def test_every_verb_has_help_with_examples(capsys: pytest.CaptureFixture[str], v
         (["eval", "alignment", "nowhere"], 5, "no run folder"),
         (["eval", "compare", "nowhere", "nowhere:lifted"], 5, "no evaluation here"),
         (["export", "nowhere"], 5, "no run folder"),
-        (["chat", "nowhere", "hello"], 5, "no run folder"),
+        (["chat", "nowhere", "hello"], 4, "no such folder is here"),
     ],
 )
 def test_a_mistake_is_one_line_with_its_exit_code(

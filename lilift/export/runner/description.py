@@ -1,0 +1,167 @@
+"""`lilift.json`: what an exported bundle says of itself, read, checked and never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lilift.recipe import storage
+from lilift.recipe.errors import RecipeError, RunFolderError
+from lilift.recipe.schema import Layout
+
+DESCRIPTION = "lilift.json"
+KNOWN_FORMAT = 2
+_SEQUENCE = ("llm bos", "alignment bos", "soft tokens", "alignment eos", "prompt text", "response")
+
+
+class _Part(BaseModel):
+    # What a later lilift adds without changing the format is not needed here.
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+class TokenizerPart(_Part):
+    """How the encoder's tokenizer frames a text."""
+
+    file: str
+    prefix: list[int]
+    suffix: list[int]
+
+
+class EncoderPart(_Part):
+    """The encoder's file and what is done with its states."""
+
+    file: str
+    hidden_size: int
+    max_tokens: int
+    add_embeddings: bool
+    tokenizer: TokenizerPart
+
+
+class LLMPart(_Part):
+    """The LLM's files by type of their weights, and its special tokens."""
+
+    files: dict[str, str] = Field(min_length=1)
+    bos: int | None
+    stop: list[int]
+    hidden_size: int
+    context_length: int
+    embedding_scale: float
+
+
+class AlignmentPart(_Part):
+    """The alignment layer's file."""
+
+    file: str
+    kind: Literal["ffn", "linear", "latent"]
+
+
+class Openers(_Part):
+    """The words before a response."""
+
+    respond: str
+
+
+class TemplatePart(_Part):
+    """The words around a question, as in training."""
+
+    before: str
+    after: str
+    openers: Openers
+
+
+class Description(_Part):
+    """Everything that a runner needs to know; docs/export.md says what each means."""
+
+    recipe: str
+    languages: list[str]
+    seed: int
+    sequence: list[str]
+    layout: Layout
+    template: TemplatePart
+    encoder: EncoderPart
+    llm: LLMPart
+    alignment: AlignmentPart
+    max_tokens: int
+    max_new_tokens: int
+    merge_base: str
+    sha256: dict[str, str]
+
+    def prompt(self, question: str) -> str:
+        """What the LLM reads after the soft tokens."""
+        opener = self.template.openers.respond
+        if self.layout == "soft":
+            return opener
+        return f"{self.template.before}{question.strip()}{self.template.after}{opener}"
+
+    def llm_file(self, quantisation: str | None) -> tuple[str, str]:
+        """Type and file name of the LLM; the first that was exported if none is asked for.
+
+        Raises:
+            RecipeError: the bundle has no such type.
+        """
+        if quantisation is None:
+            return next(iter(self.llm.files.items()))
+        if quantisation not in self.llm.files:
+            raise RecipeError(
+                f"{quantisation!r} was not exported", where="--quant", remedy=f"choose from {', '.join(self.llm.files)}"
+            )
+        return quantisation, self.llm.files[quantisation]
+
+
+def is_export(folder: Path) -> bool:
+    """Whether this is what `lilift export` writes."""
+    return (folder / DESCRIPTION).is_file()
+
+
+def read_description(folder: Path) -> Description:
+    """Read a bundle's `lilift.json`.
+
+    Raises:
+        RunFolderError: it is absent, has been changed, is of another format, or the bundle has no GGUF files.
+    """
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise RunFolderError(f"this is no export: it has no {DESCRIPTION}", where=folder, remedy="give the folder of an export")
+    content = storage.read_json(path)
+    version = content.get("format") if isinstance(content, dict) else None
+    if not isinstance(version, int) or version != KNOWN_FORMAT:
+        remedy = "update lilift" if isinstance(version, int) and version > KNOWN_FORMAT else "export the run again"
+        raise RunFolderError(f"is of format {version}, and {KNOWN_FORMAT} is the one that is known", where=path, remedy=remedy)
+    storage.check_seal(content, path)
+    if "files" not in content.get("llm", {}):
+        raise RunFolderError(
+            "holds no GGUF files, which are what runs here", where=folder, remedy="export the run with `--to gguf`, or all"
+        )
+    try:
+        description = Description.model_validate(content)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(str(part) for part in problem["loc"])
+        raise RunFolderError(f"{place}: {problem['msg']}", where=path, remedy="export the run again") from None
+    if tuple(description.sequence) != _SEQUENCE:
+        raise RunFolderError("asks for an order of the sequence that is not known", where=path, remedy="update lilift")
+    return description
+
+
+def check_parts(folder: Path, description: Description, names: Sequence[str]) -> None:
+    """Check files against the sums that were written down when they were made.
+
+    Raises:
+        RunFolderError: one is missing, is another export's, or has been changed.
+    """
+    for name in names:
+        path = folder / name
+        # A bundle may come from anywhere; none of its names may lead out of it.
+        if Path(name).name != name or name not in description.sha256:
+            raise RunFolderError(f"names a part {name!r} that it has no sum of", where=folder, remedy="export the run again")
+        if not path.is_file():
+            raise RunFolderError(f"{name} is missing", where=folder, remedy="copy the whole folder, or export the run again")
+        if storage.sha256_of(path) != description.sha256[name]:
+            raise RunFolderError(
+                f"{name} is not the file that was exported (its SHA-256 differs)",
+                where=folder,
+                remedy="copy it again, or export the run again",
+            )

@@ -1,0 +1,165 @@
+"""The alignment layer in numpy: encoder states to what stands in the LLM's sequence.
+
+The same computation as `lilift.model.alignment`, for one text at a time, from `align.gguf`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gguf import GGUFReader, dequantize
+
+from lilift.export.runner.llama_cpp import Floats
+from lilift.recipe.errors import RunFolderError
+
+ARCHITECTURE = "lilift-alignment"
+KNOWN_VERSION = 1
+KINDS = ("ffn", "linear", "latent")
+_HEADS, _HEAD_WIDTH, _BLOCKS = 8, 64, 2
+_NORM_EPSILON = 1e-5  # of layer norms
+_SMALL = 1e-6
+
+
+class SoftTokens:
+    """A trained alignment layer.
+
+    Args:
+        path: `align.gguf`.
+
+    Raises:
+        RunFolderError: it holds no alignment layer, one of a kind that is not known here, or not all of it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        reader = opened(path)
+        if _field(reader, "general.architecture") != ARCHITECTURE:
+            raise RunFolderError("holds no alignment layer", where=path, remedy="export the run again")
+        self.kind = str(_field(reader, f"{ARCHITECTURE}.kind"))
+        version = _field(reader, f"{ARCHITECTURE}.version")
+        if self.kind not in KINDS or version is None or int(version) > KNOWN_VERSION:
+            raise RunFolderError("was written by a newer lilift", where=path, remedy="update lilift")
+        self.encoder_size = int(_field(reader, f"{ARCHITECTURE}.encoder_size") or 0)
+        self.llm_size = int(_field(reader, f"{ARCHITECTURE}.llm_size") or 0)
+        self.weights: dict[str, Floats] = {tensor.name: np.array(tensor.data, dtype=np.float32) for tensor in reader.tensors}
+        needed = {"output.weight", "output.bias", "eos"}
+        if self.kind == "ffn":
+            needed |= {"hidden.weight", "hidden.bias", "bos"}
+        if self.kind == "latent":
+            needed |= {"queries", "norm.weight", "norm.bias"}
+        missing = sorted(needed - self.weights.keys())
+        if missing:
+            raise RunFolderError(f"lacks {missing[0]!r}", where=path, remedy="export the run again")
+
+    def frame(self, states: Floats) -> Floats:
+        """States [S, E] to vectors [N, D]: the soft tokens with the learned vectors around them."""
+        soft = self._soft(states)
+        vectors = np.concatenate(
+            [*([self.weights["bos"][None]] if "bos" in self.weights else []), soft, self.weights["eos"][None]]
+        )
+        if "size" not in self.weights:
+            return vectors
+        mean_square = np.square(vectors).mean(-1, keepdims=True)
+        sized: Floats = vectors * (self.weights["size"].reshape(()) / np.sqrt(mean_square + _SMALL))
+        return sized
+
+    def _soft(self, states: Floats) -> Floats:
+        if self.kind == "ffn":
+            return self._linear("output", gelu(self._linear("hidden", states)))
+        if self.kind == "linear":
+            return self._linear("output", states)
+        latents = self.weights["queries"]  # [L, E]
+        for block in range(_BLOCKS):
+            latents = self._resampled(f"blocks.{block}", latents, states)
+        return self._normed("norm", self._linear("output", latents))
+
+    def _resampled(self, block: str, latents: Floats, states: Floats) -> Floats:
+        """Latents [L, E] after they have looked at the states and at one another, and passed the feed-forward layer."""
+        normed = self._normed(f"{block}.norm_latents", latents)
+        seen = np.concatenate([self._normed(f"{block}.norm_states", states), normed])  # [S + L, E]
+        keys, values = (_heads(part) for part in np.split(self._linear(f"{block}.key_value", seen), 2, axis=-1))
+        scores = _heads(self._linear(f"{block}.query", normed)) @ keys.swapaxes(1, 2) / np.sqrt(_HEAD_WIDTH)  # [H, L, S + L]
+        shares = np.exp(scores - scores.max(-1, keepdims=True))
+        mixed = (shares / shares.sum(-1, keepdims=True)) @ values  # [H, L, width]
+        latents = latents + self._linear(f"{block}.attended", mixed.swapaxes(0, 1).reshape(len(latents), -1))
+        inner = gelu(self._linear(f"{block}.feed_forward.1", self._normed(f"{block}.feed_forward.0", latents)))
+        return latents + self._linear(f"{block}.feed_forward.3", inner)
+
+    def _linear(self, name: str, vectors: Floats) -> Floats:
+        projected: Floats = vectors @ self.weights[f"{name}.weight"].T
+        bias = self.weights.get(f"{name}.bias")
+        return projected if bias is None else projected + bias
+
+    def _normed(self, name: str, vectors: Floats) -> Floats:
+        centred = vectors - vectors.mean(-1, keepdims=True)
+        scaled = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + _NORM_EPSILON)
+        normed: Floats = scaled * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
+        return normed
+
+
+class EmbeddingTable:
+    """An encoder's own token embeddings, which some recipes add to its states.
+
+    Args:
+        path: the encoder's GGUF file.
+
+    Raises:
+        RunFolderError: the file has none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        found = next((tensor for tensor in opened(path).tensors if tensor.name == "token_embd.weight"), None)
+        if found is None:
+            raise RunFolderError("has no token embeddings", where=path, remedy="export the run again")
+        self._table = found
+
+    def added_to(self, states: Floats, tokens: list[int]) -> Floats:
+        """States [S, E] plus the embeddings of their tokens, each brought to the size of its state."""
+        rows = dequantize(self._table.data[np.array(tokens)], self._table.tensor_type)  # [S, E]
+        sum_: Floats = (states + rows * (_size(states) / np.maximum(_size(rows), _SMALL))).astype(np.float32)
+        return sum_
+
+
+def opened(path: Path) -> GGUFReader:
+    """A GGUF file, mapped into memory.
+
+    Raises:
+        RunFolderError: it is none, or is cut short.
+    """
+    try:
+        return GGUFReader(path)
+    except (OSError, ValueError, IndexError, KeyError) as error:
+        raise RunFolderError(
+            f"cannot be read as GGUF ({' '.join(str(error).split())[:120]})", where=path, remedy="export the run again"
+        ) from None
+
+
+def gelu(values: Floats) -> Floats:
+    """The exact GELU ``x * (1 + erf(x / √2)) / 2``.
+
+    numpy has no erf; this is formula 7.1.26 of Abramowitz and Stegun, within 1.5e-7, which is float32's own precision.
+    """
+    scaled = np.abs(values.astype(np.float64)) / np.sqrt(2.0)
+    t = 1 / (1 + 0.3275911 * scaled)
+    series = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t
+    erf = np.copysign(1 - series * np.exp(-np.square(scaled)), values)
+    activated: Floats = (values * (1 + erf) / 2).astype(np.float32)
+    return activated
+
+
+def _heads(vectors: Floats) -> Floats:
+    """[N, heads * width] to [heads, N, width]."""
+    heads: Floats = vectors.reshape(len(vectors), _HEADS, _HEAD_WIDTH).swapaxes(0, 1)
+    return heads
+
+
+def _size(vectors: Floats) -> Floats:
+    """Root mean square of each vector: [S, E] to [S, 1]."""
+    size: Floats = np.sqrt(np.square(vectors).mean(-1, keepdims=True))
+    return size
+
+
+def _field(reader: GGUFReader, name: str) -> Any:
+    found = reader.get_field(name)
+    return None if found is None else found.contents()

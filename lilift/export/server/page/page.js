@@ -1,0 +1,133 @@
+"use strict";
+
+const byId = (id) => document.getElementById(id);
+const [talk, problem, form, keyRow, key, question, send, stop] =
+  ["talk", "problem", "form", "key-row", "key", "question", "send", "stop"].map(byId);
+const STORED_KEY = "lilift-api-key";
+key.value = sessionStorage.getItem(STORED_KEY) ?? "";
+let answering = null;  // the AbortController of the answer that is being made
+
+function headers() {
+  const wanted = { "Content-Type": "application/json" };
+  if (key.value) wanted.Authorization = `Bearer ${key.value}`;
+  return wanted;
+}
+
+async function called(path, options = {}) {
+  const response = await fetch(path, { headers: headers(), ...options });
+  if (response.ok) {
+    if (key.value) sessionStorage.setItem(STORED_KEY, key.value);
+    return response;
+  }
+  if (response.status === 401) {
+    keyRow.hidden = false;
+    key.focus();
+  }
+  const body = await response.json().catch(() => ({}));
+  throw new Error(body.error?.message ?? `the server says ${response.status}`);
+}
+
+function entry(kind, text) {
+  const item = document.createElement("li");
+  item.className = kind;
+  item.dir = "auto";
+  item.textContent = text;
+  talk.append(item);
+  item.scrollIntoView({ block: "end" });
+  return item;
+}
+
+function note(item, text) {
+  const line = document.createElement("span");
+  line.className = "note";
+  line.dir = "ltr";
+  line.textContent = text;
+  item.append(line);
+}
+
+async function* events(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let waiting = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    waiting += value;
+    const parts = waiting.split("\n\n");
+    waiting = parts.pop();
+    for (const part of parts) {
+      const data = part.replace(/^data: /, "");
+      if (data === "[DONE]") return;
+      yield JSON.parse(data);
+    }
+  }
+}
+
+async function show(item, response) {
+  let ending = null;
+  let cut = false;
+  for await (const event of events(response)) {
+    if (event.error) throw new Error(event.error.message);
+    cut = cut || Boolean(event.lilift?.question_was_cut);
+    const choice = event.choices[0];
+    if (choice?.delta.content) item.append(choice.delta.content);
+    ending = choice?.finish_reason ?? ending;
+    item.scrollIntoView({ block: "end" });
+  }
+  if (ending === null) throw new Error("the connection broke off");
+  if (cut) note(item, "The question was too long: its end was not read.");
+  if (ending === "length") note(item, "The answer reached its longest length.");
+}
+
+function busy(controller) {
+  answering = controller;
+  send.disabled = controller !== null;
+  stop.disabled = controller === null;
+  talk.setAttribute("aria-busy", String(controller !== null));
+}
+
+async function ask(event) {
+  event.preventDefault();
+  const text = question.value.trim();
+  if (answering || !text) return;
+  problem.textContent = "";
+  const controller = new AbortController();
+  busy(controller);
+  const asked = entry("question", text);
+  const item = entry("answer", "");
+  question.value = "";
+  try {
+    const body = JSON.stringify({ messages: [{ role: "user", content: text }], stream: true });
+    await show(item, await called("v1/chat/completions", { method: "POST", body, signal: controller.signal }));
+  } catch (error) {
+    if (controller.signal.aborted) {
+      note(item, "Stopped.");
+    } else {
+      problem.textContent = error instanceof TypeError ? "The server cannot be reached. Is it still running?" : error.message;
+      if (!item.textContent) {
+        item.remove();
+        asked.remove();
+        question.value = question.value || text;  // nothing that was typed is lost
+      }
+    }
+  } finally {
+    busy(null);
+    if (keyRow.hidden || key.value) question.focus();
+  }
+}
+
+form.addEventListener("submit", ask);
+stop.addEventListener("click", () => answering?.abort());
+question.addEventListener("keydown", (event) => {
+  // While letters are being composed (many scripts need it), Enter belongs to the keyboard.
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+    event.preventDefault();
+    form.requestSubmit();
+  }
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") answering?.abort();
+});
+called("v1/models")
+  .then((response) => response.json())
+  .then((models) => { byId("model").textContent = models.data[0].id; })
+  .catch((error) => { problem.textContent = error.message; });
