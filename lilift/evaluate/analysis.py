@@ -176,20 +176,31 @@ def as_markdown(systems: Sequence[SystemScores], profiles: Profiles) -> str:
             parts += [f"## {system.title}: {scores.benchmark}", "", *_markdown_table(scores.languages, found)]
             means = [(f"mean, {tier.tier} tier ({len(tier.languages)})", tier.accuracy) for tier in scores.tiers]
             means += [] if scores.macro is None else [("mean without English", scores.macro)]
-            parts += [f"| {title} | {_percent(accuracy)} | | | | |" for title, accuracy in means]
+            parts += [f"| {title} | {_percent(accuracy)} | | | | | | |" for title, accuracy in means]
             parts.append("")
     return "\n".join(parts)
 
 
 def _markdown_table(languages: Sequence[LanguageScore], found: Mapping[str, ResponseProfile]) -> list[str]:
-    lines = ["| language | right | 95% interval | no answer | answers in English | same answer as in English |"]
-    lines.append("|---|--:|--:|--:|--:|--:|")
+    columns = [
+        "language",
+        "right",
+        "95% interval",
+        "on sound rows",
+        "by the authors' scoring",
+        "no answer",
+        "answers in English",
+        "same answer as in English",
+    ]
+    lines = [f"| {' | '.join(columns)} |", f"|---|{'--:|' * (len(columns) - 1)}"]
     for score in languages:
         profile = found.get(score.language)
         cells = [
             f"{score.name} ({score.language})",
             _percent(score.accuracy),
             f"{_percent(score.low)} to {_percent(score.high)}",
+            _percent(score.sound_accuracy),
+            _percent(score.published_accuracy),
             _percent(score.missing_rate),
             _percent(profile.english if profile else None),
             _percent(profile.agrees_with_english if profile else None),

@@ -114,6 +114,8 @@ def test_an_evaluation_leaves_json_csv_and_markdown(tmp_path: Path) -> None:
     table = (tmp_path / "scores.md").read_text(encoding="utf-8")
     assert "| Oromo (om) | 100.0% | " in table
     assert "| mean without English | 100.0% |" in table
+    assert len({line.count("|") for line in table.splitlines() if line.startswith("|")}) == 1
+    assert "| on sound rows | by the authors' scoring |" in table
     assert analyse(tmp_path, read_scores(tmp_path / "scores.json")) == profiles
 
 
