@@ -16,6 +16,7 @@ from typing import Any
 
 from lilift.data.prepare import load_prepared, prepare
 from lilift.data.stage_rows import AlignRows, TransferRows, align_rows, transfer_rows
+from lilift.data.world import WORLD_LANGUAGES
 from lilift.evaluate.evaluator import SCORES, evaluate, load_benchmarks, read_scores
 from lilift.evaluate.retrieval import ALIGNMENT_QUALITY
 from lilift.evaluate.scores import SystemScores
@@ -219,11 +220,17 @@ def _evaluate(job: Job, where: Path) -> None:
 
 
 def _measure_alignment(job: Job, where: Path, source: str) -> None:
+    languages = job.recipe.languages
+    if source == "world":  # which knows a few languages; a recipe may have been given others
+        languages = tuple(code for code in languages if code in WORLD_LANGUAGES)
+    if not languages:
+        job.say("  alignment is not measured: the generated problems are in none of the languages")
+        return
     found = measure_alignment(
         job.recipe,
         job.folder.path,
         source,
-        languages=job.recipe.languages,
+        languages=languages,
         limit=None,
         device=job.device.torch_device,
     )
