@@ -119,7 +119,6 @@ def main() -> int:
     parser.add_argument("--frequent", type=int, default=6_000, help="words to align by; precision is over all of them")
     parser.add_argument("--noise", type=float, nargs="+", default=[0.1, 0.3, 0.2, 0.0])
     parser.add_argument("--starts", nargs="+", default=["similarity"])
-    parser.add_argument("--seeds", type=int, default=3, help="of an adversarial start")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--real", action="store_true", help="train vectors on the real text of LILIFT_SHARED_DATA instead")
     parser.add_argument("--output", type=Path)
@@ -132,7 +131,7 @@ def main() -> int:
 def run_synthetic(arguments: argparse.Namespace) -> int:
     found: dict[str, Any] = {"words": arguments.words, "dimension": arguments.dimension, "threads": arguments.threads}
     found |= {"frequent": arguments.frequent, "goals": GOALS, "noise": {}}
-    settings = InductionSettings(tuple(arguments.starts), arguments.seeds, arguments.frequent)
+    settings = InductionSettings(tuple(arguments.starts), arguments.frequent)
     for noise in arguments.noise:
         english, foreign, gold = planted(arguments.words, arguments.dimension, noise, seed=0)
         row = measured(english, foreign, gold, settings)

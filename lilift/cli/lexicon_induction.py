@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from lilift.data.induction.alignment import Alignment
     from lilift.data.induction.embeddings import Embeddings
 
-STARTS = ("identical", "numerals", "similarity", "adversarial")
+STARTS = ("identical", "numerals", "similarity")
 
 
 def add_parser(actions: Any) -> None:
@@ -38,7 +38,6 @@ def add_parser(actions: Any) -> None:
         choices=STARTS,
         help="how to begin; may be repeated, the best is kept (default: identical and similarity)",
     )
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="attempts of an adversarial start (default: 3)")
     parser.add_argument("--limit", type=int, default=200_000, metavar="N", help="most frequent words to read (default: 200000)")
     parser.add_argument("--frequent", type=int, default=20_000, metavar="N", help="words to align by (default: 20000)")
     parser.add_argument("--dimension", type=int, default=100, metavar="N", help="of vectors trained here (default: 100)")
@@ -57,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lilift.data.lexicon_table import SUFFIX, write_lexicon
     from lilift.recipe.errors import RecipeError
 
-    for name in ("seeds", "limit", "frequent", "dimension", "least_count"):
+    for name in ("limit", "frequent", "dimension", "least_count"):
         if getattr(arguments, name) < 1:
             raise RecipeError(f"--{name.replace('_', '-')} {getattr(arguments, name)} is too small", remedy="give 1 or more")
     _require_device(arguments.device)
@@ -76,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         f"{len(english.words):,} English words, {len(foreign.words):,} of {language(code).name}, {english.dimension} dimensions"
     )
     starts = tuple(dict.fromkeys(arguments.start or ("identical", "similarity")))
-    settings = InductionSettings(starts, arguments.seeds, arguments.frequent)
+    settings = InductionSettings(starts, arguments.frequent)
     alignment = align(english, foreign, settings, device=arguments.device, say=say)
     lexicon = induced_lexicon(alignment, english, foreign, code)
     write_lexicon(lexicon, output)

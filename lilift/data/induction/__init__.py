@@ -3,7 +3,8 @@ side by side is a translation.
 
 The method is MUSE's (Conneau et al., 2018, Word translation without parallel data): a rough first mapping, refinement by
 Procrustes on its own best pairs, similarities corrected for hubs (CSLS), the best of several attempts chosen without gold data.
-A third way to start, by the shape of each word's similarities, is that of Artetxe et al., 2018 (A robust self-learning method).
+MUSE starts by a game between two networks; lilift starts from words spelled alike, or from the shape of each word's
+similarities (Artetxe et al., 2018, A robust self-learning method), which needs no training.
 """
 
 from __future__ import annotations

@@ -12,14 +12,13 @@ from torch.nn import functional as F
 
 from lilift.data.induction.embeddings import Embeddings
 from lilift.data.induction.neighbours import Matches, hubness, match, nearest
-from lilift.data.induction.starts import FEWEST_ANCHORS, anchors, by_adversary, from_anchors, from_similarities, procrustes
+from lilift.data.induction.starts import FEWEST_ANCHORS, anchors, from_anchors, from_similarities, procrustes
 from lilift.data.languages import language
 from lilift.data.lexicon import Lexicon, build_lexicon
 from lilift.data.lexicon_files import Pair
 from lilift.recipe.errors import DataError
 
-Start = Literal["identical", "numerals", "similarity", "adversarial"]
-STARTS: tuple[Start, ...] = ("identical", "numerals", "similarity", "adversarial")
+Start = Literal["identical", "numerals", "similarity"]
 FIRST_WORDS = 5_000
 """Refinement begins with so many words, which costs next to nothing, and goes on with all of `InductionSettings.frequent`."""
 _GAIN = 1e-4
@@ -32,17 +31,13 @@ class InductionSettings:
 
     Attributes:
         starts: ways to begin; each is refined, and the best by `Matches.criterion` is kept.
-        seeds: attempts of the adversarial start.
         frequent: most frequent words of each language that starts and refinement look at.
         refinements: at most so many rounds of Procrustes.
-        adversarial_steps: updates of the mapping in an adversarial start.
     """
 
     starts: tuple[Start, ...] = ("identical", "similarity")
-    seeds: int = 3
     frequent: int = 20_000
     refinements: int = 20
-    adversarial_steps: int = 4_000
 
 
 @dataclass(frozen=True)
@@ -50,7 +45,6 @@ class Attempt:
     """One start and what refinement made of it."""
 
     start: Start
-    seed: int
     criterion: float
     refinements: int
 
@@ -99,18 +93,17 @@ def align(
     first, second = _normalised(english.vectors.to(device)), _normalised(foreign.vectors.to(device))
     frequent = (first[: settings.frequent], second[: settings.frequent])
     found: list[tuple[Attempt, Tensor]] = []
-    for start, seed, mapping in _mappings(english.words, foreign.words, *frequent, settings, say):
+    for start, mapping in _mappings(english.words, foreign.words, *frequent, settings, say):
         if len(frequent[0]) > FIRST_WORDS:
             mapping, _, _ = _refine(frequent[0][:FIRST_WORDS], frequent[1][:FIRST_WORDS], mapping, settings.refinements)
         refined, criterion, rounds = _refine(*frequent, mapping, settings.refinements)
-        title = f"{start} (seed {seed})" if start == "adversarial" else start
-        say(f"{title}: criterion {criterion:.4f} after {rounds} refinements")
-        found.append((Attempt(start, seed, criterion, rounds), refined))
+        say(f"{start}: criterion {criterion:.4f} after {rounds} refinements")
+        found.append((Attempt(start, criterion, rounds), refined))
     if not found:
         raise DataError(
             f"fewer than {FEWEST_ANCHORS} words are spelled alike in both vocabularies",
             where=foreign.source,
-            remedy="start by similarity or adversarial",
+            remedy="start by similarity",
         )
     found.sort(key=lambda item: -item[0].criterion)
     return Alignment(first @ found[0][1], second, tuple(attempt for attempt, _ in found))
@@ -173,19 +166,16 @@ def _mappings(
     foreign: Tensor,
     settings: InductionSettings,
     say: Callable[[str], None],
-) -> Iterator[tuple[Start, int, Tensor]]:
+) -> Iterator[tuple[Start, Tensor]]:
     for start in settings.starts:
         if start in ("identical", "numerals"):
             alike = anchors(english_words[: len(english)], foreign_words[: len(foreign)], numerals_only=start == "numerals")
             if len(alike) < FEWEST_ANCHORS:
                 say(f"{start}: only {len(alike)} words are spelled alike, which is too few to start from")
             else:
-                yield start, 0, from_anchors(alike, english, foreign)
-        elif start == "similarity":
-            yield start, 0, from_similarities(english, foreign)
+                yield start, from_anchors(alike, english, foreign)
         else:
-            for seed in range(settings.seeds):
-                yield start, seed, by_adversary(english, foreign, seed=seed, steps=settings.adversarial_steps)
+            yield start, from_similarities(english, foreign)
 
 
 def _refine(english: Tensor, foreign: Tensor, mapping: Tensor, most: int) -> tuple[Tensor, float, int]:

@@ -11,7 +11,7 @@ from lilift.data.induction import neighbours
 from lilift.data.induction.alignment import InductionSettings, align, induced_lexicon, precision
 from lilift.data.induction.embeddings import Embeddings
 from lilift.data.induction.neighbours import match, nearest
-from lilift.data.induction.starts import Game, by_adversary, procrustes
+from lilift.data.induction.starts import procrustes
 from lilift.recipe.errors import DataError
 
 WORDS, DIMENSION = 600, 20
@@ -73,33 +73,6 @@ def test_the_best_attempt_is_kept_without_looking_at_gold_data() -> None:
     assert alignment.attempts[0].start == "similarity"
     assert alignment.attempts[0].criterion > alignment.attempts[1].criterion
     assert precision(alignment, english, misled, gold)[1][1] > 0.95
-
-
-def test_the_adversarial_start_gives_a_rotation_that_its_seed_decides() -> None:
-    english, foreign, _ = planted(0.0)
-    first, again, other = (
-        by_adversary(english.vectors, foreign.vectors, seed=seed, steps=5, hidden=16, batch=8) for seed in (1, 1, 2)
-    )
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    torch.testing.assert_close(first @ first.T, torch.eye(DIMENSION), atol=1e-4, rtol=0)
-
-
-def test_the_game_brings_two_clouds_together() -> None:
-    """A cloud far from round, and the same cloud with axes exchanged: the mapping must learn to exchange them."""
-    random = torch.Generator().manual_seed(3)
-    cloud = torch.randn(2000, 4, generator=random).abs() * torch.tensor([1.0, 0.6, 0.3, 0.1])
-    english = F.normalize(cloud, dim=1)
-    foreign = english[torch.randperm(2000, generator=random)][:, [1, 0, 3, 2]]
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        game = Game(english, foreign, hidden=32, batch=64)
-        before = game.distance_of_means()
-        for _ in range(150):
-            for _ in range(5):
-                game.train_discriminator()
-            game.train_mapping()
-    assert game.distance_of_means() < before / 3
 
 
 def test_procrustes_finds_the_rotation_exactly() -> None:
