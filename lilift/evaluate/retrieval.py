@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
-from torch.nn import functional
+from typing import TYPE_CHECKING, Any
 
 from lilift.data.languages import language as known_language
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.storage import read_json
+
+# Imported where it computes: reports read this file's results where there is no torch.
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ALIGNMENT_QUALITY = "alignment.json"
 
@@ -74,6 +74,9 @@ def retrieval_accuracy(english: Tensor, other: Tensor) -> float:
     Args:
         english, other: [N, D], row by row translations of each other.
     """
+    import torch
+    from torch.nn import functional
+
     closeness = functional.normalize(english.double(), dim=-1) @ functional.normalize(other.double(), dim=-1).T  # [N, N]
     right = torch.arange(len(english), device=closeness.device)
     there, back = (float((closeness.argmax(dim) == right).double().mean()) for dim in (1, 0))
@@ -94,6 +97,8 @@ def alignment_quality(
         source: where they are from.
         before, after: give the vectors [N, D] of texts, before and after stage 1.
     """
+    import torch
+
     texts = [text for found in sentences.values() for text in found]
     count = len(sentences["en"])
     accuracies = []

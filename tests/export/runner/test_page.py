@@ -19,6 +19,8 @@ sync_api = pytest.importorskip("playwright.sync_api")
 
 PHONE = {"width": 360, "height": 640}
 PATIENCE = 60_000
+expect = sync_api.expect
+expect.set_options(timeout=PATIENCE)  # `wait_for_function` would need the `eval` that the page's policy forbids
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +57,15 @@ def test_a_question_typed_on_a_phone_is_answered(bridge: ExportedBridge, page: A
     expected = ExportResponder(bridge, max_new_tokens=16, sampling=None).generate(QUESTIONS[:1])[0]
     with served(bridge) as address:
         page.goto(address)
-        page.wait_for_function("document.getElementById('model').textContent === 'tiny-cpu-f32'")
-        assert page.evaluate("document.activeElement.id") == "question", "typing must need no click"
+        expect(page.locator("#model")).to_have_text("tiny-cpu-f32")
+        expect(page.locator("#question"), "typing must need no click").to_be_focused()
         page.keyboard.type("two")
         page.keyboard.press("Shift+Enter")
         page.keyboard.type("lines")
         assert page.input_value("#question") == "two\nlines"
         page.fill("#question", QUESTIONS[0])
         page.keyboard.press("Enter")
-        page.wait_for_function("document.getElementById('talk').getAttribute('aria-busy') === 'false'")
+        expect(page.locator("#talk[aria-busy=false] .answer")).not_to_be_empty()
         assert page.inner_text("#talk .question") == QUESTIONS[0]
         assert page.inner_text("#talk .answer").startswith(expected)
         assert page.input_value("#question") == ""
@@ -71,7 +73,7 @@ def test_a_question_typed_on_a_phone_is_answered(bridge: ExportedBridge, page: A
         assert all(button.bounding_box()["height"] >= 44 for button in page.query_selector_all("button")), "room for a thumb"
         page.fill("#question", "<img src=x onerror=alert(1)>")
         page.tap("#send")
-        page.wait_for_function("document.querySelectorAll('#talk .answer').length === 2")
+        expect(page.locator("#talk .answer")).to_have_count(2)
         assert page.query_selector("#talk img") is None
 
 
@@ -83,15 +85,15 @@ def test_a_key_is_asked_for_and_nothing_typed_is_lost(bridge: ExportedBridge, pa
         page.fill("#question", "Omar")
         page.focus("#question")
         page.keyboard.press("Enter")
-        page.wait_for_function("document.getElementById('question').value === 'Omar'")
+        expect(page.locator("#question")).to_have_value("Omar")
         page.fill("#key", "secret")
         page.focus("#question")
         page.keyboard.press("Enter")
-        page.wait_for_function("document.querySelector('#talk .answer')?.textContent.length > 0")
+        expect(page.locator("#talk[aria-busy=false] .answer")).not_to_be_empty()
     page.fill("#question", "and now?")
     page.focus("#question")
     page.keyboard.press("Enter")
-    page.wait_for_function("document.getElementById('problem').textContent.includes('cannot be reached')")
+    expect(page.locator("#problem")).to_contain_text("cannot be reached")
     assert page.input_value("#question") == "and now?"
 
 
@@ -114,7 +116,7 @@ def test_escape_stops_an_answer(bridge: ExportedBridge, page: Any) -> None:
         page.goto(address)
         page.fill("#question", "Omar")
         page.keyboard.press("Enter")
-        page.wait_for_function("document.querySelector('#talk .answer')?.textContent.includes('more more')")
+        expect(page.locator("#talk .answer")).to_contain_text("more more")
         page.keyboard.press("Escape")
         page.wait_for_selector("#talk .note")
         assert page.inner_text("#talk .note") == "Stopped."

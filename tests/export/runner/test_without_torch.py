@@ -19,7 +19,7 @@ import sys
 
 ABSENT = {
     "torch", "transformers", "peft", "bitsandbytes", "accelerate", "safetensors", "datasets", "pyarrow", "pandas", "tokenizers",
-    "huggingface_hub", "jinja2", "google.protobuf",
+    "huggingface_hub", "google.protobuf",
 }
 
 class Absent:
