@@ -74,6 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Batches come in hundreds of shapes; a large cache of CPU kernels for each scatters small blocks over the heap, which then
     # grows by hundreds of MiB. Read by torch when it is imported.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8")
+    # Fewer holes between tensors of changing sizes on a GPU; read by torch when it is imported. Windows has no such thing.
+    if sys.platform == "linux" and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     # --debug is accepted anywhere on the line.
     debug = "--debug" in given
     try:

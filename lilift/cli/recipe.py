@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from lilift.cli.console import console, print_json, table
 
 if TYPE_CHECKING:
-    from lilift.memory.plan import Plan
     from lilift.recipe.schema import Recipe
 
 PHASES = ("data", "align", "transfer", "control", "evaluate", "export")
@@ -32,8 +31,11 @@ def add_parser(verbs: Any) -> None:
     add_recipe_arguments(validate)
     validate.set_defaults(run=run_validate)
 
-    plan = add_action(actions, "plan", "memory of every phase, before any download", "lilift recipe plan llama-7b-24gb --json")
+    plan = add_action(actions, "plan", "memory by phase, before any download", "lilift recipe plan llama-7b-24gb --card 16gb")
     add_recipe_arguments(plan)
+    plan.add_argument("--card", metavar="CARD", help="another card: 24gb, rtx4090 …, or auto for this machine's")
+    plan.add_argument("--instant", action="store_true", help="from fitted lines, in a moment; shipped recipes only")
+    plan.add_argument("--strict", action="store_true", help="change nothing to make it fit")
     plan.add_argument("--json", action="store_true", help="print JSON")
     plan.set_defaults(run=run_plan)
 
@@ -52,6 +54,7 @@ def add_parser(verbs: Any) -> None:
         "--restart-from", choices=PHASES, metavar="PHASE", help=f"redo this phase and what follows: {', '.join(PHASES)}"
     )
     run.add_argument("--until", choices=PHASES, metavar="PHASE", help="stop after this phase")
+    run.add_argument("--strict", action="store_true", help="change nothing to make the recipe fit; refuse instead")
     run.add_argument("--json", action="store_true", help="print the results as JSON at the end")
     run.set_defaults(run=run_run)
 
@@ -81,14 +84,28 @@ def load(arguments: argparse.Namespace) -> Recipe:
 
 
 def run_list(arguments: argparse.Namespace) -> int:
+    from lilift.memory.fitted import instant_plan, is_fitted
     from lilift.recipe.load import load_recipe, shipped_recipes
 
     recipes = [load_recipe(name) for name in shipped_recipes()]
+    peaks = {r.name: {phase.phase: phase.peak_bytes for phase in instant_plan(r).phases} for r in recipes if is_fitted(r)}
     if arguments.json:
-        print_json([{"name": r.name, "card": r.card, "languages": r.languages, "description": r.description} for r in recipes])
+        print_json(
+            [
+                {"name": r.name, "card": r.card, "languages": r.languages, "description": r.description}
+                | {"predicted_mib": {phase: round(peak / 2**20, 1) for phase, peak in peaks.get(r.name, {}).items()}}
+                for r in recipes
+            ]
+        )
         return 0
-    rows = [(r.name, r.card, r.llm.model, r.encoder.model, ", ".join(r.languages), r.description) for r in recipes]
-    console().print(table(None, ("recipe", "card", "LLM", "encoder", "languages", "what it does"), rows))
+    phases = ("align", "transfer", "evaluate")
+
+    def shown(name: str, phase: str) -> str:
+        return f"{peaks[name][phase] / 2**30:.1f}" if name in peaks else "–"
+
+    rows = [(r.name, r.card, r.llm.model, r.encoder.model, *(shown(r.name, phase) for phase in phases)) for r in recipes]
+    columns = ("recipe", "card", "LLM", "encoder", *phases)
+    console().print(table("shipped recipes; predicted peak of each phase in GiB", columns, rows, right=range(4, 7)))
     return 0
 
 
@@ -109,48 +126,46 @@ def run_validate(arguments: argparse.Namespace) -> int:
 
 
 def run_plan(arguments: argparse.Namespace) -> int:
-    from lilift.memory.plan import make_plan, require_fit
+    if arguments.instant:
+        return _run_instant_plan(arguments)
+    from lilift.cli.plan import print_plan
+    from lilift.phases.planning import plan_recipe, require_plan_fits
 
-    recipe = load(arguments)
-    plan = make_plan(recipe)
+    plan = plan_recipe(load(arguments), card=arguments.card, strict=arguments.strict)
     if arguments.json:
         print_json(plan.as_dict())
     else:
         print_plan(plan)
-    require_fit(plan)
+    require_plan_fits(plan)
     return 0
 
 
-def print_plan(plan: Plan) -> None:
-    """The plan as a table, MiB by category and phase."""
-    from lilift.memory.card import MIB
-    from lilift.memory.plan import CATEGORIES
+def _run_instant_plan(arguments: argparse.Namespace) -> int:
+    from lilift.cli.plan import print_instant_plan
+    from lilift.memory.fitted import instant_plan
 
-    shown = [name for name in CATEGORIES if any(phase.parts.get(name, 0) >= MIB / 2 for phase in plan.phases)]
-    rows = [
-        (
-            name.replace("_", " "),
-            *(f"{phase.parts.get(name, 0) / MIB:,.0f}" if name in phase.parts else "–" for phase in plan.phases),
-        )
-        for name in shown
-    ]
-    rows.append(("predicted peak", *(f"{phase.peak_bytes / MIB:,.0f}" for phase in plan.phases)))
-    title = f"{plan.recipe}: predicted memory in MiB; {plan.card} has {plan.limit_bytes / MIB:,.0f}"
-    console().print(table(title, ("", *(phase.phase for phase in plan.phases)), rows, right=range(1, len(plan.phases) + 1)))
-    trained = ", ".join(f"{stage} {count:,}" for stage, count in plan.trained.items())
-    print(f"trained parameters: {trained}")
-    if plan.download_bytes:
-        print(f"16-bit weights to download: about {plan.download_bytes / 1024**3:.1f} GiB")
+    plan = instant_plan(load(arguments), card=arguments.card)
+    if arguments.json:
+        print_json(plan.as_dict())
+    else:
+        print_instant_plan(plan)
+    plan.require_fit()
+    return 0
 
 
 def run_run(arguments: argparse.Namespace) -> int:
+    from lilift.cli.plan import print_plan
     from lilift.cli.results import print_results, results_as_dict
     from lilift.phases.run import RunOptions, run_recipe
 
     recipe = load(arguments)
     folder = arguments.run_folder or Path("runs") / recipe.name
     options = RunOptions(
-        resume=arguments.resume, restart_from=arguments.restart_from, until=arguments.until, quiet=arguments.json
+        resume=arguments.resume,
+        restart_from=arguments.restart_from,
+        until=arguments.until,
+        quiet=arguments.json,
+        strict=arguments.strict,
     )
     show_plan = None if arguments.json else print_plan
     finished = run_recipe(recipe, folder, options, show_plan=show_plan)

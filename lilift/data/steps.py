@@ -123,20 +123,39 @@ def iterate_steps(source: RowSource, plan: StepPlan, start: Position | None = No
         position = Position(position.epoch + 1, 0, 0)
 
 
-def planned_steps(source: RowSource, plan: StepPlan, *, epochs: float, max_steps: int | None) -> int:
-    """How many optimizer steps a stage takes: what its learning-rate schedule is laid out over.
+@dataclass(frozen=True)
+class Survey:
+    """What a look through the first epoch tells.
 
-    The first epoch's steps are counted, which tokenises it once, and multiplied by `epochs`; other epochs differ by a few steps
-    where word swaps are drawn anew. Counting ends early once `max_steps` is certain.
+    Attributes:
+        steps: how many optimizer steps the stage takes: what its learning-rate schedule is laid out over.
+        heaviest: the rows of the micro-batch that takes the most memory.
     """
-    count = 0
+
+    steps: int
+    heaviest: tuple[Row, ...]
+
+
+def survey_steps(source: RowSource, plan: StepPlan, *, epochs: float, max_steps: int | None) -> Survey:
+    """Count the steps of a stage and find its heaviest micro-batch.
+
+    The first epoch is tokenised once, and its number of steps multiplied by `epochs`; other epochs differ by a few steps where
+    word swaps are drawn anew. Looking ends early once `max_steps` is certain.
+    """
+    count, weight = 0, (0, 0)
+    heaviest: tuple[Row, ...] = ()
     for step in iterate_steps(source, plan):
         if step.position.epoch > 0:
             break
         count += 1
+        for rows in step.micro_batches:
+            longest = max(plan.shape.packed_length(row, has_llm_bos=plan.has_llm_bos) for row in rows)
+            # As many tokens in longer rows take more: attention grows with the square of the length.
+            if (len(rows) * longest, longest) > weight:
+                heaviest, weight = rows, (len(rows) * longest, longest)
         if max_steps is not None and count * epochs >= max_steps:
-            return max_steps
-    return max(1, math.floor(count * epochs + 0.5))
+            return Survey(max_steps, heaviest)
+    return Survey(max(1, math.floor(count * epochs + 0.5)), heaviest)
 
 
 def _pools(rows: int, epoch: int, plan: StepPlan) -> list[list[int]]:

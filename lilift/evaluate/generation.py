@@ -13,6 +13,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from lilift.model.sampling import Sampling
+from lilift.recipe.errors import TrainingError
+
+LEAST_BATCH_TOKENS = 64  # a budget as small as this lets rows run one by one
 
 # Both import torch, and exports are evaluated where there is none.
 if TYPE_CHECKING:
@@ -114,15 +117,43 @@ class _ModelResponder:
         """
         rows = [row for row in self._rows_of(questions) for _ in range(samples)]
         seeds = [seed_of(question, sample) for question in questions for sample in range(samples)]
-        replies = self._model.stream(
+        for row, reply in self._replies(rows, seeds):
+            yield Response(row // samples, reply.text, reply.tokens, reply.ended)
+
+    def _replies(self, rows: Sequence[Any], seeds: Sequence[int]) -> Iterator[tuple[int, Reply]]:
+        """Every row's reply. Where memory runs out, rows that are not complete are begun again, half as many side by side."""
+        from lilift.memory.guard import free_memory, is_out_of_memory  # imports torch
+
+        waiting = list(range(len(rows)))
+        while waiting:
+            complete: set[int] = set()
+            try:
+                for reply in self._stream([rows[index] for index in waiting], [seeds[index] for index in waiting]):
+                    complete.add(reply.row)
+                    yield waiting[reply.row], reply
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self._batch_tokens <= LEAST_BATCH_TOKENS:
+                    raise TrainingError(
+                        "memory is exhausted even by a single answer",
+                        where="evaluate",
+                        remedy="close what else uses the memory, or lower evaluate.max_new_tokens",
+                    ) from None
+                self._batch_tokens //= 2
+            else:
+                return
+            free_memory()
+            waiting = [index for place, index in enumerate(waiting) if place not in complete]
+
+    def _stream(self, rows: Sequence[Any], seeds: Sequence[int]) -> Iterator[Reply]:
+        return self._model.stream(
             rows,
             max_new_tokens=self._max_new_tokens,
             batch_tokens=self._batch_tokens,
             sampling=self._sampling,
             seeds=seeds,
         )
-        for reply in replies:
-            yield Response(reply.row // samples, reply.text, reply.tokens, reply.ended)
 
     def log_likelihoods(self, questions: Sequence[str], labels: Sequence[str]) -> list[list[float]]:
         """For each question the log-probability of each label as its answer."""

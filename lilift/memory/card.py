@@ -10,12 +10,6 @@ import torch
 from lilift.recipe.errors import EnvironmentUnfit
 from lilift.recipe.schema import Card
 
-GIB = 1024**3
-MIB = 1024**2
-
-# GiB that a card of that name really has for programs, before the desktop takes its share.
-CARD_GIB: dict[Card, float] = {"8gb": 8.0, "12gb": 12.0, "16gb": 16.0, "24gb": 24.0}
-
 
 @dataclass(frozen=True)
 class Device:
@@ -63,8 +57,3 @@ def device_for(card: Card) -> Device:
             remedy="see `lilift doctor`, or try `lilift recipe run tiny-cpu`, which needs none",
         )
     return device
-
-
-def memory_limit_bytes(card: Card) -> int:
-    """Bytes that a plan for `card` may use: the named card's, or this host's memory for ``cpu``."""
-    return int(CARD_GIB[card] * GIB) if card != "cpu" else int(psutil.virtual_memory().total)

@@ -1,63 +1,37 @@
-"""How much memory each phase of a recipe will take, before anything is downloaded.
+"""How much memory each phase of a recipe will take, before anything is downloaded, and what to change where it is too much.
 
-The two models are built on torch's meta device from their `config.json` alone, so every parameter is counted exactly as it
-will be loaded; what comes and goes while training (activations, logits, caches) is arithmetic over the widths of the layers.
-The basis of each figure is said in the plan, and a run writes what it measured beside it.
+Each phase is run on fake tensors (`lilift.memory.simulate`), its allocations go through a model of torch's allocator, and what
+torch does not see (the context, the desktop) is added. A recipe that does not fit is adapted step by step; every step is told,
+with what it costs.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-from torch import nn
-from transformers import PreTrainedConfig
-
-from lilift.memory.card import GIB, MIB, memory_limit_bytes
-from lilift.memory.configurations import empty_encoder, empty_llm, load_config
-from lilift.model.alignment import build_alignment
+from lilift.data.examples import Row
+from lilift.memory.cards import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard, planned_card, smallest_card_for
+from lilift.memory.changes import Change, next_change, shorter_rows
+from lilift.memory.configurations import load_config
+from lilift.memory.footprint import Footprint, estimate_footprint
+from lilift.memory.phase_plan import PhasePlan
+from lilift.memory.simulate import LASTING, Models, Rehearsal, Simulation, simulate
 from lilift.recipe.errors import RecipeError
-from lilift.recipe.schema import Recipe, StageSettings
+from lilift.recipe.schema import Recipe
 
-# Bytes a parameter of NF4 takes with double quantisation: 4 bits, and per 64 weights an 8-bit scale with its own scales.
-NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)
-# What a process has resident before it loads a model: Python, torch, transformers, bitsandbytes (measured, Linux x86-64).
-CPU_PROCESS_BYTES = 620 * MIB
-# A CUDA context with lazy loading, and a desktop on the same card. Estimates; a run measures the real ones.
-CUDA_CONTEXT_BYTES = int(0.3 * GIB)
-DESKTOP_BYTES = int(0.7 * GIB)
-# Reserved over allocated memory: torch's CUDA allocator with expandable segments; the C library's with its arenas.
-ALLOCATOR_OVERHEAD = 1.05
-OPTIMIZER_BYTES = {"adamw": 8.0, "adamw_8bit": 2.04, "paged_adamw_8bit": 2.04}
-# linear_cross_entropy holds this many rows' logits at once, in fp32, with as much again for their gradient.
-LOGIT_ROWS = 1024
-CATEGORIES = (
-    "process",
-    "llm",
-    "encoder",
-    "alignment",
-    "adapter",
-    "gradients",
-    "optimizer",
-    "activations",
-    "logits",
-    "kv_cache",
-    "overhead",
+# What the allocator reserves beyond what is in use is at least this share: rounding, and workspaces that torch does not show.
+LEAST_OVERHEAD = 0.02
+BASIS = (
+    "each phase's own code on fake tensors with its heaviest batch, through a model of torch's allocator; context and desktop "
+    "are estimates; not measured"
 )
-
-
-@dataclass(frozen=True)
-class PhasePlan:
-    """Predicted peak of one phase, in bytes by category."""
-
-    phase: str
-    parts: dict[str, int]
-
-    @property
-    def peak_bytes(self) -> int:
-        return sum(self.parts.values())
+# BOS, and the alignment layer's vectors before and after its soft tokens.
+OWN_TOKENS = 3
+SHARD_BYTES = 2 * GIB
+Rehearse = Callable[[Recipe], Sequence[Rehearsal]]
 
 
 @dataclass(frozen=True)
@@ -65,24 +39,38 @@ class Plan:
     """Predicted memory of every phase against what the card has.
 
     Attributes:
-        recipe: the recipe's name.
+        recipe: the recipe as it will be run, with every change made.
         card: the card it is planned for.
-        limit_bytes: what that card has.
         phases: one plan per phase that holds a model.
+        changes: what was changed to make it fit.
+        footprint: what it takes beside the card's memory: downloads, disk, host memory, time.
         trained: number of trained parameters in each stage.
-        download_bytes: size of the two models' 16-bit weights, where they are on the hub.
     """
 
-    recipe: str
-    card: str
-    limit_bytes: int
+    recipe: Recipe
+    card: PlannedCard
     phases: tuple[PhasePlan, ...]
+    changes: tuple[Change, ...]
+    footprint: Footprint
     trained: dict[str, int]
-    download_bytes: int
+
+    @property
+    def limit_bytes(self) -> int:
+        return self.card.usable_bytes
 
     @property
     def peak_bytes(self) -> int:
-        return max(phase.peak_bytes for phase in self.phases)
+        return max(phase.peak_bytes for phase in self.on_card)
+
+    @property
+    def margin(self) -> float:
+        """Share of the card that is left at the fullest moment; negative where it does not fit."""
+        return 1 - self.peak_bytes / self.card.total_bytes
+
+    @property
+    def on_card(self) -> tuple[PhasePlan, ...]:
+        """The phases that take the card's memory; exporting takes the host's."""
+        return tuple(phase for phase in self.phases if phase.phase != "export" or self.card.kind == "cpu")
 
     def of(self, phase: str) -> PhasePlan:
         return next(plan for plan in self.phases if plan.phase == phase)
@@ -90,206 +78,155 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, MiB, for `plan.json` and ``--json``."""
         return {
-            "recipe": self.recipe,
-            "card": self.card,
+            "recipe": self.recipe.name,
+            "card": self.card.name,
+            "card_mib": round(self.card.total_bytes / MIB, 1),
             "limit_mib": round(self.limit_bytes / MIB, 1),
+            "peak_mib": round(self.peak_bytes / MIB, 1),
+            "margin": round(self.margin, 4),
             "trained_parameters": self.trained,
-            "download_mib": round(self.download_bytes / MIB, 1),
+            "changes": [change.as_dict() for change in self.changes],
+            **self.footprint.as_dict(),
             "phases": {
                 phase.phase: {
                     "peak_mib": round(phase.peak_bytes / MIB, 1),
                     "parts_mib": {name: round(size / MIB, 1) for name, size in phase.parts.items() if size},
+                    "rows": phase.rows,
+                    "tokens": phase.rows * phase.row_tokens,
+                    "accumulation": phase.accumulation,
                 }
                 for phase in self.phases
             },
-            "basis": "parameters counted from the configurations; activations, logits and caches by arithmetic, not measured",
+            "basis": BASIS,
         }
 
 
-@dataclass(frozen=True)
-class _Sizes:
-    """What the arithmetic needs to know of the models. All in numbers of parameters or elements."""
+def make_plan(recipe: Recipe, rehearse: Rehearse, *, card: str | None = None, strict: bool = False) -> Plan:
+    """Predict the peak of every phase, and adapt the recipe where one does not fit.
 
-    quantised: int  # parameters that NF4 holds
-    unquantised: int
-    largest_linear: int  # its dequantised copy exists for a moment
-    encoder: int
-    alignment: int
-    adapter: int
-    layers: int
-    saved_per_token: int  # elements kept per token and layer for the backward pass
-    hidden: int
-    vocabulary: int
-    kv_per_token: int  # elements of the key-value cache, all layers
-
-
-def make_plan(recipe: Recipe) -> Plan:
-    """Predict the peak of every phase.
+    Args:
+        recipe: what to do.
+        rehearse: a recipe's phases as they are to be run on fake tensors.
+        card: plan for this one instead of the recipe's: see `planned_card`.
+        strict: change nothing.
 
     Raises:
         ModelError: a model's configuration cannot be found.
+        RecipeError: there is no such card.
     """
-    llm_config = load_config(recipe.llm.model, recipe.llm.revision, trust_remote_code=recipe.llm.trust_remote_code)
-    encoder_config = load_config(recipe.encoder.model, recipe.encoder.revision)
-    sizes = _measure(recipe, llm_config, encoder_config)
-    phases = (
-        _stage_plan(recipe, "align", recipe.align, sizes, trained=sizes.alignment, adapter=0),
-        _stage_plan(recipe, "transfer", recipe.transfer, sizes, trained=sizes.adapter, adapter=sizes.adapter),
-        _evaluate_plan(recipe, sizes),
-        _export_plan(recipe, sizes),
-    )
-    on_hub = [
-        sizes_of
-        for model, sizes_of in ((recipe.llm.model, sizes.quantised + sizes.unquantised), (recipe.encoder.model, sizes.encoder))
-        if not model.startswith(("stand-in:", "/"))
-    ]
+    planner = _Planner(recipe, rehearse, planned_card(card or recipe.card))
+    changes: list[Change] = []
+    while not strict:
+        worst = planner.too_large()
+        change = next_change(planner.recipe, worst, planner.card.usable_bytes) if worst is not None else None
+        if change is None:
+            break
+        changes.append(planner.apply(change, worst.phase if worst else ""))
+    phases = planner.phases()
+    footprint = estimate_footprint(planner.recipe, planner.models, planner.card, planner.trained)
     return Plan(
-        recipe=recipe.name,
-        card=recipe.card,
-        limit_bytes=memory_limit_bytes(recipe.card),
-        phases=phases,
-        trained={"align": sizes.alignment, "transfer": sizes.adapter},
-        download_bytes=2 * sum(on_hub),
+        recipe=planner.recipe,
+        card=planner.card,
+        phases=(*phases, _export_plan(footprint)),
+        changes=tuple(changes),
+        footprint=footprint,
+        trained=planner.trained,
     )
 
 
-def require_fit(plan: Plan) -> None:
+def require_fit(plan: Plan, rehearse: Rehearse) -> None:
     """Refuse a plan whose peak is above the card.
 
     Raises:
-        RecipeError: naming the phase, the largest category and what to lower.
+        RecipeError: naming the phase, the largest category, and the smallest change or card that would do.
     """
-    worst = max(plan.phases, key=lambda phase: phase.peak_bytes)
+    worst = max(plan.on_card, key=lambda phase: phase.peak_bytes)
     if worst.peak_bytes <= plan.limit_bytes:
         return
-    largest = max(worst.parts, key=lambda name: worst.parts[name])
     raise RecipeError(
-        f"the plan needs {worst.peak_bytes / GIB:.1f} GiB in phase {worst.phase!r} and {plan.card} has "
-        f"{plan.limit_bytes / GIB:.1f} GiB; its largest part is {largest} ({worst.parts[largest] / GIB:.1f} GiB)",
-        where=plan.recipe,
-        remedy=_SMALLER[largest],
+        f"the plan needs {worst.peak_bytes / GIB:.1f} GiB in phase {worst.phase!r} and {plan.card.name} has "
+        f"{plan.limit_bytes / GIB:.1f} GiB for it; its largest part is {worst.largest} "
+        f"({worst.parts[worst.largest] / GIB:.1f} GiB)",
+        where=plan.recipe.name,
+        remedy=_smallest_remedy(plan, rehearse, worst),
     )
 
 
-_SMALLER = {
-    "process": "use a machine with more memory",
-    "llm": "choose a smaller LLM, or llm.quantization: nf4",
-    "encoder": "choose a smaller encoder, or encoder.dtype: bfloat16",
-    "alignment": "lower alignment.expansion",
-    "adapter": "lower transfer.lora.rank",
-    "gradients": "lower transfer.lora.rank",
-    "optimizer": "set the stage's optimizer to adamw_8bit",
-    "activations": "lower the stage's tokens_per_micro_batch, or set llm.gradient_checkpointing: true",
-    "logits": "choose an LLM with a smaller vocabulary",
-    "kv_cache": "lower evaluate.tokens_per_batch",
-    "overhead": "lower the stage's tokens_per_micro_batch",
-}
+def _smallest_remedy(plan: Plan, rehearse: Rehearse, worst: PhasePlan) -> str:
+    """The first thing that would do: what `--strict` forbade, shorter rows, or a larger card."""
+    change = next_change(plan.recipe, worst, plan.limit_bytes)
+    if change is not None:
+        return f"leave out --strict, or start with {change.setting}={change.after}"
+    for shorter in shorter_rows(plan.recipe):
+        planner = _Planner(shorter, rehearse, plan.card)
+        if planner.too_large() is None:
+            return f"set data.max_tokens={shorter.data.max_tokens} (rows that are longer are then dropped or cut)"
+    return f"take a card of {smallest_card_for(worst.peak_bytes)}, or a smaller LLM"
 
 
-def _measure(recipe: Recipe, llm_config: PreTrainedConfig, encoder_config: PreTrainedConfig) -> _Sizes:
-    llm, encoder = empty_llm(llm_config), empty_encoder(encoder_config)
-    hidden = llm.get_input_embeddings().weight.shape[1]
-    encoder_size = encoder.config.get_text_config().hidden_size
-    with torch.device("meta"):
-        alignment = build_alignment(recipe.alignment, encoder_size=encoder_size, llm_size=hidden, seed=recipe.seed)
-    head = llm.get_output_embeddings()
-    linears = {name: module for name, module in llm.named_modules() if isinstance(module, nn.Linear) and module is not head}
-    total = sum(parameter.numel() for parameter in llm.parameters())  # tied weights are counted once
-    in_linears = sum(module.weight.numel() for module in linears.values())
-    quantised = in_linears if recipe.llm.quantization == "nf4" else 0
-    layers = int(llm_config.num_hidden_layers)
-    widths = sum(module.in_features + module.out_features for module in linears.values()) // layers
-    return _Sizes(
-        quantised=quantised,
-        unquantised=total - quantised,
-        largest_linear=max(module.weight.numel() for module in linears.values()),
-        encoder=sum(parameter.numel() for parameter in encoder.parameters()),
-        alignment=sum(parameter.numel() for parameter in alignment.parameters()),
-        adapter=_adapter_parameters(recipe, linears),
-        layers=layers,
-        # Each linear keeps its input, and what follows it keeps its output; norms and residuals keep four more rows in fp32.
-        saved_per_token=widths + 8 * hidden,
-        hidden=hidden,
-        vocabulary=int(llm_config.vocab_size),
-        kv_per_token=_kv_elements_per_token(llm_config, layers),
-    )
+class _Planner:
+    """Plans of phases, made anew only where a change touches them."""
+
+    def __init__(self, recipe: Recipe, rehearse: Rehearse, card: PlannedCard) -> None:
+        self.recipe, self.card = recipe, card
+        self._rehearse = rehearse
+        self.models: Models = (
+            load_config(recipe.llm.model, recipe.llm.revision, trust_remote_code=recipe.llm.trust_remote_code),
+            load_config(recipe.encoder.model, recipe.encoder.revision),
+        )
+        self._phases: dict[str, PhasePlan] = {}
+        self.trained: dict[str, int] = {}
+
+    def phases(self) -> tuple[PhasePlan, ...]:
+        """Every phase, in order."""
+        return tuple(self._of(rehearsal) for rehearsal in self._rehearse(self.recipe))
+
+    def too_large(self) -> PhasePlan | None:
+        """The largest phase, if it does not fit."""
+        worst = max(self.phases(), key=lambda phase: phase.peak_bytes)
+        return worst if worst.peak_bytes > self.card.usable_bytes else None
+
+    def apply(self, change: Change, phase: str) -> Change:
+        """Make a change; tells how much it saved in the phase that needed it."""
+        before = self._phases[phase].peak_bytes
+        self.recipe = change.recipe
+        for name in list(self._phases) if change.phase is None else [change.phase]:
+            del self._phases[name]
+        self.phases()
+        return replace(change, saved_bytes=before - self._phases[phase].peak_bytes)
+
+    def _of(self, rehearsal: Rehearsal) -> PhasePlan:
+        if rehearsal.name not in self._phases:
+            self._phases[rehearsal.name] = self._planned(rehearsal)
+        return self._phases[rehearsal.name]
+
+    def _planned(self, rehearsal: Rehearsal) -> PhasePlan:
+        card = self.card
+        simulation = simulate(self.recipe, self.models, rehearsal, device=card.kind, expandable=card.expandable_segments)
+        # The alignment layer's and the adapter's gradients are float32, like they.
+        trained = simulation.segments.get("optimizer", {}).get("gradients", 0) // 4
+        if trained:
+            self.trained[rehearsal.name] = trained
+        rows, tokens = len(rehearsal.rows), row_tokens(self.recipe, rehearsal.rows[0])
+        a_step = getattr(getattr(self.recipe, rehearsal.name), "tokens_per_step", 0)
+        parts = {"context": card.context_bytes, **simulation.parts, "overhead": overhead_bytes(simulation)}
+        return PhasePlan(rehearsal.name, parts, rows, tokens, math.ceil(a_step / (rows * tokens)))
 
 
-def _adapter_parameters(recipe: Recipe, linears: dict[str, nn.Linear]) -> int:
-    targets = recipe.transfer.lora.target_modules
-    names = (targets,) if isinstance(targets, str) else targets
-    chosen = [
-        module for name, module in linears.items() if names == ("all-linear",) or name.rsplit(".", 1)[-1] in names
-    ]  # fmt: skip
-    return sum(recipe.transfer.lora.rank * (module.in_features + module.out_features) for module in chosen)
+def row_tokens(recipe: Recipe, row: Row) -> int:
+    """Positions of a row in the LLM, with BOS and the alignment layer's two vectors."""
+    soft = recipe.alignment.latents if recipe.alignment.kind == "latent" else len(row.encoder_ids)
+    return soft + len(row.prompt_ids) + len(row.response_ids) + OWN_TOKENS
 
 
-def _kv_elements_per_token(config: PreTrainedConfig, layers: int) -> int:
-    heads = int(config.num_attention_heads)
-    kv_heads = int(getattr(config, "num_key_value_heads", None) or heads)
-    head_size = int(getattr(config, "head_dim", None) or config.hidden_size // heads)
-    return 2 * layers * kv_heads * head_size
+def overhead_bytes(simulation: Simulation) -> int:
+    """What the allocator keeps beyond what is in use."""
+    changing = sum(size for name, size in simulation.parts.items() if name not in LASTING)
+    return math.ceil(max(simulation.fragmentation * changing, LEAST_OVERHEAD * simulation.total))
 
 
-def _resident(recipe: Recipe, sizes: _Sizes) -> dict[str, int]:
-    """What is there in every phase: the process, the LLM, the encoder, the alignment layer."""
-    width = _bytes_of(recipe.llm.dtype)
-    process = CPU_PROCESS_BYTES if recipe.card == "cpu" else CUDA_CONTEXT_BYTES + DESKTOP_BYTES
-    return {
-        "process": process,
-        "llm": math.ceil(sizes.quantised * NF4_BYTES) + sizes.unquantised * width,
-        "encoder": sizes.encoder * _bytes_of(recipe.encoder.dtype),
-        "alignment": sizes.alignment * 4,
-    }
-
-
-def _stage_plan(recipe: Recipe, phase: str, stage: StageSettings, sizes: _Sizes, *, trained: int, adapter: int) -> PhasePlan:
-    width = _bytes_of(recipe.llm.dtype)
-    tokens = stage.tokens_per_micro_batch
-    per_layer = tokens * sizes.saved_per_token * width
-    kept = (
-        sizes.layers * tokens * sizes.hidden * width + per_layer
-        if recipe.llm.gradient_checkpointing
-        else sizes.layers * per_layer
-    )
-    parts = _resident(recipe, sizes) | {
-        "adapter": adapter * 4,
-        "gradients": trained * 4,
-        "optimizer": math.ceil(trained * OPTIMIZER_BYTES[stage.optimizer]),
-        "activations": kept + 2 * tokens * sizes.hidden * width,
-        "logits": min(tokens, LOGIT_ROWS) * sizes.vocabulary * 4 * 2 + sizes.largest_linear * width,
-    }
-    return PhasePlan(phase, _with_overhead(parts))
-
-
-def _evaluate_plan(recipe: Recipe, sizes: _Sizes) -> PhasePlan:
-    width = _bytes_of(recipe.llm.dtype)
-    tokens = recipe.evaluate.tokens_per_batch
-    parts = _resident(recipe, sizes) | {
-        "adapter": sizes.adapter * 4,
-        "activations": tokens * (sizes.saved_per_token + 2 * sizes.hidden) * width,
-        "logits": min(tokens, LOGIT_ROWS) * sizes.vocabulary * 4 + sizes.largest_linear * width,
-        "kv_cache": tokens * sizes.kv_per_token * width,
-    }
-    return PhasePlan("evaluate", _with_overhead(parts))
-
-
-def _export_plan(recipe: Recipe, sizes: _Sizes) -> PhasePlan:
-    """Merging goes tensor by tensor on the host; one shard and one fp32 copy of the largest layer are in memory."""
-    everything = (sizes.quantised + sizes.unquantised) * _bytes_of(recipe.export.dtype)
-    shard = min(everything, 2 * GIB)
-    parts = {
-        "process": CPU_PROCESS_BYTES,
-        "llm": shard + sizes.largest_linear * 4 * 3,
-        "adapter": sizes.adapter * 4,
-    }
-    return PhasePlan("export", _with_overhead(parts))
-
-
-def _with_overhead(parts: dict[str, int]) -> dict[str, int]:
-    of_allocator = sum(size for name, size in parts.items() if name != "process")
-    return parts | {"overhead": math.ceil(of_allocator * (ALLOCATOR_OVERHEAD - 1))}
-
-
-def _bytes_of(dtype: str) -> int:
-    return 4 if dtype == "float32" else 2
+def _export_plan(footprint: Footprint) -> PhasePlan:
+    """Merging goes tensor by tensor in host memory: one shard, and three copies in float32 of the largest weight."""
+    parts = {"llm": min(footprint.merged_bytes, SHARD_BYTES) + footprint.largest_weight * 4 * 3}
+    whole = {"context": CPU_PROCESS_BYTES, **parts}
+    return PhasePlan("export", whole | {"overhead": math.ceil(LEAST_OVERHEAD * sum(parts.values()))})

@@ -74,8 +74,8 @@ class BridgedModel(nn.Module):
         self.llm: PreTrainedModel | PeftModel = llm
         self.llm_tokenizer = llm_tokenizer
         self.seed = seed
-        self.tokens: LLMTokens = special_tokens(llm, llm_tokenizer, name)
-        self._head: OutputHead | None = find_output_head(llm)
+        self.tokens = self._find_tokens(llm, name)
+        self._head = self._find_head(llm)
 
     @property
     def causal_lm(self) -> PreTrainedModel:
@@ -237,7 +237,7 @@ class BridgedModel(nn.Module):
         """Take over the LLM with the adapter that was added to it."""
         self.llm = llm
         if self._head is not None:
-            self._head = find_output_head(self.causal_lm)  # an adapter may have been put on the head itself
+            self._head = self._find_head(self.causal_lm)  # an adapter may have been put on the head itself
 
     def save_alignment(self, folder: Path) -> None:
         """Write the alignment layer's weights to ``alignment.safetensors``."""
@@ -273,6 +273,12 @@ class BridgedModel(nn.Module):
             self.attach_adapter(add_adapter(self.causal_lm, read_adapter_config(folder / ADAPTER_CONFIG)))
         check_same_weights(weights, get_peft_model_state_dict(self.llm, save_embedding_layers=False), path)
         set_peft_model_state_dict(self.llm, weights)
+
+    def _find_tokens(self, llm: PreTrainedModel, name: str) -> LLMTokens:
+        return special_tokens(llm, self.llm_tokenizer, name)
+
+    def _find_head(self, llm: PreTrainedModel) -> OutputHead | None:
+        return find_output_head(llm)
 
 
 def load_bridge(recipe: Recipe, *, device: torch.device | str) -> BridgedModel:

@@ -14,10 +14,13 @@ from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, PreTra
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
 from lilift.model.encoder_tokenizer import EncoderTokenizer, load_encoder_tokenizer
+from lilift.model.llm import keep_autograd_on_cpu, nf4
 from lilift.model.sources import loading, model_folder_or_hub
 from lilift.recipe.errors import ModelError
 from lilift.recipe.schema import EncoderSettings
 
+# T5's second feed-forward layer has outliers that 4 bits do not survive; transformers keeps it as well.
+UNQUANTISED = ("wo",)
 SMALL = 1e-6  # keeps a division by the size of an all-zero embedding finite
 
 
@@ -94,7 +97,9 @@ def load_encoder(settings: EncoderSettings, *, device: torch.device) -> Encoder:
             dtype=getattr(torch, settings.dtype),
             use_safetensors=True,
             output_loading_info=True,
+            **_quantised(settings, device),
         )
+        keep_autograd_on_cpu(model)
         tokenizer = load_encoder_tokenizer(location, settings.revision, config)
         missing = [parameter for name, parameter in model.named_parameters() if name in report["missing_keys"]]
         # An encoder-decoder's decoder is dropped here, before anything is moved to the device.
@@ -111,6 +116,13 @@ def load_encoder(settings: EncoderSettings, *, device: torch.device) -> Encoder:
     return encoder
 
 
+def _quantised(settings: EncoderSettings, device: torch.device) -> dict[str, Any]:
+    """What loading in 4 bits needs beside; a quantised model is loaded where it stays."""
+    if settings.quantization == "none":
+        return {}
+    return {"quantization_config": nf4(settings.dtype, skip=list(UNQUANTISED)), "device_map": {"": device}}
+
+
 def _check_states(
     model: PreTrainedModel, missing: list[nn.Parameter], tokenizer: EncoderTokenizer, settings: EncoderSettings
 ) -> None:
@@ -118,7 +130,7 @@ def _check_states(
 
     A pooler that a checkpoint lacks is harmless; an encoder layer that it lacks is not, and transformers only warns of both.
     """
-    ids = torch.tensor([tokenizer.encode("a")])
+    ids = torch.tensor([tokenizer.encode("a")], device=model.device)
     outputs = model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids))
     states = getattr(outputs, "last_hidden_state", None)
     if not isinstance(states, Tensor) or states.shape[:2] != ids.shape:

@@ -28,7 +28,7 @@ from transformers import (
 from lilift.model.seeding import seeded
 from lilift.model.sources import check_tokenizer, loading, model_folder_or_hub
 from lilift.recipe.errors import ModelError, RecipeError
-from lilift.recipe.schema import LLMSettings, LoraSettings
+from lilift.recipe.schema import Dtype, LLMSettings, LoraSettings
 
 PROBE_TOKENS = 5
 
@@ -117,23 +117,37 @@ def load_llm(settings: LLMSettings, *, device: torch.device) -> tuple[PreTrained
     # Answers must not depend on the sampling and penalties that some models bring as defaults; the stop tokens are kept.
     llm.generation_config = GenerationConfig(do_sample=False, eos_token_id=llm.generation_config.eos_token_id)
     if settings.gradient_checkpointing:
-        # Later versions of transformers call it by another name.
-        enable = getattr(llm, "activation_checkpointing_enable", None) or llm.gradient_checkpointing_enable
-        enable({"use_reentrant": False})
+        enable_gradient_checkpointing(llm)
     with loading(settings.model, what="LLM"):
         check_reads_embeddings(llm, settings.model)
     return llm, tokenizer
 
 
+def enable_gradient_checkpointing(llm: PreTrainedModel) -> None:
+    """Keep one hidden state a layer while training, and compute the rest again in the backward pass."""
+    # Later versions of transformers call it by another name.
+    enable = getattr(llm, "activation_checkpointing_enable", None) or llm.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
+
+
 def quantization(settings: LLMSettings) -> BitsAndBytesConfig | None:
     """How bitsandbytes is to quantise the weights: NF4 with double quantisation (QLoRA, arXiv 2305.14314)."""
-    if settings.quantization == "none":
-        return None
+    return nf4(settings.dtype) if settings.quantization == "nf4" else None
+
+
+def nf4(dtype: Dtype, *, skip: list[str] | None = None) -> BitsAndBytesConfig:
+    """NF4 with double quantisation.
+
+    Args:
+        dtype: the precision that is computed in.
+        skip: names of layers that stay as they are; left out, the output head.
+    """
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=getattr(torch, settings.dtype),
+        bnb_4bit_compute_dtype=getattr(torch, dtype),
+        llm_int8_skip_modules=skip,  # its name is older than the 4 bits that it serves as well
     )
 
 

@@ -22,14 +22,16 @@ from lilift.evaluate.retrieval import ALIGNMENT_QUALITY
 from lilift.evaluate.scores import SystemScores
 from lilift.export.bundle import export_bundle
 from lilift.export.job import RunParts
-from lilift.memory.card import MIB, Device, device_for
-from lilift.memory.plan import Plan, make_plan, require_fit
+from lilift.memory.card import Device, device_for
+from lilift.memory.cards import MIB
+from lilift.memory.plan import Plan
 from lilift.memory.probe import MemoryProbe
 from lilift.model.bridge import BridgedModel, load_bridge
 from lilift.phases.alignment_quality import measure_alignment
 from lilift.phases.environment import describe_environment
 from lilift.phases.folder import Phase, RunFolder, wanted_phases
 from lilift.phases.held_out import held_out_questions
+from lilift.phases.planning import plan_recipe, require_plan_fits
 from lilift.phases.progress import answer_progress
 from lilift.phases.report import write_report
 from lilift.phases.systems import (
@@ -55,12 +57,14 @@ class RunOptions:
         restart_from: redo this phase and what follows.
         until: stop after this phase.
         quiet: show no progress.
+        strict: change nothing to make the recipe fit.
     """
 
     resume: bool = False
     restart_from: Phase | None = None
     until: Phase | None = None
     quiet: bool = False
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -78,10 +82,19 @@ class Job:
     """What a phase needs to know."""
 
     recipe: Recipe
+    plan: Plan
     folder: RunFolder
     device: Device
     progress: StageProgress
     quiet: bool
+
+    def predicted_mib(self, phase: Phase) -> float | None:
+        """What the plan says of a phase; on a GPU, without what other programs and the context take of the card."""
+        for planned in self.plan.phases:
+            if planned.phase == ("transfer" if phase == "control" else phase):
+                unseen = planned.parts["context"] if self.device.kind == "cuda" and phase != "export" else 0
+                return round((planned.peak_bytes - unseen) / MIB, 1)
+        return None
 
     def say(self, line: str) -> None:
         """A line for people who watch."""
@@ -104,21 +117,22 @@ def run_recipe(
         LiliftError: see `lilift.recipe.errors`; what is done so far is kept.
     """
     device = device_for(recipe.card)
+    plan = plan_recipe(recipe, strict=options.strict)
+    require_plan_fits(plan)
+    recipe = plan.recipe
     with RunFolder.opened(path, recipe, resume=options.resume, restart_from=options.restart_from) as folder:
-        plan = make_plan(recipe)
         if show_plan is not None:
             show_plan(plan)
-        require_fit(plan)
         storage.write_json(folder / "plan.json", plan.as_dict())
         storage.write_json(folder / "environment.json", describe_environment())
         progress = NoProgress() if options.quiet else progress_for(sys.stdout)
-        job = Job(recipe, folder, device, progress, options.quiet)
+        job = Job(recipe, plan, folder, device, progress, options.quiet)
         for phase in wanted_phases(recipe):
             if folder.is_done(phase):
                 job.say(f"{phase}: already done")
             else:
                 job.say(f"{phase}: {_TITLES[phase]}")
-                _run_phase(phase, job, plan)
+                _run_phase(phase, job)
                 _write_report_so_far(job)
             if phase == options.until:
                 break
@@ -126,7 +140,7 @@ def run_recipe(
         return FinishedRun(path, recipe, read_scores(folder / "evaluate" / SCORES), folder.measured())
 
 
-def _run_phase(phase: Phase, job: Job, plan: Plan) -> None:
+def _run_phase(phase: Phase, job: Job) -> None:
     where = job.folder.begin(phase)
     started = time.monotonic()
     # Long phases look at signals themselves and save; a short one is finished first.
@@ -134,9 +148,9 @@ def _run_phase(phase: Phase, job: Job, plan: Plan) -> None:
         with MemoryProbe(job.device.kind) as probe:
             _PHASES[phase](job, where)
         measured = {"seconds": round(time.monotonic() - started, 1), "peak_mib": probe.peak_mib}
-        predicted = [part.peak_bytes / MIB for part in plan.phases if part.phase == _planned_as(phase)]
-        if predicted:
-            measured["predicted_mib"] = round(predicted[0], 1)
+        predicted = job.predicted_mib(phase)
+        if predicted is not None:
+            measured["predicted_mib"] = predicted
         job.folder.finish(phase, measured)
 
 
@@ -146,10 +160,6 @@ def _write_report_so_far(job: Job) -> None:
         write_report(job.folder.path)
     except Exception as failure:
         job.progress.note(f"  the report so far could not be written ({type(failure).__name__}: {failure})")
-
-
-def _planned_as(phase: Phase) -> str:
-    return "transfer" if phase == "control" else phase
 
 
 def _data(job: Job, where: Path) -> None:
@@ -162,7 +172,7 @@ def _align(job: Job, where: Path) -> None:
     bridge = load_bridge(job.recipe, device=job.device.torch_device)
     rows = align_rows(load_prepared(job.folder / "data"), job.recipe, tokenisation_for(bridge, job.recipe))
     _count_rows(job, where, rows)
-    run_align(bridge, rows, job.recipe, where, progress=job.progress)
+    run_align(bridge, rows, job.recipe, where, progress=job.progress, predicted_mib=job.predicted_mib("align"))
 
 
 def _transfer(job: Job, where: Path) -> None:
@@ -179,7 +189,7 @@ def _control(job: Job, where: Path) -> None:
 def _train_transfer(job: Job, where: Path, bridge: BridgedModel, name: str) -> None:
     rows = transfer_rows(load_prepared(job.folder / "data"), job.recipe, tokenisation_for(bridge, job.recipe))
     _count_rows(job, where, rows)
-    run_transfer(bridge, rows, job.recipe, where, progress=job.progress, name=name)
+    run_transfer(bridge, rows, job.recipe, where, progress=job.progress, name=name, predicted_mib=job.predicted_mib("transfer"))
 
 
 def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows) -> None:

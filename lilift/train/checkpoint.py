@@ -47,11 +47,13 @@ class TrainingState:
         position: the next step's place in the data.
         totals: what has been done.
         window: what has been done since the last line of metrics.
+        budget: tokens of a micro-batch at most, once memory has run out; None as long as it has not.
     """
 
     position: Position = field(default_factory=Position)
     totals: Totals = field(default_factory=Totals)
     window: Window = field(default_factory=Window)
+    budget: int | None = None
 
 
 class CheckpointStore:
@@ -158,7 +160,9 @@ class CheckpointStore:
                 f"the checkpoint was made with {plain['threads']} CPU threads, this run has {torch.get_num_threads()}: "
                 "results may differ in their last digits (set OMP_NUM_THREADS)"
             )
-        return TrainingState(Position(**plain["position"]), Totals(**plain["totals"]), Window(**plain["window"]))
+        return TrainingState(
+            Position(**plain["position"]), Totals(**plain["totals"]), Window(**plain["window"]), plain.get("budget")
+        )
 
     def remove_all(self) -> None:
         """Delete every checkpoint, once the stage's result is safe."""

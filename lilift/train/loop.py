@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from lilift.data.batching import Batch
 from lilift.data.examples import Row
-from lilift.data.steps import RowSource, Step, StepPlan, iterate_steps, planned_steps
+from lilift.data.steps import RowSource, Step, StepPlan, iterate_steps, survey_steps
+from lilift.memory.guard import OutOfMemoryGuard, is_out_of_memory
 from lilift.memory.probe import MemoryProbe
 from lilift.recipe.errors import RunFolderError, TrainingError
 from lilift.recipe.interrupt import Interruption, polite_interrupts
@@ -23,9 +24,9 @@ from lilift.recipe.schema import StageSettings
 from lilift.recipe.storage import JsonLines
 from lilift.train.checkpoint import CheckpointStore, TrainingState
 from lilift.train.metrics import MetricsLine, Window
-from lilift.train.optimizer import build_optimizer, build_schedule, take_step
+from lilift.train.optimizer import allocate_state, build_optimizer, build_schedule, take_step
 from lilift.train.progress import StageProgress, StepReport
-from lilift.train.randomness import deterministic, seed_everything
+from lilift.train.randomness import deterministic, seed_everything, unchanged_randomness
 from lilift.train.step import StepOutcome, compute_gradients
 
 METRICS = "metrics.jsonl"
@@ -62,6 +63,7 @@ class StageJob:
         fingerprint: of everything in the recipe that the stage depends on.
         seed: of dropout and whatever else draws at random while training.
         resume: go on from a checkpoint if there is one; without it, one that is there is an error.
+        predicted_mib: the peak that was planned, to be shown beside the measured one.
     """
 
     name: str
@@ -73,6 +75,7 @@ class StageJob:
     fingerprint: str
     seed: int
     resume: bool
+    predicted_mib: float | None = None
 
     @property
     def checkpoints(self) -> CheckpointStore:
@@ -117,12 +120,13 @@ def train_stage(model: Learner, job: StageJob, progress: StageProgress) -> Stage
     if not trained:
         raise ValueError("nothing is set to be trained")
     device = next(iter(trained.values())).device
-    total_steps = planned_steps(job.source, job.plan, epochs=job.settings.epochs, max_steps=job.settings.max_steps)
+    survey = survey_steps(job.source, job.plan, epochs=job.settings.epochs, max_steps=job.settings.max_steps)
     model.train()
     with deterministic(device), polite_interrupts() as interruption, MemoryProbe(device.type) as probe:
-        run = _Run(model, job, trained, device, total_steps, progress, probe)
-        progress.begin(job.name, total_steps=total_steps, done_steps=run.state.totals.step)
+        run = _Run(model, job, trained, device, survey.steps, progress, probe)
+        progress.begin(job.name, total_steps=survey.steps, done_steps=run.state.totals.step)
         try:
+            run.rehearse(survey.heaviest)
             run.to_the_end(interruption)
         finally:
             progress.end()
@@ -150,6 +154,7 @@ class _Run:
         self.optimizer = build_optimizer(trained, job.settings)
         seed_everything(job.seed)
         self.state = self._state_to_start_from()
+        self.guard = OutOfMemoryGuard(self._note_budget, budget=self.state.budget)
         done = self.state.totals.step
         # Lines written after the checkpoint are written again.
         self.metrics.rewrite(line for line in self.metrics.read() if line["step"] <= done)
@@ -164,6 +169,19 @@ class _Run:
         if checkpoint is None:
             return TrainingState()
         return self.checkpoints.load(checkpoint, self.trained, self.optimizer, self.progress.note)
+
+    def rehearse(self, rows: Sequence[Row]) -> None:
+        """Take the heaviest micro-batch through a step without applying it: what does not fit shows before hours have passed.
+
+        Nothing is left of it but the memory that was measured, and the budget if it did not fit.
+        """
+        if self.state.totals.step >= self.total_steps:
+            return
+        with self._out_of_memory_named(), unchanged_randomness(self.device):
+            self.guard.retry(lambda: allocate_state(self.optimizer))
+            self._gradients([rows], loss_tokens=sum(len(row.response_ids) for row in rows))
+            self.optimizer.zero_grad(set_to_none=True)
+        self.progress.note(self._rehearsed(rows))
 
     def to_the_end(self, interruption: Interruption) -> None:
         """Take every step that is left."""
@@ -186,19 +204,32 @@ class _Run:
 
     def _train_on(self, step: Step, rate: float) -> StepOutcome:
         """One optimizer step."""
-        batches = (self.model.collate(rows).to(self.device) for rows in step.micro_batches)
         with self._out_of_memory_named():
-            outcome = compute_gradients(
-                self.model,
-                batches,
-                list(self.trained.values()),
-                loss_tokens=step.loss_tokens,
-                max_grad_norm=self.job.settings.max_grad_norm,
-            )
+            outcome = self._gradients(step.micro_batches, loss_tokens=step.loss_tokens)
             if not outcome.finite:
                 self._refuse(outcome, rate)
             take_step(self.optimizer, self.schedule)
         return outcome
+
+    def _gradients(self, micro_batches: Sequence[Sequence[Row]], *, loss_tokens: int) -> StepOutcome:
+        return compute_gradients(
+            self.model,
+            micro_batches,
+            list(self.trained.values()),
+            loss_tokens=loss_tokens,
+            max_grad_norm=self.job.settings.max_grad_norm,
+            guard=self.guard,
+        )
+
+    def _rehearsed(self, rows: Sequence[Row]) -> str:
+        predicted = self.job.predicted_mib
+        beside = f", {predicted:,.0f} predicted" if predicted is not None else ""
+        padded = self.model.collate(rows).mask.numel()
+        return f"  longest batch first: {len(rows)} rows, {padded:,} tokens; peak {self.probe.peak_mib:,.0f} MiB{beside}"
+
+    def _note_budget(self, line: str) -> None:
+        self.state.budget = self.guard.budget
+        self.progress.note(f"  {self.job.name}, step {self.state.totals.step + 1}: {line}")
 
     def _count(self, step: Step, outcome: StepOutcome, rate: float, seconds: float) -> None:
         """Enter a step into state, metrics and display."""
@@ -251,15 +282,12 @@ class _Run:
         try:
             yield
         except (MemoryError, RuntimeError) as error:
-            # torch has a class for a GPU's refusal only.
-            exhausted = isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
-            if not exhausted:
+            if not is_out_of_memory(error):
                 raise
-            budget = self.job.settings.tokens_per_micro_batch
             raise TrainingError(
-                f"memory is exhausted by micro-batches of up to {budget} tokens",
+                "memory is exhausted even by a single row",
                 where=f"{self.job.name}, step {self.state.totals.step + 1}",
-                remedy=f"lower {self.job.section}.tokens_per_micro_batch, or close what else uses the memory; {self._kept()}",
+                remedy=f"close what else uses the memory, lower data.max_tokens, or choose a smaller model; {self._kept()}",
             ) from error
 
     def _kept(self) -> str:

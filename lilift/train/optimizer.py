@@ -38,7 +38,8 @@ def build_optimizer(trained: Mapping[str, nn.Parameter], settings: StageSettings
         if parameters
     ]
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=_BETAS, eps=_EPSILON)
+        # Fused: no temporary tensors, so that a step is applied whole or not at all.
+        return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=_BETAS, eps=_EPSILON, fused=True)
     import bitsandbytes as bnb
 
     # On a CPU, where there is nothing to spill from, the paged one would do as the other does and warn of it.
@@ -69,6 +70,19 @@ def build_schedule(optimizer: Optimizer, settings: StageSettings, *, total_steps
         group["lr"] = rate
     schedule._last_lr = rates
     return schedule
+
+
+def allocate_state(optimizer: Optimizer) -> None:
+    """Make the buffers that are still missing, so that no step has to. May be called again where memory ran out."""
+    for group_index, group in enumerate(optimizer.param_groups):
+        for index, parameter in enumerate(group["params"]):
+            if optimizer.state[parameter]:
+                continue
+            try:
+                _allocate_one(optimizer, group, (group_index, index), parameter)
+            except BaseException:
+                optimizer.state[parameter].clear()
+                raise
 
 
 def take_step(optimizer: Optimizer, schedule: LambdaLR) -> None:
@@ -132,15 +146,21 @@ def restore_optimizer(
 def _restore_one(
     optimizer: Optimizer, group: dict[str, Any], place: tuple[int, int], parameter: nn.Parameter, saved: Mapping[str, Tensor]
 ) -> None:
-    state = optimizer.state[parameter]
-    if hasattr(optimizer, "init_state"):
-        optimizer.init_state(group, parameter, *place)  # bitsandbytes makes its buffers itself, paged ones among them
-    else:
-        # torch counts steps in a tensor that stays on the CPU.
-        state["step"] = torch.zeros(())
-        state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+    state = _allocate_one(optimizer, group, place, parameter)
     buffers = {key: value for key, value in state.items() if isinstance(value, Tensor)}
     if buffers.keys() != saved.keys() or any(value.shape != saved[key].shape for key, value in buffers.items()):
         raise RunFolderError("the optimizer's state is of another kind of optimizer")
     for key, value in buffers.items():
         value.copy_(saved[key])
+
+
+def _allocate_one(
+    optimizer: Optimizer, group: dict[str, Any], place: tuple[int, int], parameter: nn.Parameter
+) -> dict[str, Any]:
+    state: dict[str, Any] = optimizer.state[parameter]
+    if hasattr(optimizer, "init_state"):
+        optimizer.init_state(group, parameter, *place)  # bitsandbytes makes its buffers itself, paged ones among them
+    else:
+        state["step"] = torch.zeros((), device=parameter.device)
+        state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+    return state

@@ -60,3 +60,24 @@ def deterministic(device: torch.device) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+
+
+@contextlib.contextmanager
+def replayable(device: torch.device) -> Iterator[None]:
+    """Where what is done inside fails, torch's generators go back to where they stood, so that it can be done again."""
+    cpu = torch.get_rng_state()
+    gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    try:
+        yield
+    except BaseException:
+        torch.set_rng_state(cpu)
+        if gpu is not None:
+            torch.cuda.set_rng_state(gpu, device)
+        raise
+
+
+@contextlib.contextmanager
+def unchanged_randomness(device: torch.device) -> Iterator[None]:
+    """What is done inside draws at random without moving torch's generators."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield

@@ -34,6 +34,7 @@ def run_align(
     *,
     progress: StageProgress,
     resume: bool = True,
+    predicted_mib: float | None = None,
 ) -> StageResult:
     """Stage 1: train the alignment layer, or load it if this stage is finished already.
 
@@ -44,11 +45,12 @@ def run_align(
         folder: of this stage; gets `metrics.jsonl`, `checkpoints/` and, at the end, `alignment/`.
         progress: is told what happens.
         resume: go on from checkpoints in `folder`; without it, they are an error.
+        predicted_mib: the planned peak, shown beside the measured one.
 
     Raises:
         LiliftError: see `train_stage`.
     """
-    job = _job("align", "align", recipe.align, bridge, source, recipe, folder, resume)
+    job = _job("align", "align", recipe.align, bridge, source, recipe, folder, resume, predicted_mib)
     bridge.freeze_for_align()
     return _train_or_load(
         bridge, job, folder / ALIGNMENT, save=bridge.save_alignment, load=bridge.load_alignment, progress=progress
@@ -64,6 +66,7 @@ def run_transfer(
     progress: StageProgress,
     resume: bool = True,
     name: str = "transfer",
+    predicted_mib: float | None = None,
 ) -> StageResult:
     """Stage 2: train a LoRA adapter on the LLM, or load it if this stage is finished already.
 
@@ -74,12 +77,13 @@ def run_transfer(
         folder: of this stage; gets `metrics.jsonl`, `checkpoints/` and, at the end, `adapter/`.
         progress: is told what happens.
         resume: go on from checkpoints in `folder`; without it, they are an error.
+        predicted_mib: the planned peak, shown beside the measured one.
         name: `transfer`, or `control` for the same stage without stage 1 before it.
 
     Raises:
         LiliftError: see `train_stage`.
     """
-    job = _job(name, "transfer", recipe.transfer, bridge, source, recipe, folder, resume)
+    job = _job(name, "transfer", recipe.transfer, bridge, source, recipe, folder, resume, predicted_mib)
     if not bridge.has_adapter:
         attach_lora(bridge, recipe.transfer.lora)
     bridge.freeze_for_transfer()
@@ -95,6 +99,7 @@ def _job(
     recipe: Recipe,
     folder: Path,
     resume: bool,
+    predicted_mib: float | None,
 ) -> StageJob:
     plan = StepPlan(
         shape=bridge.alignment.shape,
@@ -103,7 +108,18 @@ def _job(
         tokens_per_micro_batch=settings.tokens_per_micro_batch,
         seed=recipe.seed,
     )
-    return StageJob(name, section, settings, source, plan, folder, stage_fingerprint(recipe, name), recipe.seed, resume)
+    return StageJob(
+        name,
+        section,
+        settings,
+        source,
+        plan,
+        folder,
+        stage_fingerprint(recipe, name),
+        recipe.seed,
+        resume,
+        predicted_mib,
+    )
 
 
 def stage_fingerprint(recipe: Recipe, name: str) -> str:

@@ -3,12 +3,15 @@
 The loss of a step is the sum of its tokens' cross-entropies over the number of tokens that carry loss, all micro-batches
 together. How the rows of a step are cut into micro-batches therefore changes nothing but rounding; a mean of the means of the
 micro-batches would weigh a token more, the fewer neighbours it has.
+
+A micro-batch counts whole or not at all: where memory runs out in the middle of one, the gradients of those before it are as
+they were, and the guard may take it again in halves.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,10 +19,16 @@ import torch
 from torch import Tensor, nn
 
 from lilift.data.batching import Batch
+from lilift.data.examples import Row
+from lilift.memory.guard import OutOfMemoryGuard
+from lilift.train.randomness import replayable
 
 
 class Learner(Protocol):
     """What a step asks of the model."""
+
+    def collate(self, rows: Sequence[Row]) -> Batch:
+        """Pack rows into a batch on the CPU."""
 
     def loss(self, batch: Batch, *, num_items: int | None = None) -> Tensor:
         """The sum of the batch's token losses over `num_items`."""
@@ -47,8 +56,23 @@ class StepOutcome:
         return math.isfinite(self.loss) and math.isfinite(self.grad_norm)
 
 
+@dataclass(frozen=True)
+class Accumulated:
+    """Gradients are in place: the loss and the norm of the gradient as scalar tensors, and the number of real positions."""
+
+    loss: Tensor
+    grad_norm: Tensor
+    tokens: int
+
+
 def compute_gradients(
-    model: Learner, batches: Iterable[Batch], parameters: Sequence[nn.Parameter], *, loss_tokens: int, max_grad_norm: float
+    model: Learner,
+    micro_batches: Sequence[Sequence[Row]],
+    parameters: Sequence[nn.Parameter],
+    *,
+    loss_tokens: int,
+    max_grad_norm: float,
+    guard: OutOfMemoryGuard,
 ) -> StepOutcome:
     """Fill the parameters' gradients with those of one step, scaled down to `max_grad_norm`.
 
@@ -56,20 +80,77 @@ def compute_gradients(
 
     Args:
         model: gives the loss of a batch.
-        batches: the step's micro-batches, on the model's device.
+        micro_batches: the step's rows, by micro-batch.
         parameters: the trained parameters, without gradients.
         loss_tokens: tokens of all the micro-batches that carry loss.
         max_grad_norm: the norm that the gradient is clipped to.
+        guard: splits micro-batches that do not fit into memory.
+
+    Raises:
+        MemoryError, torch.OutOfMemoryError, RuntimeError: memory is exhausted by a single row.
     """
-    total: Tensor | None = None
-    tokens = 0
-    for batch in batches:
-        loss = model.loss(batch, num_items=loss_tokens)
-        loss.backward()  # type: ignore[no-untyped-call]
-        total = loss.detach() if total is None else total + loss.detach()
-        tokens += batch.tokens
-    if total is None:
+    done = accumulate_gradients(
+        model, micro_batches, parameters, loss_tokens=loss_tokens, max_grad_norm=max_grad_norm, guard=guard
+    )
+    loss, norm = guard.retry(lambda: torch.stack([done.loss.float(), done.grad_norm.float().to(done.loss.device)]).tolist())
+    return StepOutcome(loss, norm, loss_tokens, done.tokens)
+
+
+def accumulate_gradients(
+    model: Learner,
+    micro_batches: Sequence[Sequence[Row]],
+    parameters: Sequence[nn.Parameter],
+    *,
+    loss_tokens: int,
+    max_grad_norm: float,
+    guard: OutOfMemoryGuard,
+) -> Accumulated:
+    """`compute_gradients` without the wait: nothing here depends on what a tensor holds."""
+    if not micro_batches:
         raise ValueError("a step needs at least one micro-batch")
-    norm = nn.utils.clip_grad_norm_(parameters, max_grad_norm)
-    loss_value, norm_value = torch.stack([total.float(), norm.float().to(total.device)]).tolist()
-    return StepOutcome(loss_value, norm_value, loss_tokens, tokens)
+    device = parameters[0].device
+
+    def part(rows: Sequence[Row]) -> tuple[Tensor, int]:
+        batch = model.collate(rows).to(device)
+        return micro_step(model, batch, parameters, loss_tokens=loss_tokens), batch.tokens
+
+    def padded_tokens(rows: Sequence[Row]) -> int:
+        return model.collate(rows).mask.numel()
+
+    parts = [done for rows in micro_batches for done in guard.run(rows, part, size=padded_tokens)]
+    loss = guard.retry(lambda: torch.stack([loss for loss, _ in parts]).sum())
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = guard.retry(lambda: nn.utils.get_total_norm(gradients))
+    # Nothing is allocated once the first gradient is scaled, so that this can be tried again too.
+    guard.retry(lambda: nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm))
+    return Accumulated(loss, norm, sum(tokens for _, tokens in parts))
+
+
+def micro_step(model: Learner, batch: Batch, parameters: Sequence[nn.Parameter], *, loss_tokens: int) -> Tensor:
+    """Add the gradients of one micro-batch to the parameters', all of them or none; returns its share of the loss.
+
+    Those of earlier micro-batches are set aside meanwhile. They take no room of their own at the fullest moment: that is when
+    the backward pass begins, and the new gradients come as activations go.
+    """
+    device = parameters[0].device
+    before = [parameter.grad for parameter in parameters]
+    _set_gradients(parameters, [None] * len(parameters))
+    try:
+        with replayable(device):
+            loss = model.loss(batch, num_items=loss_tokens)
+            loss.backward()  # type: ignore[no-untyped-call]
+            loss = loss.detach()
+    except BaseException:
+        _set_gradients(parameters, before)
+        raise
+    for parameter, earlier in zip(parameters, before, strict=True):
+        if earlier is not None and parameter.grad is not None:
+            parameter.grad = earlier.add_(parameter.grad)
+        elif earlier is not None:
+            parameter.grad = earlier
+    return loss
+
+
+def _set_gradients(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None]) -> None:
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lilift.data.batching import SequenceShape
 from lilift.data.examples import Row
 from lilift.data.instructions import load_instructions
-from lilift.data.steps import Position, Step, StepPlan, iterate_steps, planned_steps
+from lilift.data.steps import Position, Step, StepPlan, iterate_steps, survey_steps
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import InstructionSettings
 
@@ -154,12 +154,12 @@ def test_nothing_to_train_on_is_an_error_and_not_an_endless_loop() -> None:
 def test_planned_steps_follow_epochs_and_stop_counting_at_the_maximum() -> None:
     source = Lengths([20] * 500)
     one = len(epoch_of(source, plan()))
-    assert planned_steps(source, plan(), epochs=1, max_steps=None) == one
-    assert planned_steps(source, plan(), epochs=2.5, max_steps=None) == int(2.5 * one + 0.5)
-    assert planned_steps(source, plan(), epochs=3, max_steps=10**6) == 3 * one
-    assert planned_steps(source, plan(), epochs=0.001, max_steps=None) == 1
+    assert survey_steps(source, plan(), epochs=1, max_steps=None).steps == one
+    assert survey_steps(source, plan(), epochs=2.5, max_steps=None).steps == int(2.5 * one + 0.5)
+    assert survey_steps(source, plan(), epochs=3, max_steps=10**6).steps == 3 * one
+    assert survey_steps(source, plan(), epochs=0.001, max_steps=None).steps == 1
     source.asked.clear()
-    assert planned_steps(source, plan(), epochs=1, max_steps=2) == 2
+    assert survey_steps(source, plan(), epochs=1, max_steps=2).steps == 2
     assert len(source.asked) == 50
 
 

@@ -90,3 +90,25 @@ def test_each_sample_of_a_question_comes_with_the_question_and_has_a_seed_of_its
     assert parrot.seeds[3:] == [seed_of("b", sample) for sample in range(3)], "whatever else is asked"
     list(responder.stream(["b"], samples=3))
     assert parrot.seeds[6:] == parrot.seeds[3:6]
+
+
+def test_where_memory_runs_out_the_other_rows_are_begun_again_with_half_the_batch(
+    parrot: Parrot, responder: BridgeResponder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was complete is not asked again, and every answer stays with its own question."""
+    questions = [f"q{number}" for number in range(7)]
+    expected = responder.generate(questions)
+    largest = parrot.limits[0][1]
+    stream, asked = Parrot.stream, []
+
+    def scarce(self: Parrot, rows: Sequence[Row], **limits: Any) -> Iterator[Reply]:
+        asked.append(len(rows))
+        for number, reply in enumerate(stream(self, rows, **limits)):
+            if limits["batch_tokens"] > largest // 2 and number == 2:
+                raise MemoryError
+            yield reply
+
+    monkeypatch.setattr(Parrot, "stream", scarce)
+    assert responder.generate(questions) == expected
+    assert asked == [7, 5]
+    assert parrot.limits[-1][1] == largest // 2

@@ -40,7 +40,7 @@ def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
         for name, tensor in before.items()
         if name in after
         and tensor.dtype == after[name].dtype
-        and torch.equal(tensor.view(torch.uint8), after[name].view(torch.uint8))
+        and torch.equal(tensor.reshape(-1).view(torch.uint8), after[name].reshape(-1).view(torch.uint8))
     }
     return (before.keys() | after.keys()) - same
 

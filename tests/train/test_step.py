@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lilift.data.batching import Batch
+from lilift.data.batching import Batch, SequenceShape, collate
 from lilift.data.examples import Row
+from lilift.memory.guard import OutOfMemoryGuard
 from lilift.model.bridge import BridgedModel, load_bridge
 from lilift.train.step import StepOutcome, compute_gradients
 
@@ -26,15 +27,20 @@ def bridge(models: Path) -> BridgedModel:
 ROWS = [row for row in tiny_run.TinySource(12).rows(0, range(12)) if row is not None]
 
 
+def guard() -> OutOfMemoryGuard:
+    return OutOfMemoryGuard(lambda _line: None)
+
+
 def gradients(bridge: BridgedModel, groups: Sequence[Sequence[Row]], max_grad_norm: float = 1e9) -> tuple[StepOutcome, Tensor]:
     parameters = list(bridge.alignment.parameters())
     bridge.zero_grad()
     outcome = compute_gradients(
         bridge,
-        [bridge.collate(rows) for rows in groups],
+        groups,
         parameters,
         loss_tokens=sum(len(row.response_ids) for rows in groups for row in rows),
         max_grad_norm=max_grad_norm,
+        guard=guard(),
     )
     return outcome, torch.cat([parameter.grad.flatten() for parameter in parameters if parameter.grad is not None])
 
@@ -82,17 +88,20 @@ class Line:
     def __init__(self) -> None:
         self.weight = nn.Parameter(torch.ones(3))
 
+    def collate(self, rows: Sequence[Row]) -> Batch:
+        return collate(rows, SequenceShape(has_bos=False, has_eos=False, latents=None), llm_bos=None, encoder_pad=0)
+
     def loss(self, batch: Batch, *, num_items: int | None = None) -> Tensor:
         return (self.weight.sum() * batch.text_ids.sum()) / (num_items or 1)
 
 
-def test_micro_batches_do_not_wait_for_the_device(bridge: BridgedModel) -> None:
-    batches = [bridge.collate([row]) for row in ROWS]
+def test_micro_batches_do_not_wait_for_the_device() -> None:
+    batches = [[row] for row in ROWS]
     counts = []
     for number in (1, 2, len(batches)):
         model = Line()
         with CountWaits() as counter:
-            compute_gradients(model, batches[:number], [model.weight], loss_tokens=9, max_grad_norm=1.0)
+            compute_gradients(model, batches[:number], [model.weight], loss_tokens=9, max_grad_norm=1.0, guard=guard())
         counts.append(counter.waits)
     assert len(set(counts)) == 1
 
@@ -108,4 +117,4 @@ def test_only_a_finite_step_may_be_applied(loss: float, norm: float, finite: boo
 def test_a_step_without_micro_batches_is_refused() -> None:
     model = Line()
     with pytest.raises(ValueError, match="at least one micro-batch"):
-        compute_gradients(model, [], [model.weight], loss_tokens=0, max_grad_norm=1.0)
+        compute_gradients(model, [], [model.weight], loss_tokens=0, max_grad_norm=1.0, guard=guard())

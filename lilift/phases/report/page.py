@@ -14,6 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from lilift.memory.phase_plan import CATEGORY_COLOURS, CATEGORY_TITLES
 from lilift.phases.report.charts import LineChart, Series, line_chart
 from lilift.phases.report.data import data_section
 from lilift.phases.report.files import RunFiles
@@ -57,6 +58,21 @@ class MemoryRow:
         if not self.predicted or self.measured is None:
             return None
         return self.measured / self.predicted - 1
+
+
+@dataclass(frozen=True)
+class MemoryBar:
+    """A phase's predicted memory as a stacked bar.
+
+    Attributes:
+        title: the phase.
+        parts: category, colour and width in percent of the card.
+        peak_mib: their sum.
+    """
+
+    title: str
+    parts: tuple[tuple[str, str, float], ...]
+    peak_mib: float
 
 
 def write_report(run: Path) -> Path:
@@ -162,6 +178,8 @@ def _contents(run: Path) -> dict[str, Any]:
         "curves": _curves(files),
         "memory": _memory(plan, measured),
         "plan": plan,
+        "memory_bars": _memory_bars(plan),
+        "category_colours": {CATEGORY_TITLES[name]: colour for name, colour in CATEGORY_COLOURS.items()},
         "data": data_section(files, {stage: _PHASE_TITLES[stage] for stage in ("align", "transfer", "control")}),
         "uses_world": "world" in str(recipe.get("data", "")),
         "recipe_text": files.text("recipe.yaml"),
@@ -251,4 +269,25 @@ def _memory(plan: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]]) 
         )
         for phase in _PHASES
         if phase in planned or phase in measured
+    ]
+
+
+def _memory_bars(plan: Mapping[str, Any]) -> list[MemoryBar]:
+    phases: Mapping[str, Any] = plan.get("phases", {})
+    # On a host with far more memory than a run takes, the bars fill their box instead.
+    peaks = [float(figures.get("peak_mib") or 0) for figures in phases.values()]
+    whole = min(float(plan.get("card_mib") or 0), 4 * max(peaks, default=0.0))
+    if not whole:
+        return []
+    return [
+        MemoryBar(
+            _PHASE_TITLES.get(phase, phase),
+            tuple(
+                (CATEGORY_TITLES[name], colour, 100 * figures["parts_mib"][name] / whole)
+                for name, colour in CATEGORY_COLOURS.items()
+                if figures.get("parts_mib", {}).get(name)
+            ),
+            figures["peak_mib"],
+        )
+        for phase, figures in phases.items()
     ]

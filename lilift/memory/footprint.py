@@ -1,0 +1,141 @@
+"""What a recipe takes beside the card's memory: downloads, disk, host memory and time. Rough, and each says its basis."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoModelForSeq2SeqLM, PreTrainedConfig
+
+from lilift.memory.cards import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard
+from lilift.memory.configurations import empty_encoder, empty_llm
+from lilift.memory.simulate import Models
+from lilift.recipe.schema import Recipe, StageSettings
+
+# Dense bf16 products with fp32 sums of a common card of each size, in TFLOP/s, from the vendor's data sheets (RTX 4060, 3060,
+# 4060 Ti, 3090).
+TFLOPS = {8: 30.0, 12: 25.0, 16: 44.0, 24: 71.0}
+UTILISATION = 0.35  # of that, in training with small micro-batches; a guess from experience with 4-bit training
+TOKENS_PER_ROW = 300  # English maths problems with their solutions
+RESPONSE_BYTES = 600  # a generated answer and its question on the disk
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes and hours, beside the card's memory.
+
+    Attributes:
+        download_bytes: the two models' files on the hub.
+        disk_bytes: that, checkpoints, and the merged weights.
+        host_bytes: memory of the host at most while models are loaded.
+        merged_bytes: the merged weights.
+        largest_weight: elements of the LLM's largest weight.
+        hours: training time; None where nothing says how many tokens there will be.
+        time_basis: what `hours` rests on.
+    """
+
+    download_bytes: int
+    disk_bytes: int
+    host_bytes: int
+    merged_bytes: int
+    largest_weight: int
+    hours: float | None
+    time_basis: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, MiB."""
+        return {
+            "download_mib": round(self.download_bytes / MIB, 1),
+            "disk_mib": round(self.disk_bytes / MIB, 1),
+            "host_mib": round(self.host_bytes / MIB, 1),
+            "training_hours": None if self.hours is None else round(self.hours, 1),
+            "time_basis": self.time_basis,
+        }
+
+
+def estimate_footprint(recipe: Recipe, models: Models, card: PlannedCard, trained: dict[str, int]) -> Footprint:
+    """Estimate what a recipe takes beside the card's memory.
+
+    Args:
+        recipe: what to do.
+        models: configurations of the LLM and the encoder.
+        card: what it runs on.
+        trained: number of trained parameters in each stage.
+    """
+    llm_config, encoder_config = models
+    llm = empty_llm(llm_config)
+    parameters = sum(parameter.numel() for parameter in llm.parameters())
+    # A copy: transformers marks the configuration of an encoder that is built alone.
+    encoder = sum(parameter.numel() for parameter in empty_encoder(copy.deepcopy(encoder_config)).parameters())
+    on_hub = (recipe.llm.model, llm_config, parameters), (recipe.encoder.model, encoder_config, _whole(encoder_config, encoder))
+    download = sum(count * _stored_bytes(config) for name, config, count in on_hub if not name.startswith(("stand-in:", "/")))
+    checkpoints = max(
+        (recipe.align.keep_checkpoints + 1) * trained.get("align", 0) * _checkpoint_bytes(recipe.align),
+        (recipe.transfer.keep_checkpoints + 1) * trained.get("transfer", 0) * _checkpoint_bytes(recipe.transfer),
+    )
+    merged = parameters * _bytes_of(recipe.export.dtype)
+    adapters = 4 * sum(trained.values())
+    hours, basis = _hours(recipe, llm, card)
+    return Footprint(
+        download_bytes=download,
+        disk_bytes=download + checkpoints + adapters + (merged if recipe.export.formats else 0),
+        # The encoder is loaded in host memory first; the LLM goes to the card file by file.
+        host_bytes=CPU_PROCESS_BYTES + encoder * _bytes_of(recipe.encoder.dtype) + 2 * GIB * (card.kind == "cuda"),
+        merged_bytes=merged,
+        largest_weight=max(parameter.numel() for parameter in llm.parameters()),
+        hours=hours,
+        time_basis=basis,
+    )
+
+
+def _hours(recipe: Recipe, llm: nn.Module, card: PlannedCard) -> tuple[float | None, str]:
+    """Products of the linear layers alone: forward, backward to the inputs, and forward once more where they are recomputed."""
+    if card.kind == "cpu":
+        return None, "no estimate without a GPU"
+    tokens = [_tokens(recipe, stage) for stage in (recipe.align, recipe.transfer)]
+    if None in tokens:
+        return None, "no estimate: data.instructions.limit and max_steps are both left out"
+    size = min(TFLOPS, key=lambda gib: abs(gib - card.total_bytes / GIB))
+    weights = sum(module.weight.numel() for module in llm.modules() if isinstance(module, nn.Linear))
+    passes = 6 if recipe.llm.gradient_checkpointing else 4
+    total = sum(count for count in tokens if count is not None)
+    seconds = total * weights * passes / (UTILISATION * TFLOPS[size] * 1e12)
+    basis = (
+        f"{total / 1e6:,.0f}M tokens ({TOKENS_PER_ROW} a row where steps are not given), {passes} operations a weight and "
+        f"token, {UTILISATION:.0%} of {TFLOPS[size]:.0f} TFLOP/s; not measured"
+    )
+    return seconds / 3600, basis
+
+
+def _tokens(recipe: Recipe, stage: StageSettings) -> float | None:
+    if stage.max_steps is not None:
+        return float(stage.max_steps * stage.tokens_per_step)
+    limit = recipe.data.instructions.limit
+    return None if limit is None else limit * stage.epochs * TOKENS_PER_ROW
+
+
+def _whole(config: PreTrainedConfig, encoder: int) -> int:
+    """Parameters of the files that are downloaded: an encoder-decoder comes whole."""
+    if not getattr(config, "is_encoder_decoder", False):
+        return encoder
+    with torch.device("meta"):
+        model: nn.Module = AutoModelForSeq2SeqLM.from_config(config)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _stored_bytes(config: PreTrainedConfig) -> int:
+    """Bytes a parameter of the files: what the configuration says, float32 where it says nothing."""
+    dtype = getattr(config, "dtype", None)
+    return dtype.itemsize if isinstance(dtype, torch.dtype) else 4
+
+
+def _checkpoint_bytes(stage: StageSettings) -> int:
+    return 4 + (8 if stage.optimizer == "adamw" else 2)
+
+
+def _bytes_of(dtype: str) -> int:
+    itemsize: int = getattr(torch, dtype).itemsize
+    return itemsize

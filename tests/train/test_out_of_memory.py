@@ -1,0 +1,179 @@
+"""Memory that runs out in the middle of a step: at every place where a step allocates, and at a hundred places of one run."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_run
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+from lilift.memory.guard import OutOfMemoryGuard
+from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
+from lilift.train import loop
+from lilift.train.optimizer import allocate_state, build_optimizer
+from lilift.train.progress import NoProgress
+from lilift.train.step import compute_gradients
+
+ROWS = [row for row in tiny_run.TinySource(8).rows(0, range(8)) if row is not None]
+
+
+class Failing(TorchDispatchMode):
+    """Lets operators run out of memory where they would make a new tensor.
+
+    Args:
+        fails: whether the allocation of this number fails.
+    """
+
+    def __init__(self, fails: Callable[[int], bool]) -> None:
+        super().__init__()
+        self.fails = fails
+        self.allocations = 0
+
+    def __torch_dispatch__(self, operation, types, arguments=(), keywords=None):  # type: ignore[no-untyped-def]
+        result = operation(*arguments, **(keywords or {}))
+        given = {storage(item) for item in tree_iter((arguments, keywords)) if isinstance(item, Tensor)}
+        if any(storage(item) not in given for item in tree_iter(result) if isinstance(item, Tensor)):
+            self.allocations += 1
+            if self.fails(self.allocations - 1):
+                del result
+                raise torch.OutOfMemoryError("CUDA out of memory (injected)")
+        return result
+
+
+def storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def prepared(models: Path, stage: str, *overrides: str) -> tuple[BridgedModel, list[torch.nn.Parameter], Any]:
+    recipe = tiny_run.make_recipe(models, "transfer.lora.dropout=0", "transfer.lora.rank=4", *overrides)
+    bridge = load_bridge(recipe, device="cpu")
+    if stage == "transfer":
+        attach_lora(bridge, recipe.transfer.lora)
+        bridge.freeze_for_transfer()
+    else:
+        bridge.freeze_for_align()
+    bridge.train()
+    trained = {name: parameter for name, parameter in bridge.named_parameters() if parameter.requires_grad}
+    return bridge, list(trained.values()), build_optimizer(trained, getattr(recipe, stage))
+
+
+def take(bridge: BridgedModel, parameters: list[torch.nn.Parameter], optimizer: Any) -> Tensor:
+    """One whole step, and the gradient that it applied."""
+    guard = OutOfMemoryGuard(lambda _line: None)
+    guard.retry(lambda: allocate_state(optimizer))
+    compute_gradients(bridge, [ROWS[:3], ROWS[3:]], parameters, loss_tokens=11, max_grad_norm=0.5, guard=guard)
+    gradient = torch.cat([parameter.grad.flatten() for parameter in parameters if parameter.grad is not None])
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return gradient
+
+
+def flat(parameters: list[torch.nn.Parameter]) -> Tensor:
+    return torch.cat([parameter.detach().flatten() for parameter in parameters])
+
+
+def assert_rounding_apart(found: Tensor, expected: Tensor, moved: Tensor) -> None:
+    """Equal up to rounding, measured by `moved`: where a gradient is next to nothing, Adam's step has a rounding's sign."""
+    assert torch.isfinite(found).all()
+    assert (found - expected).norm() <= 2e-3 * moved.norm()
+
+
+@pytest.mark.parametrize("stage", ["align", "transfer"])
+def test_a_failure_at_any_allocation_of_a_step_changes_nothing(models: Path, stage: str) -> None:
+    bridge, parameters, optimizer = prepared(models, stage)
+    start = [parameter.detach().clone() for parameter in parameters]
+
+    def again() -> None:
+        with torch.no_grad():
+            for parameter, value in zip(parameters, start, strict=True):
+                parameter.copy_(value)
+                parameter.grad = None
+        optimizer.state.clear()
+
+    with Failing(lambda _number: False) as counter:
+        expected = take(bridge, parameters, optimizer)
+    after = flat(parameters)
+    sites = counter.allocations
+    assert sites > 100
+    # Every place where the stages differ, and an even choice of the others.
+    for site in range(0, sites, max(1, sites // 24)):
+        again()
+        with Failing(lambda number, site=site: number == site):  # type: ignore[misc]
+            found = take(bridge, parameters, optimizer)
+        assert_rounding_apart(found, expected, expected)
+        assert_rounding_apart(flat(parameters), after, after - torch.cat([value.flatten() for value in start]))
+
+
+def test_a_hundred_failures_in_one_run_leave_the_weights_that_none_would(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_run.make_recipe(
+        models, "align.max_steps=20", "align.tokens_per_step=150", "align.learning_rate=0.001", "align.weight_decay=0"
+    )
+    undisturbed, expected = tiny_run.train(recipe, tmp_path / "undisturbed", "align", NoProgress())
+    rng = random.Random(0)
+    failures: list[int] = []
+    spared = [0]  # allocations after a failure that succeed: what is tried again must come through at last
+    gradients = loop.compute_gradients
+
+    def disturbed(*arguments: Any, **keywords: Any) -> Any:
+        def fails(number: int) -> bool:
+            spared[0] -= 1
+            if len(failures) == 100 or spared[0] > 0 or rng.random() > 0.01:
+                return False
+            failures.append(number)
+            spared[0] = 300
+            return True
+
+        with Failing(fails):
+            return gradients(*arguments, **keywords)
+
+    monkeypatch.setattr(loop, "compute_gradients", disturbed)
+    bridge, result = tiny_run.train(recipe, tmp_path / "disturbed", "align", NoProgress())
+    assert len(failures) == 100
+    assert (result.steps, result.tokens, result.loss_tokens) == (expected.steps, expected.tokens, expected.loss_tokens)
+    found, wanted = (flat(list(one.alignment.parameters())) for one in (bridge, undisturbed))
+    fresh = load_bridge(recipe, device="cpu")
+    assert_rounding_apart(found, wanted, wanted - flat(list(fresh.alignment.parameters())))
+
+
+def test_the_budget_that_was_found_is_kept_over_an_interruption(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resumed run must not find out anew, and must split what the first one split."""
+    loss = BridgedModel.loss
+    sizes: list[int] = []
+
+    def scarce(self: BridgedModel, batch: Any, **keywords: Any) -> Tensor:
+        sizes.append(batch.mask.numel())
+        if batch.mask.numel() > 40:
+            raise MemoryError
+        return loss(self, batch, **keywords)
+
+    monkeypatch.setattr(BridgedModel, "loss", scarce)
+    notes: list[str] = []
+
+    class Progress(NoProgress):
+        def note(self, text: str) -> None:
+            notes.append(text)
+
+        def step(self, report: Any) -> None:
+            if report.step == 4 and not any("stop" in note for note in notes):
+                notes.append("stop")
+                raise KeyboardInterrupt
+
+    recipe = tiny_run.make_recipe(models)
+    with pytest.raises(KeyboardInterrupt):
+        tiny_run.train(recipe, tmp_path, "align", Progress())
+    assert any("memory ran out" in note for note in notes)
+    assert max(sizes) > 40
+    sizes.clear()
+    tiny_run.train(recipe, tmp_path, "align", Progress())
+    assert max(sizes) <= 40
