@@ -36,6 +36,7 @@ def add_parser(verbs: Any) -> None:
         help="weights to merge into: those the adapter was trained against, or the original ones (default: the recipe's)",
     )
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="precision of hf/ (default: the recipe's)")
+    parser.add_argument("--no-drift", action="store_true", help="do not compare the result with the live model")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
@@ -43,17 +44,27 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from lilift.cli.console import print_json
     from lilift.export.bundle import export_bundle
+    from lilift.export.drift import Drift
     from lilift.export.job import RunParts
+    from lilift.memory.card import device_for
+    from lilift.phases.drift import drift_of_export
     from lilift.phases.systems import recipe_of
 
     recipe = recipe_of(arguments.run_folder)
     settings = _settings(arguments, recipe.export)
     output = arguments.output or arguments.run_folder / "export"
     report = export_bundle(recipe, settings, RunParts.of(arguments.run_folder), output)
+    if not arguments.json:
+        print("\n".join([*report.lines(), f"written to {output}"]), flush=True)
+    what, drift = "", list[Drift]()
+    if settings.drift:
+        device = device_for(recipe.card).torch_device
+        what, drift = drift_of_export(recipe, settings, arguments.run_folder, output, device=device)
     if arguments.json:
-        print_json(report.as_dict() | {"folder": str(output)})
-    else:
-        print("\n".join([*report.lines(), f"written to {output}"]))
+        found = {"drift": [each.as_dict() for each in drift], "drift measured on": what} if drift else {}
+        print_json(report.as_dict() | {"folder": str(output)} | found)
+    elif drift:
+        print("\n".join([f"measured on {what}:", *(each.line() for each in drift)]))
     return 0
 
 
@@ -71,10 +82,11 @@ def _settings(arguments: argparse.Namespace, of_recipe: ExportSettings) -> Expor
         "dtype": arguments.dtype,
         "encoder_quantisation": arguments.encoder_quant,
         "formats": formats,
+        "drift": of_recipe.drift and not arguments.no_drift,
         "quantisations": tuple(dict.fromkeys(quantisations)),
     }
     try:
-        return ExportSettings(**of_recipe.model_dump() | {name: value for name, value in changes.items() if value})
+        return ExportSettings(**of_recipe.model_dump() | {name: value for name, value in changes.items() if value is not None})
     except ValidationError as error:
         problem = error.errors()[0]
         raise RecipeError(

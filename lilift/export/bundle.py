@@ -5,6 +5,8 @@
     llm-f16.gguf …       the merged LLM for llama.cpp and what builds on it
     encoder-bf16.gguf    the encoder, with spiece.model, its tokenizer byte for byte
     align.gguf           the alignment layer, in float32
+    Modelfile            for Ollama: the prompt of training and its stop tokens
+    README.md            the model card
     lilift.json          how the parts belong together: order of the sequence, template, special tokens, hashes
 
 docs/export.md describes each. Programs that know nothing of lilift load `hf/` or `llm-*.gguf`. By itself the LLM answers in
@@ -21,20 +23,21 @@ from pathlib import Path
 from typing import Any
 
 from lilift import __version__
-from lilift.data.templates import CHAT, template_of
+from lilift.data.templates import CHAT, Template, template_of
+from lilift.export import model_card
+from lilift.export.base import check_same_base
 from lilift.export.hugging_face import HuggingFaceFolder
 from lilift.export.job import Export, RunParts
 from lilift.export.merge import MergedWeights
 from lilift.model.llm import load_llm_tokenizer
 from lilift.model.snapshot import local_model_folder
 from lilift.recipe import storage
-from lilift.recipe.errors import EnvironmentUnfit
 from lilift.recipe.schema import ExportSettings, Recipe
 
 BUNDLE_FORMAT = 2
 DESCRIPTION = "lilift.json"
 # Everything that an export may have written; what an earlier one left and this one does not write again goes.
-PARTS = ("hf", "alignment", "llm-*.gguf", "encoder-*.gguf", "align.gguf", "spiece.model")
+PARTS = ("hf", "alignment", "llm-*.gguf", "encoder-*.gguf", "align.gguf", "spiece.model", "Modelfile", "README.md")
 
 
 @dataclass(frozen=True)
@@ -66,17 +69,19 @@ def export_bundle(recipe: Recipe, settings: ExportSettings, parts: RunParts, out
 
     Raises:
         ModelError: the base model is not at hand, the adapter does not fit it, or llama.cpp cannot run it.
-        EnvironmentUnfit: GGUF is wanted and its packages are not installed.
+        EnvironmentUnfit: a type is wanted that llama.cpp's quantiser makes, and it is not installed.
         StorageError: `output` cannot be written or has no room.
     """
     quantized = recipe.llm.quantization == "nf4"
     base = local_model_folder(recipe.llm.model, recipe.llm.revision)
+    check_same_base(base, parts.adapter.parent)
     merged = MergedWeights(
         base, parts.adapter, quantized=quantized, merge_base=settings.merge_base, compute_dtype=recipe.llm.dtype
     )
     with storage.replaced_parts(output, parts=PARTS, last=DESCRIPTION) as stage:
-        export = Export(recipe, settings, base, parts, merged, stage)
-        export.description = _description(recipe, settings)
+        template = template_of(recipe.data.template, load_llm_tokenizer(recipe.llm) if recipe.data.template == CHAT else None)
+        export = Export(recipe, settings, template, base, parts, merged, stage)
+        export.description = _description(recipe, settings, template)
         with ExitStack() as stack:
             finish = [_FORMATS[name](export, stack) for name in settings.formats]
             for name in merged.shapes:
@@ -85,25 +90,27 @@ def export_bundle(recipe: Recipe, settings: ExportSettings, parts: RunParts, out
                         sink(name, rows)
         for after in finish:
             after()
+        (stage / model_card.FILE_NAME).write_text(_model_card(export), encoding="utf-8")
         sizes, sums = _sizes_and_sums(stage)
         storage.write_json(stage / DESCRIPTION, storage.sealed_json(export.description | {"sha256": sums}))
     return ExportReport(
         merged_layers=len(merged.updates),
         round_tripped_layers=len(merged.round_trip),
         tensors=len(merged.shapes),
-        merge_base=settings.merge_base if quantized else "original",
+        merge_base=export.merge_base,
         files=sizes,
         notes=tuple(export.notes),
     )
 
 
 def _hugging_face(export: Export, stack: ExitStack) -> Callable[[], None]:
-    settings = export.settings
-    merge_base = settings.merge_base if export.recipe.llm.quantization == "nf4" else "original"
+    settings, merge_base = export.settings, export.merge_base
     folder = stack.enter_context(storage.sealed_folder(export.stage / "hf", {"merge_base": merge_base}))
     files = HuggingFaceFolder(folder, export.base, export.merged.shapes, settings.dtype)
     storage.require_room(export.stage, files.nbytes, "the merged model")
     export.sinks.append(files.open(stack).write)
+    # In place of the base model's own, which would speak of another model.
+    (folder / model_card.FILE_NAME).write_text(_model_card(export), encoding="utf-8")
 
     def finish() -> None:
         with storage.sealed_folder(export.stage / "alignment") as alignment:
@@ -115,21 +122,21 @@ def _hugging_face(export: Export, stack: ExitStack) -> Callable[[], None]:
 
 
 def _gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
-    try:
-        from lilift.export.gguf.bundle import begin_gguf
-    except ImportError as error:
-        raise EnvironmentUnfit(
-            f"GGUF needs the package {error.name}", remedy="install it with `pip install 'lilift[gguf]'`"
-        ) from None
+    from lilift.export.gguf.bundle import begin_gguf
+
     return begin_gguf(export, stack)
 
 
 _FORMATS: Mapping[str, Callable[[Export, ExitStack], Callable[[], None]]] = {"hf": _hugging_face, "gguf": _gguf}
 
 
-def _description(recipe: Recipe, settings: ExportSettings) -> dict[str, Any]:
+def _model_card(export: Export) -> str:
+    files = list(export.description["llm"].get("files", {}).values())
+    return model_card.model_card(export.recipe, export.template, merge_base=export.merge_base, gguf_files=files)
+
+
+def _description(recipe: Recipe, settings: ExportSettings, template: Template) -> dict[str, Any]:
     """What `lilift.json` says whatever the format."""
-    template = template_of(recipe.data.template, load_llm_tokenizer(recipe.llm) if recipe.data.template == CHAT else None)
     return {
         "format": BUNDLE_FORMAT,
         "lilift": __version__,

@@ -59,7 +59,8 @@ class HuggingFaceFolder:
         self._left[name] -= rows.size
         if self._left[name] < 0:
             raise ValueError(f"{name} has more rows than planned")
-        _in_precision(rows, self.dtype).tofile(self._file_of[name])
+        # Not `tofile`, whose error does not tell that the disk is full.
+        self._file_of[name].write(_in_precision(rows, self.dtype).data)
 
     def _planned_shards(self) -> dict[str, list[str]]:
         """The tensors of each file, under the names that Hugging Face tools look for."""

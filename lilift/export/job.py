@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lilift.data.templates import Template
 from lilift.export.merge import MergedWeights
 from lilift.export.weights import Floats
 from lilift.recipe import storage
@@ -43,7 +44,7 @@ class Export:
     Attributes:
         sinks: take rows of the merged weights, in the order of the base's files.
         row_multiple: rows come in multiples of this, so that a head is never cut.
-        recipe, settings, base, parts, merged: what is exported.
+        recipe, settings, template, base, parts, merged: what is exported.
         stage: the folder to write in.
         description: what `lilift.json` will say.
         notes: what the user should know.
@@ -51,6 +52,7 @@ class Export:
 
     recipe: Recipe
     settings: ExportSettings
+    template: Template
     base: Path
     parts: RunParts
     merged: MergedWeights
@@ -59,3 +61,8 @@ class Export:
     row_multiple: int = 1
     description: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def merge_base(self) -> str:
+        """The weights that the adapter is merged into; a base that was never quantised has only its own."""
+        return self.settings.merge_base if self.recipe.llm.quantization == "nf4" else "original"

@@ -24,15 +24,26 @@ _LORA_KEY = re.compile(r"^(?P<layer>.+)\.lora_(?P<half>[AB])\.weight$")
 
 @dataclass(frozen=True)
 class LowRankUpdate:
-    """What LoRA adds to one weight: ``scale · B @ A``, with A [rank, in] and B [out, rank]."""
+    """What LoRA adds to one weight: ``scale · B @ A``, with A [rank, in] and B [out, rank], read when they are needed."""
 
-    a: Floats
-    b: Floats
+    weights: SafetensorsFolder
+    a: str
+    b: str
     scale: float
 
-    def add_to(self, rows: Floats, start: int) -> None:
-        """Add it to the weight's rows from `start` on, in place."""
-        rows += self.scale * (self.b[start : start + rows.shape[0]] @ self.a)
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of the weight that it is made for: [out, in]."""
+        return self.weights.shape(self.b)[0], self.weights.shape(self.a)[1]
+
+    def added_to(self, chunks: Iterator[Floats]) -> Iterator[Floats]:
+        """The weight's rows with the update."""
+        a, b = self.weights.rows(self.a), self.weights.rows(self.b)
+        start = 0
+        for rows in chunks:
+            rows += self.scale * (b[start : start + rows.shape[0]] @ a)
+            start += rows.shape[0]
+            yield rows
 
 
 class MergedWeights:
@@ -52,9 +63,15 @@ class MergedWeights:
     def __init__(self, base: Path, adapter: Path, *, quantized: bool, merge_base: str, compute_dtype: Dtype) -> None:
         self.base = SafetensorsFolder(base)
         self.updates = read_adapter(adapter)
-        self.round_trip = quantised_layers(base) if quantized and merge_base == "dequantised" else frozenset()
+        self.quantised = quantised_layers(base) if quantized else frozenset()
+        self.round_trip = self.quantised if merge_base == "dequantised" else frozenset()
         self._compute_dtype = compute_dtype
         self._check_fits(base, adapter)
+
+    @property
+    def changed(self) -> frozenset[str]:
+        """The weights that are not those the live model computes with: it has them in 4 bits, or an adapter beside them."""
+        return self.quantised | self.updates.keys()
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -65,12 +82,7 @@ class MergedWeights:
         """A merged tensor in float32, chunk by chunk, each a multiple of `multiple` rows (but for the last)."""
         shape = self.base.shape(name)
         rows = self._dequantised(name, shape, multiple) if name in self.round_trip else self._original(name, shape, multiple)
-        start = 0
-        for chunk in rows:
-            if name in self.updates:
-                self.updates[name].add_to(chunk, start)
-            start += chunk.shape[0]
-            yield chunk
+        return self.updates[name].added_to(rows) if name in self.updates else rows
 
     def _original(self, name: str, shape: tuple[int, ...], multiple: int) -> Iterator[Floats]:
         for start, stop in row_chunks(shape, multiple):
@@ -97,7 +109,7 @@ class MergedWeights:
                 remedy=remedy,
             )
         for name, update in self.updates.items():
-            found, expected = (update.b.shape[0], update.a.shape[1]), self.base.shape(name)
+            found, expected = update.shape, self.base.shape(name)
             if found != expected:
                 raise ModelError(
                     f"the adapter for {name!r} is made for a weight of {list(found)}, and the base model has {list(expected)}",
@@ -120,16 +132,16 @@ def read_adapter(folder: Path) -> dict[str, LowRankUpdate]:
         raise ModelError("only plain LoRA adapters can be merged", where=folder)
     scale = config["lora_alpha"] / (config["r"] ** (0.5 if config.get("use_rslora") else 1.0))
     weights = SafetensorsFolder(folder)
-    pairs: dict[str, dict[str, Floats]] = {}
+    pairs: dict[str, dict[str, str]] = {}
     for key in weights.tensors:
         found = _LORA_KEY.match(key.removeprefix(_ADAPTER_PREFIX))
         if found is None:
             raise ModelError(f"does not know what to do with the adapter's {key!r}", where=folder)
-        pairs.setdefault(found["layer"] + ".weight", {})[found["half"]] = weights.rows(key)
+        pairs.setdefault(found["layer"] + ".weight", {})[found["half"]] = key
     for name, pair in pairs.items():
         if pair.keys() != {"A", "B"}:
             raise ModelError(f"half of the adapter for {name!r} is missing", where=folder)
-    return {name: LowRankUpdate(pair["A"], pair["B"], scale) for name, pair in pairs.items()}
+    return {name: LowRankUpdate(weights, pair["A"], pair["B"], scale) for name, pair in pairs.items()}
 
 
 def quantised_layers(base: Path) -> frozenset[str]:

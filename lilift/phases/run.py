@@ -20,6 +20,7 @@ from lilift.data.world import WORLD_LANGUAGES
 from lilift.evaluate.evaluator import SCORES, evaluate, load_benchmarks, read_scores
 from lilift.evaluate.retrieval import ALIGNMENT_QUALITY
 from lilift.evaluate.scores import SystemScores
+from lilift.export.base import record_base
 from lilift.export.bundle import export_bundle
 from lilift.export.job import RunParts
 from lilift.memory.card import Device, device_for
@@ -27,7 +28,9 @@ from lilift.memory.cards import MIB
 from lilift.memory.plan import Plan
 from lilift.memory.probe import MemoryProbe
 from lilift.model.bridge import BridgedModel, load_bridge
+from lilift.model.snapshot import local_model_folder
 from lilift.phases.alignment_quality import measure_alignment
+from lilift.phases.drift import drift_of_export
 from lilift.phases.environment import describe_environment
 from lilift.phases.folder import Phase, RunFolder, wanted_phases
 from lilift.phases.held_out import held_out_questions
@@ -178,6 +181,7 @@ def _align(job: Job, where: Path) -> None:
 def _transfer(job: Job, where: Path) -> None:
     bridge = load_bridge(job.recipe, device=job.device.torch_device)
     bridge.load_alignment(job.folder / "align" / "alignment")
+    record_base(local_model_folder(job.recipe.llm.model, job.recipe.llm.revision), where)
     _train_transfer(job, where, bridge, "transfer")
 
 
@@ -252,9 +256,15 @@ def _measure_alignment(job: Job, where: Path, source: str) -> None:
 
 
 def _export(job: Job, where: Path) -> None:
-    report = export_bundle(job.recipe, job.recipe.export, RunParts.of(job.folder.path), where)
+    recipe, settings = job.recipe, job.recipe.export
+    report = export_bundle(recipe, settings, RunParts.of(job.folder.path), where)
     for line in report.lines():
         job.say(f"  {line}")
+    if settings.drift:
+        what, found = drift_of_export(recipe, settings, job.folder.path, where, device=job.device.torch_device)
+        storage.write_json(where / "drift.json", {"measured on": what, "drift": [drift.as_dict() for drift in found]})
+        for line in (f"measured on {what}:", *(drift.line() for drift in found)):
+            job.say(f"  {line}")
 
 
 _PHASES: dict[Phase, Callable[[Job, Path], None]] = {

@@ -332,12 +332,13 @@ class ExportSettings(Settings):
     formats: tuple[ExportFormat, ...] = Field(
         ("hf",),
         description="hf: merged safetensors for Hugging Face tools. gguf: LLM, encoder and alignment layer for llama.cpp and "
-        "Ollama (needs `lilift[gguf]`). Empty: nothing is exported.",
+        "Ollama. Empty: nothing is exported.",
     )
     quantisations: tuple[Quantisation, ...] = Field(
         ("f16", "q8_0"),
         min_length=1,
-        description="GGUF files of the LLM, one each. f16: 2 bytes a parameter. q8_0: 1.1. q4_k_m: 0.6, q4_0: 0.56.",
+        description="GGUF files of the LLM, one each. f16: 2 bytes a parameter. q8_0: 1.1. q4_k_m: 0.6; K-quants are "
+        "made by llama.cpp's quantiser (`lilift[gguf]`).",
     )
     encoder_quantisation: Literal["f32", "bf16", "f16", "q8_0"] | None = Field(
         None, description="The encoder's GGUF file. Left out: the precision it has in training. mT5 overflows in f16."
@@ -347,6 +348,9 @@ class ExportSettings(Settings):
         description="Weights the adapter is merged into: those it was trained against (dequantised NF4), or the originals.",
     )
     dtype: Dtype = Field("bfloat16", description="Precision of the merged safetensors on disk.")
+    drift: bool = Field(
+        True, description="Compare what was written, and both merge bases, with the live model; loads it once more."
+    )
 
 
 class Recipe(Settings):

@@ -19,6 +19,8 @@ from lilift.export.gguf.llm import LLMFile, read_config
 from lilift.export.gguf.quantise import quantise, quantiser
 from lilift.export.gguf.vocabulary import Vocabulary, from_sentencepiece, read_vocabulary
 from lilift.export.job import Export
+from lilift.export.modelfile import FILE_NAME as MODELFILE
+from lilift.export.modelfile import chat_template, modelfile
 from lilift.model.encoder_tokenizer import SENTENCEPIECE_FILES, SentencePieceTokenizer, load_encoder_tokenizer
 from lilift.model.llm import LLMTokens, tokens_of
 from lilift.model.snapshot import local_model_folder
@@ -26,6 +28,7 @@ from lilift.model.sources import loading
 from lilift.recipe import storage
 from lilift.recipe.errors import ModelError
 
+MODELFILE_CONTEXT = 4096  # positions that Ollama keeps memory for; problems and their answers are shorter
 ALIGNMENT_FILE = "align.gguf"
 ENCODER_TOKENIZER = "spiece.model"
 _SOURCES = ("f32", "f16", "bf16")  # what llama.cpp's quantiser may start from without loss
@@ -44,6 +47,7 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
     """
     config = read_config(export.base)
     tokens, vocabulary = llm_vocabulary(export.base, config["vocab_size"])
+    vocabulary.chat_template = chat_template(export.template, vocabulary.text(tokens.eos))
     encoder = EncoderPart(export)
     wanted = export.settings.quantisations
     by_llama = [quantisation for quantisation in wanted if quantisation not in DIRECT]
@@ -91,6 +95,15 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
             (export.stage / str(source)).unlink(missing_ok=True)
         encoder.file.write(export.stage / encoder_file)
         shutil.copyfile(encoder.sentencepiece, export.stage / ENCODER_TOKENIZER)
+        files = [export.stage / name for name in export.description["llm"]["files"].values()]
+        ollama = modelfile(
+            min(files, key=lambda path: path.stat().st_size).name,
+            export.template,
+            [vocabulary.text(token) for token in tokens.stop],
+            context_length=min(known.context_length, MODELFILE_CONTEXT),
+            max_new_tokens=export.recipe.evaluate.max_new_tokens,
+        )
+        (export.stage / MODELFILE).write_text(ollama, encoding="utf-8")
         write_alignment(export.parts.alignment, export.recipe.alignment, export.stage / ALIGNMENT_FILE)
 
     return finish

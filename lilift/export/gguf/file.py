@@ -108,7 +108,8 @@ class StreamedGGUF:
         if tensor.name != name:
             raise ValueError(f"{name} comes where {tensor.name} should")
         stored = quantize(np.ascontiguousarray(rows, dtype=np.float32), tensor.type)
-        stored.tofile(self._file)
+        # Not `tofile`, whose error does not tell that the disk is full.
+        self._file.write(np.ascontiguousarray(stored).data)
         self._written += stored.nbytes
         if self._written >= tensor.nbytes:
             if self._written > tensor.nbytes:

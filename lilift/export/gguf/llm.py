@@ -14,11 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, GGMLQuantizationType, GGUFWriter, RopeScalingType, get_tensor_name_map
+from gguf import (
+    MODEL_ARCH,
+    MODEL_ARCH_NAMES,
+    GGMLQuantizationType,
+    GGUFReader,
+    GGUFWriter,
+    RopeScalingType,
+    get_tensor_name_map,
+)
+from gguf.quants import dequantize
 
 from lilift.export.gguf.file import PlannedTensor, StreamedGGUF, planned_size, storage_type
 from lilift.export.gguf.vocabulary import Vocabulary
-from lilift.export.weights import Floats
+from lilift.export.weights import Floats, SafetensorsFolder
 from lilift.recipe.errors import ModelError
 
 _REMEDY = "export with --to hf"
@@ -134,6 +143,29 @@ class LLMFile:
         return planned
 
 
+class StoredLLM:
+    """A GGUF file of an LLM read back, under the names of the model it was made from.
+
+    Attributes:
+        names: of its tensors, by those of the model's linear layers' weights.
+    """
+
+    def __init__(self, path: Path, base: Path) -> None:
+        self._tensors = {tensor.name: tensor for tensor in GGUFReader(str(path)).tensors}
+        self._config = LLMConfiguration(read_config(base), base)
+        by_gguf = get_tensor_name_map(self._config.family.architecture, self._config.layers)
+        found = {name: by_gguf.get_name(name, try_suffixes=(".weight",)) for name in SafetensorsFolder(base).tensors}
+        self.names = {
+            name: stored for name, stored in found.items() if stored in self._tensors and name.endswith("_proj.weight")
+        }
+
+    def weight(self, name: str) -> Floats:
+        """A layer's weight in float32, [out, in]."""
+        tensor = self._tensors[self.names[name]]
+        rows: Floats = np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
+        return self._config.as_in_model(name, rows.reshape(tuple(reversed(tensor.shape.tolist()))))
+
+
 _ROPE_FACTORS = "rope_freqs.weight"
 
 
@@ -180,12 +212,21 @@ class LLMConfiguration:
         if self.family.adds_one_to_norms and source.endswith("norm.weight"):
             shifted: Floats = np.add(rows, 1, dtype=np.float32)
             return shifted
-        part = source.rpartition(".")[0]
-        if self.family.permutes_heads and part.endswith((".q_proj", ".k_proj")):
+        if self._is_permuted(source):
             # From two halves of each head to neighbouring pairs.
             paired = rows.reshape(-1, 2, self.head_size // 2, *rows.shape[1:]).swapaxes(1, 2)
             return np.ascontiguousarray(paired).reshape(rows.shape)
         return rows
+
+    def as_in_model(self, source: str, rows: Floats) -> Floats:
+        """What `as_stored` did to a linear layer's weight, undone."""
+        if self._is_permuted(source):
+            halves = rows.reshape(-1, self.head_size // 2, 2, *rows.shape[1:]).swapaxes(1, 2)
+            return np.ascontiguousarray(halves).reshape(rows.shape)
+        return rows
+
+    def _is_permuted(self, source: str) -> bool:
+        return self.family.permutes_heads and source.rpartition(".")[0].endswith((".q_proj", ".k_proj"))
 
     def metadata(self, name: str, vocabulary: Vocabulary) -> GGUFWriter:
         """A writer with everything but the tensors."""
@@ -300,12 +341,18 @@ def _check_local_rope(config: Mapping[str, Any], known: LLMConfiguration) -> str
     return None if local == _LOCAL_ROPE_THETA else f"llama.cpp has a local RoPE base of {_LOCAL_ROPE_THETA:.0f}, not {local}"
 
 
+def _check_head_size(config: Mapping[str, Any], known: LLMConfiguration) -> str | None:  # noqa: ARG001
+    usual = known.hidden_size // known.heads
+    return None if known.head_size == usual else f"llama.cpp expects heads of {usual} elements, not heads of {known.head_size}"
+
+
 def _check_no_softcap(config: Mapping[str, Any], known: LLMConfiguration) -> str | None:  # noqa: ARG001
     capped = [name for name in ("attn_logit_softcapping", "final_logit_softcapping") if config.get(name)]
     return f"llama.cpp knows no {capped[0]} in this family" if capped else None
 
 
 _FAMILY_CHECKS: Mapping[MODEL_ARCH, tuple[Callable[[Mapping[str, Any], LLMConfiguration], str | None], ...]] = {
+    MODEL_ARCH.QWEN2: (_check_head_size,),
     MODEL_ARCH.GEMMA2: (_check_attention_scale, _check_layer_types),
     MODEL_ARCH.GEMMA3: (_check_attention_scale, _check_layer_types, _check_local_rope, _check_no_softcap),
 }

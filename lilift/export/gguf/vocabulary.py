@@ -71,6 +71,10 @@ class Vocabulary:
     charsmap: bytes | None = None
     chat_template: str | None = None
 
+    def text(self, token: int) -> str:
+        """What a token stands for, as a special token is written."""
+        return self.tokens[token].decode()
+
     def add_to(self, writer: GGUFWriter) -> None:
         """Write it into a GGUF file's metadata."""
         writer.add_tokenizer_model(self.model)

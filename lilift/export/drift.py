@@ -1,0 +1,171 @@
+"""How far a merged model is from the live one, on the user's own model: for both sets of weights that it could be merged
+into, and for each GGUF file.
+
+Both read the same bridge's inputs, so that encoder and alignment layer take no part in the difference. The live model's layers
+compute with other weights one after the other, each read when it is its turn, so that two models are never in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lilift.data.batching import Batch
+from lilift.data.examples import Row
+from lilift.export.merge import MergedWeights
+from lilift.model.bridge import BridgedModel
+
+MAX_TOKENS = 1024  # compared; the logits of both models are kept for them
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How one set of weights differs from the live model, over the response tokens of some rows.
+
+    Attributes:
+        name: what was compared, such as ``dequantised``.
+        loss: its mean cross-entropy, in nats.
+        live_loss: the live model's.
+        divergence: mean Kullback-Leibler divergence from the live model, in nats.
+        agreement: share of tokens for which both hold the same token most likely.
+        tokens: how many were compared.
+    """
+
+    name: str
+    loss: float
+    live_loss: float
+    divergence: float
+    agreement: float
+    tokens: int
+
+    def line(self) -> str:
+        return (
+            f"drift of {self.name}: loss {self.loss:.4f} (live {self.live_loss:.4f}), KL {self.divergence:.2g}, "
+            f"same first choice {self.agreement:.1%} of {self.tokens} tokens"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Weights that stand in for the live model's.
+
+    Attributes:
+        name: as the user knows them.
+        weights: the names of the layers' weights, as in the model's files; others stay the live model's.
+        read: one of them, [out, in].
+    """
+
+    name: str
+    weights: Set[str]
+    read: Callable[[str], Tensor]
+
+    @classmethod
+    def merged(cls, name: str, merged: MergedWeights, dtype: str) -> Candidate:
+        """Merged weights, rounded to the precision that they are stored in."""
+
+        def read(weight: str) -> Tensor:
+            return torch.from_numpy(np.concatenate(list(merged.chunks(weight)))).to(getattr(torch, dtype))
+
+        return cls(name, merged.changed, read)
+
+    @classmethod
+    def gguf(cls, path: Path, base: Path) -> Candidate:
+        """What a GGUF file of the LLM holds, turned back into the layers' weights."""
+        from lilift.export.gguf.llm import StoredLLM
+
+        stored = StoredLLM(path, base)
+        return cls(path.name, stored.names.keys(), lambda weight: torch.from_numpy(stored.weight(weight)))
+
+
+@torch.no_grad()
+def measure_drift(bridge: BridgedModel, rows: Sequence[Row], candidates: Sequence[Candidate]) -> list[Drift]:
+    """Compare merged weights with the live model on texts.
+
+    Args:
+        bridge: the live model with its adapter.
+        rows: with responses; as many as `MAX_TOKENS` allows are read, at least one.
+        candidates: what it is compared with.
+    """
+    batch = bridge.collate(_within(rows)).to(bridge.device)
+    live = _log_probabilities(bridge, batch)
+    found = []
+    for candidate in candidates:
+        with computing_with(bridge.causal_lm, candidate):
+            found.append(_compared(candidate.name, _log_probabilities(bridge, batch), live, batch.loss_labels))
+    return found
+
+
+@contextmanager
+def computing_with(llm: nn.Module, candidate: Candidate) -> Iterator[None]:
+    """Let the linear layers of an LLM compute with other weights, read anew at each call; adapters have no say meanwhile."""
+    changed = []
+    for name, layer in _linear_layers(llm):
+        if f"{name}.weight" in candidate.weights:
+            layer.forward = _linear_with(layer, f"{name}.weight", candidate.read)
+            changed.append(layer)
+    try:
+        yield
+    finally:
+        for layer in changed:
+            del layer.forward  # the class's own comes to light again
+
+
+def _linear_layers(llm: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Linear layers, with or without an adapter, under the names they have without one."""
+    inside: tuple[str, ...] = ()
+    for name, module in llm.named_modules():
+        if inside and name.startswith(inside):
+            continue
+        if isinstance(getattr(module, "base_layer", module), nn.Linear):
+            inside = (f"{name}.",)
+            yield name, module
+
+
+def _linear_with(layer: Any, name: str, read: Callable[[str], Tensor]) -> Callable[..., Tensor]:
+    bias: Tensor | None = getattr(layer, "base_layer", layer).bias
+
+    def forward(x: Tensor, *_: Any, **__: Any) -> Tensor:
+        return functional.linear(x, read(name).to(x), None if bias is None else bias.to(x))
+
+    return forward
+
+
+def _within(rows: Sequence[Row]) -> list[Row]:
+    kept: list[Row] = []
+    tokens = 0
+    for row in rows:
+        tokens += len(row.response_ids)
+        if kept and tokens > MAX_TOKENS:
+            break
+        kept.append(row)
+    return kept
+
+
+def _log_probabilities(bridge: BridgedModel, batch: Batch) -> Tensor:
+    """[N, V] at the positions that predict a response's tokens."""
+    inputs, mask, positions = bridge.embed(batch)
+    output = bridge.causal_lm(inputs_embeds=inputs, attention_mask=mask.long(), position_ids=positions, use_cache=False)
+    logits: Tensor = output.logits
+    return logits.flatten(0, 1).index_select(0, batch.loss_rows).float().log_softmax(-1)
+
+
+def _compared(name: str, other: Tensor, live: Tensor, labels: Tensor) -> Drift:
+    return Drift(
+        name=name,
+        loss=float(functional.nll_loss(other, labels)),
+        live_loss=float(functional.nll_loss(live, labels)),
+        divergence=float(functional.kl_div(other, live, reduction="batchmean", log_target=True)),
+        agreement=float((other.argmax(-1) == live.argmax(-1)).float().mean()),
+        tokens=len(labels),
+    )

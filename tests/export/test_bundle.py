@@ -1,0 +1,250 @@
+"""A whole export: what is written, what it says of itself, and what is left when it fails."""
+
+from __future__ import annotations
+
+import json
+import re
+import resource
+import shutil
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from gguf import GGUFReader
+from safetensors.torch import load_file
+
+from lilift.data.templates import TEMPLATES
+from lilift.evaluate.generation import BridgeResponder
+from lilift.export import base as base_sums
+from lilift.export import drift, weights
+from lilift.export.bundle import export_bundle
+from lilift.export.drift import Candidate, measure_drift
+from lilift.export.gguf import quantise
+from lilift.export.job import RunParts
+from lilift.export.merge import MergedWeights
+from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
+from lilift.model.snapshot import local_model_folder
+from lilift.recipe import storage
+from lilift.recipe.errors import EnvironmentUnfit, ModelError, StorageError
+from lilift.recipe.load import load_recipe
+from lilift.recipe.schema import ExportSettings, Recipe
+
+QUESTION = "Omar has 25 bees.\nHe gives 7 to Lena. How many are left?"
+
+
+@pytest.fixture(scope="module")
+def recipe() -> Recipe:
+    return load_recipe("tiny-cpu")
+
+
+@pytest.fixture(scope="module")
+def bridge(recipe: Recipe) -> BridgedModel:
+    """The stand-ins with an adapter that changes what the LLM says."""
+    bridge = load_bridge(recipe, device="cpu")
+    attach_lora(bridge, recipe.transfer.lora)
+    torch.manual_seed(0)
+    for name, parameter in bridge.llm.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.02)
+    return bridge.eval()
+
+
+@pytest.fixture(scope="module")
+def parts(bridge: BridgedModel, tmp_path_factory: pytest.TempPathFactory) -> RunParts:
+    run = tmp_path_factory.mktemp("run")
+    parts = RunParts(alignment=run / "align" / "alignment", adapter=run / "transfer" / "adapter")
+    with storage.sealed_folder(parts.alignment) as folder:
+        bridge.save_alignment(folder)
+    with storage.sealed_folder(parts.adapter) as folder:
+        bridge.save_adapter(folder)
+    return parts
+
+
+@pytest.fixture(scope="module")
+def exported(recipe: Recipe, parts: RunParts, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything at once; rows come in many small chunks, as those of a large model do."""
+    output = tmp_path_factory.mktemp("exported")
+    settings = ExportSettings(formats=("hf", "gguf"), quantisations=("f32", "q8_0", "q4_k_m"), dtype="float32")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "CHUNK_ELEMENTS", 5000)
+        report = export_bundle(recipe, settings, parts, output)
+    assert "q5_0" in " ".join(report.notes), "rows of 128 cannot be K-quants, and the user is told"
+    return output
+
+
+def test_lilift_json_names_every_part_and_its_hash(exported: Path) -> None:
+    described = json.loads((exported / "lilift.json").read_text())
+    named = [*described["llm"]["files"].values(), described["encoder"]["file"], described["alignment"]["file"], "spiece.model"]
+    assert set(named) <= described["sha256"].keys()
+    for name, digest in described["sha256"].items():
+        assert storage.sha256_of(exported / name) == digest, name
+    assert not list(exported.glob(".*")) + list(exported.glob("source*")), "nothing that is not a part"
+    assert (described["llm"]["bos"], described["llm"]["stop"], described["llm"]["embedding_scale"]) == (1, [2], 1.0)
+
+
+def test_tokenizers_arrive_byte_for_byte(exported: Path) -> None:
+    encoder, llm = (local_model_folder(f"stand-in:{kind}", None) for kind in ("encoder", "llm"))
+    assert (exported / "spiece.model").read_bytes() == (encoder / "spiece.model").read_bytes()
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert (exported / "hf" / name).read_bytes() == (llm / name).read_bytes()
+
+
+def test_the_alignment_layer_is_the_trained_one(exported: Path, parts: RunParts) -> None:
+    trained = load_file(parts.alignment / "alignment.safetensors")
+    found = {tensor.name: torch.tensor(tensor.data) for tensor in GGUFReader(str(exported / "align.gguf")).tensors}
+    assert found.keys() == trained.keys()
+    for name, weight in trained.items():
+        assert torch.equal(found[name].view(weight.shape), weight), name
+
+
+def test_stock_programs_see_the_very_prompt_of_training(
+    exported: Path, recipe: Recipe, bridge: BridgedModel, stock_server: Callable[..., Any]
+) -> None:
+    """llama.cpp's template engine and Ollama's Modelfile, token by token."""
+    prompt = TEMPLATES[recipe.data.template].prompt(QUESTION, "soft+text", "respond")
+    tokens = [bridge.tokens.bos, *bridge.llm_tokenizer(prompt, add_special_tokens=False).input_ids]
+    server = stock_server(exported / "llm-q8_0.gguf")
+    by_llama = server.rendered([{"role": "system", "content": "unseen"}, {"role": "user", "content": f" {QUESTION}\n"}])
+    assert server.tokens(by_llama, special=True) == tokens
+    ollama = (exported / "Modelfile").read_text()
+    found = re.search(r'^TEMPLATE """(.*?)"""$', ollama, re.DOTALL | re.MULTILINE)
+    assert found is not None
+    assert server.tokens(found[1].replace("{{ .Prompt }}", QUESTION), special=True) == tokens
+    assert 'PARAMETER stop "</s>"' in ollama
+    assert (exported / re.findall(r"^FROM ./(.*)$", ollama, re.MULTILINE)[0]).is_file()
+
+
+def test_a_second_turn_follows_the_answer_as_training_ended_it(exported: Path, stock_server: Callable[..., Any]) -> None:
+    turns = [("user", "One?"), ("assistant", "Yes."), ("user", "Two?")]
+    rendered = stock_server(exported / "llm-q8_0.gguf").rendered([{"role": role, "content": text} for role, text in turns])
+    assert rendered == "One?\nAnswer: Yes.</s>Two?\nAnswer:"
+
+
+def test_drift_is_nothing_for_what_training_saw_and_something_for_the_rest(
+    exported: Path, bridge: BridgedModel, parts: RunParts
+) -> None:
+    from lilift.data.tokenization import Limits, Task, Tokenisation
+
+    llm = local_model_folder("stand-in:llm", None)
+    candidates = [
+        Candidate.merged(
+            name, MergedWeights(llm, parts.adapter, quantized=True, merge_base=name, compute_dtype="float32"), "float32"
+        )
+        for name in ("dequantised", "original")
+    ]
+    candidates += [Candidate.gguf(exported / f"llm-{kind}.gguf", llm) for kind in ("f32", "q8_0", "q4_k_m")]
+    tokenisation = Tokenisation(
+        bridge.encoder.tokenizer,
+        bridge.llm_tokenizer,
+        TEMPLATES["plain"],
+        "soft",
+        bridge.alignment.shape,
+        True,
+        Limits(128, 192, "error"),
+    )
+    rows = tokenisation.rows([Task("a", QUESTION, "25 - 7 = 18. The answer is 18.", "respond")])
+    found = {each.name: each for each in measure_drift(bridge, [row for row in rows if row is not None], candidates)}
+    assert found["dequantised"].divergence < 1e-6
+    assert found["llm-f32.gguf"].divergence < 1e-6
+    assert found["dequantised"].loss == pytest.approx(found["dequantised"].live_loss, abs=1e-4)
+    assert 1e-6 < found["llm-q8_0.gguf"].divergence < found["llm-q4_k_m.gguf"].divergence < 0.2
+    assert found["original"].divergence > 10 * found["dequantised"].divergence
+    live = drift._log_probabilities(bridge, bridge.collate([row for row in rows if row is not None]))
+    assert float(-live.gather(1, bridge.collate(rows).loss_labels[:, None]).mean()) == pytest.approx(
+        found["original"].live_loss
+    )
+
+
+@contextmanager
+def largest_file(size: int) -> Any:
+    """A disk on which no file may be larger: the kernel refuses as it does when it is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("form", ["hf", "gguf"])
+def test_a_full_disk_leaves_the_old_export_and_nothing_half_written(
+    form: str, recipe: Recipe, parts: RunParts, exported: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "export"
+    shutil.copytree(exported, output)
+    before = {path: path.read_bytes() for path in output.rglob("*") if path.is_file()}
+    with largest_file(1_000_000), pytest.raises(StorageError, match="export"):
+        export_bundle(recipe, ExportSettings(formats=(form,), quantisations=("f16",)), parts, output)
+    assert {path: path.read_bytes() for path in output.rglob("*") if path.is_file()} == before
+
+
+def test_what_an_earlier_export_left_and_this_one_does_not_write_goes(
+    recipe: Recipe, parts: RunParts, exported: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "export"
+    shutil.copytree(exported, output)
+    (output / "done.json").write_text("{}")
+    (output / ".partial-parts").mkdir()
+    export_bundle(recipe, ExportSettings(formats=("hf",)), parts, output)
+    assert {path.name for path in output.iterdir()} == {"hf", "alignment", "README.md", "lilift.json", "done.json"}
+
+
+def test_room_is_looked_for_before_the_first_byte(
+    recipe: Recipe, parts: RunParts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: usage._replace(free=1000))
+    for form in ("hf", "gguf"):
+        with pytest.raises(StorageError, match="are free"):
+            export_bundle(recipe, ExportSettings(formats=(form,)), parts, tmp_path / "export")
+    assert not list((tmp_path / "export").rglob("*"))
+
+
+def test_a_base_of_another_revision_is_refused(recipe: Recipe, parts: RunParts, tmp_path: Path) -> None:
+    phase = tmp_path / "transfer"
+    shutil.copytree(parts.adapter, phase / "adapter")
+    base = local_model_folder("stand-in:llm", None)
+    base_sums.record_base(base, phase)
+    base_sums.check_same_base(base, phase)
+    recorded = storage.read_json(phase / base_sums.SUMS_FILE)
+    storage.write_json(phase / base_sums.SUMS_FILE, dict.fromkeys(recorded, "0" * 64))
+    with pytest.raises(ModelError, match=r"model\.safetensors is not the file that this run was trained on"):
+        export_bundle(recipe, ExportSettings(), RunParts(parts.alignment, phase / "adapter"), tmp_path / "export")
+    assert not (tmp_path / "export").exists()
+
+
+def test_without_a_quantiser_k_quants_are_refused_at_once(
+    recipe: Recipe, parts: RunParts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantise.shutil, "which", lambda _: None)
+    monkeypatch.setattr(quantise.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(EnvironmentUnfit, match="llama-quantize"):
+        export_bundle(recipe, ExportSettings(formats=("gguf",), quantisations=("q4_k_m",)), parts, tmp_path / "export")
+    assert not list((tmp_path / "export").rglob("*"))
+
+
+def test_the_merged_model_alone_answers_through_transformers(exported: Path, recipe: Recipe, bridge: BridgedModel) -> None:
+    """`hf/` in place of the live LLM: the bridge's answers stay the same."""
+    from lilift.recipe.schema import LLMSettings
+
+    settings = LLMSettings(model=str(exported / "hf"), quantization="none", dtype="float32", gradient_checkpointing=False)
+    merged = load_bridge(recipe.model_copy(update={"llm": settings}), device="cpu")
+    merged.alignment.load_state_dict(bridge.alignment.state_dict())
+    from lilift.data.tokenization import Limits, Tokenisation
+
+    def answer(of: BridgedModel) -> list[str]:
+        tokenisation = Tokenisation(
+            of.encoder.tokenizer,
+            of.llm_tokenizer,
+            TEMPLATES["plain"],
+            "soft",
+            of.alignment.shape,
+            True,
+            Limits(128, 192, "drop"),
+        )
+        return BridgeResponder(of, tokenisation, max_new_tokens=12, batch_tokens=512).answer([QUESTION])
+
+    assert answer(merged) == answer(bridge)
