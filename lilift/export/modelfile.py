@@ -17,7 +17,7 @@ FILE_NAME = "Modelfile"
 def chat_template(template: Template, eos: str) -> str:
     """The Jinja template that goes into the GGUF file.
 
-    System messages are left out: training has shown the LLM none.
+    It knows no system messages, since training has shown the LLM none; llama.cpp puts one before the question.
 
     Args:
         template: the prompt template of training.

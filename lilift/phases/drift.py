@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from lilift.data.examples import Row
+from lilift.data.examples import Row, Task
 from lilift.data.prepare import load_prepared
-from lilift.data.tokenization import Task, Tokenisation
+from lilift.data.tokenization import Tokenisation
 from lilift.evaluate.evaluator import LIFTED
 from lilift.export.drift import Candidate, Drift, measure_drift
 from lilift.export.job import RunParts

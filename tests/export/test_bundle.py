@@ -107,7 +107,7 @@ def test_stock_programs_see_the_very_prompt_of_training(
     prompt = TEMPLATES[recipe.data.template].prompt(QUESTION, "soft+text", "respond")
     tokens = [bridge.tokens.bos, *bridge.llm_tokenizer(prompt, add_special_tokens=False).input_ids]
     server = stock_server(exported / "llm-q8_0.gguf")
-    by_llama = server.rendered([{"role": "system", "content": "unseen"}, {"role": "user", "content": f" {QUESTION}\n"}])
+    by_llama = server.rendered([{"role": "user", "content": f" {QUESTION}\n"}])
     assert server.tokens(by_llama, special=True) == tokens
     ollama = (exported / "Modelfile").read_text()
     found = re.search(r'^TEMPLATE """(.*?)"""$', ollama, re.DOTALL | re.MULTILINE)
@@ -126,7 +126,8 @@ def test_a_second_turn_follows_the_answer_as_training_ended_it(exported: Path, s
 def test_drift_is_nothing_for_what_training_saw_and_something_for_the_rest(
     exported: Path, bridge: BridgedModel, parts: RunParts
 ) -> None:
-    from lilift.data.tokenization import Limits, Task, Tokenisation
+    from lilift.data.examples import Task
+    from lilift.data.tokenization import Limits, Tokenisation
 
     llm = local_model_folder("stand-in:llm", None)
     candidates = [

@@ -157,12 +157,18 @@ def test_export_by_hand_writes_the_same_as_the_run(
     finished: FinishedRun, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert app.main(["export", str(finished.path), "--output", str(tmp_path / "model"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["merge"]["merged_layers"] > 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["merged_layers"] > 0
+    assert [drift["name"] for drift in printed["drift"]] == [
+        "dequantised base, float32", "original base, float32", "llm-f16.gguf", "llm-q8_0.gguf",
+    ]  # fmt: skip
+    assert printed["drift"][0]["divergence"] < 1e-4 < printed["drift"][1]["divergence"]
     one, other = (load_file(folder / "hf" / "model.safetensors") for folder in (finished.path / "export", tmp_path / "model"))
     assert all(torch.equal(one[name], other[name]) for name in one)
     described = json.loads((tmp_path / "model" / "lilift.json").read_text())
     assert described["template"]["openers"]["respond"] == "Answer:"
-    assert set(described["sha256"]) == {"hf/model.safetensors", "alignment/alignment.safetensors"}
+    assert described["sha256"].keys() >= {"hf/model.safetensors", "alignment/alignment.safetensors", "llm-q8_0.gguf"}
+    assert (finished.path / "transfer" / "base_model.json").is_file()
 
 
 def test_real_benchmark_files_are_read_asked_and_counted(
