@@ -1,4 +1,4 @@
-"""T5-family encoders (T5 1.1, mT5, umT5's siblings with one position bias) as GGUF files of llama.cpp's `t5encoder`."""
+"""Encoders of T5 and mT5 as GGUF files of llama.cpp's `t5encoder`."""
 
 from __future__ import annotations
 

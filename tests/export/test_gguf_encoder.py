@@ -1,0 +1,67 @@
+"""T5 and mT5 encoders in stock llama.cpp."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import MT5Config, MT5EncoderModel, MT5ForConditionalGeneration, T5Config, T5EncoderModel
+
+from lilift.export.gguf.encoder import EncoderFile
+from lilift.export.gguf.vocabulary import from_sentencepiece
+from lilift.model.snapshot import local_model_folder
+from lilift.recipe.errors import ModelError
+
+SIZES = {
+    "vocab_size": 2500,
+    "d_model": 64,
+    "d_kv": 16,
+    "d_ff": 96,
+    "num_layers": 2,
+    "num_heads": 4,
+    "decoder_start_token_id": 0,
+}
+IDS = [*range(300, 330), 1]
+ENCODERS = {
+    "mT5": (MT5EncoderModel, MT5Config, {}),
+    "mT5 with its decoder": (MT5ForConditionalGeneration, MT5Config, {}),
+    "T5 1.0": (T5EncoderModel, T5Config, {"feed_forward_proj": "relu"}),
+}
+
+
+def saved(folder: Path, model_class: Any, config_class: Any, settings: dict[str, Any]) -> Any:
+    torch.manual_seed(0)
+    model = model_class(config_class(**SIZES | settings)).eval()
+    model.save_pretrained(folder)
+    return model
+
+
+def file_of(folder: Path, quantisation: str = "f32") -> EncoderFile:
+    vocabulary = from_sentencepiece(local_model_folder("stand-in:encoder", None) / "spiece.model", SIZES["vocab_size"])
+    return EncoderFile(folder, vocabulary, quantisation)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_stock_llama_cpp_gives_the_states_that_transformers_does(
+    name: str, tmp_path: Path, stock_server: Callable[..., Any]
+) -> None:
+    model = saved(tmp_path / "model", *ENCODERS[name])
+    file_of(tmp_path / "model").write(tmp_path / "encoder.gguf")
+    with torch.no_grad():
+        expected = model.get_encoder()(input_ids=torch.tensor([IDS])).last_hidden_state[0]
+    found = torch.tensor(stock_server(tmp_path / "encoder.gguf", embedding=True).states(IDS))
+    assert (found - expected).abs().max() <= 5e-3
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [({"feed_forward_proj": "gated-silu"}, "gated-silu"), ({"relative_attention_max_distance": 64}, "64")],
+    ids=["activation", "distance"],
+)
+def test_what_llama_cpp_would_compute_otherwise_is_refused(settings: dict[str, Any], named: str, tmp_path: Path) -> None:
+    saved(tmp_path, MT5EncoderModel, MT5Config, settings)
+    with pytest.raises(ModelError, match=named):
+        file_of(tmp_path)
