@@ -20,7 +20,7 @@ xllamacpp = pytest.importorskip("xllamacpp")
 class StockServer:
     """llama.cpp's own server, as anybody runs it, on the loopback interface."""
 
-    def __init__(self, path: Path, *, embedding: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.n_ctx, params.n_gpu_layers, params.warmup, params.verbosity = 1024, 0, False, -1
@@ -28,8 +28,6 @@ class StockServer:
         # As exact as it gets: by default the cache is float16.
         params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
         params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        if embedding:
-            params.embedding, params.pooling_type = True, xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_NONE
         self._server = xllamacpp.Server(params)
 
     def tokens(self, text: str, *, special: bool = False) -> list[int]:
@@ -54,11 +52,6 @@ class StockServer:
         found = self._post("/completion", body | {"return_tokens": True, "logit_bias": [[token, False] for token in never]})
         steps_found = found["completion_probabilities"]
         return found["tokens"], [{top["id"]: top["logprob"] for top in step["top_logprobs"]} for step in steps_found]
-
-    def states(self, ids: Sequence[int]) -> list[list[float]]:
-        """An encoder's states, one for each token."""
-        found: list[list[float]] = self._post("/embeddings", {"content": list(ids), "embd_normalize": -1})[0]["embedding"]
-        return found
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         request = urllib.request.Request(

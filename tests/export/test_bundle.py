@@ -114,13 +114,10 @@ def test_stock_programs_see_the_very_prompt_of_training(
     assert found is not None
     assert server.tokens(found[1].replace("{{ .Prompt }}", QUESTION), special=True) == tokens
     assert 'PARAMETER stop "</s>"' in ollama
-    assert (exported / re.findall(r"^FROM ./(.*)$", ollama, re.MULTILINE)[0]).is_file()
-
-
-def test_a_second_turn_follows_the_answer_as_training_ended_it(exported: Path, stock_server: Callable[..., Any]) -> None:
     turns = [("user", "One?"), ("assistant", "Yes."), ("user", "Two?")]
-    rendered = stock_server(exported / "llm-q8_0.gguf").rendered([{"role": role, "content": text} for role, text in turns])
-    assert rendered == "One?\nAnswer: Yes.</s>Two?\nAnswer:"
+    rendered = server.rendered([{"role": role, "content": text} for role, text in turns])
+    assert rendered == "One?\nAnswer: Yes.</s>Two?\nAnswer:", "a second turn follows the answer as training ended it"
+    assert (exported / re.findall(r"^FROM ./(.*)$", ollama, re.MULTILINE)[0]).is_file()
 
 
 def test_drift_is_nothing_for_what_training_saw_and_something_for_the_rest(
