@@ -17,7 +17,6 @@ from gguf import GGUFReader
 from safetensors.torch import load_file
 
 from lilift.data.templates import TEMPLATES
-from lilift.evaluate.generation import BridgeResponder
 from lilift.export import base as base_sums
 from lilift.export import drift, weights
 from lilift.export.bundle import export_bundle
@@ -151,7 +150,7 @@ def test_drift_is_nothing_for_what_training_saw_and_something_for_the_rest(
     assert 1e-6 < found["llm-q8_0.gguf"].divergence < found["llm-q4_k_m.gguf"].divergence < 0.2
     assert found["original"].divergence > 10 * found["dequantised"].divergence
     live = drift._log_probabilities(bridge, bridge.collate([row for row in rows if row is not None]))
-    assert float(-live.gather(1, bridge.collate(rows).loss_labels[:, None]).mean()) == pytest.approx(
+    assert float(-live.detach().gather(1, bridge.collate(rows).loss_labels[:, None]).mean()) == pytest.approx(
         found["original"].live_loss
     )
 
@@ -222,27 +221,3 @@ def test_without_a_quantiser_k_quants_are_refused_at_once(
     with pytest.raises(EnvironmentUnfit, match="llama-quantize"):
         export_bundle(recipe, ExportSettings(formats=("gguf",), quantisations=("q4_k_m",)), parts, tmp_path / "export")
     assert not list((tmp_path / "export").rglob("*"))
-
-
-def test_the_merged_model_alone_answers_through_transformers(exported: Path, recipe: Recipe, bridge: BridgedModel) -> None:
-    """`hf/` in place of the live LLM: the bridge's answers stay the same."""
-    from lilift.recipe.schema import LLMSettings
-
-    settings = LLMSettings(model=str(exported / "hf"), quantization="none", dtype="float32", gradient_checkpointing=False)
-    merged = load_bridge(recipe.model_copy(update={"llm": settings}), device="cpu")
-    merged.alignment.load_state_dict(bridge.alignment.state_dict())
-    from lilift.data.tokenization import Limits, Tokenisation
-
-    def answer(of: BridgedModel) -> list[str]:
-        tokenisation = Tokenisation(
-            of.encoder.tokenizer,
-            of.llm_tokenizer,
-            TEMPLATES["plain"],
-            "soft",
-            of.alignment.shape,
-            True,
-            Limits(128, 192, "drop"),
-        )
-        return BridgeResponder(of, tokenisation, max_new_tokens=12, batch_tokens=512).answer([QUESTION])
-
-    assert answer(merged) == answer(bridge)
