@@ -35,8 +35,13 @@ def model_card(recipe: Recipe, template: Template, *, merge_base: str, gguf_file
 The licence of `{recipe.llm.model}` applies, and that of the encoder `{recipe.encoder.model}` to the encoder's file.
 
 ## What it can do, and with which program
-The path from {taught} leads through an encoder and an alignment layer, which travel with the LLM's GGUF files. `lilift.json`
-says how they belong together, and lilift's `docs/export.md` what a program has to do with them.
+The path from {taught} leads through an encoder and an alignment layer, which travel with the LLM's GGUF files. lilift runs all
+three (`pip install 'lilift[gguf]'`, no torch):
+
+```
+lilift chat THIS_FOLDER "…"
+lilift serve THIS_FOLDER
+```
 
 Programs that know nothing of lilift (transformers, llama.cpp, Ollama, LM Studio) load the merged LLM alone. It answers
 questions in English as it was trained to, and has no better access to {taught} than `{recipe.llm.model}` had.

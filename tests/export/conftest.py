@@ -14,13 +14,12 @@ from lilift.export.gguf.bundle import llm_vocabulary
 from lilift.export.gguf.llm import LLMFile, read_config
 from lilift.export.weights import SafetensorsFolder, row_chunks
 
-xllamacpp = pytest.importorskip("xllamacpp")
-
 
 class StockServer:
     """llama.cpp's own server, as anybody runs it, on the loopback interface."""
 
     def __init__(self, path: Path) -> None:
+        xllamacpp = pytest.importorskip("xllamacpp")
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.n_ctx, params.n_gpu_layers, params.warmup, params.verbosity = 1024, 0, False, -1
