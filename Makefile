@@ -30,7 +30,7 @@ lint: setup
 	$(BIN)/mypy
 
 bench: setup
-	for script in cli_startup method_lift; do $(BIN)/python benchmarks/$$script.py --check || exit 1; done
+	for script in cli_startup method_lift evaluation_throughput; do $(BIN)/python benchmarks/$$script.py --check || exit 1; done
 
 # Needs no setup: a machine with a GPU build of torch, and for what it lacks a folder of wheels (WHEELS=folder). Ten minutes.
 gpu:

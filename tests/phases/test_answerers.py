@@ -1,0 +1,46 @@
+"""What `lilift eval` is given: an LLM without a bridge answers from the command line to the scores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lilift.cli.app import main
+from lilift.phases.answering import AnswerOptions
+from lilift.phases.loading import load_answerer
+from lilift.recipe.errors import RecipeError, RunFolderError
+
+ASK = ["eval", "stand-in:llm", "--template", "plain", "--benchmark", "world", "--languages", "en", "--limit", "6"]
+
+
+def lines(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_plain_llm_answers_greedily_and_by_drawing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    most = ["--max-new-tokens", "48", "--output"]
+    assert main([*ASK, *most, str(tmp_path / "greedy"), "--json"]) == 0
+    (scores,) = json.loads(capsys.readouterr().out)["benchmarks"]
+    assert scores["languages"][0]["correct"] >= 4, "it solves English problems"
+    greedy = lines(tmp_path / "greedy/plain/world/en.jsonl")
+    assert all(line["ended"] for line in greedy)
+    assert (tmp_path / "greedy/report.html").is_file()
+    drawn = [*ASK, "--samples", "3", "--temperature", "1.5", *most]
+    assert main([*drawn, str(tmp_path / "drawn")]) == 0
+    assert main([*drawn, str(tmp_path / "again"), "--batch-tokens", "300"]) == 0
+    found = {str(line["id"]): line["responses"] for line in lines(tmp_path / "drawn/plain/world/en.jsonl")}
+    assert found == {str(line["id"]): line["responses"] for line in lines(tmp_path / "again/plain/world/en.jsonl")}
+    assert any(len(set(map(str, responses))) > 1 for responses in found.values() if isinstance(responses, list))
+    assert main([*ASK, *most, str(tmp_path / "drawn")]) == 5, "drawn answers are not mixed with greedy ones"
+
+
+def test_options_that_do_not_fit_and_folders_that_hold_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="holds no run"):
+        load_answerer(str(tmp_path), AnswerOptions())
+    (tmp_path / "lilift.json").write_text('{"format": 1}', encoding="utf-8")
+    with pytest.raises(RunFolderError, match="not lilift's export"):
+        load_answerer(str(tmp_path), AnswerOptions())
+    with pytest.raises(RecipeError, match="--template is for other models"):
+        load_answerer(str(tmp_path), AnswerOptions(template="plain"))
