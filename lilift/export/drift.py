@@ -165,7 +165,7 @@ def _compared(name: str, other: Tensor, live: Tensor, labels: Tensor) -> Drift:
         name=name,
         loss=float(functional.nll_loss(other, labels)),
         live_loss=float(functional.nll_loss(live, labels)),
-        divergence=float(functional.kl_div(other, live, reduction="batchmean", log_target=True)),
+        divergence=max(0.0, float(functional.kl_div(other, live, reduction="batchmean", log_target=True))),  # but for rounding
         agreement=float((other.argmax(-1) == live.argmax(-1)).float().mean()),
         tokens=len(labels),
     )
