@@ -181,7 +181,7 @@ class _Run:
             self.guard.retry(lambda: allocate_state(self.optimizer))
             self._gradients([rows], loss_tokens=sum(len(row.response_ids) for row in rows))
             self.optimizer.zero_grad(set_to_none=True)
-        self.progress.note(self._rehearsed(rows))
+        self.progress.detail(self._rehearsed(rows))
 
     def to_the_end(self, interruption: Interruption) -> None:
         """Take every step that is left."""

@@ -49,6 +49,9 @@ class StageProgress(Protocol):
     def note(self, text: str) -> None:
         """Something worth a line: a warning, a checkpoint gone back to."""
 
+    def detail(self, text: str) -> None:
+        """Something worth a line to whoever looks on."""
+
     def end(self) -> None:
         """The stage is over or broken off; called exactly once after `begin`."""
 
@@ -108,6 +111,9 @@ class LiveProgress:
     def note(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def detail(self, text: str) -> None:
+        self.note(text)
+
     def end(self) -> None:
         assert self._bar is not None
         self._bar.stop()
@@ -159,6 +165,9 @@ class PlainProgress:
     def note(self, text: str) -> None:
         self._write(text)
 
+    def detail(self, text: str) -> None:
+        self.note(text)
+
     def end(self) -> None:
         pass
 
@@ -174,6 +183,9 @@ class NoProgress:
 
     def note(self, text: str) -> None:
         print(text, file=sys.stderr)
+
+    def detail(self, text: str) -> None:
+        pass
 
     def end(self) -> None:
         pass

@@ -45,6 +45,9 @@ class Recorder:
     def note(self, text: str) -> None:
         self.notes.append(text)
 
+    def detail(self, text: str) -> None:
+        self.notes.append(text)
+
     def end(self) -> None:
         self.ended += 1
 

@@ -168,6 +168,9 @@ def test_the_budget_that_was_found_is_kept_over_an_interruption(
         def note(self, text: str) -> None:
             notes.append(text)
 
+        def detail(self, text: str) -> None:
+            notes.append(text)
+
         def step(self, report: Any) -> None:
             if report.step == 4 and not any("stop" in note for note in notes):
                 notes.append("stop")
