@@ -1,7 +1,8 @@
 """What stage 1 brings: `tiny-cpu` over several seeds, with and without it.
 
     python benchmarks/method_lift.py --seeds 0 1 2 --check
-    python benchmarks/method_lift.py --seeds 0 --set alignment.normalize=false --name method_lift_paper_layer
+    python benchmarks/method_lift.py --seeds 0 --set alignment.normalize=false --set align.max_steps=2500 \\
+        --name method_lift_paper_layer
 
 Prints a table and writes `benchmarks/results/method_lift.json`. `--check` exits 1 unless, over the seeds, the mean accuracy on
 the held-out questions in the low-resource languages is at least 60% with both stages and 40 points above the same run without
