@@ -12,8 +12,8 @@ from lilift.data.parallel import parallel_sentences
 from lilift.evaluate.retrieval import AlignmentQuality, alignment_quality
 from lilift.model.bridge import load_bridge
 from lilift.model.pooling import pooled_soft_tokens
-from lilift.recipe import storage
-from lilift.recipe.errors import DataError, RunFolderError
+from lilift.phases.systems import check_trained_part
+from lilift.recipe.errors import DataError
 from lilift.recipe.schema import Recipe
 
 
@@ -38,11 +38,7 @@ def measure_alignment(
         raise DataError("no language is named beside English", where="languages", remedy="name at least one")
     sentences = parallel_sentences(source, ["en", *others], limit=limit, seed=recipe.seed)
     part = run / "align" / "alignment"
-    if not part.exists():
-        raise RunFolderError(
-            "align is not finished in this run", where=run, remedy="finish it with `lilift recipe run … --resume`"
-        )
-    storage.verify_sealed_folder(part)
+    check_trained_part(part, run)
     bridge = load_bridge(recipe, device=device)
 
     def vectors(texts: Sequence[str]) -> Tensor:

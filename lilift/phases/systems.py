@@ -36,7 +36,7 @@ def load_system(recipe: Recipe, run: Path, system: System, *, device: torch.devi
     """
     parts = _trained_parts(run, system)
     for part in parts.values():
-        _check(part, run)
+        check_trained_part(part, run)
     bridge = load_bridge(recipe, device=device)
     if "alignment" in parts:
         bridge.load_alignment(parts["alignment"])
@@ -98,7 +98,12 @@ def _trained_parts(run: Path, system: System) -> dict[str, Path]:
     return {}
 
 
-def _check(part: Path, run: Path) -> None:
+def check_trained_part(part: Path, run: Path) -> None:
+    """Refuse what a stage of the run has not finished, or what is not as the stage left it.
+
+    Raises:
+        RunFolderError: the sealed folder `part` is missing or damaged; names the stage to finish or to repeat.
+    """
     if not part.exists():
         raise RunFolderError(
             f"{part.parent.name} is not finished in this run", where=run, remedy="finish it with `lilift recipe run … --resume`"
