@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +66,7 @@ class Batch:
         loss_rows: [N] the positions whose next token carries loss, as indices into [B * T].
         loss_labels: [N] that next token.
         row_ids: which of the caller's rows each row is.
+        encoder_states: [B, S, E] what the encoder gives for its ids, where that is known already.
     """
 
     encoder_ids: Tensor
@@ -80,15 +82,15 @@ class Batch:
     loss_rows: Tensor
     loss_labels: Tensor
     row_ids: tuple[int, ...]
+    encoder_states: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        tensors = {
-            field.name: getattr(self, field.name).to(device, non_blocking=True)
-            for field in fields(self)
-            if field.name != "row_ids"
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {
+            name: part.to(device, non_blocking=True) for name, part in parts.items() if isinstance(part, Tensor)
         }
-        return replace(self, **tensors)
+        return replace(self, **moved)
 
     @property
     def rows(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from lilift.model.sampling import Sampling
@@ -19,7 +20,9 @@ LEAST_BATCH_TOKENS = 64  # a budget as small as this lets rows run one by one
 
 # Both import torch, and exports are evaluated where there is none.
 if TYPE_CHECKING:
+    from lilift.data.examples import Row
     from lilift.data.tokenization import LengthReport, Tokenisation
+    from lilift.model.encoder_states import EncoderStates
     from lilift.model.generation import Reply
 
 
@@ -81,6 +84,12 @@ class Streams(Protocol):
         self, rows: Sequence[Any], continuations: Sequence[Sequence[int]], *, batch_tokens: int
     ) -> list[list[float]]:
         """For each row the log-probability of each continuation; the same whatever the batch."""
+
+
+class Bridge(Streams, Protocol):
+    """What is asked of a `BridgedModel`."""
+
+    states: EncoderStates | None
 
 
 class _ModelResponder:
@@ -174,7 +183,7 @@ class BridgeResponder(_ModelResponder):
 
     def __init__(
         self,
-        bridge: Streams,
+        bridge: Bridge,
         tokenisation: Tokenisation,
         *,
         max_new_tokens: int,
@@ -186,7 +195,7 @@ class BridgeResponder(_ModelResponder):
         opener = tokenisation.template.openers["respond"]
         super().__init__(
             bridge,
-            tokenisation.prompts,
+            partial(_rows_of_questions, bridge, tokenisation),
             lambda labels: continuation_ids(tokenisation.llm, opener, labels),
             max_new_tokens=max_new_tokens,
             batch_tokens=batch_tokens,
@@ -231,6 +240,16 @@ class PlainResponder(_ModelResponder):
         super().__init__(
             llm, rows_of, continuations_of, max_new_tokens=max_new_tokens, batch_tokens=batch_tokens, sampling=sampling
         )
+
+
+def _rows_of_questions(bridge: Bridge, tokenisation: Tokenisation, questions: Sequence[str]) -> list[Row]:
+    """Rows to answer; the encoder has read them, if it is not to stay on the card."""
+    rows = tokenisation.prompts(questions)
+    if bridge.states is not None:
+        from lilift.memory.encoding import encode_ahead
+
+        encode_ahead(bridge.states, rows, lambda _line: None)
+    return rows
 
 
 def seed_of(question: str, sample: int) -> int:

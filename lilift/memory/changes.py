@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from lilift.memory.fitted import TOKEN_SETTINGS
 from lilift.memory.phase_plan import PhasePlan
 from lilift.memory.simulate import LASTING
 from lilift.recipe.schema import Recipe
 
 STAGES = ("align", "transfer")
+_PLACEMENT_COSTS = {
+    "cached-ram": "the encoder waits in host memory and comes back to read the next few thousand texts; results stay the same",
+    "cached-disk": "the encoder reads all texts of a phase first, and what it makes of them takes room on the disk; results "
+    "stay the same",
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,12 @@ class Change:
     recipe: Recipe
     saved_bytes: int = 0
 
+    @property
+    def is_of_batch(self) -> bool:
+        """Whether it makes batches smaller."""
+        section, _, name = self.setting.partition(".")
+        return TOKEN_SETTINGS.get(section) == name
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
         return {
@@ -52,6 +64,19 @@ def next_change(recipe: Recipe, phase: PhasePlan, limit_bytes: int) -> Change | 
         if change is not None:
             return change
     return None
+
+
+def with_change(changes: Sequence[Change], change: Change) -> list[Change]:
+    """One change more; a second one of the same setting takes the place of the first."""
+    earlier = [one for one in changes if one.setting == change.setting]
+    others = [one for one in changes if one.setting != change.setting]
+    saved = change.saved_bytes + sum(one.saved_bytes for one in earlier)
+    return [*others, replace(change, before=earlier[0].before if earlier else change.before, saved_bytes=saved)]
+
+
+def with_batches_of(original: Recipe, recipe: Recipe) -> Recipe:
+    """`recipe` with as many tokens side by side as `original`."""
+    return _changed(recipe, {part: {name: getattr(getattr(original, part), name)} for part, name in TOKEN_SETTINGS.items()})
 
 
 def shorter_rows(recipe: Recipe) -> Iterator[Recipe]:
@@ -107,16 +132,31 @@ def _fewer_answers(recipe: Recipe, phase: PhasePlan, limit: int) -> Change | Non
     )
 
 
-def _four_bit_encoder(recipe: Recipe, _phase: PhasePlan, _limit: int) -> Change | None:
-    if recipe.encoder.quantization == "nf4":
+def _encoder_off_the_card(recipe: Recipe, _phase: PhasePlan, _limit: int) -> Change | None:
+    # A 4-bit encoder is never proposed: it saves less, and its states lose precision.
+    following = {"resident": "cached-ram", "cached-ram": "cached-disk"}.get(recipe.encoder.placement)
+    if following is None or recipe.encoder.quantization == "nf4":
         return None
     return Change(
-        "encoder.quantization",
-        recipe.encoder.quantization,
-        "nf4",
-        "the encoder's states lose precision: train and evaluate with the same setting",
+        "encoder.placement",
+        recipe.encoder.placement,
+        following,
+        _PLACEMENT_COSTS[following],
         None,
-        _changed(recipe, {"encoder": {"quantization": "nf4"}}),
+        _changed(recipe, {"encoder": {"placement": following}}),
+    )
+
+
+def _offloaded_checkpoints(recipe: Recipe, phase: PhasePlan, _limit: int) -> Change | None:
+    if phase.phase not in STAGES or recipe.llm.gradient_checkpointing is not True:
+        return None
+    return Change(
+        "llm.gradient_checkpointing",
+        "true",
+        "offload",
+        "a hidden state of every layer goes to host memory and back in each step; results stay the same",
+        None,
+        _changed(recipe, {"llm": {"gradient_checkpointing": "offload"}}),
     )
 
 
@@ -137,7 +177,8 @@ _ORDER: tuple[Callable[[Recipe, PhasePlan, int], Change | None], ...] = (
     _checkpointing,
     _smaller_micro_batch,
     _fewer_answers,
-    _four_bit_encoder,
+    _encoder_off_the_card,
+    _offloaded_checkpoints,
     _paged_optimizer,
 )
 

@@ -7,6 +7,8 @@ fake tensors from the two configurations. Only what would have to read numbers i
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +17,7 @@ import torch
 from bitsandbytes.functional import QuantState
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForTextEncoding, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 from transformers.pytorch_utils import Conv1D
@@ -22,6 +25,7 @@ from transformers.pytorch_utils import Conv1D
 from lilift.model.alignment import build_alignment
 from lilift.model.bridge import BridgedModel
 from lilift.model.encoder import UNQUANTISED, Encoder
+from lilift.model.encoder_states import EncoderStates, StatesInMemory, TokenIds
 from lilift.model.llm import LLMTokens, OutputHead, enable_gradient_checkpointing, without_dropout
 from lilift.recipe.schema import Recipe
 
@@ -48,6 +52,14 @@ class FakeLinear4bit(bitsandbytes.nn.Linear4bit):  # type: ignore[misc]  # bitsa
 class FakeBridge(BridgedModel):
     """A bridge whose LLM is not asked for anything that needs numbers."""
 
+    def _saving(self) -> AbstractContextManager[Any]:
+        """What is offloaded is gone from the card: nothing holds it but its shape."""
+        if not self.offloads:
+            return nullcontext()
+        return saved_tensors_hooks(
+            lambda tensor: (tensor.shape, tensor.dtype), lambda kept: torch.empty(kept[0], dtype=kept[1])
+        )
+
     def _find_tokens(self, llm: PreTrainedModel, name: str) -> LLMTokens:  # noqa: ARG002
         return LLMTokens(bos=0, eos=0, stop=(0,))
 
@@ -58,14 +70,36 @@ class FakeBridge(BridgedModel):
         return OutputHead(linear, 1.0, getattr(llm.config.get_text_config(), "final_logit_softcapping", None))
 
 
-def fake_bridge(recipe: Recipe, llm_config: PreTrainedConfig, encoder_config: PreTrainedConfig) -> BridgedModel:
-    """The recipe's bridge as `load_bridge` makes it; to be called under `FakeTensorMode`."""
-    encoder = _fake_encoder(recipe, encoder_config)
+class FakeStates(EncoderStates):
+    """States that are kept elsewhere: they appear with the batch that they belong to."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__(encoder, StatesInMemory(0), torch.device("cpu"))
+
+    def padded(self, texts: Sequence[TokenIds]) -> Tensor:
+        shape = len(texts), max(len(text) for text in texts), self.encoder.hidden_size
+        return torch.empty(shape, dtype=next(self.encoder.parameters()).dtype)
+
+
+def fake_bridge(recipe: Recipe, llm_config: PreTrainedConfig, encoder_config: PreTrainedConfig, *, device: str) -> BridgedModel:
+    """The recipe's bridge as `load_bridge` makes it on this kind of device; to be called under `FakeTensorMode`."""
+    encoder = fake_encoder(recipe, encoder_config)
     llm = _fake_llm(recipe, llm_config)
     width = llm.get_input_embeddings().weight.shape[1]
     alignment = build_alignment(recipe.alignment, encoder_size=encoder.hidden_size, llm_size=width, seed=recipe.seed)
     tokenizer: Any = SimpleNamespace()
-    return FakeBridge(encoder, alignment, llm, tokenizer, name=recipe.llm.model, seed=recipe.seed)
+    # Without a card there is nothing to leave and nothing to move away from.
+    on_card = device != "cpu"
+    return FakeBridge(
+        encoder,
+        alignment,
+        llm,
+        tokenizer,
+        name=recipe.llm.model,
+        seed=recipe.seed,
+        states=FakeStates(encoder) if on_card and recipe.encoder.placement != "resident" else None,
+        offloads=on_card and recipe.llm.gradient_checkpointing == "offload",
+    )
 
 
 def replace_real_parameters(module: nn.Module) -> None:
@@ -112,7 +146,8 @@ def _fake_llm(recipe: Recipe, config: PreTrainedConfig) -> PreTrainedModel:
     return llm
 
 
-def _fake_encoder(recipe: Recipe, config: PreTrainedConfig) -> Encoder:
+def fake_encoder(recipe: Recipe, config: PreTrainedConfig) -> Encoder:
+    """The recipe's encoder; to be called under `FakeTensorMode`."""
     dtype: torch.dtype = getattr(torch, recipe.encoder.dtype)
     loader: Any = AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
     model = loader.from_config(copy.deepcopy(config), dtype=dtype)

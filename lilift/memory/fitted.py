@@ -19,15 +19,15 @@ from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import Recipe
 
 # How many tokens are taken at once: what the lines are drawn over.
+TOKEN_SETTINGS = {"align": "tokens_per_micro_batch", "transfer": "tokens_per_micro_batch", "evaluate": "tokens_per_batch"}
 # What memory depends on beside that.
 SHAPING = {
-    "encoder": ("model", "revision", "dtype", "quantization", "add_embeddings", "max_tokens"),
+    "encoder": ("model", "revision", "dtype", "quantization", "placement", "add_embeddings", "max_tokens"),
     "llm": ("model", "revision", "quantization", "dtype", "gradient_checkpointing"),
     "alignment": ("kind", "layout", "expansion", "latents"),
     "align": ("optimizer",),
     "transfer": ("optimizer",),
 }
-TOKEN_SETTINGS = {"align": "tokens_per_micro_batch", "transfer": "tokens_per_micro_batch", "evaluate": "tokens_per_batch"}
 Line = tuple[float, float]  # bytes at no rows, bytes a row
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from lilift.data.examples import Row
 from lilift.memory.cards import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard, planned_card, smallest_card_for
-from lilift.memory.changes import Change, next_change, shorter_rows
+from lilift.memory.changes import Change, next_change, shorter_rows, with_batches_of, with_change
 from lilift.memory.configurations import load_config
 from lilift.memory.footprint import Footprint, estimate_footprint
 from lilift.memory.phase_plan import PhasePlan
@@ -115,13 +115,12 @@ def make_plan(recipe: Recipe, rehearse: Rehearse, *, card: str | None = None, st
         RecipeError: there is no such card.
     """
     planner = _Planner(recipe, rehearse, planned_card(card or recipe.card))
-    changes: list[Change] = []
-    while not strict:
-        worst = planner.too_large()
-        change = next_change(planner.recipe, worst, planner.card.usable_bytes) if worst is not None else None
-        if change is None:
-            break
-        changes.append(planner.apply(change, worst.phase if worst else ""))
+    changes = [] if strict else _adapted(planner)
+    lasting = [change for change in changes if not change.is_of_batch]
+    if planner.too_large() is None and lasting and lasting != changes:
+        # Batches were made smaller first, and what was changed after them may have made room for larger ones.
+        planner.take(with_batches_of(recipe, planner.recipe))
+        changes = [*lasting, *_adapted(planner)]
     phases = planner.phases()
     footprint = estimate_footprint(planner.recipe, planner.models, planner.card, planner.trained)
     return Plan(
@@ -132,6 +131,17 @@ def make_plan(recipe: Recipe, rehearse: Rehearse, *, card: str | None = None, st
         footprint=footprint,
         trained=planner.trained,
     )
+
+
+def _adapted(planner: _Planner) -> list[Change]:
+    """Change the planner's recipe until it fits or nothing is left to change."""
+    changes: list[Change] = []
+    while (worst := planner.too_large()) is not None:
+        change = next_change(planner.recipe, worst, planner.card.usable_bytes)
+        if change is None:
+            break
+        changes = with_change(changes, planner.apply(change, worst.phase))
+    return changes
 
 
 def require_fit(plan: Plan, rehearse: Rehearse) -> None:
@@ -189,11 +199,15 @@ class _Planner:
     def apply(self, change: Change, phase: str) -> Change:
         """Make a change; tells how much it saved in the phase that needed it."""
         before = self._phases[phase].peak_bytes
-        self.recipe = change.recipe
-        for name in list(self._phases) if change.phase is None else [change.phase]:
+        self.take(change.recipe, phase=change.phase)
+        return replace(change, saved_bytes=before - self._phases[phase].peak_bytes)
+
+    def take(self, recipe: Recipe, *, phase: str | None = None) -> None:
+        """Plan another recipe; with `phase`, one that differs there alone."""
+        self.recipe = recipe
+        for name in list(self._phases) if phase is None else [phase]:
             del self._phases[name]
         self.phases()
-        return replace(change, saved_bytes=before - self._phases[phase].peak_bytes)
 
     def _of(self, rehearsal: Rehearsal) -> PhasePlan:
         if rehearsal.name not in self._phases:

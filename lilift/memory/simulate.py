@@ -12,22 +12,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import PreTrainedConfig
 
 from lilift.data.examples import Row
 from lilift.memory.allocator import replay
-from lilift.memory.fake_models import depth_of, fake_bridge, replace_real_parameters, with_depth
+from lilift.memory.fake_models import depth_of, fake_bridge, fake_encoder, replace_real_parameters, with_depth
 from lilift.memory.operators import expansions, temporary, transients
 from lilift.memory.trace import MemoryTrace, Moment
 from lilift.model.bridge import BridgedModel
+from lilift.model.encoder_states import BATCH_TOKENS
 from lilift.model.llm import backbone_of
 from lilift.recipe.schema import Recipe
 
 SHALLOW, DEEP = 2, 4
 # Categories that stay as they are while rows come and go.
 LASTING = ("llm", "encoder", "alignment", "adapter", "gradients", "optimizer")
+READING = "the encoder reads ahead"
 Models = tuple[PreTrainedConfig, PreTrainedConfig]  # the LLM's configuration and the encoder's
 
 
@@ -86,7 +89,8 @@ def simulate(
     depth, encoder_depth = depth_of(llm), depth_of(encoder)
     if exact or depth <= DEEP:
         trace = run_traced(recipe, models, rehearsal, device=device)
-        return _fullest(trace.segments, _fragmentation(trace, expandable=expandable))
+        segments = trace.segments | _reading(recipe, encoder, trace.segments, device)
+        return _fullest(segments, _fragmentation(trace, expandable=expandable))
     shallow, deep = (
         run_traced(
             recipe,
@@ -100,7 +104,29 @@ def simulate(
         name: _extrapolated(moment, shallow.segments.get(name, Moment()), depth, encoder_depth)
         for name, moment in deep.segments.items()
     }
+    segments |= _reading(recipe, encoder, segments, device)
     return _fullest(segments, _fragmentation(deep, expandable=expandable))
+
+
+def _reading(recipe: Recipe, encoder_config: PreTrainedConfig, segments: dict[str, Moment], device: str) -> dict[str, Moment]:
+    """What is on the card while the encoder reads ahead, where it does not stay there."""
+    placement = recipe.encoder.placement
+    if placement == "resident" or device == "cpu":
+        return {}
+    trace = MemoryTrace()
+    with FakeTensorMode():
+        encoder = fake_encoder(recipe, copy.deepcopy(encoder_config))
+        trace.enter(READING)
+        trace.add_module(encoder, "encoder")
+        length = min(recipe.encoder.max_tokens, BATCH_TOKENS)
+        ids = torch.empty(BATCH_TOKENS // length, length, dtype=torch.int64)
+        with trace:
+            encoder(ids, torch.empty_like(ids, dtype=torch.bool))
+    parts = dict(trace.segments[READING].parts)
+    if placement == "cached-ram":  # all else that lasts is there too; gradients are not, between two steps
+        for name in ("llm", "alignment", "adapter", "optimizer"):
+            parts[name] = max((moment.parts.get(name, 0) for moment in segments.values()), default=0)
+    return {READING: Moment(parts, sum(parts.values()))}
 
 
 def run_traced(recipe: Recipe, models: Models, rehearsal: Rehearsal, *, device: str) -> MemoryTrace:
@@ -109,7 +135,7 @@ def run_traced(recipe: Recipe, models: Models, rehearsal: Rehearsal, *, device: 
     trace = MemoryTrace(expansions=expansions(device), temporary=temporary(), transients=transients(device))
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     with fake:
-        bridge = fake_bridge(recipe, llm, encoder)
+        bridge = fake_bridge(recipe, llm, encoder, device=device)
     rehearsal.prepare(bridge, recipe)
     with fake:
         replace_real_parameters(bridge)
@@ -117,7 +143,9 @@ def run_traced(recipe: Recipe, models: Models, rehearsal: Rehearsal, *, device: 
         for name, parameter in bridge.llm.named_parameters():
             if "lora_" in name:
                 trace.add(parameter, "adapter")
-        for part, category in ((bridge.encoder, "encoder"), (bridge.alignment, "alignment"), (bridge.llm, "llm")):
+        if bridge.states is None:
+            trace.add_module(bridge.encoder, "encoder")
+        for part, category in ((bridge.alignment, "alignment"), (bridge.llm, "llm")):
             trace.add_module(part, category)
         _mark_segments(bridge, trace)
         with trace:

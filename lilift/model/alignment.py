@@ -225,6 +225,11 @@ def _heads(vectors: Tensor) -> Tensor:
     return vectors.reshape(*vectors.shape[:2], ATTENTION_HEADS, HEAD_WIDTH).transpose(1, 2)
 
 
+def sequence_shape(settings: AlignmentSettings) -> SequenceShape:
+    """What the layer of these settings asks of a sequence: `AlignmentLayer.shape`, without a layer."""
+    return SequenceShape(settings.kind == "ffn", True, settings.latents if settings.kind == "latent" else None)
+
+
 def build_alignment(settings: AlignmentSettings, *, encoder_size: int, llm_size: int, seed: int) -> AlignmentLayer:
     """A fresh alignment layer in float32 on the CPU; equal for equal seeds, whatever ran before."""
     with seeded(seed):

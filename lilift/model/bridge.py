@@ -8,13 +8,16 @@ puts it there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.autograd.graph import save_on_cpu
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -22,6 +25,7 @@ from lilift.data.batching import Batch, collate
 from lilift.data.examples import Row
 from lilift.model.alignment import AlignmentLayer, build_alignment
 from lilift.model.encoder import Encoder, load_encoder
+from lilift.model.encoder_states import EncoderStates, load_encoder_states
 from lilift.model.generation import Continuer, Embedded, Reply, evaluating, reply_of
 from lilift.model.likelihood import log_likelihoods
 from lilift.model.llm import (
@@ -56,6 +60,8 @@ class BridgedModel(nn.Module):
         llm_tokenizer: its tokenizer.
         name: the LLM's name in errors.
         seed: what the start of an adapter is drawn from.
+        states: where the encoder's states are kept if it is not to stay on the card; None if it does.
+        offloads: what gradient checkpointing keeps of a forward pass waits in host memory.
     """
 
     def __init__(
@@ -67,6 +73,8 @@ class BridgedModel(nn.Module):
         *,
         name: str = "LLM",
         seed: int = 0,
+        states: EncoderStates | None = None,
+        offloads: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -74,6 +82,8 @@ class BridgedModel(nn.Module):
         self.llm: PreTrainedModel | PeftModel = llm
         self.llm_tokenizer = llm_tokenizer
         self.seed = seed
+        self.states = states
+        self.offloads = offloads
         self.tokens = self._find_tokens(llm, name)
         self._head = self._find_head(llm)
 
@@ -94,7 +104,7 @@ class BridgedModel(nn.Module):
 
     def collate(self, rows: Sequence[Row], *, left_pad: bool = False, row_ids: Sequence[int] | None = None) -> Batch:
         """Pack rows for this model; see `lilift.data.batching.collate`. The batch is on the CPU."""
-        return collate(
+        batch = collate(
             rows,
             self.alignment.shape,
             llm_bos=self.tokens.bos,
@@ -102,6 +112,19 @@ class BridgedModel(nn.Module):
             left_pad=left_pad,
             row_ids=row_ids,
         )
+        if self.states is None:
+            return batch
+        return replace(batch, encoder_states=self.states.padded([row.encoder_ids for row in rows]))
+
+    @contextmanager
+    def encoder_on_card(self) -> Iterator[None]:
+        """The encoder is where the bridge is, for as long as the block runs."""
+        with nullcontext() if self.states is None else self.states.encoder_on_card():
+            yield
+
+    def padded_tokens(self, rows: Sequence[Row]) -> int:
+        """Positions of these rows side by side in the LLM, padding included."""
+        return len(rows) * max(self.packed_length(row) for row in rows)
 
     def packed_length(self, row: Row) -> int:
         """How many positions of the LLM's sequence a row takes."""
@@ -114,7 +137,9 @@ class BridgedModel(nn.Module):
             inputs_embeds [B, T, D] in the LLM's precision, zero at padding; mask [B, T] bool; position ids [B, T], which count
             real positions only.
         """
-        states = self.encoder(batch.encoder_ids, batch.encoder_mask)  # [B, S, E]
+        states = batch.encoder_states  # [B, S, E]
+        if states is None:
+            states = self.encoder(batch.encoder_ids, batch.encoder_mask)
         # Called as a module, because some embedding layers scale their rows.
         text: Tensor = self.causal_lm.get_input_embeddings()(batch.text_ids)  # [N_text, D]
         rows, longest = batch.mask.shape
@@ -143,9 +168,12 @@ class BridgedModel(nn.Module):
         items = max(1, batch.loss_tokens if num_items is None else num_items)
         head = self._head
         if head is None:
-            logits = self.causal_lm(**arguments).logits.flatten(0, 1).index_select(0, batch.loss_rows)  # [N, V]
+            with self._saving():
+                logits = self.causal_lm(**arguments).logits
+            logits = logits.flatten(0, 1).index_select(0, batch.loss_rows)  # [N, V]
             return functional.cross_entropy(logits.float(), batch.loss_labels, reduction="sum") / items
-        hidden = backbone_of(self.causal_lm)(**arguments).last_hidden_state  # [B, T, D]
+        with self._saving():
+            hidden = backbone_of(self.causal_lm)(**arguments).last_hidden_state  # [B, T, D]
         return linear_cross_entropy(
             hidden.flatten(0, 1),
             head.linear.weight,
@@ -274,6 +302,10 @@ class BridgedModel(nn.Module):
         check_same_weights(weights, get_peft_model_state_dict(self.llm, save_embedding_layers=False), path)
         set_peft_model_state_dict(self.llm, weights)
 
+    def _saving(self) -> AbstractContextManager[Any]:
+        """How autograd keeps what the LLM's forward pass leaves for the backward pass."""
+        return save_on_cpu(pin_memory=True) if self.offloads and self.training else nullcontext()
+
     def _find_tokens(self, llm: PreTrainedModel, name: str) -> LLMTokens:
         return special_tokens(llm, self.llm_tokenizer, name)
 
@@ -281,15 +313,22 @@ class BridgedModel(nn.Module):
         return find_output_head(llm)
 
 
-def load_bridge(recipe: Recipe, *, device: torch.device | str) -> BridgedModel:
+def load_bridge(recipe: Recipe, *, device: torch.device | str, states_folder: Path | None = None) -> BridgedModel:
     """Load a recipe's encoder and LLM and join them by a fresh alignment layer.
 
     The layer's start depends on the recipe's seed and on the two models alone.
 
+    Args:
+        recipe: what to load.
+        device: where to.
+        states_folder: where encoder states are kept if the recipe wants them on the disk; without it they are in host memory.
+
     Raises:
         ModelError: a model cannot be found, loaded or used.
     """
-    return join_models(recipe.encoder, recipe.llm, recipe.alignment, seed=recipe.seed, device=device)
+    return join_models(
+        recipe.encoder, recipe.llm, recipe.alignment, seed=recipe.seed, device=device, states_folder=states_folder
+    )
 
 
 def join_models(
@@ -299,14 +338,29 @@ def join_models(
     *,
     seed: int,
     device: torch.device | str,
+    states_folder: Path | None = None,
 ) -> BridgedModel:
     """Load an encoder and an LLM and join them by a fresh alignment layer; see `load_bridge`."""
     device = torch.device(device)
-    encoder = load_encoder(encoder_settings, device=device)
+    states = None
+    if encoder_settings.placement == "resident":
+        encoder = load_encoder(encoder_settings, device=device)
+    else:
+        states = load_encoder_states(encoder_settings, device=device, folder=states_folder)
+        encoder = states.encoder
     llm, tokenizer = load_llm(llm_settings, device=device)
     llm_size = llm.get_input_embeddings().embedding_dim
     alignment = build_alignment(alignment_settings, encoder_size=encoder.hidden_size, llm_size=llm_size, seed=seed)
-    bridge = BridgedModel(encoder, alignment.to(device), llm, tokenizer, name=llm_settings.model, seed=seed)
+    bridge = BridgedModel(
+        encoder,
+        alignment.to(device),
+        llm,
+        tokenizer,
+        name=llm_settings.model,
+        seed=seed,
+        states=states,
+        offloads=llm_settings.gradient_checkpointing == "offload",
+    )
     _start_at_size_of_embeddings(bridge)
     return bridge
 
@@ -323,8 +377,10 @@ def attach_lora(bridge: BridgedModel, settings: LoraSettings) -> None:
 @torch.no_grad()
 def _start_at_size_of_embeddings(bridge: BridgedModel) -> None:
     """Make soft tokens of an ordinary text as large as the LLM's own embeddings of it."""
-    ids = torch.tensor([bridge.encoder.tokenizer.encode(SAMPLE_TEXT, bridge.encoder.max_positions)], device=bridge.device)
-    mask = torch.ones_like(ids, dtype=torch.bool)
-    text = torch.tensor(bridge.llm_tokenizer(SAMPLE_TEXT, add_special_tokens=False).input_ids, device=bridge.device)
+    encoder, device = bridge.encoder, bridge.device
+    ids = torch.tensor([encoder.tokenizer.encode(SAMPLE_TEXT, encoder.max_positions)], device=encoder.device)
+    states = encoder(ids, torch.ones_like(ids, dtype=torch.bool)).to(device)
+    mask = torch.ones(ids.shape, dtype=torch.bool, device=device)
+    text = torch.tensor(bridge.llm_tokenizer(SAMPLE_TEXT, add_special_tokens=False).input_ids, device=device)
     embeddings: Tensor = bridge.causal_lm.get_input_embeddings()(text)
-    bridge.alignment.start_at_size(bridge.encoder(ids, mask), mask, float(embeddings.float().square().mean().sqrt()))
+    bridge.alignment.start_at_size(states, mask, float(embeddings.float().square().mean().sqrt()))

@@ -41,6 +41,12 @@ class Encoder(nn.Module):
         self.hidden_size: int = model.config.get_text_config().hidden_size
 
     @property
+    def device(self) -> torch.device:
+        """Where the encoder is."""
+        device: torch.device = next(self.model.parameters()).device
+        return device
+
+    @property
     def max_positions(self) -> int | None:
         """The longest text that the model has positions for, in tokens; None where there is no end."""
         tables = (module for name, module in self.model.named_modules() if "position" in name.rpartition(".")[2])

@@ -197,10 +197,13 @@ def tokens_of(declared_eos: int | Sequence[int] | None, tokenizer: PreTrainedTok
         raise ModelError(
             "the LLM has no end-of-sequence token", where=name, remedy="set `eos_token` in its tokenizer_config.json"
         )
+    return LLMTokens(bos=first_token(tokenizer), eos=eos, stop=tuple(dict.fromkeys([eos, *declared])))
+
+
+def first_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """What the tokenizer puts before every text. Some have a BOS token and never do; the model has not seen it there."""
     begins = tokenizer("a").input_ids[:1]
-    # Some tokenizers have a BOS token that they never put before a text; the model has not seen it there.
-    bos = tokenizer.bos_token_id if begins == [tokenizer.bos_token_id] else None
-    return LLMTokens(bos=bos, eos=eos, stop=tuple(dict.fromkeys([eos, *declared])))
+    return tokenizer.bos_token_id if begins == [tokenizer.bos_token_id] else None
 
 
 def backbone_of(llm: PreTrainedModel) -> nn.Module:

@@ -29,11 +29,12 @@ def pooled_soft_tokens(
     ids = [bridge.encoder.tokenizer.encode(text, limit) for text in texts]
     pooled = torch.empty(len(ids), bridge.alignment.llm_size)
     waiting = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
-    while waiting:
-        longest = len(ids[waiting[0]])
-        count = max(1, batch_tokens // longest)
-        chosen, waiting = waiting[:count], waiting[count:]
-        pooled[chosen] = _pooled(bridge, [ids[row] for row in chosen], longest)
+    with bridge.encoder_on_card():
+        while waiting:
+            longest = len(ids[waiting[0]])
+            count = max(1, batch_tokens // longest)
+            chosen, waiting = waiting[:count], waiting[count:]
+            pooled[chosen] = _pooled(bridge, [ids[row] for row in chosen], longest)
     return pooled
 
 
@@ -43,8 +44,9 @@ def _pooled(bridge: BridgedModel, ids: Sequence[Sequence[int]], longest: int) ->
     for row, one in enumerate(ids):
         padded[row, : len(one)] = torch.tensor(one)
         mask[row, : len(one)] = True
-    padded, mask = padded.to(bridge.device), mask.to(bridge.device)
-    states = bridge.encoder(padded, mask)  # [B, S, E]
+    encoder = bridge.encoder
+    states = encoder(padded.to(encoder.device), mask.to(encoder.device)).to(bridge.device)  # [B, S, E]
+    mask = mask.to(bridge.device)
     soft = bridge.alignment(states, mask, mask.flatten().nonzero().squeeze(1)).float()  # [N_soft, D]
     each = mask.sum(1) if bridge.alignment.latents is None else torch.full_like(mask[:, 0].long(), bridge.alignment.latents)
     owner = torch.repeat_interleave(torch.arange(len(ids), device=soft.device), each)  # [N_soft]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lilift.data.prepare import load_prepared, prepare
+from lilift.data.prepare import PreparedData, load_prepared, prepare
 from lilift.data.stage_rows import AlignRows, TransferRows, align_rows, transfer_rows
 from lilift.data.world import WORLD_LANGUAGES
 from lilift.evaluate.evaluator import SCORES, evaluate, load_benchmarks, read_scores
@@ -31,6 +31,7 @@ from lilift.model.bridge import BridgedModel, load_bridge
 from lilift.model.snapshot import local_model_folder
 from lilift.phases.alignment_quality import measure_alignment
 from lilift.phases.drift import drift_of_export
+from lilift.phases.encoding import STATES, StageRows, forget_states, read_questions, read_stage
 from lilift.phases.environment import describe_environment
 from lilift.phases.folder import Phase, RunFolder, wanted_phases
 from lilift.phases.held_out import held_out_questions
@@ -46,7 +47,7 @@ from lilift.phases.systems import (
 )
 from lilift.recipe import storage
 from lilift.recipe.interrupt import polite_interrupts
-from lilift.recipe.schema import Recipe
+from lilift.recipe.schema import Recipe, StageSettings
 from lilift.train.progress import NoProgress, StageProgress, progress_for
 from lilift.train.stages import run_align, run_transfer
 
@@ -172,28 +173,40 @@ def _data(job: Job, where: Path) -> None:
 
 
 def _align(job: Job, where: Path) -> None:
-    bridge = load_bridge(job.recipe, device=job.device.torch_device)
-    rows = align_rows(load_prepared(job.folder / "data"), job.recipe, tokenisation_for(bridge, job.recipe))
+    prepared = load_prepared(job.folder / "data")
+    bridge = _bridge_for(job, where, job.recipe.align, prepared, align_rows)
+    rows = align_rows(prepared, job.recipe, tokenisation_for(bridge, job.recipe))
     _count_rows(job, where, rows)
     run_align(bridge, rows, job.recipe, where, progress=job.progress, predicted_mib=job.predicted_mib("align"))
+    forget_states(where)
 
 
 def _transfer(job: Job, where: Path) -> None:
-    bridge = load_bridge(job.recipe, device=job.device.torch_device)
-    bridge.load_alignment(job.folder / "align" / "alignment")
     record_base(local_model_folder(job.recipe.llm.model, job.recipe.llm.revision), where)
-    _train_transfer(job, where, bridge, "transfer")
+    _train_transfer(job, where, "transfer", alignment=job.folder / "align" / "alignment")
 
 
 def _control(job: Job, where: Path) -> None:
     """Stage 2 exactly as it is, but on the alignment layer as it was before stage 1."""
-    _train_transfer(job, where, load_bridge(job.recipe, device=job.device.torch_device), "control")
+    _train_transfer(job, where, "control", alignment=None)
 
 
-def _train_transfer(job: Job, where: Path, bridge: BridgedModel, name: str) -> None:
-    rows = transfer_rows(load_prepared(job.folder / "data"), job.recipe, tokenisation_for(bridge, job.recipe))
+def _train_transfer(job: Job, where: Path, name: str, *, alignment: Path | None) -> None:
+    prepared = load_prepared(job.folder / "data")
+    bridge = _bridge_for(job, where, job.recipe.transfer, prepared, transfer_rows)
+    if alignment is not None:
+        bridge.load_alignment(alignment)
+    rows = transfer_rows(prepared, job.recipe, tokenisation_for(bridge, job.recipe))
     _count_rows(job, where, rows)
     run_transfer(bridge, rows, job.recipe, where, progress=job.progress, name=name, predicted_mib=job.predicted_mib("transfer"))
+    forget_states(where)
+
+
+def _bridge_for(job: Job, where: Path, settings: StageSettings, prepared: PreparedData, rows_of: StageRows) -> BridgedModel:
+    """The bridge of a training stage, whose encoder has read what it is to read beforehand if the recipe wants that."""
+    device = job.device.torch_device
+    read_stage(job.recipe, settings, prepared, rows_of, where, device=device, note=job.say)
+    return load_bridge(job.recipe, device=device, states_folder=where / STATES)
 
 
 def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows) -> None:
@@ -217,8 +230,11 @@ def _evaluate(job: Job, where: Path) -> None:
     if job.recipe.evaluate.alignment is not None:
         _measure_alignment(job, where, job.recipe.evaluate.alignment)
     benchmarks = load_benchmarks(job.recipe.evaluate.benchmarks, job.recipe.languages, seed=job.recipe.seed)
+    device = job.device.torch_device
+    questions = ([question.text for question in benchmark.questions] for benchmark in benchmarks)
+    read_questions(job.recipe, questions, where, device=device, note=job.say)
     for system in evaluated_systems(job.recipe):
-        bridge = load_system(job.recipe, job.folder.path, system, device=job.device.torch_device)
+        bridge = load_system(job.recipe, job.folder.path, system, device=device, states_folder=where / STATES)
         responder = responder_for(bridge, job.recipe, job.recipe.evaluate)
         shown = nullcontext(None) if job.quiet else answer_progress(sys.stdout)
         with polite_interrupts() as interruption, shown as progress:
@@ -231,6 +247,7 @@ def _evaluate(job: Job, where: Path) -> None:
                 progress=progress,
                 interruption=interruption,
             )
+    forget_states(where)
 
 
 def _measure_alignment(job: Job, where: Path, source: str) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from lilift.data.templates import template_of
 from lilift.data.tokenization import Limits, Tokenisation
 from lilift.evaluate.evaluator import CONTROL, LIFTED, UNTRAINED, System
 from lilift.evaluate.generation import BridgeResponder
+from lilift.model.alignment import sequence_shape
 from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
+from lilift.model.encoder_tokenizer import EncoderTokenizer
+from lilift.model.llm import first_token
 from lilift.model.sampling import Sampling
 from lilift.phases.folder import phase_fingerprint
 from lilift.recipe import storage
@@ -27,8 +31,10 @@ def evaluated_systems(recipe: Recipe) -> tuple[System, ...]:
     return tuple(system for system, asked in wanted.items() if asked)
 
 
-def load_system(recipe: Recipe, run: Path, system: System, *, device: torch.device) -> BridgedModel:
-    """Load one of a run's systems, ready to answer.
+def load_system(
+    recipe: Recipe, run: Path, system: System, *, device: torch.device, states_folder: Path | None = None
+) -> BridgedModel:
+    """Load one of a run's systems, ready to answer; arguments as for `load_bridge`.
 
     Raises:
         RunFolderError: the run has not trained it yet, or a file of it is damaged.
@@ -37,7 +43,7 @@ def load_system(recipe: Recipe, run: Path, system: System, *, device: torch.devi
     parts = _trained_parts(run, system)
     for part in parts.values():
         check_trained_part(part, run)
-    bridge = load_bridge(recipe, device=device)
+    bridge = load_bridge(recipe, device=device, states_folder=states_folder)
     if "alignment" in parts:
         bridge.load_alignment(parts["alignment"])
     if "adapter" in parts:
@@ -48,13 +54,18 @@ def load_system(recipe: Recipe, run: Path, system: System, *, device: torch.devi
 
 def tokenisation_for(bridge: BridgedModel, recipe: Recipe) -> Tokenisation:
     """How texts become rows for this bridge: the same in training, evaluation and chat."""
+    return tokenisation_of(recipe, bridge.encoder.tokenizer, bridge.llm_tokenizer)
+
+
+def tokenisation_of(recipe: Recipe, encoder: EncoderTokenizer, llm: PreTrainedTokenizerBase) -> Tokenisation:
+    """How texts become rows for a recipe's two tokenizers."""
     return Tokenisation(
-        encoder=bridge.encoder.tokenizer,
-        llm=bridge.llm_tokenizer,
-        template=template_of(recipe.data.template, bridge.llm_tokenizer),
+        encoder=encoder,
+        llm=llm,
+        template=template_of(recipe.data.template, llm),
         layout=recipe.alignment.layout,
-        shape=bridge.alignment.shape,
-        has_llm_bos=bridge.tokens.bos is not None,
+        shape=sequence_shape(recipe.alignment),
+        has_llm_bos=first_token(llm) is not None,
         limits=Limits(recipe.encoder.max_tokens, recipe.data.max_tokens, recipe.data.over_length),
     )
 

@@ -43,6 +43,15 @@ class EncoderSettings(Settings):
         description="none: the full `dtype`. nf4: 4 bits, 1.2 GiB less for mT5-xl; its states lose precision, so evaluate "
         "with the setting of training.",
     )
+    placement: Literal["resident", "cached-ram", "cached-disk"] = Field(
+        "resident",
+        description="resident: on the card all the time. cached-ram: in host memory, and on the card only to read the texts of "
+        "the next few thousand rows. cached-disk: all texts of a phase are read before the LLM is loaded, and their states "
+        "kept on the disk (4 KiB a token for mT5-xl). Both free the card of the encoder while the LLM works.",
+    )
+    cache_gib: float = Field(
+        100, gt=0, description="Room for cached states, in GiB; what does not fit is read anew when it is needed."
+    )
     add_embeddings: bool = Field(
         False, description="Add the encoder's own token embeddings to its output states. Helps small encoders; free."
     )
@@ -58,8 +67,10 @@ class LLMSettings(Settings):
         "nf4", description="nf4: about 0.52 bytes a parameter (bitsandbytes, double quantisation). none: the full `dtype`."
     )
     dtype: Dtype = Field("bfloat16", description="Precision of computation and of what is not quantised.")
-    gradient_checkpointing: bool = Field(
-        True, description="Recompute activations in the backward pass: about a quarter slower, a third of the memory."
+    gradient_checkpointing: bool | Literal["offload"] = Field(
+        True,
+        description="true: recompute activations in the backward pass: about a quarter slower, a third of the memory. offload: "
+        "what is kept for it (one hidden state a layer) waits in host memory too; slower by what the copies take.",
     )
     trust_remote_code: bool = Field(False, description="Run Python code that comes with the model. Off unless you read it.")
 
@@ -391,6 +402,8 @@ class Recipe(Settings):
                 raise ValueError(
                     f"{name}.tokens_per_micro_batch is smaller than data.max_tokens: the longest row would not fit"
                 )
+        if self.encoder.quantization == "nf4" and self.encoder.placement != "resident":
+            raise ValueError("encoder.placement: a 4-bit encoder cannot leave the card; set encoder.quantization to none")
         if self.encoder.quantization == "nf4" and self.encoder.dtype == "float16":
             raise ValueError("encoder.quantization: nf4 computes in encoder.dtype, which must be bfloat16 or float32")
         if self.card != "cpu" and self.encoder.dtype == "float16":

@@ -87,14 +87,25 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         StorageError: it cannot be written; the old file, if any, is untouched.
     """
+    with whole_file(path) as partial:
+        partial.write_bytes(content)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Write a file that appears whole or not at all, in place of an old one; its folder is made if need be.
+
+    Yields the name to write to; when the block ends without an error, the file is flushed and takes its own name.
+
+    Raises:
+        StorageError: it cannot be written; the old file, if any, is untouched.
+    """
     partial = path.with_name(_PARTIAL + path.name)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with partial.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            yield partial
+            _sync_file(partial)
             partial.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from lilift.data.batching import Batch
 from lilift.data.examples import Row
 from lilift.data.steps import RowSource, Step, StepPlan, iterate_steps, survey_steps
+from lilift.memory.encoding import Encode, EncodedRows
 from lilift.memory.guard import OutOfMemoryGuard, is_out_of_memory
 from lilift.memory.probe import MemoryProbe
 from lilift.recipe.errors import RunFolderError, TrainingError
@@ -38,6 +39,9 @@ class Learner(Protocol):
 
     def collate(self, rows: Sequence[Row]) -> Batch:
         """Pack rows into a batch on the CPU."""
+
+    def padded_tokens(self, rows: Sequence[Row]) -> int:
+        """Positions of the rows' batch, padding included."""
 
     def loss(self, batch: Batch, *, num_items: int | None = None) -> Tensor:
         """The sum of the batch's token losses over `num_items`."""
@@ -64,6 +68,7 @@ class StageJob:
         seed: of dropout and whatever else draws at random while training.
         resume: go on from a checkpoint if there is one; without it, one that is there is an error.
         predicted_mib: the peak that was planned, to be shown beside the measured one.
+        encode: is given the rows that come next, where the encoder is not to stay on the card; None where it does.
     """
 
     name: str
@@ -76,6 +81,7 @@ class StageJob:
     seed: int
     resume: bool
     predicted_mib: float | None = None
+    encode: Encode | None = None
 
     @property
     def checkpoints(self) -> CheckpointStore:
@@ -178,6 +184,8 @@ class _Run:
         if self.state.totals.step >= self.total_steps:
             return
         with self._out_of_memory_named(), unchanged_randomness(self.device):
+            if self.job.encode is not None:
+                self.job.encode(rows)
             self.guard.retry(lambda: allocate_state(self.optimizer))
             self._gradients([rows], loss_tokens=sum(len(row.response_ids) for row in rows))
             self.optimizer.zero_grad(set_to_none=True)
@@ -189,7 +197,9 @@ class _Run:
         if totals.step >= self.total_steps:
             return
         began = time.monotonic()
-        for step in iterate_steps(self.job.source, self.job.plan, self.state.position):
+        source, encode = self.job.source, self.job.encode
+        rows = source if encode is None else EncodedRows(source, encode)
+        for step in iterate_steps(rows, self.job.plan, self.state.position):
             rate = float(self.schedule.get_last_lr()[0])
             outcome = self._train_on(step, rate)
             seconds, began = time.monotonic() - began, time.monotonic()
@@ -224,7 +234,7 @@ class _Run:
     def _rehearsed(self, rows: Sequence[Row]) -> str:
         predicted = self.job.predicted_mib
         beside = f", {predicted:,.0f} predicted" if predicted is not None else ""
-        padded = self.model.collate(rows).mask.numel()
+        padded = self.model.padded_tokens(rows)
         return f"  longest batch first: {len(rows)} rows, {padded:,} tokens; peak {self.probe.peak_mib:,.0f} MiB{beside}"
 
     def _note_budget(self, line: str) -> None:

@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
 
+from lilift.data.batching import SequenceShape
 from lilift.data.steps import RowSource, StepPlan
+from lilift.memory.encoding import encode_ahead
 from lilift.model.bridge import BridgedModel, attach_lora
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.load import fingerprint
@@ -50,7 +52,7 @@ def run_align(
     Raises:
         LiliftError: see `train_stage`.
     """
-    job = _job("align", "align", recipe.align, bridge, source, recipe, folder, resume, predicted_mib)
+    job = _job("align", "align", recipe.align, bridge, source, recipe, folder, resume, predicted_mib, progress)
     bridge.freeze_for_align()
     return _train_or_load(
         bridge, job, folder / ALIGNMENT, save=bridge.save_alignment, load=bridge.load_alignment, progress=progress
@@ -83,7 +85,7 @@ def run_transfer(
     Raises:
         LiliftError: see `train_stage`.
     """
-    job = _job(name, "transfer", recipe.transfer, bridge, source, recipe, folder, resume, predicted_mib)
+    job = _job(name, "transfer", recipe.transfer, bridge, source, recipe, folder, resume, predicted_mib, progress)
     if not bridge.has_adapter:
         attach_lora(bridge, recipe.transfer.lora)
     bridge.freeze_for_transfer()
@@ -100,14 +102,10 @@ def _job(
     folder: Path,
     resume: bool,
     predicted_mib: float | None,
+    progress: StageProgress,
 ) -> StageJob:
-    plan = StepPlan(
-        shape=bridge.alignment.shape,
-        has_llm_bos=bridge.tokens.bos is not None,
-        tokens_per_step=settings.tokens_per_step,
-        tokens_per_micro_batch=settings.tokens_per_micro_batch,
-        seed=recipe.seed,
-    )
+    plan = step_plan(settings, recipe.seed, bridge.alignment.shape, has_llm_bos=bridge.tokens.bos is not None)
+    states = bridge.states
     return StageJob(
         name,
         section,
@@ -119,6 +117,18 @@ def _job(
         recipe.seed,
         resume,
         predicted_mib,
+        None if states is None else lambda rows: encode_ahead(states, rows, progress.note),
+    )
+
+
+def step_plan(settings: StageSettings, seed: int, shape: SequenceShape, *, has_llm_bos: bool) -> StepPlan:
+    """How a stage's rows become steps."""
+    return StepPlan(
+        shape=shape,
+        has_llm_bos=has_llm_bos,
+        tokens_per_step=settings.tokens_per_step,
+        tokens_per_micro_batch=settings.tokens_per_micro_batch,
+        seed=seed,
     )
 
 

@@ -30,6 +30,9 @@ class Learner(Protocol):
     def collate(self, rows: Sequence[Row]) -> Batch:
         """Pack rows into a batch on the CPU."""
 
+    def padded_tokens(self, rows: Sequence[Row]) -> int:
+        """Positions of the rows' batch, padding included."""
+
     def loss(self, batch: Batch, *, num_items: int | None = None) -> Tensor:
         """The sum of the batch's token losses over `num_items`."""
 
@@ -114,10 +117,7 @@ def accumulate_gradients(
         batch = model.collate(rows).to(device)
         return micro_step(model, batch, parameters, loss_tokens=loss_tokens), batch.tokens
 
-    def padded_tokens(rows: Sequence[Row]) -> int:
-        return model.collate(rows).mask.numel()
-
-    parts = [done for rows in micro_batches for done in guard.run(rows, part, size=padded_tokens)]
+    parts = [done for rows in micro_batches for done in guard.run(rows, part, size=model.padded_tokens)]
     loss = guard.retry(lambda: torch.stack([loss for loss, _ in parts]).sum())
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = guard.retry(lambda: nn.utils.get_total_norm(gradients))

@@ -91,6 +91,9 @@ class Line:
     def collate(self, rows: Sequence[Row]) -> Batch:
         return collate(rows, SequenceShape(has_bos=False, has_eos=False, latents=None), llm_bos=None, encoder_pad=0)
 
+    def padded_tokens(self, rows: Sequence[Row]) -> int:
+        return len(rows)
+
     def loss(self, batch: Batch, *, num_items: int | None = None) -> Tensor:
         return (self.weight.sum() * batch.text_ids.sum()) / (num_items or 1)
 
