@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +57,9 @@ def add_parser(verbs: Any) -> None:
         "--restart-from", choices=PHASES, metavar="PHASE", help=f"redo this phase and what follows: {', '.join(PHASES)}"
     )
     run.add_argument("--until", choices=PHASES, metavar="PHASE", help="stop after this phase")
+    run.add_argument(
+        "--memory-limit", metavar="CARD", help="take no more of the GPU than such a card has: 24gb, rtx4090, 20gb …"
+    )
     run.add_argument("--strict", action="store_true", help="change nothing to make the recipe fit; refuse instead")
     run.add_argument("--json", action="store_true", help="print the results as JSON at the end")
     run.set_defaults(run=run_run)
@@ -129,9 +135,11 @@ def run_plan(arguments: argparse.Namespace) -> int:
     if arguments.instant:
         return _run_instant_plan(arguments)
     from lilift.cli.plan import print_plan
+    from lilift.memory.cards import planned_card
     from lilift.phases.planning import plan_recipe, require_plan_fits
 
-    plan = plan_recipe(load(arguments), card=arguments.card, strict=arguments.strict)
+    recipe = load(arguments)
+    plan = plan_recipe(recipe, card=planned_card(arguments.card or recipe.card), strict=arguments.strict)
     if arguments.json:
         print_json(plan.as_dict())
     else:
@@ -153,6 +161,25 @@ def _run_instant_plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _resume_in_new_process() -> None:
+    """Replace this process by one that goes on with the same run."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "lilift", *resuming(sys.argv[1:])])
+
+
+def resuming(arguments: Sequence[str]) -> list[str]:
+    """The command line of a run as it goes on: nothing is begun again."""
+    kept: list[str] = []
+    following = iter(arguments)
+    for argument in following:
+        if argument == "--restart-from":
+            next(following, None)
+        elif argument != "--resume" and not argument.startswith("--restart-from="):
+            kept.append(argument)
+    return [*kept, "--resume"]
+
+
 def run_run(arguments: argparse.Namespace) -> int:
     from lilift.cli.plan import print_plan
     from lilift.cli.results import print_results, results_as_dict
@@ -166,6 +193,8 @@ def run_run(arguments: argparse.Namespace) -> int:
         until=arguments.until,
         quiet=arguments.json,
         strict=arguments.strict,
+        memory_limit=arguments.memory_limit,
+        start_anew=_resume_in_new_process,
     )
     show_plan = None if arguments.json else print_plan
     finished = run_recipe(recipe, folder, options, show_plan=show_plan)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import psutil
 import torch
 
+from lilift.memory.cards import PlannedCard
 from lilift.recipe.errors import EnvironmentUnfit
 from lilift.recipe.schema import Card
 
@@ -39,6 +40,11 @@ def find_device() -> Device:
         return Device("cuda", torch.cuda.get_device_name(0), total, free)
     memory = psutil.virtual_memory()
     return Device("cpu", "CPU", memory.total, memory.available)
+
+
+def cap_memory(card: PlannedCard, device: Device) -> None:
+    """Let torch's allocator take no more than a plan for `card` may; with others on the GPU, their share is not seen."""
+    torch.cuda.set_per_process_memory_fraction(card.allocatable_bytes / device.total_bytes)
 
 
 def device_for(card: Card) -> Device:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lilift.recipe.errors import EnvironmentUnfit, RecipeError
 
@@ -52,6 +53,7 @@ class PlannedCard:
         usable_bytes: what a plan may take of it.
         context_bytes: what is taken before the first tensor.
         expandable_segments: whether torch's allocator has them there.
+        gpu: the name of this machine's GPU, if it is that one.
     """
 
     name: str
@@ -60,6 +62,12 @@ class PlannedCard:
     usable_bytes: int
     context_bytes: int
     expandable_segments: bool
+    gpu: str | None = None
+
+    @property
+    def allocatable_bytes(self) -> int:
+        """What is left of it for torch's allocator."""
+        return self.usable_bytes - self.context_bytes
 
 
 def planned_card(name: str) -> PlannedCard:
@@ -84,13 +92,40 @@ def planned_card(name: str) -> PlannedCard:
             raise EnvironmentUnfit("--card auto: this machine has no CUDA GPU", remedy="name a card, such as --card 24gb")
         taken = device.total_bytes - device.free_bytes
         usable = int(USABLE_SHARE * device.total_bytes)
-        return PlannedCard(device.name, "cuda", device.total_bytes, usable, CUDA_CONTEXT_BYTES + taken, EXPANDABLE_SEGMENTS)
+        before = CUDA_CONTEXT_BYTES + taken
+        return PlannedCard(device.name, "cuda", device.total_bytes, usable, before, EXPANDABLE_SEGMENTS, device.name)
     size = CARD_NAMES.get(key, key)
     if size not in CARD_GIB:
         known = ", ".join([*CARD_GIB, *CARD_NAMES, "auto", "cpu"])
         raise RecipeError(f"no card is known as {name!r}", remedy=f"use one of {known}")
     total = int(CARD_GIB[size] * GIB)
     return PlannedCard(name.lower(), "cuda", total, int(USABLE_SHARE * total), context, EXPANDABLE_SEGMENTS)
+
+
+def limited_card(limit: str) -> PlannedCard:
+    """A smaller card that this machine's GPU is to play.
+
+    Args:
+        limit: its size or name, or any number of GiB, such as ``22.5gb``.
+
+    Raises:
+        RecipeError: it says no size, or more than the GPU has free.
+        EnvironmentUnfit: this machine has no GPU.
+    """
+    real = planned_card("auto")
+    size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*g(?:i?b)?", limit.strip().lower())
+    if size is None:
+        smaller = planned_card(limit)
+    else:
+        total = int(float(size[1]) * GIB)
+        before = CUDA_CONTEXT_BYTES + DESKTOP_BYTES
+        smaller = PlannedCard(limit, "cuda", total, int(USABLE_SHARE * total), before, EXPANDABLE_SEGMENTS)
+    if smaller.kind != "cuda" or smaller.allocatable_bytes > real.allocatable_bytes:
+        raise RecipeError(
+            f"the memory limit {limit} is more than {real.name} has free ({real.allocatable_bytes / GIB:.1f} GiB for tensors)",
+            remedy="leave --memory-limit out, or name a smaller card",
+        )
+    return replace(smaller, name=f"{limit} of {real.name}", gpu=real.gpu)
 
 
 def smallest_card_for(peak_bytes: int) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+import yaml
 
 from lilift.memory.fitted import TOKEN_SETTINGS
 from lilift.memory.phase_plan import PhasePlan
@@ -77,6 +79,16 @@ def with_change(changes: Sequence[Change], change: Change) -> list[Change]:
 def with_batches_of(original: Recipe, recipe: Recipe) -> Recipe:
     """`recipe` with as many tokens side by side as `original`."""
     return _changed(recipe, {part: {name: getattr(getattr(original, part), name)} for part, name in TOKEN_SETTINGS.items()})
+
+
+def with_recorded_changes(recipe: Recipe, changes: Sequence[Mapping[str, Any]]) -> Recipe:
+    """The recipe with changes made again, as `Change.as_dict` told them, but for settings that are no longer what they were."""
+    settings = recipe.as_dict()
+    for change in changes:
+        section, _, name = change["setting"].partition(".")
+        if settings[section][name] == yaml.safe_load(change["before"]):
+            recipe = _changed(recipe, {section: {name: yaml.safe_load(change["after"])}})
+    return recipe
 
 
 def shorter_rows(recipe: Recipe) -> Iterator[Recipe]:

@@ -20,6 +20,10 @@ from lilift.recipe.schema import Recipe, StageSettings
 TFLOPS = {8: 30.0, 12: 25.0, 16: 44.0, 24: 71.0}
 UTILISATION = 0.35  # of that, in training with small micro-batches; a guess from experience with 4-bit training
 TOKENS_PER_ROW = 300  # English maths problems with their solutions
+SOURCE_TOKENS = 100  # of the encoder, in the problem alone
+POOL_ROWS = 4096  # rows whose texts are read ahead; see `StepPlan`
+# Their files hold an output head, which transformers takes from the embeddings nowadays.
+STORED_WITH_HEAD = ("mt5", "umt5")
 RESPONSE_BYTES = 600  # a generated answer and its question on the disk
 
 
@@ -81,9 +85,16 @@ def estimate_footprint(recipe: Recipe, models: Models, card: PlannedCard, traine
     hours, basis = _hours(recipe, llm, card)
     return Footprint(
         download_bytes=download,
-        disk_bytes=download + checkpoints + adapters + (merged if recipe.export.formats else 0),
+        disk_bytes=download
+        + checkpoints
+        + adapters
+        + (_cached_on_disk(recipe, encoder_config) if recipe.encoder.placement == "cached-disk" else 0)
+        + (merged if recipe.export.formats else 0),
         # The encoder is loaded in host memory first; the LLM goes to the card file by file.
-        host_bytes=CPU_PROCESS_BYTES + encoder * _bytes_of(recipe.encoder.dtype) + 2 * GIB * (card.kind == "cuda"),
+        host_bytes=CPU_PROCESS_BYTES
+        + encoder * _bytes_of(recipe.encoder.dtype)
+        + 2 * GIB * (card.kind == "cuda")
+        + (0 if recipe.encoder.placement == "resident" else _states_bytes(recipe, encoder_config, POOL_ROWS)),
         merged_bytes=merged,
         largest_weight=max(parameter.numel() for parameter in llm.parameters()),
         hours=hours,
@@ -123,7 +134,20 @@ def _whole(config: PreTrainedConfig, encoder: int) -> int:
         return encoder
     with torch.device("meta"):
         model: nn.Module = AutoModelForSeq2SeqLM.from_config(config)
-    return sum(parameter.numel() for parameter in model.parameters())
+    head = config.vocab_size * config.get_text_config().hidden_size if config.model_type in STORED_WITH_HEAD else 0
+    return head + sum(parameter.numel() for parameter in model.parameters())
+
+
+def _cached_on_disk(recipe: Recipe, encoder: PreTrainedConfig) -> int:
+    """Encoder states of the larger stage; the stages' lie there one after the other."""
+    rows = [tokens / TOKENS_PER_ROW for stage in (recipe.align, recipe.transfer) if (tokens := _tokens(recipe, stage))]
+    return _states_bytes(recipe, encoder, max(rows, default=POOL_ROWS))
+
+
+def _states_bytes(recipe: Recipe, encoder: PreTrainedConfig, rows: float) -> int:
+    width = encoder.get_text_config().hidden_size
+    needed = int(rows * SOURCE_TOKENS * width * _bytes_of(recipe.encoder.dtype))
+    return min(needed, int(recipe.encoder.cache_gib * GIB))
 
 
 def _stored_bytes(config: PreTrainedConfig) -> int:

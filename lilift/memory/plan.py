@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lilift.data.examples import Row
+from lilift.memory.calibration import ratio
 from lilift.memory.cards import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard, planned_card, smallest_card_for
 from lilift.memory.changes import Change, next_change, shorter_rows, with_batches_of, with_change
 from lilift.memory.configurations import load_config
@@ -101,20 +102,19 @@ class Plan:
         }
 
 
-def make_plan(recipe: Recipe, rehearse: Rehearse, *, card: str | None = None, strict: bool = False) -> Plan:
+def make_plan(recipe: Recipe, rehearse: Rehearse, *, card: PlannedCard | None = None, strict: bool = False) -> Plan:
     """Predict the peak of every phase, and adapt the recipe where one does not fit.
 
     Args:
         recipe: what to do.
         rehearse: a recipe's phases as they are to be run on fake tensors.
-        card: plan for this one instead of the recipe's: see `planned_card`.
+        card: plan for this one instead of the recipe's.
         strict: change nothing.
 
     Raises:
         ModelError: a model's configuration cannot be found.
-        RecipeError: there is no such card.
     """
-    planner = _Planner(recipe, rehearse, planned_card(card or recipe.card))
+    planner = _Planner(recipe, rehearse, card or planned_card(recipe.card))
     changes = [] if strict else _adapted(planner)
     lasting = [change for change in changes if not change.is_of_batch]
     if planner.too_large() is None and lasting and lasting != changes:
@@ -223,7 +223,10 @@ class _Planner:
             self.trained[rehearsal.name] = trained
         rows, tokens = len(rehearsal.rows), row_tokens(self.recipe, rehearsal.rows[0])
         a_step = getattr(getattr(self.recipe, rehearsal.name), "tokens_per_step", 0)
-        parts = {"context": card.context_bytes, **simulation.parts, "overhead": overhead_bytes(simulation)}
+        overhead = overhead_bytes(simulation)
+        if card.gpu is not None:
+            overhead += math.ceil((ratio(card.gpu, rehearsal.name) - 1) * (simulation.total + overhead))
+        parts = {"context": card.context_bytes, **simulation.parts, "overhead": overhead}
         return PhasePlan(rehearsal.name, parts, rows, tokens, math.ceil(a_step / (rows * tokens)))
 
 

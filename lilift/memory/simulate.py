@@ -155,6 +155,8 @@ def run_traced(recipe: Recipe, models: Models, rehearsal: Rehearsal, *, device: 
 
 def _fullest(segments: dict[str, Moment], fragmentation: float) -> Simulation:
     name = max(segments, key=lambda name: segments[name].total)
+    if name == READING:  # the phase's own comings and goings say nothing of it
+        fragmentation = 0.0
     return Simulation(segments[name].parts, name, fragmentation, {key: moment.parts for key, moment in segments.items()})
 
 
@@ -178,7 +180,7 @@ def _extrapolated(deep: Moment, shallow: Moment, depth: int, encoder_depth: int)
 def _mark_segments(bridge: BridgedModel, trace: MemoryTrace) -> None:
     """Name the parts of a step: the encoder, the forward pass, and the two halves of the backward pass."""
     bridge.encoder.register_forward_pre_hook(lambda *_: trace.enter("encoder"))
-    bridge.encoder.register_forward_hook(lambda *_: trace.enter("forward"))
+    bridge.causal_lm.get_input_embeddings().register_forward_pre_hook(lambda *_: trace.enter("forward"))
     layers = decoder_layers(bridge)
     for index, layer in enumerate(layers):
         segment = "backward, last layers" if 2 * index >= len(layers) else "backward, first layers"

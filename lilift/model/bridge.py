@@ -23,6 +23,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lilift.data.batching import Batch, collate
 from lilift.data.examples import Row
+from lilift.model import unsloth
 from lilift.model.alignment import AlignmentLayer, build_alignment
 from lilift.model.encoder import Encoder, load_encoder
 from lilift.model.encoder_states import EncoderStates, load_encoder_states
@@ -313,7 +314,9 @@ class BridgedModel(nn.Module):
         return find_output_head(llm)
 
 
-def load_bridge(recipe: Recipe, *, device: torch.device | str, states_folder: Path | None = None) -> BridgedModel:
+def load_bridge(
+    recipe: Recipe, *, device: torch.device | str, states_folder: Path | None = None, to_train: bool = False
+) -> BridgedModel:
     """Load a recipe's encoder and LLM and join them by a fresh alignment layer.
 
     The layer's start depends on the recipe's seed and on the two models alone.
@@ -322,12 +325,20 @@ def load_bridge(recipe: Recipe, *, device: torch.device | str, states_folder: Pa
         recipe: what to load.
         device: where to.
         states_folder: where encoder states are kept if the recipe wants them on the disk; without it they are in host memory.
+        to_train: load the LLM through `llm.backend`; otherwise it is transformers' own, which alone can generate.
 
     Raises:
         ModelError: a model cannot be found, loaded or used.
+        EnvironmentUnfit: the backend cannot be used here.
     """
     return join_models(
-        recipe.encoder, recipe.llm, recipe.alignment, seed=recipe.seed, device=device, states_folder=states_folder
+        recipe.encoder,
+        recipe.llm,
+        recipe.alignment,
+        seed=recipe.seed,
+        device=device,
+        states_folder=states_folder,
+        longest_trained=recipe.data.max_tokens if to_train else None,
     )
 
 
@@ -339,8 +350,12 @@ def join_models(
     seed: int,
     device: torch.device | str,
     states_folder: Path | None = None,
+    longest_trained: int | None = None,
 ) -> BridgedModel:
-    """Load an encoder and an LLM and join them by a fresh alignment layer; see `load_bridge`."""
+    """Load an encoder and an LLM and join them by a fresh alignment layer; see `load_bridge`.
+
+    `longest_trained` is the number of positions of the longest row to train on, if the bridge is to be trained.
+    """
     device = torch.device(device)
     states = None
     if encoder_settings.placement == "resident":
@@ -348,7 +363,7 @@ def join_models(
     else:
         states = load_encoder_states(encoder_settings, device=device, folder=states_folder)
         encoder = states.encoder
-    llm, tokenizer = load_llm(llm_settings, device=device)
+    llm, tokenizer = load_llm(llm_settings, device=device, longest_trained=longest_trained)
     llm_size = llm.get_input_embeddings().embedding_dim
     alignment = build_alignment(alignment_settings, encoder_size=encoder.hidden_size, llm_size=llm_size, seed=seed)
     bridge = BridgedModel(
@@ -371,7 +386,8 @@ def attach_lora(bridge: BridgedModel, settings: LoraSettings) -> None:
     Raises:
         RecipeError: no layer of the LLM fits `settings.target_modules`.
     """
-    bridge.attach_adapter(add_lora(bridge.causal_lm, settings, seed=bridge.seed))
+    add = unsloth.add_lora if unsloth.trains(bridge.causal_lm) else add_lora
+    bridge.attach_adapter(add(bridge.causal_lm, settings, seed=bridge.seed))
 
 
 @torch.no_grad()

@@ -25,6 +25,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from lilift.model import unsloth
 from lilift.model.seeding import seeded
 from lilift.model.sources import check_tokenizer, loading, model_folder_or_hub
 from lilift.recipe.errors import ModelError, RecipeError
@@ -85,13 +86,38 @@ def load_llm_tokenizer(settings: LLMSettings) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def load_llm(settings: LLMSettings, *, device: torch.device) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_llm(
+    settings: LLMSettings, *, device: torch.device, longest_trained: int | None = None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load the frozen LLM of a recipe and its tokenizer.
+
+    Args:
+        settings: of the LLM.
+        device: where to.
+        longest_trained: positions of the longest row, if it is loaded to be trained: then through `settings.backend`.
 
     Raises:
         ModelError: it cannot be found or loaded, or cannot read embeddings in place of tokens.
+        EnvironmentUnfit: the backend cannot be used here.
     """
     tokenizer = load_llm_tokenizer(settings)
+    by_unsloth = longest_trained is not None and settings.backend == "unsloth"
+    if longest_trained is not None and by_unsloth:
+        llm = unsloth.load_for_training(settings, longest=longest_trained, device=device)
+    else:
+        llm = _load_with_transformers(settings, device)
+    # Answers must not depend on the sampling and penalties that some models bring as defaults; the stop tokens are kept.
+    llm.generation_config = GenerationConfig(do_sample=False, eos_token_id=llm.generation_config.eos_token_id)
+    if settings.gradient_checkpointing:
+        enable_gradient_checkpointing(llm)
+    with loading(settings.model, what="LLM"):
+        check_reads_embeddings(llm, settings.model)
+        if by_unsloth:
+            unsloth.check_gradient_reaches_inputs(llm, backbone_of(llm), settings.model)
+    return llm, tokenizer
+
+
+def _load_with_transformers(settings: LLMSettings, device: torch.device) -> PreTrainedModel:
     location = model_folder_or_hub(settings.model)
     hub = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
     with loading(settings.model, what="LLM"):
@@ -114,13 +140,7 @@ def load_llm(settings: LLMSettings, *, device: torch.device) -> tuple[PreTrained
         )
     llm.requires_grad_(False).eval()
     keep_autograd_on_cpu(llm)
-    # Answers must not depend on the sampling and penalties that some models bring as defaults; the stop tokens are kept.
-    llm.generation_config = GenerationConfig(do_sample=False, eos_token_id=llm.generation_config.eos_token_id)
-    if settings.gradient_checkpointing:
-        enable_gradient_checkpointing(llm)
-    with loading(settings.model, what="LLM"):
-        check_reads_embeddings(llm, settings.model)
-    return llm, tokenizer
+    return llm
 
 
 def enable_gradient_checkpointing(llm: PreTrainedModel) -> None:

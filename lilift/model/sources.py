@@ -161,6 +161,13 @@ def loading_error(error: BaseException, name: str, what: str) -> ModelError:
             )
         if isinstance(cause, SafetensorError):
             return ModelError(f"the {what}'s weights are damaged ({cause})", where=name, remedy="download them again")
+    if "does not appear to have a file named model.safetensors" in str(error):
+        return ModelError(
+            f"the {what}'s weights on the hub are pickled, which lilift never loads",
+            where=name,
+            remedy="have https://huggingface.co/spaces/safetensors/convert convert them, and set `revision` to the pull "
+            "request that it opens (refs/pr/N)",
+        )
     if "trust_remote_code" in str(error):
         return ModelError(
             f"the {what} comes with code of its own", where=name, remedy="read it, then set llm.trust_remote_code to true"

@@ -53,7 +53,7 @@ def describe_environment() -> dict[str, Any]:
 def examine() -> list[Finding]:
     """Look at everything that lilift needs. Takes a few seconds, since it trains one 4-bit layer."""
     checks: tuple[Callable[[], list[Finding]], ...] = (
-        _python, _packages, _gpu, _memory, _disk, _kernels, _four_bit, _stand_ins,
+        _python, _packages, _gpu, _memory, _disk, _kernels, _unsloth, _four_bit, _stand_ins,
     )  # fmt: skip
     return [finding for check in checks for finding in check()]
 
@@ -113,6 +113,16 @@ def _kernels() -> list[Finding]:
     from lilift_kernels import dispatch
 
     return [Finding("kernels", "works", dispatch.describe().line())]
+
+
+def _unsloth() -> list[Finding]:
+    """The optional trainer; that it is absent is nothing to mend."""
+    from lilift.model.unsloth import problem
+
+    found = problem()
+    if found is None:
+        return [Finding("unsloth", "works", "can train the LLM", "llm.backend: unsloth (experimental)")]
+    return [Finding("unsloth", "note", f"not usable: {found}", "optional; transformers trains")]
 
 
 def _four_bit() -> list[Finding]:

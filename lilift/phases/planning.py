@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from lilift.data.examples import Row
 from lilift.evaluate.rehearsal import rehearsal as rehearse_evaluation
+from lilift.memory.cards import PlannedCard
 from lilift.memory.plan import OWN_TOKENS, Plan, make_plan, require_fit
 from lilift.memory.simulate import Rehearsal, example_row
 from lilift.recipe.schema import Recipe, StageSettings
@@ -15,7 +16,7 @@ from lilift.train.rehearsal import rehearsals
 TEMPLATE_TOKENS = 48
 
 
-def plan_recipe(recipe: Recipe, *, card: str | None = None, strict: bool = False) -> Plan:
+def plan_recipe(recipe: Recipe, *, card: PlannedCard | None = None, strict: bool = False) -> Plan:
     """Plan every phase of a recipe; see `make_plan`."""
     return make_plan(recipe, rehearse, card=card, strict=strict)
 

@@ -23,10 +23,13 @@ from lilift.evaluate.scores import SystemScores
 from lilift.export.base import record_base
 from lilift.export.bundle import export_bundle
 from lilift.export.job import RunParts
-from lilift.memory.card import Device, device_for
-from lilift.memory.cards import MIB
+from lilift.memory import calibration
+from lilift.memory.card import Device, cap_memory, device_for
+from lilift.memory.cards import MIB, limited_card, planned_card
+from lilift.memory.changes import with_recorded_changes
 from lilift.memory.plan import Plan
 from lilift.memory.probe import MemoryProbe
+from lilift.model import unsloth
 from lilift.model.bridge import BridgedModel, load_bridge
 from lilift.model.snapshot import local_model_folder
 from lilift.phases.alignment_quality import measure_alignment
@@ -46,10 +49,14 @@ from lilift.phases.systems import (
     tokenisation_for,
 )
 from lilift.recipe import storage
+from lilift.recipe.errors import EnvironmentUnfit, RecipeError
 from lilift.recipe.interrupt import polite_interrupts
 from lilift.recipe.schema import Recipe, StageSettings
 from lilift.train.progress import NoProgress, StageProgress, progress_for
 from lilift.train.stages import run_align, run_transfer
+
+PLAN = "plan.json"
+TRAINING: tuple[Phase, ...] = ("align", "transfer", "control")
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,8 @@ class RunOptions:
         until: stop after this phase.
         quiet: show no progress.
         strict: change nothing to make the recipe fit.
+        memory_limit: a smaller card that the GPU is to play; see `limited_card`.
+        start_anew: goes on with the run in a new process; asked for after a stage that unsloth has trained.
     """
 
     resume: bool = False
@@ -69,6 +78,8 @@ class RunOptions:
     until: Phase | None = None
     quiet: bool = False
     strict: bool = False
+    memory_limit: str | None = None
+    start_anew: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -121,13 +132,12 @@ def run_recipe(
         LiliftError: see `lilift.recipe.errors`; what is done so far is kept.
     """
     device = device_for(recipe.card)
-    plan = plan_recipe(recipe, strict=options.strict)
-    require_plan_fits(plan)
+    plan = _plan_for(recipe, path, options, device)
     recipe = plan.recipe
     with RunFolder.opened(path, recipe, resume=options.resume, restart_from=options.restart_from) as folder:
         if show_plan is not None:
             show_plan(plan)
-        storage.write_json(folder / "plan.json", plan.as_dict())
+        storage.write_json(folder / PLAN, plan.as_dict())
         storage.write_json(folder / "environment.json", describe_environment())
         progress = NoProgress() if options.quiet else progress_for(sys.stdout)
         job = Job(recipe, plan, folder, device, progress, options.quiet)
@@ -135,6 +145,8 @@ def run_recipe(
             if folder.is_done(phase):
                 job.say(f"{phase}: already done")
             else:
+                if unsloth.in_this_process() and phase not in TRAINING:
+                    _start_anew(options)
                 job.say(f"{phase}: {_TITLES[phase]}")
                 _run_phase(phase, job)
                 _write_report_so_far(job)
@@ -142,6 +154,33 @@ def run_recipe(
                 break
         write_report(folder.path)
         return FinishedRun(path, recipe, read_scores(folder / "evaluate" / SCORES), folder.measured())
+
+
+def _plan_for(recipe: Recipe, path: Path, options: RunOptions, device: Device) -> Plan:
+    """The plan for the card that is here. A run that goes on keeps what was changed for it when it began."""
+    card = None
+    if device.kind == "cuda":
+        card = planned_card("auto") if options.memory_limit is None else limited_card(options.memory_limit)
+    elif options.memory_limit is not None:
+        raise RecipeError("--memory-limit is for recipes that run on a GPU", remedy="leave it out")
+    if card is not None and options.memory_limit is not None:
+        cap_memory(card, device)
+    earlier = path / PLAN
+    if options.resume and options.restart_from is None and earlier.exists():
+        changed = with_recorded_changes(recipe, storage.read_json(earlier)["changes"])
+        return plan_recipe(changed, card=card, strict=True)
+    plan = plan_recipe(recipe, card=card, strict=options.strict)
+    require_plan_fits(plan)
+    return plan
+
+
+def _start_anew(options: RunOptions) -> None:
+    """What comes after a stage trained by unsloth needs transformers as it is."""
+    if options.start_anew is not None:
+        options.start_anew()
+    raise EnvironmentUnfit(
+        "unsloth has trained in this process, and has changed transformers for it", remedy="resume the run in a new process"
+    )
 
 
 def _run_phase(phase: Phase, job: Job) -> None:
@@ -155,6 +194,8 @@ def _run_phase(phase: Phase, job: Job) -> None:
         predicted = job.predicted_mib(phase)
         if predicted is not None:
             measured["predicted_mib"] = predicted
+            if job.device.kind == "cuda" and phase != "export":
+                calibration.record(job.device.name, phase, predicted_mib=predicted, measured_mib=probe.peak_mib)
         job.folder.finish(phase, measured)
 
 
@@ -206,7 +247,7 @@ def _bridge_for(job: Job, where: Path, settings: StageSettings, prepared: Prepar
     """The bridge of a training stage, whose encoder has read what it is to read beforehand if the recipe wants that."""
     device = job.device.torch_device
     read_stage(job.recipe, settings, prepared, rows_of, where, device=device, note=job.say)
-    return load_bridge(job.recipe, device=device, states_folder=where / STATES)
+    return load_bridge(job.recipe, device=device, states_folder=where / STATES, to_train=True)
 
 
 def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows) -> None:

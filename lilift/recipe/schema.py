@@ -67,6 +67,11 @@ class LLMSettings(Settings):
         "nf4", description="nf4: about 0.52 bytes a parameter (bitsandbytes, double quantisation). none: the full `dtype`."
     )
     dtype: Dtype = Field("bfloat16", description="Precision of computation and of what is not quantised.")
+    backend: Literal["auto", "transformers", "unsloth"] = Field(
+        "auto",
+        description="What trains the LLM. auto: transformers. unsloth: its kernels, if installed (`lilift[unsloth]`); "
+        "experimental. Evaluation always uses transformers.",
+    )
     gradient_checkpointing: bool | Literal["offload"] = Field(
         True,
         description="true: recompute activations in the backward pass: about a quarter slower, a third of the memory. offload: "

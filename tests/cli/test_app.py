@@ -150,7 +150,7 @@ def test_a_recipe_whose_models_are_nowhere_says_so(capsys: pytest.CaptureFixture
         capsys, "recipe", "run", "llama-7b-24gb", *arguments, *[part for text in overrides for part in ("--set", text)]
     )
     assert code == 4
-    assert "google/mt5-xl" in err or "meta-llama/Llama-2-7b-hf" in err
+    assert "DKYoon/mt5-xl-lm-adapt" in err or "meta-llama/Llama-2-7b-hf" in err
     assert err.strip().count("\n") == 0
 
 

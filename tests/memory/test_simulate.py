@@ -15,7 +15,7 @@ from lilift.data.examples import Row
 from lilift.evaluate.rehearsal import rehearsal as rehearse_evaluation
 from lilift.memory.configurations import load_config
 from lilift.memory.guard import OutOfMemoryGuard
-from lilift.memory.simulate import LASTING, Models, Rehearsal, Simulation, simulate
+from lilift.memory.simulate import LASTING, READING, Models, Rehearsal, Simulation, simulate
 from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
 from lilift.recipe.schema import Recipe
 from lilift.train.rehearsal import rehearsals
@@ -118,6 +118,41 @@ def test_two_and_four_layers_tell_all_layers_exactly(folder: Path, phase: str, c
     extrapolated = predicted(recipe, phase)
     assert extrapolated.total == all_layers.total
     assert extrapolated.parts == all_layers.parts
+
+
+def on_card(recipe: Recipe, phase: str, *, exact: bool = False) -> Simulation:
+    return simulate(recipe, models_of(recipe), phases(recipe)[phase], device="cuda", expandable=True, exact=exact)
+
+
+@pytest.fixture(scope="module")
+def resident(folder: Path) -> Simulation:
+    return on_card(tiny_models.make_recipe(folder), "transfer")
+
+
+@pytest.mark.parametrize("placement", ["cached-ram", "cached-disk"])
+def test_an_encoder_that_leaves_the_card_is_there_only_while_it_reads(
+    folder: Path, resident: Simulation, placement: str
+) -> None:
+    """The LLM waits beside it where the encoder comes back, and is not loaded yet where it has read everything before."""
+    segments = dict(on_card(tiny_models.make_recipe(folder, f"encoder.placement={placement}"), "transfer").segments)
+    reading = segments.pop(READING)
+    assert reading["encoder"] == resident.parts["encoder"]
+    assert reading.get("llm", 0) == (resident.parts["llm"] if placement == "cached-ram" else 0)
+    assert not any(parts.get("encoder") for parts in segments.values())
+    states = len(ROWS) * 24 * 64 * 2  # they stay with the batch until its backward pass is done
+    for name in ("forward", "backward, last layers", "backward, first layers"):
+        parts = segments[name]
+        activations = resident.segments[name].get("activations", 0)
+        assert activations <= parts.get("activations", 0) <= activations + states
+
+
+def test_offloaded_checkpoints_leave_the_card(folder: Path, resident: Simulation) -> None:
+    recipe = tiny_models.make_recipe(folder, "llm.gradient_checkpointing=offload")
+    offloaded = on_card(recipe, "transfer")
+    a_layer = len(ROWS) * 100 * 128 * 2  # hidden states of the longest row, times rows, in bfloat16
+    saved = resident.segments["forward"]["activations"] - offloaded.segments["forward"]["activations"]
+    assert saved > (tiny_models.LAYERS - 2) * 0.9 * a_layer
+    assert offloaded.parts == on_card(recipe, "transfer", exact=True).parts
 
 
 def test_a_rank_whose_gradients_outweigh_the_activations_is_extrapolated_exactly(folder: Path) -> None:

@@ -135,6 +135,10 @@ def test_a_hub_model_that_is_not_here_is_one_line() -> None:
         (ConnectionError("refused"), "hub cannot be reached"),
         (EntryNotFoundError("none"), "a file of the LLM is missing on the hub"),
         (SafetensorError("header too large"), r"damaged \(header too large\)"),
+        (
+            ValueError("owner/name does not appear to have a file named model.safetensors or model.safetensors.index.json"),
+            r"pickled, which lilift never loads; have .* `revision`",
+        ),
         (ValueError("please pass trust_remote_code=True"), "llm.trust_remote_code"),
         (RuntimeError("CUDA out of memory. Tried"), "does not fit into memory"),
         (ValueError("Odd thing. And\nmore lines."), r"cannot load the LLM \(Odd thing\)"),

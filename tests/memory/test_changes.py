@@ -1,0 +1,105 @@
+"""What is changed where a recipe does not fit, in which order, and what is given back once there is room.
+
+What a phase takes is a sum of a few numbers here; `test_simulate` holds the real ones to what torch allocates.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from lilift.memory import plan as planning
+from lilift.memory.cards import PlannedCard
+from lilift.memory.plan import Plan
+from lilift.memory.simulate import Rehearsal, Simulation
+from lilift.phases.planning import plan_recipe, require_plan_fits
+from lilift.recipe.errors import RecipeError
+from lilift.recipe.load import load_recipe
+from lilift.recipe.schema import Recipe
+
+MIB = 2**20
+LLM, ENCODER, OPTIMIZER, READING = 100 * MIB, 60 * MIB, 8 * MIB, 5 * MIB
+A_ROW = {True: 10 * MIB, False: 40 * MIB, "offload": 4 * MIB}  # by gradient checkpointing
+
+
+def taken(recipe: Recipe, _models: object, rehearsal: Rehearsal, **_: object) -> Simulation:
+    """Lasting parts, so much a row, and the encoder: there all the time, while it reads, or while nothing else is there."""
+    rows = len(rehearsal.rows)
+    trained = rehearsal.name != "evaluate"
+    a_row = A_ROW[recipe.llm.gradient_checkpointing] if trained else A_ROW[True]
+    paged = trained and getattr(recipe, rehearsal.name).optimizer == "paged_adamw_8bit"
+    optimizer = OPTIMIZER if trained and not paged else 0
+    placement = recipe.encoder.placement
+    working = {"llm": LLM, "encoder": ENCODER if placement == "resident" else 0, "optimizer": optimizer}
+    working["activations"] = rows * a_row
+    reading = {"llm": LLM if placement == "cached-ram" else 0, "encoder": ENCODER, "activations": READING}
+    segments = [working] if placement == "resident" else [working, reading]
+    parts = max(segments, key=lambda parts: sum(parts.values()))
+    return Simulation(parts, "", 0.0, {"working": working})
+
+
+@pytest.fixture(autouse=True)
+def arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "simulate", taken)
+    monkeypatch.setattr(planning, "LEAST_OVERHEAD", 0.0)
+
+
+def planned(mib: float, *overrides: str) -> Plan:
+    """The plan of a recipe with 5 rows in align, 8 in transfer and 9 answers side by side, on a card of this size."""
+    usable = int(mib * MIB)
+    batches = ["align.tokens_per_micro_batch=1024", "transfer.tokens_per_micro_batch=1536", "evaluate.tokens_per_batch=1800"]
+    recipe = load_recipe("tiny-cpu", ["llm.gradient_checkpointing=true", *batches, *overrides])
+    return plan_recipe(recipe, card=PlannedCard("a card", "cuda", usable, usable, 0, True))
+
+
+def settings(plan: Plan) -> dict[str, tuple[str, str]]:
+    return {change.setting: (change.before, change.after) for change in plan.changes}
+
+
+def test_what_fits_is_left_alone() -> None:
+    assert not planned(500).changes
+
+
+def test_gradient_checkpointing_comes_first() -> None:
+    assert settings(planned(280, "llm.gradient_checkpointing=false")) == {"llm.gradient_checkpointing": ("false", "true")}
+
+
+def test_then_smaller_batches_as_large_as_there_is_room_for() -> None:
+    plan = planned(100 + 60 + 8 + 3 * 10 + 1)
+    assert settings(plan).keys() == {
+        "align.tokens_per_micro_batch",
+        "transfer.tokens_per_micro_batch",
+        "evaluate.tokens_per_batch",
+    }
+    assert [plan.of(phase).rows for phase in ("align", "transfer", "evaluate")] == [3, 3, 3]
+
+
+@pytest.mark.parametrize(("mib", "placement"), [(170, "cached-ram"), (120, "cached-disk")])
+def test_then_the_encoder_leaves_the_card_and_batches_grow_again(mib: float, placement: str) -> None:
+    plan = planned(mib)
+    require_plan_fits(plan)
+    assert settings(plan)["encoder.placement"] == ("resident", placement)
+    # 170: 62 MiB beside LLM and optimizer. 120: 12.
+    assert plan.of("transfer").rows == (6 if placement == "cached-ram" else 1)
+    assert sum(change.setting == "encoder.placement" for change in plan.changes) == 1
+    assert all(change.saved_bytes > 0 for change in plan.changes)
+
+
+def test_then_checkpoints_and_then_the_optimizer_go_to_host_memory() -> None:
+    offloaded = planned(113, "evaluate.tokens_per_batch=16")
+    assert settings(offloaded)["llm.gradient_checkpointing"] == ("true", "offload")
+    assert "transfer.optimizer" not in settings(offloaded)
+    paged = planned(110, "evaluate.tokens_per_batch=16")
+    assert settings(paged)["transfer.optimizer"] == ("adamw", "paged_adamw_8bit")
+    require_plan_fits(paged)
+
+
+def test_what_cannot_fit_is_refused_and_rows_are_not_shortened() -> None:
+    plan = planned(90)
+    assert plan.recipe.data.max_tokens == load_recipe("tiny-cpu").data.max_tokens
+    with pytest.raises(RecipeError, match="its largest part is llm"):
+        require_plan_fits(plan)
+
+
+def test_a_four_bit_encoder_stays_where_it_is() -> None:
+    plan = planned(150, "encoder.quantization=nf4")
+    assert plan.recipe.encoder.placement == "resident"
