@@ -139,7 +139,7 @@ def test_an_encoder_that_leaves_the_card_is_there_only_while_it_reads(
     assert reading["encoder"] == resident.parts["encoder"]
     assert reading.get("llm", 0) == (resident.parts["llm"] if placement == "cached-ram" else 0)
     assert not any(parts.get("encoder") for parts in segments.values())
-    states = len(ROWS) * 24 * 64 * 2  # they stay with the batch until its backward pass is done
+    states = len(ROWS) * 24 * 64 * 4  # in float32; they stay with the batch until its backward pass is done
     for name in ("forward", "backward, last layers", "backward, first layers"):
         parts = segments[name]
         activations = resident.segments[name].get("activations", 0)
