@@ -31,7 +31,7 @@ from lilift.recipe.errors import EnvironmentUnfit, ModelError
 from lilift.recipe.schema import LLMSettings, LoraSettings
 
 STATISTICS_OFF = "UNSLOTH_DISABLE_STATISTICS"
-_MARK = "loaded_by_unsloth"
+_MARK, _CHECKPOINTS = "loaded_by_unsloth", "checkpoints_for_unsloth"
 # Packages that unsloth allows some versions of; it says so in one of its extras.
 CAPPED = ("transformers", "datasets", "peft", "torch")
 
@@ -89,6 +89,7 @@ def load_for_training(settings: LLMSettings, *, longest: int, device: torch.devi
         )
     llm.requires_grad_(False).eval()
     setattr(llm, _MARK, True)
+    setattr(llm, _CHECKPOINTS, bool(settings.gradient_checkpointing))
     return llm
 
 
@@ -111,7 +112,7 @@ def add_lora(llm: PreTrainedModel, settings: LoraSettings, *, seed: int) -> Peft
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=linear_layers(llm) if targets == "all-linear" else targets,
-        use_gradient_checkpointing=llm.is_gradient_checkpointing,
+        use_gradient_checkpointing=getattr(llm, _CHECKPOINTS),
         random_state=seed,
     )
     return adapted
