@@ -66,11 +66,12 @@ def stock_server() -> type[StockServer]:
     return StockServer
 
 
-def write_gguf(folder: Path, path: Path, quantisation: str = "f32") -> LLMFile:
+def write_gguf(folder: Path, path: Path, quantisation: str = "f32", *, chat_template: str | None = None) -> LLMFile:
     """A model folder as one GGUF file, without any merging."""
     config = read_config(folder)
     weights = SafetensorsFolder(folder)
     _, vocabulary = llm_vocabulary(folder, config["vocab_size"])
+    vocabulary.chat_template = chat_template
     shapes = {name: stored.shape for name, stored in weights.tensors.items()}
     file = LLMFile(config, shapes, vocabulary, quantisation, name="tiny", where=folder)
     with file.open(path).opened():

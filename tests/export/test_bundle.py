@@ -109,9 +109,10 @@ def test_stock_programs_see_the_very_prompt_of_training(
     by_llama = server.rendered([{"role": "user", "content": f" {QUESTION}\n"}])
     assert server.tokens(by_llama, special=True) == tokens
     ollama = (exported / "Modelfile").read_text()
-    found = re.search(r'^TEMPLATE """(.*?)"""$', ollama, re.DOTALL | re.MULTILINE)
+    found = re.search(r'"user" }}(.*?){{ .Content }}(.*?){{ else', ollama, re.DOTALL)
     assert found is not None
-    assert server.tokens(found[1].replace("{{ .Prompt }}", QUESTION), special=True) == tokens
+    by_ollama = found[1] + QUESTION + found[2]
+    assert server.tokens(by_ollama, special=True) == tokens
     assert 'PARAMETER stop "</s>"' in ollama
     turns = [("user", "One?"), ("assistant", "Yes."), ("user", "Two?")]
     rendered = server.rendered([{"role": role, "content": text} for role, text in turns])
