@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from lilift.export.llm_folder import read_config
 from lilift.export.weights import INDEX, Floats
 from lilift.recipe.schema import Dtype
 
@@ -107,7 +108,7 @@ def _copy_other_files(base: Path, folder: Path, dtype: Dtype) -> None:
         is_weight = path.suffix in _WEIGHT_FILES or path.name.endswith(".index.json")
         if path.is_file() and not is_weight and not path.name.startswith("."):
             shutil.copyfile(path, folder / path.name)  # content alone: a read-only source must not make a read-only copy
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_config(folder)
     config.pop("quantization_config", None)
     config.pop("torch_dtype", None)
     (folder / "config.json").write_text(json.dumps(config | {"dtype": dtype}, indent=2) + "\n", encoding="utf-8")

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lilift.export.llm_folder import llm_weights
 from lilift.export.weights import Floats, SafetensorsFolder, row_chunks
 from lilift.recipe.errors import ModelError
 from lilift.recipe.schema import Dtype
@@ -61,7 +62,7 @@ class MergedWeights:
     """
 
     def __init__(self, base: Path, adapter: Path, *, quantized: bool, merge_base: str, compute_dtype: Dtype) -> None:
-        self.base = SafetensorsFolder(base)
+        self.base = llm_weights(base)
         self.updates = read_adapter(adapter)
         self.quantised = quantised_layers(base) if quantized else frozenset()
         self.round_trip = self.quantised if merge_base == "dequantised" else frozenset()
@@ -150,8 +151,10 @@ def quantised_layers(base: Path) -> frozenset[str]:
     from torch import nn
     from transformers import AutoConfig, AutoModelForCausalLM
 
+    from lilift.model.llm import text_part
+
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base))
+        model = AutoModelForCausalLM.from_config(text_part(AutoConfig.from_pretrained(base)))
     head = model.get_output_embeddings()
     return frozenset(
         f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head

@@ -15,10 +15,11 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 from lilift.export.gguf.alignment import write_alignment
 from lilift.export.gguf.encoder import EncoderFile
 from lilift.export.gguf.file import DIRECT
-from lilift.export.gguf.llm import LLMFile, read_config
+from lilift.export.gguf.llm import LLMFile
 from lilift.export.gguf.quantise import quantise, quantiser
 from lilift.export.gguf.vocabulary import Vocabulary, from_sentencepiece, read_vocabulary
 from lilift.export.job import Export
+from lilift.export.llm_folder import read_config
 from lilift.export.modelfile import FILE_NAME as MODELFILE
 from lilift.export.modelfile import chat_template, modelfile
 from lilift.model.encoder_tokenizer import SENTENCEPIECE_FILES, SentencePieceTokenizer, load_encoder_tokenizer
