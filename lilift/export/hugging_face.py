@@ -36,6 +36,7 @@ class HuggingFaceFolder:
         self._kind, self._element_bytes = _STORED_AS[dtype]
         self._shards = self._planned_shards()
         self._file_of: dict[str, IO[bytes]] = {}
+        self._starts: dict[str, int] = {}
         self._left = {name: math.prod(shape) for name, shape in shapes.items()}
 
     @property
@@ -57,11 +58,19 @@ class HuggingFaceFolder:
 
     def write(self, name: str, rows: Floats) -> None:
         """Add rows to the tensor `name`."""
+        file = self._file_of[name]
+        self._starts.setdefault(name, file.tell())
+        # Not `tofile`, whose error does not tell that the disk is full.
+        file.write(_in_precision(rows, self.dtype).data)
         self._left[name] -= rows.size
         if self._left[name] < 0:
             raise ValueError(f"{name} has more rows than planned")
-        # Not `tofile`, whose error does not tell that the disk is full.
-        self._file_of[name].write(_in_precision(rows, self.dtype).data)
+
+    def restart(self, name: str) -> None:
+        """Forget the rows of `name`, which is being written or was the last to be."""
+        if name in self._starts:
+            self._file_of[name].seek(self._starts[name])
+            self._left[name] = math.prod(self.shapes[name])
 
     def _planned_shards(self) -> dict[str, list[str]]:
         """The tensors of each file, under the names that Hugging Face tools look for."""

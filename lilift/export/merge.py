@@ -79,24 +79,24 @@ class MergedWeights:
         """Every tensor, in the order of the files."""
         return {name: stored.shape for name, stored in self.base.tensors.items()}
 
-    def chunks(self, name: str, multiple: int = 1) -> Iterator[Floats]:
-        """A merged tensor in float32, chunk by chunk, each a multiple of `multiple` rows (but for the last)."""
-        shape = self.base.shape(name)
-        rows = self._dequantised(name, shape, multiple) if name in self.round_trip else self._original(name, shape, multiple)
+    def chunks(self, name: str, multiple: int = 1, *, halvings: int = 0) -> Iterator[Floats]:
+        """A merged tensor in float32, chunk by chunk; see `row_chunks`."""
+        read = self._dequantised if name in self.round_trip else self._original
+        rows = read(name, multiple, halvings)
         return self.updates[name].added_to(rows) if name in self.updates else rows
 
-    def _original(self, name: str, shape: tuple[int, ...], multiple: int) -> Iterator[Floats]:
-        for start, stop in row_chunks(shape, multiple):
+    def _original(self, name: str, multiple: int, halvings: int) -> Iterator[Floats]:
+        for start, stop in row_chunks(self.base.shape(name), multiple, halvings=halvings):
             yield self.base.rows(name, start, stop)
 
-    def _dequantised(self, name: str, shape: tuple[int, ...], multiple: int) -> Iterator[Floats]:
+    def _dequantised(self, name: str, multiple: int, halvings: int) -> Iterator[Floats]:
         import torch
 
         from lilift.export.nf4 import rows_of_whole_blocks, through_nf4
 
         dtype = getattr(torch, self._compute_dtype)
-        whole = math.lcm(multiple, rows_of_whole_blocks(shape[-1]))
-        weights = (torch.from_numpy(rows).to(dtype) for rows in self._original(name, shape, whole))
+        whole = math.lcm(multiple, rows_of_whole_blocks(self.base.shape(name)[-1]))
+        weights = (torch.from_numpy(rows).to(dtype) for rows in self._original(name, whole, halvings))
         for chunk in through_nf4(weights):
             yield chunk.float().numpy()
 

@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from lilift.export.gguf.encoder import EncoderFile
-from lilift.export.gguf.vocabulary import from_sentencepiece
+from lilift.export.gguf.sentencepiece_model import from_sentencepiece
 from lilift.model.snapshot import local_model_folder
 from lilift.recipe.errors import ModelError
 

@@ -15,8 +15,7 @@ from sentencepiece import SentencePieceProcessor
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from lilift.export.gguf import vocabulary
-from lilift.export.gguf.vocabulary import from_tokenizer_json
+from lilift.export.gguf.tokenizer_json import SPLITTING, from_tokenizer_json
 from lilift.model.snapshot import local_model_folder
 from lilift.recipe.errors import ModelError
 
@@ -78,7 +77,7 @@ def bare(folder: Path) -> Callable[[str], Sequence[int]]:
     return lambda text: tokenizer(text, add_special_tokens=False).input_ids
 
 
-RULES = {pre: (splitting, ignores) for splitting, (pre, ignores) in vocabulary._SPLITTING.items()}
+RULES = {pre: (splitting, ignores) for splitting, (pre, ignores) in SPLITTING.items()}
 
 
 @pytest.mark.parametrize("pre", ["gpt-2", *RULES])

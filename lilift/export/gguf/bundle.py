@@ -17,7 +17,9 @@ from lilift.export.gguf.encoder import EncoderFile
 from lilift.export.gguf.file import DIRECT
 from lilift.export.gguf.llm import LLMFile
 from lilift.export.gguf.quantise import quantise, quantiser
-from lilift.export.gguf.vocabulary import Vocabulary, from_sentencepiece, read_vocabulary
+from lilift.export.gguf.sentencepiece_model import from_sentencepiece
+from lilift.export.gguf.tokenizer_files import read_vocabulary
+from lilift.export.gguf.vocabulary import Vocabulary
 from lilift.export.job import Export
 from lilift.export.llm_folder import read_config
 from lilift.export.modelfile import FILE_NAME as MODELFILE
@@ -68,7 +70,7 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
     for name, file in llms.items():
         stack.enter_context(file.open(export.stage / name).opened())
         file.begin()
-        export.sinks.append(file.write)
+        export.sinks.append(file)
         export.row_multiple = file.config.head_size
         if file.fallbacks:
             export.notes.append(f"{name}: {file.fallbacks} tensors whose rows do not divide into blocks are stored in f16")

@@ -83,6 +83,12 @@ class LLMFile:
         if tensor is not None and self._file is not None:
             self._file.write(tensor.name, self.config.as_stored(source, rows))
 
+    def restart(self, source: str) -> None:
+        """Forget the rows of the tensor that is being written, or was the last to be."""
+        tensor = self._by_source.get(source)
+        if tensor is not None and self._file is not None:
+            self._file.restart(tensor.name)
+
     def _planned(self, shapes: Mapping[str, tuple[int, ...]], where: Path) -> list[PlannedTensor]:
         names = get_tensor_name_map(self.config.family.architecture, self.config.layers)
         planned = []
