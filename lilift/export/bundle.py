@@ -104,7 +104,7 @@ def _hugging_face(export: Export, stack: ExitStack) -> Callable[[], None]:
     settings, merge_base = export.settings, export.merge_base
     folder = stack.enter_context(storage.sealed_folder(export.stage / "hf", {"merge_base": merge_base}))
     files = HuggingFaceFolder(folder, export.base, export.merged.shapes, settings.dtype)
-    storage.require_room(export.stage, files.nbytes, "the merged model")
+    export.plan_file(files.nbytes, "the merged model")
     export.sinks.append(files.open(stack))
     # In place of the base model's own, which would speak of another model.
     (folder / model_card.FILE_NAME).write_text(_model_card(export), encoding="utf-8")

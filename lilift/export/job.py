@@ -58,6 +58,7 @@ class Export:
         stage: the folder to write in.
         description: what `lilift.json` will say.
         notes: what the user should know.
+        planned_bytes: of the files that were planned so far.
     """
 
     recipe: Recipe
@@ -71,11 +72,21 @@ class Export:
     row_multiple: int = 1
     description: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    planned_bytes: int = 0
 
     @property
     def merge_base(self) -> str:
         """The weights that the adapter is merged into; a base that was never quantised has only its own."""
         return self.settings.merge_base if self.recipe.llm.quantization == "nf4" else "original"
+
+    def plan_file(self, nbytes: int, what: str) -> None:
+        """Check that there is room for a file, or several, beside those that were planned before.
+
+        Raises:
+            StorageError: there is none.
+        """
+        self.planned_bytes += nbytes
+        storage.require_room(self.stage.parent, self.planned_bytes, what)
 
     def write_weights(self) -> None:
         """Compute the merged weights once, and write them to all files side by side.

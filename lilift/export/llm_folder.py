@@ -33,8 +33,10 @@ def _text_part(folder: Path) -> dict[str, Any] | None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
     from lilift.model.llm import text_part
+    from lilift.model.sources import loading
 
-    whole = AutoConfig.from_pretrained(folder)
+    with loading(str(folder), what="LLM's configuration"):
+        whole = AutoConfig.from_pretrained(folder)
     text = text_part(whole)
     if text is whole:
         return None

@@ -146,14 +146,19 @@ def read_adapter(folder: Path) -> dict[str, LowRankUpdate]:
 
 
 def quantised_layers(base: Path) -> frozenset[str]:
-    """Names of the weights that are 4-bit when the model is loaded for training: every linear layer but the output head."""
+    """Names of the weights that are 4-bit when the model is loaded for training: every linear layer but the output head.
+
+    Raises:
+        ModelError: transformers does not understand the model's configuration.
+    """
     import torch
     from torch import nn
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from lilift.model.llm import text_part
+    from lilift.model.sources import loading
 
-    with torch.device("meta"):
+    with loading(str(base), what="LLM's configuration"), torch.device("meta"):
         model = AutoModelForCausalLM.from_config(text_part(AutoConfig.from_pretrained(base)))
     head = model.get_output_embeddings()
     return frozenset(

@@ -272,9 +272,21 @@ def test_room_is_looked_for_before_the_first_byte(
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     for form in ("hf", "gguf"):
-        with pytest.raises(StorageError, match="are free"):
+        with pytest.raises(StorageError, match=r"no room for the .* MB are needed"):
             export_bundle(recipe, ExportSettings(formats=(form,)), parts, tmp_path / "export")
-    assert not list((tmp_path / "export").rglob("*"))
+    assert not (tmp_path / "export").exists()
+
+
+def test_room_is_needed_for_all_files_together(
+    recipe: Recipe, parts: RunParts, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merged = (exported / "hf" / "model.safetensors").stat().st_size
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(
+        storage.shutil, "disk_usage", lambda _: usage._replace(free=merged + 5_000_000)
+    )  # the encoder takes 6 MB
+    with pytest.raises(StorageError, match="no room for the GGUF files"):
+        export_bundle(recipe, ExportSettings(formats=("hf", "gguf")), parts, tmp_path / "export")
 
 
 def test_a_base_of_another_revision_is_refused(recipe: Recipe, parts: RunParts, tmp_path: Path) -> None:

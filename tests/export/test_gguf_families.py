@@ -13,6 +13,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
+from lilift.memory.configurations import load_llm_config
 from lilift.model.llm import load_llm
 from lilift.model.snapshot import local_model_folder
 from lilift.recipe.errors import ModelError
@@ -133,6 +134,7 @@ def test_the_llm_in_a_multimodal_checkpoint_is_the_same_llm(tmp_path: Path, writ
     loaded, _ = load_llm(
         LLMSettings(model=str(tmp_path / "whole"), quantization="none", dtype="float32"), device=torch.device("cpu")
     )
+    assert type(load_llm_config(LLMSettings(model=str(tmp_path / "whole")))) is type(alone.config)
     tokens = torch.tensor([PROMPT])
     assert torch.equal(loaded(tokens).logits, AutoModelForCausalLM.from_pretrained(tmp_path / "alone")(tokens).logits)
 

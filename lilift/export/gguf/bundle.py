@@ -28,7 +28,6 @@ from lilift.model.encoder_tokenizer import SENTENCEPIECE_FILES, SentencePieceTok
 from lilift.model.llm import LLMTokens, tokens_of
 from lilift.model.snapshot import local_model_folder
 from lilift.model.sources import loading
-from lilift.recipe import storage
 from lilift.recipe.errors import ModelError
 
 MODELFILE_CONTEXT = 4096  # positions that Ollama keeps memory for; problems and their answers are shorter
@@ -66,7 +65,7 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
     }
     parameters = sum(math.prod(shape) for shape in export.merged.shapes.values())
     room = encoder.file.nbytes + sum(file.nbytes for file in llms.values()) + parameters * len(by_llama)
-    storage.require_room(export.stage, room, "the GGUF files")
+    export.plan_file(room, "the GGUF files")
     for name, file in llms.items():
         stack.enter_context(file.open(export.stage / name).opened())
         file.begin()
