@@ -171,7 +171,8 @@ def _log_probabilities(bridge: BridgedModel, head: OutputHead | None, rows: Sequ
         else:  # a row of the vocabulary's width for every position of every text would be some GB
             hidden = backbone_of(bridge.causal_lm)(**arguments).last_hidden_state.flatten(0, 1)  # [B * T, D]
             logits = head.logits(hidden.index_select(0, batch.loss_rows))
-        return logits.float().log_softmax(-1).cpu()
+        found: Tensor = logits.float().log_softmax(-1).cpu()
+        return found
 
     return torch.cat(guard.run(rows, of, size=lambda some: len(some) * max(map(bridge.packed_length, some))))
 

@@ -51,10 +51,10 @@ class LlamaLibrary:
         self.name, self.batch = name, batch
         self._functions = functions
         self.last_error = ""
+        self._check_structures()
         self._log = _LOG_CALLBACK(self._note)  # must outlive the library, which keeps its address
         self.call("llama_log_set", self._log, None)
         self.call("llama_backend_init")
-        self._check_structures()
 
     def call(self, name: str, *arguments: Any) -> Any:
         return self._functions(name)(*arguments)
