@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,13 +60,17 @@ def run(arguments: argparse.Namespace) -> int:
     what, drift = "", list[Drift]()
     if settings.drift:
         device = device_for(recipe.card).torch_device
-        what, drift = drift_of_export(recipe, settings, arguments.run_folder, output, device=device)
+        what, drift = drift_of_export(recipe, settings, arguments.run_folder, output, device=device, note=_note)
     if arguments.json:
         found = {"drift": [each.as_dict() for each in drift], "drift measured on": what} if drift else {}
         print_json(report.as_dict() | {"folder": str(output)} | found)
     elif drift:
         print("\n".join([f"measured on {what}:", *(each.line() for each in drift)]))
     return 0
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _settings(arguments: argparse.Namespace, of_recipe: ExportSettings) -> ExportSettings:

@@ -84,10 +84,7 @@ def export_bundle(recipe: Recipe, settings: ExportSettings, parts: RunParts, out
         export.description = _description(recipe, settings, template)
         with ExitStack() as stack:
             finish = [_FORMATS[name](export, stack) for name in settings.formats]
-            for name in merged.shapes:
-                for rows in merged.chunks(name, export.row_multiple):
-                    for sink in export.sinks:
-                        sink(name, rows)
+            export.write_weights()
         for after in finish:
             after()
         (stage / model_card.FILE_NAME).write_text(_model_card(export), encoding="utf-8")
@@ -107,8 +104,8 @@ def _hugging_face(export: Export, stack: ExitStack) -> Callable[[], None]:
     settings, merge_base = export.settings, export.merge_base
     folder = stack.enter_context(storage.sealed_folder(export.stage / "hf", {"merge_base": merge_base}))
     files = HuggingFaceFolder(folder, export.base, export.merged.shapes, settings.dtype)
-    storage.require_room(export.stage, files.nbytes, "the merged model")
-    export.sinks.append(files.open(stack).write)
+    export.plan_file(files.nbytes, "the merged model")
+    export.sinks.append(files.open(stack))
     # In place of the base model's own, which would speak of another model.
     (folder / model_card.FILE_NAME).write_text(_model_card(export), encoding="utf-8")
 

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lilift.data.batching import Batch
 from lilift.data.examples import Row
 from lilift.export.merge import MergedWeights
+from lilift.memory.guard import OutOfMemoryGuard
 from lilift.model.bridge import BridgedModel
+from lilift.model.llm import OutputHead, backbone_of, find_output_head
 
 MAX_TOKENS = 1024  # compared; the logits of both models are kept for them
 
@@ -89,20 +90,26 @@ class Candidate:
 
 
 @torch.no_grad()
-def measure_drift(bridge: BridgedModel, rows: Sequence[Row], candidates: Sequence[Candidate]) -> list[Drift]:
-    """Compare merged weights with the live model on texts.
+def measure_drift(
+    bridge: BridgedModel, rows: Sequence[Row], candidates: Sequence[Candidate], *, note: Callable[[str], None] = lambda _: None
+) -> list[Drift]:
+    """Compare merged weights with the live model on texts; where memory runs out, with fewer of them at once.
 
     Args:
         bridge: the live model with its adapter.
         rows: with responses; as many as `MAX_TOKENS` allows are read, at least one.
         candidates: what it is compared with.
+        note: is given a line for people each time memory runs out.
     """
-    batch = bridge.collate(_within(rows)).to(bridge.device)
-    live = _log_probabilities(bridge, batch)
+    rows = _within(rows)
+    labels = torch.tensor([token for row in rows for token in row.response_ids])
+    guard = OutOfMemoryGuard(note)
+    head = find_output_head(bridge.causal_lm)
+    live = _log_probabilities(bridge, head, rows, guard)
     found = []
     for candidate in candidates:
         with computing_with(bridge.causal_lm, candidate):
-            found.append(_compared(candidate.name, _log_probabilities(bridge, batch), live, batch.loss_labels))
+            found.append(_compared(candidate.name, _log_probabilities(bridge, head, rows, guard), live, labels))
     return found
 
 
@@ -152,12 +159,22 @@ def _within(rows: Sequence[Row]) -> list[Row]:
     return kept
 
 
-def _log_probabilities(bridge: BridgedModel, batch: Batch) -> Tensor:
-    """[N, V] at the positions that predict a response's tokens."""
-    inputs, mask, positions = bridge.embed(batch)
-    output = bridge.causal_lm(inputs_embeds=inputs, attention_mask=mask.long(), position_ids=positions, use_cache=False)
-    logits: Tensor = output.logits
-    return logits.flatten(0, 1).index_select(0, batch.loss_rows).float().log_softmax(-1)
+def _log_probabilities(bridge: BridgedModel, head: OutputHead | None, rows: Sequence[Row], guard: OutOfMemoryGuard) -> Tensor:
+    """[N, V] on the CPU, at the positions that predict a response's tokens, row after row."""
+
+    def of(some: Sequence[Row]) -> Tensor:
+        batch = bridge.collate(some).to(bridge.device)
+        inputs, mask, positions = bridge.embed(batch)
+        arguments = {"inputs_embeds": inputs, "attention_mask": mask.long(), "position_ids": positions, "use_cache": False}
+        if head is None:
+            logits = bridge.causal_lm(**arguments).logits.flatten(0, 1).index_select(0, batch.loss_rows)
+        else:  # a row of the vocabulary's width for every position of every text would be some GB
+            hidden = backbone_of(bridge.causal_lm)(**arguments).last_hidden_state.flatten(0, 1)  # [B * T, D]
+            logits = head.logits(hidden.index_select(0, batch.loss_rows))
+        found: Tensor = logits.float().log_softmax(-1).cpu()
+        return found
+
+    return torch.cat(guard.run(rows, of, size=lambda some: len(some) * max(map(bridge.packed_length, some))))
 
 
 def _compared(name: str, other: Tensor, live: Tensor, labels: Tensor) -> Drift:

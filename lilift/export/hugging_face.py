@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from lilift.export.llm_folder import read_config
 from lilift.export.weights import INDEX, Floats
 from lilift.recipe.schema import Dtype
 
@@ -35,6 +36,7 @@ class HuggingFaceFolder:
         self._kind, self._element_bytes = _STORED_AS[dtype]
         self._shards = self._planned_shards()
         self._file_of: dict[str, IO[bytes]] = {}
+        self._starts: dict[str, int] = {}
         self._left = {name: math.prod(shape) for name, shape in shapes.items()}
 
     @property
@@ -56,11 +58,19 @@ class HuggingFaceFolder:
 
     def write(self, name: str, rows: Floats) -> None:
         """Add rows to the tensor `name`."""
+        file = self._file_of[name]
+        self._starts.setdefault(name, file.tell())
+        # Not `tofile`, whose error does not tell that the disk is full.
+        file.write(_in_precision(rows, self.dtype).data)
         self._left[name] -= rows.size
         if self._left[name] < 0:
             raise ValueError(f"{name} has more rows than planned")
-        # Not `tofile`, whose error does not tell that the disk is full.
-        self._file_of[name].write(_in_precision(rows, self.dtype).data)
+
+    def restart(self, name: str) -> None:
+        """Forget the rows of `name`, which is being written or was the last to be."""
+        if name in self._starts:
+            self._file_of[name].seek(self._starts[name])
+            self._left[name] = math.prod(self.shapes[name])
 
     def _planned_shards(self) -> dict[str, list[str]]:
         """The tensors of each file, under the names that Hugging Face tools look for."""
@@ -107,7 +117,7 @@ def _copy_other_files(base: Path, folder: Path, dtype: Dtype) -> None:
         is_weight = path.suffix in _WEIGHT_FILES or path.name.endswith(".index.json")
         if path.is_file() and not is_weight and not path.name.startswith("."):
             shutil.copyfile(path, folder / path.name)  # content alone: a read-only source must not make a read-only copy
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_config(folder)
     config.pop("quantization_config", None)
     config.pop("torch_dtype", None)
     (folder / "config.json").write_text(json.dumps(config | {"dtype": dtype}, indent=2) + "\n", encoding="utf-8")

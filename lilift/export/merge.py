@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lilift.export.llm_folder import llm_weights
 from lilift.export.weights import Floats, SafetensorsFolder, row_chunks
 from lilift.recipe.errors import ModelError
 from lilift.recipe.schema import Dtype
@@ -61,7 +62,7 @@ class MergedWeights:
     """
 
     def __init__(self, base: Path, adapter: Path, *, quantized: bool, merge_base: str, compute_dtype: Dtype) -> None:
-        self.base = SafetensorsFolder(base)
+        self.base = llm_weights(base)
         self.updates = read_adapter(adapter)
         self.quantised = quantised_layers(base) if quantized else frozenset()
         self.round_trip = self.quantised if merge_base == "dequantised" else frozenset()
@@ -78,24 +79,24 @@ class MergedWeights:
         """Every tensor, in the order of the files."""
         return {name: stored.shape for name, stored in self.base.tensors.items()}
 
-    def chunks(self, name: str, multiple: int = 1) -> Iterator[Floats]:
-        """A merged tensor in float32, chunk by chunk, each a multiple of `multiple` rows (but for the last)."""
-        shape = self.base.shape(name)
-        rows = self._dequantised(name, shape, multiple) if name in self.round_trip else self._original(name, shape, multiple)
+    def chunks(self, name: str, multiple: int = 1, *, halvings: int = 0) -> Iterator[Floats]:
+        """A merged tensor in float32, chunk by chunk; see `row_chunks`."""
+        read = self._dequantised if name in self.round_trip else self._original
+        rows = read(name, multiple, halvings)
         return self.updates[name].added_to(rows) if name in self.updates else rows
 
-    def _original(self, name: str, shape: tuple[int, ...], multiple: int) -> Iterator[Floats]:
-        for start, stop in row_chunks(shape, multiple):
+    def _original(self, name: str, multiple: int, halvings: int) -> Iterator[Floats]:
+        for start, stop in row_chunks(self.base.shape(name), multiple, halvings=halvings):
             yield self.base.rows(name, start, stop)
 
-    def _dequantised(self, name: str, shape: tuple[int, ...], multiple: int) -> Iterator[Floats]:
+    def _dequantised(self, name: str, multiple: int, halvings: int) -> Iterator[Floats]:
         import torch
 
         from lilift.export.nf4 import rows_of_whole_blocks, through_nf4
 
         dtype = getattr(torch, self._compute_dtype)
-        whole = math.lcm(multiple, rows_of_whole_blocks(shape[-1]))
-        weights = (torch.from_numpy(rows).to(dtype) for rows in self._original(name, shape, whole))
+        whole = math.lcm(multiple, rows_of_whole_blocks(self.base.shape(name)[-1]))
+        weights = (torch.from_numpy(rows).to(dtype) for rows in self._original(name, whole, halvings))
         for chunk in through_nf4(weights):
             yield chunk.float().numpy()
 
@@ -145,13 +146,20 @@ def read_adapter(folder: Path) -> dict[str, LowRankUpdate]:
 
 
 def quantised_layers(base: Path) -> frozenset[str]:
-    """Names of the weights that are 4-bit when the model is loaded for training: every linear layer but the output head."""
+    """Names of the weights that are 4-bit when the model is loaded for training: every linear layer but the output head.
+
+    Raises:
+        ModelError: transformers does not understand the model's configuration.
+    """
     import torch
     from torch import nn
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(base))
+    from lilift.model.llm import text_part
+    from lilift.model.sources import loading
+
+    with loading(str(base), what="LLM's configuration"), torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(text_part(AutoConfig.from_pretrained(base)))
     head = model.get_output_embeddings()
     return frozenset(
         f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Linear) and module is not head

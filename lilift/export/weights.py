@@ -111,10 +111,16 @@ def weight_files(folder: Path) -> list[Path]:
     return files
 
 
-def row_chunks(shape: tuple[int, ...], multiple: int = 1) -> Iterator[tuple[int, int]]:
-    """Ranges of rows that cover a tensor, each a multiple of `multiple` rows (but for the last) and of bounded size."""
+def row_chunks(shape: tuple[int, ...], multiple: int = 1, *, halvings: int = 0) -> Iterator[tuple[int, int]]:
+    """Ranges of rows that cover a tensor, each a multiple of `multiple` rows (but for the last) and of bounded size.
+
+    Args:
+        shape: the tensor's.
+        multiple: of rows.
+        halvings: how often the usual size is to be halved.
+    """
     width = max(1, math.prod(shape[1:]))
-    step = max(1, CHUNK_ELEMENTS // width // multiple) * multiple
+    step = max(1, (CHUNK_ELEMENTS >> halvings) // width // multiple) * multiple
     for start in range(0, shape[0], step):
         yield start, min(start + step, shape[0])
 

@@ -17,8 +17,10 @@ from transformers import (
 )
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
+from lilift.model.llm import text_part
 from lilift.model.sources import loading, model_folder_or_hub
 from lilift.recipe.errors import ModelError
+from lilift.recipe.schema import LLMSettings
 
 
 def load_config(name: str, revision: str | None, *, trust_remote_code: bool = False) -> PreTrainedConfig:
@@ -39,6 +41,15 @@ def load_config(name: str, revision: str | None, *, trust_remote_code: bool = Fa
             return AutoConfig.for_model(**fields)
     with loading(name, what="model's configuration"):
         return AutoConfig.from_pretrained(location, **options)
+
+
+def load_llm_config(settings: LLMSettings) -> PreTrainedConfig:
+    """The configuration of a recipe's LLM; of a multimodal checkpoint, that of the LLM inside it.
+
+    Raises:
+        ModelError: as `load_config`.
+    """
+    return text_part(load_config(settings.model, settings.revision, trust_remote_code=settings.trust_remote_code))
 
 
 def empty_llm(config: PreTrainedConfig) -> PreTrainedModel:

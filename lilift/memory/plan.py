@@ -16,7 +16,7 @@ from lilift.data.examples import Row
 from lilift.memory.calibration import ratio
 from lilift.memory.cards import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard, planned_card, smallest_card_for
 from lilift.memory.changes import Change, next_change, shorter_rows, with_batches_of, with_change
-from lilift.memory.configurations import load_config
+from lilift.memory.configurations import load_config, load_llm_config
 from lilift.memory.footprint import Footprint, estimate_footprint
 from lilift.memory.phase_plan import PhasePlan
 from lilift.memory.simulate import LASTING, Models, Rehearsal, Simulation, simulate
@@ -181,7 +181,7 @@ class _Planner:
         self.recipe, self.card = recipe, card
         self._rehearse = rehearse
         self.models: Models = (
-            load_config(recipe.llm.model, recipe.llm.revision, trust_remote_code=recipe.llm.trust_remote_code),
+            load_llm_config(recipe.llm),
             load_config(recipe.encoder.model, recipe.encoder.revision),
         )
         self._phases: dict[str, PhasePlan] = {}

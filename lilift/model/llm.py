@@ -24,6 +24,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from lilift.model import unsloth
 from lilift.model.seeding import seeded
@@ -32,6 +33,12 @@ from lilift.recipe.errors import ModelError, RecipeError
 from lilift.recipe.schema import Dtype, LLMSettings, LoraSettings
 
 PROBE_TOKENS = 5
+# Where an LLM's weights lie in the files of a multimodal checkpoint, and under which names the LLM alone has them.
+_INSIDE_MULTIMODAL = {
+    "^language_model.model": "model",
+    "^language_model.lm_head": "lm_head",
+    "^model.language_model": "model",
+}
 
 
 @dataclass(frozen=True)
@@ -121,10 +128,12 @@ def _load_with_transformers(settings: LLMSettings, device: torch.device) -> PreT
     location = model_folder_or_hub(settings.model)
     hub = {"revision": settings.revision, "trust_remote_code": settings.trust_remote_code}
     with loading(settings.model, what="LLM"):
-        config = without_dropout(AutoConfig.from_pretrained(location, **hub))
+        whole = AutoConfig.from_pretrained(location, **hub)
+        config = without_dropout(text_part(whole))
         llm, report = AutoModelForCausalLM.from_pretrained(
             location,
             config=config,
+            key_mapping=None if config is whole else dict(_INSIDE_MULTIMODAL),
             dtype=getattr(torch, settings.dtype),
             quantization_config=quantization(settings),
             device_map={"": device},
@@ -141,6 +150,12 @@ def _load_with_transformers(settings: LLMSettings, device: torch.device) -> PreT
     llm.requires_grad_(False).eval()
     keep_autograd_on_cpu(llm)
     return llm
+
+
+def text_part(config: PreTrainedConfig) -> PreTrainedConfig:
+    """The configuration of the LLM alone: a checkpoint may hold a vision tower too (Gemma 3 from 4B), which is not read."""
+    text = config.get_text_config(decoder=True)
+    return text if type(text) in MODEL_FOR_CAUSAL_LM_MAPPING else config
 
 
 def enable_gradient_checkpointing(llm: PreTrainedModel) -> None:

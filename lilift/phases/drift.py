@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from lilift.evaluate.evaluator import LIFTED
 from lilift.export.drift import Candidate, Drift, measure_drift
 from lilift.export.job import RunParts
 from lilift.export.merge import MergedWeights
+from lilift.memory.guard import is_out_of_memory
 from lilift.model.snapshot import local_model_folder
 from lilift.phases.systems import load_system, tokenisation_for
 from lilift.recipe.schema import ExportSettings, Recipe
@@ -23,7 +25,7 @@ MERGE_BASES = ("dequantised", "original")
 
 
 def drift_of_export(
-    recipe: Recipe, settings: ExportSettings, run: Path, output: Path, *, device: torch.device
+    recipe: Recipe, settings: ExportSettings, run: Path, output: Path, *, device: torch.device, note: Callable[[str], None]
 ) -> tuple[str, list[Drift]]:
     """Compare both merge bases, and the GGUF files that were written, with the live model.
 
@@ -32,10 +34,23 @@ def drift_of_export(
         run: the run folder.
         output: the folder that was exported to.
         device: where the live model runs.
+        note: is given a line for people when memory runs out.
 
     Returns:
-        What it was measured on, and the results.
+        What it was measured on, and the results; none where even one text at a time does not fit into memory.
     """
+    try:
+        return _measured(recipe, settings, run, output, device, note)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+    note("the export is complete, but how far it is from the live model is not known: that model does not fit into memory now")
+    return "", []
+
+
+def _measured(
+    recipe: Recipe, settings: ExportSettings, run: Path, output: Path, device: torch.device, note: Callable[[str], None]
+) -> tuple[str, list[Drift]]:
     base = local_model_folder(recipe.llm.model, recipe.llm.revision)
     adapter = RunParts.of(run).adapter
     quantized = recipe.llm.quantization == "nf4"
@@ -51,7 +66,7 @@ def drift_of_export(
         candidates += [Candidate.gguf(output / f"llm-{quantisation}.gguf", base) for quantisation in settings.quantisations]
     bridge = load_system(recipe, run, LIFTED, device=device)
     what, rows = _rows(run, tokenisation_for(bridge, recipe))
-    return what, measure_drift(bridge, rows, candidates)
+    return what, measure_drift(bridge, rows, candidates, note=note)
 
 
 def _rows(run: Path, tokenisation: Tokenisation) -> tuple[str, list[Row]]:

@@ -319,9 +319,10 @@ def _export(job: Job, where: Path) -> None:
     for line in report.lines():
         job.say(f"  {line}")
     if settings.drift:
-        what, found = drift_of_export(recipe, settings, job.folder.path, where, device=job.device.torch_device)
+        device = job.device.torch_device
+        what, found = drift_of_export(recipe, settings, job.folder.path, where, device=device, note=job.say)
         storage.write_json(where / "drift.json", {"measured on": what, "drift": [drift.as_dict() for drift in found]})
-        for line in (f"measured on {what}:", *(drift.line() for drift in found)):
+        for line in (f"measured on {what}:", *(drift.line() for drift in found)) if found else ():
             job.say(f"  {line}")
 
 

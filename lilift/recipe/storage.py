@@ -272,6 +272,7 @@ def replaced_parts(folder: Path, *, parts: Iterable[str], last: str) -> Iterator
         StorageError: they cannot be written; what was there before is untouched.
     """
     staged = folder / f"{_PARTIAL}parts"
+    is_new = not folder.exists()
     with storage_errors(folder):
         shutil.rmtree(staged, ignore_errors=True)
         staged.mkdir(parents=True)
@@ -286,6 +287,8 @@ def replaced_parts(folder: Path, *, parts: Iterable[str], last: str) -> Iterator
                 new.rename(folder / new.name)
         finally:
             shutil.rmtree(staged, ignore_errors=True)
+            if is_new and not any(folder.iterdir()):
+                folder.rmdir()
         _sync_folder(folder)
 
 
@@ -299,10 +302,14 @@ def require_room(place: Path, needed: int, what: str) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise StorageError(
-            f"{what} takes {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free",
+            f"no room for {what}: {_readable(needed)} are needed, and {_readable(free)} are free",
             where=place,
             remedy="free some space, or write to another disk with --output",
         )
+
+
+def _readable(size: int) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
 
 
 def seal_files(folder: Path, names: Iterable[str], details: Mapping[str, Any] | None = None) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from lilift.export.gguf.bundle import llm_vocabulary
-from lilift.export.gguf.llm import LLMFile, read_config
-from lilift.export.weights import SafetensorsFolder, row_chunks
+from lilift.export.gguf.llm import LLMFile
+from lilift.export.llm_folder import llm_weights, read_config
+from lilift.export.weights import row_chunks
 
 
 class StockServer:
@@ -66,11 +67,12 @@ def stock_server() -> type[StockServer]:
     return StockServer
 
 
-def write_gguf(folder: Path, path: Path, quantisation: str = "f32") -> LLMFile:
+def write_gguf(folder: Path, path: Path, quantisation: str = "f32", *, chat_template: str | None = None) -> LLMFile:
     """A model folder as one GGUF file, without any merging."""
     config = read_config(folder)
-    weights = SafetensorsFolder(folder)
+    weights = llm_weights(folder)
     _, vocabulary = llm_vocabulary(folder, config["vocab_size"])
+    vocabulary.chat_template = chat_template
     shapes = {name: stored.shape for name, stored in weights.tensors.items()}
     file = LLMFile(config, shapes, vocabulary, quantisation, name="tiny", where=folder)
     with file.open(path).opened():

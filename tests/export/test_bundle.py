@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import resource
 import shutil
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from gguf import GGUFReader
+from gguf import GGUFReader, dequantize
 from safetensors.torch import load_file
 
+from lilift.data.batching import Batch
+from lilift.data.examples import Task
 from lilift.data.templates import TEMPLATES
+from lilift.data.tokenization import Limits, Tokenisation
 from lilift.export import base as base_sums
-from lilift.export import drift, weights
+from lilift.export import hugging_face, weights
 from lilift.export.bundle import export_bundle
 from lilift.export.drift import Candidate, measure_drift
+from lilift.export.gguf import file as gguf_file
 from lilift.export.gguf import quantise
 from lilift.export.job import RunParts
 from lilift.export.merge import MergedWeights
 from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
 from lilift.model.snapshot import local_model_folder
+from lilift.phases.systems import tokenisation_for
 from lilift.recipe import storage
 from lilift.recipe.errors import EnvironmentUnfit, ModelError, StorageError
 from lilift.recipe.load import load_recipe
@@ -109,9 +116,10 @@ def test_stock_programs_see_the_very_prompt_of_training(
     by_llama = server.rendered([{"role": "user", "content": f" {QUESTION}\n"}])
     assert server.tokens(by_llama, special=True) == tokens
     ollama = (exported / "Modelfile").read_text()
-    found = re.search(r'^TEMPLATE """(.*?)"""$', ollama, re.DOTALL | re.MULTILINE)
+    found = re.search(r'"user" }}(.*?){{ .Content }}(.*?){{ else', ollama, re.DOTALL)
     assert found is not None
-    assert server.tokens(found[1].replace("{{ .Prompt }}", QUESTION), special=True) == tokens
+    by_ollama = found[1] + QUESTION + found[2]
+    assert server.tokens(by_ollama, special=True) == tokens
     assert 'PARAMETER stop "</s>"' in ollama
     turns = [("user", "One?"), ("assistant", "Yes."), ("user", "Two?")]
     rendered = server.rendered([{"role": role, "content": text} for role, text in turns])
@@ -122,9 +130,6 @@ def test_stock_programs_see_the_very_prompt_of_training(
 def test_drift_is_nothing_for_what_training_saw_and_something_for_the_rest(
     exported: Path, bridge: BridgedModel, parts: RunParts
 ) -> None:
-    from lilift.data.examples import Task
-    from lilift.data.tokenization import Limits, Tokenisation
-
     llm = local_model_folder("stand-in:llm", None)
     candidates = [
         Candidate.merged(
@@ -149,10 +154,82 @@ def test_drift_is_nothing_for_what_training_saw_and_something_for_the_rest(
     assert found["dequantised"].loss == pytest.approx(found["dequantised"].live_loss, abs=1e-4)
     assert 1e-6 < found["llm-q8_0.gguf"].divergence < found["llm-q4_k_m.gguf"].divergence < 0.2
     assert found["original"].divergence > 10 * found["dequantised"].divergence
-    live = drift._log_probabilities(bridge, bridge.collate([row for row in rows if row is not None]))
-    assert float(-live.detach().gather(1, bridge.collate(rows).loss_labels[:, None]).mean()) == pytest.approx(
-        found["original"].live_loss
+    batch = bridge.collate([row for row in rows if row is not None])
+    with torch.no_grad():
+        assert float(bridge.loss(batch)) == pytest.approx(found["original"].live_loss, abs=1e-5)
+
+
+def test_drift_is_the_same_where_memory_runs_out_on_the_way(
+    bridge: BridgedModel, recipe: Recipe, parts: RunParts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = [Task(str(count), QUESTION * count, f"It is {count}, as one can see." * count, "respond") for count in (1, 2, 3, 4)]
+    rows = [row for row in tokenisation_for(bridge, recipe).rows(tasks) if row is not None]
+    merged = MergedWeights(
+        local_model_folder("stand-in:llm", None), parts.adapter, quantized=True, merge_base="original", compute_dtype="float32"
     )
+    candidates = [Candidate.merged("original", merged, "float32")]
+    plain = measure_drift(bridge, rows, candidates)
+    asked: list[int] = []
+    embed = bridge.embed
+
+    def embed_little(batch: Batch) -> Any:
+        asked.append(batch.mask.shape[0])
+        if asked[-1] > 1 or len(asked) == 6:  # and once more, as if another program had taken the rest
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return embed(batch)
+
+    monkeypatch.setattr(bridge, "embed", embed_little)
+    notes: list[str] = []
+    assert measure_drift(bridge, rows, candidates, note=notes.append) == [
+        replace(each, **{name: pytest.approx(value, abs=1e-5) for name, value in each.as_dict().items() if name != "name"})
+        for each in plain
+    ]
+    assert asked[0] == 4
+    assert len(notes) >= 2
+    assert all("memory ran out" in note for note in notes)
+
+
+def failing(function: Callable[..., Any], *at: int) -> Callable[..., Any]:
+    """A function for which there is no memory the n-th time it is called; without numbers, never."""
+    calls = itertools.count(1)
+
+    def called(*arguments: Any) -> Any:
+        if next(calls) in at or not at:
+            raise MemoryError
+        return function(*arguments)
+
+    return called
+
+
+def dequantised(path: Path) -> dict[str, torch.Tensor]:
+    return {tensor.name: torch.tensor(dequantize(tensor.data, tensor.tensor_type)) for tensor in GGUFReader(str(path)).tensors}
+
+
+def test_a_merge_goes_on_in_smaller_chunks_where_memory_runs_out(
+    recipe: Recipe, parts: RunParts, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the midst of a tensor, and where one file has it and another does not: it is begun anew in all of them."""
+    monkeypatch.setattr(weights, "CHUNK_ELEMENTS", 40_000)
+    monkeypatch.setattr(gguf_file, "quantize", failing(gguf_file.quantize, 4, 40))
+    monkeypatch.setattr(hugging_face, "_in_precision", failing(hugging_face._in_precision, 30))
+    settings = ExportSettings(formats=("hf", "gguf"), quantisations=("f32", "q8_0"), dtype="float32")
+    report = export_bundle(recipe, settings, parts, tmp_path / "export")
+    assert "memory ran out 3 times" in report.notes[-1]
+    # Sums of products may end in other digits where they are cut otherwise.
+    found, expected = (load_file(folder / "hf" / "model.safetensors") for folder in (tmp_path / "export", exported))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    for name, within in (("llm-f32.gguf", 1e-6), ("llm-q8_0.gguf", 2e-2)):
+        found, expected = (dequantised(folder / name) for folder in (tmp_path / "export", exported))
+        torch.testing.assert_close(found, expected, atol=within, rtol=0)
+
+
+def test_a_merge_for_which_there_is_no_memory_is_one_line_and_leaves_nothing(
+    recipe: Recipe, parts: RunParts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gguf_file, "quantize", failing(gguf_file.quantize))
+    with pytest.raises(EnvironmentUnfit, match="too little memory"):
+        export_bundle(recipe, ExportSettings(formats=("gguf",)), parts, tmp_path / "export")
+    assert not list((tmp_path / "export").rglob("*"))
 
 
 @contextmanager
@@ -195,9 +272,21 @@ def test_room_is_looked_for_before_the_first_byte(
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(storage.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     for form in ("hf", "gguf"):
-        with pytest.raises(StorageError, match="are free"):
+        with pytest.raises(StorageError, match=r"no room for the .* MB are needed"):
             export_bundle(recipe, ExportSettings(formats=(form,)), parts, tmp_path / "export")
-    assert not list((tmp_path / "export").rglob("*"))
+    assert not (tmp_path / "export").exists()
+
+
+def test_room_is_needed_for_all_files_together(
+    recipe: Recipe, parts: RunParts, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merged = (exported / "hf" / "model.safetensors").stat().st_size
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(
+        storage.shutil, "disk_usage", lambda _: usage._replace(free=merged + 5_000_000)
+    )  # the encoder takes 6 MB
+    with pytest.raises(StorageError, match="no room for the GGUF files"):
+        export_bundle(recipe, ExportSettings(formats=("hf", "gguf")), parts, tmp_path / "export")
 
 
 def test_a_base_of_another_revision_is_refused(recipe: Recipe, parts: RunParts, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,11 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
+from lilift.memory.configurations import load_llm_config
+from lilift.model.llm import load_llm
 from lilift.model.snapshot import local_model_folder
 from lilift.recipe.errors import ModelError
+from lilift.recipe.schema import LLMSettings
 
 SIZES = {
     "vocab_size": 1200,
@@ -38,6 +42,10 @@ LLAMA3_ROPE = {
     "original_max_position_embeddings": 64,
 }
 YARN = {"rope_type": "yarn", "rope_theta": 1000.0, "factor": 4.0, "original_max_position_embeddings": 64}
+GEMMA3_ROPE = {
+    "full_attention": {"rope_type": "linear", "rope_theta": 1e4, "factor": 8.0},
+    "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
+}
 SIX_LAYERS = {"num_hidden_layers": 6, "sliding_window": 8}
 # name: configuration class, its settings, the largest difference of log-probabilities
 FAMILIES: dict[str, tuple[str, dict[str, Any], float]] = {
@@ -53,9 +61,21 @@ FAMILIES: dict[str, tuple[str, dict[str, Any], float]] = {
     "gemma": ("GemmaConfig", {}, 5e-3),
     "gemma 2": ("Gemma2Config", {"query_pre_attn_scalar": 32, "sliding_window": 8}, 5e-3),
     "gemma 3": ("Gemma3TextConfig", {"query_pre_attn_scalar": 32, **SIX_LAYERS}, 5e-3),
+    "gemma 3, stretched": (
+        "Gemma3TextConfig",
+        {"query_pre_attn_scalar": 32, "rope_parameters": GEMMA3_ROPE, **SIX_LAYERS},
+        5e-3,
+    ),
 }
 NEVER = range(260)  # special tokens and bytes
 PROMPT = [1, *range(300, 340)]
+
+
+def saved_with_tokenizer(model: Any, folder: Path) -> None:
+    model.save_pretrained(folder)
+    stand_in = local_model_folder("stand-in:llm", None)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(stand_in / name, folder / name)
 
 
 def random_model(folder: Path, config_class: str, settings: dict[str, Any]) -> Any:
@@ -67,10 +87,7 @@ def random_model(folder: Path, config_class: str, settings: dict[str, Any]) -> A
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1:
                 parameter.add_(torch.randn_like(parameter) * (0.2 if "norm" in name else 0.5))
-    model.save_pretrained(folder)
-    stand_in = local_model_folder("stand-in:llm", None)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(stand_in / name, folder / name)
+    saved_with_tokenizer(model, folder)
     return model
 
 
@@ -92,6 +109,34 @@ def test_stock_llama_cpp_computes_what_transformers_does(
         # The server writes what is next to impossible as impossible.
         likely = expected[step] > -50
         assert (listed - expected[step])[likely].abs().max() <= tolerance
+
+
+def test_the_llm_in_a_multimodal_checkpoint_is_the_same_llm(tmp_path: Path, written: Callable[..., Any]) -> None:
+    """Gemma 3 from 4B: its files hold a vision tower, other names, and only what is not by default."""
+    alone = random_model(tmp_path / "alone", *FAMILIES["gemma 3, stretched"][:2])
+    vision = transformers.SiglipVisionConfig(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
+    )
+    config = transformers.Gemma3Config(text_config=alone.config, vision_config=vision, image_token_index=1199)
+    whole = transformers.Gemma3ForConditionalGeneration(config)
+    whole.model.language_model.load_state_dict(alone.model.state_dict())
+    saved_with_tokenizer(whole, tmp_path / "whole")
+    kept = json.loads((tmp_path / "whole" / "config.json").read_text())
+    defaults = transformers.Gemma3TextConfig().to_dict()
+    kept["text_config"] = {name: value for name, value in kept["text_config"].items() if defaults.get(name) != value}
+    assert "rms_norm_eps" not in kept["text_config"]
+    (tmp_path / "whole" / "config.json").write_text(
+        json.dumps(kept | {"text_config": kept["text_config"] | {"model_type": "gemma3_text"}})
+    )
+    for name in ("alone", "whole"):
+        written(tmp_path / name, tmp_path / f"{name}.gguf")
+    assert (tmp_path / "alone.gguf").read_bytes() == (tmp_path / "whole.gguf").read_bytes()
+    loaded, _ = load_llm(
+        LLMSettings(model=str(tmp_path / "whole"), quantization="none", dtype="float32"), device=torch.device("cpu")
+    )
+    assert type(load_llm_config(LLMSettings(model=str(tmp_path / "whole")))) is type(alone.config)
+    tokens = torch.tensor([PROMPT])
+    assert torch.equal(loaded(tokens).logits, AutoModelForCausalLM.from_pretrained(tmp_path / "alone")(tokens).logits)
 
 
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
@@ -120,8 +165,6 @@ def test_what_llama_cpp_would_compute_otherwise_is_refused_by_name(
 
 
 def test_a_quantised_base_is_refused(tmp_path: Path, written: Callable[..., Any]) -> None:
-    import json
-
     random_model(tmp_path / "model", "LlamaConfig", {})
     path = tmp_path / "model" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"quantization_config": {"quant_method": "bitsandbytes"}}))

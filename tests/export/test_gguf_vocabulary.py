@@ -15,8 +15,7 @@ from sentencepiece import SentencePieceProcessor
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from lilift.export.gguf import vocabulary
-from lilift.export.gguf.vocabulary import from_tokenizer_json
+from lilift.export.gguf.tokenizer_json import SPLITTING, from_tokenizer_json
 from lilift.model.snapshot import local_model_folder
 from lilift.recipe.errors import ModelError
 
@@ -35,6 +34,20 @@ LINES = [
     "Żółta łódź ఎన్ని 😀 👩‍👩‍👧 \tTab\nnew line\r\n\r\nend",
     "x_y = f(a[0]) // 2  # code",
 ]
+
+
+@pytest.fixture(scope="module")
+def lines(request: pytest.FixtureRequest) -> list[str]:
+    """Texts in many scripts; where the public data files are, also real sentences of 48 languages."""
+    found = list(LINES)
+    try:
+        shared: Path = request.getfixturevalue("shared_data")
+    except pytest.skip.Exception:
+        return found
+    for path in sorted((shared / "sib200_flores_parallel").glob("*.tsv.gz")):
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            found += [next(file).rstrip("\n") for _ in range(4)]
+    return found
 
 
 def model_with(folder: Path, rows: int) -> None:
@@ -78,20 +91,22 @@ def bare(folder: Path) -> Callable[[str], Sequence[int]]:
     return lambda text: tokenizer(text, add_special_tokens=False).input_ids
 
 
-RULES = {pre: (splitting, ignores) for splitting, (pre, ignores) in vocabulary._SPLITTING.items()}
+RULES = {pre: (splitting, ignores) for splitting, (pre, ignores) in SPLITTING.items()}
 
 
 @pytest.mark.parametrize("pre", ["gpt-2", *RULES])
-def test_byte_level_bpe(pre: str, tmp_path: Path, written: Callable[..., Any], stock_server: Callable[..., Any]) -> None:
+def test_byte_level_bpe(
+    pre: str, tmp_path: Path, lines: list[str], written: Callable[..., Any], stock_server: Callable[..., Any]
+) -> None:
     splitting, ignores = RULES.get(pre, (None, False))
     model_with(tmp_path, 640)
     byte_level(tmp_path, splitting, ignore_merges=ignores)
     written(tmp_path, tmp_path / "model.gguf")
-    check_every_id(stock_server(tmp_path / "model.gguf"), bare(tmp_path), LINES)
+    check_every_id(stock_server(tmp_path / "model.gguf"), bare(tmp_path), lines)
 
 
 def test_a_converted_sentencepiece_tokenizer(
-    tmp_path: Path, written: Callable[..., Any], stock_server: Callable[..., Any]
+    tmp_path: Path, lines: list[str], written: Callable[..., Any], stock_server: Callable[..., Any]
 ) -> None:
     """The stand-in LLM's: `tokenizer.json` alone, whose scores have to be won back."""
     model_with(tmp_path, 1200)
@@ -99,12 +114,12 @@ def test_a_converted_sentencepiece_tokenizer(
         shutil.copyfile(local_model_folder("stand-in:llm", None) / name, tmp_path / name)
     written(tmp_path, tmp_path / "model.gguf")
     server = stock_server(tmp_path / "model.gguf")
-    check_every_id(server, bare(tmp_path), LINES)
+    check_every_id(server, bare(tmp_path), lines)
     assert server.tokens("12 apples", special=True)[0] == 1, "the BOS token of training"
 
 
 def test_llama_2s_own_file_and_its_golden_vectors(
-    tmp_path: Path, shared_data: Path, written: Callable[..., Any], stock_server: Callable[..., Any]
+    tmp_path: Path, shared_data: Path, lines: list[str], written: Callable[..., Any], stock_server: Callable[..., Any]
 ) -> None:
     original = shared_data / "tokenizers" / "llama2_sentencepiece_tokenizer.model"
     model_with(tmp_path, 32000)
@@ -114,12 +129,8 @@ def test_llama_2s_own_file_and_its_golden_vectors(
     written(tmp_path, tmp_path / "model.gguf")
     server = stock_server(tmp_path / "model.gguf")
     processor = SentencePieceProcessor(model_file=str(original))
-    lines = []
-    for path in sorted((shared_data / "sib200_flores_parallel").glob("*.tsv.gz")):
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            lines += [next(file).rstrip("\n") for _ in range(4)]
     assert len(lines) > 150
-    check_every_id(server, processor.encode, [*LINES, *lines])
+    check_every_id(server, processor.encode, lines)
     golden = shared_data / "tokenizers" / "ggml-vocab-llama-spm.gguf"
     texts = golden.with_suffix(".gguf.inp").read_text(encoding="utf-8").split("\n__ggml_vocab_test__\n")
     ids = [list(map(int, line.split())) for line in golden.with_suffix(".gguf.out").read_text().splitlines()]

@@ -15,17 +15,19 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 from lilift.export.gguf.alignment import write_alignment
 from lilift.export.gguf.encoder import EncoderFile
 from lilift.export.gguf.file import DIRECT
-from lilift.export.gguf.llm import LLMFile, read_config
+from lilift.export.gguf.llm import LLMFile
 from lilift.export.gguf.quantise import quantise, quantiser
-from lilift.export.gguf.vocabulary import Vocabulary, from_sentencepiece, read_vocabulary
+from lilift.export.gguf.sentencepiece_model import from_sentencepiece
+from lilift.export.gguf.tokenizer_files import read_vocabulary
+from lilift.export.gguf.vocabulary import Vocabulary
 from lilift.export.job import Export
+from lilift.export.llm_folder import read_config
 from lilift.export.modelfile import FILE_NAME as MODELFILE
 from lilift.export.modelfile import chat_template, modelfile
 from lilift.model.encoder_tokenizer import SENTENCEPIECE_FILES, SentencePieceTokenizer, load_encoder_tokenizer
 from lilift.model.llm import LLMTokens, tokens_of
 from lilift.model.snapshot import local_model_folder
 from lilift.model.sources import loading
-from lilift.recipe import storage
 from lilift.recipe.errors import ModelError
 
 MODELFILE_CONTEXT = 4096  # positions that Ollama keeps memory for; problems and their answers are shorter
@@ -63,11 +65,11 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
     }
     parameters = sum(math.prod(shape) for shape in export.merged.shapes.values())
     room = encoder.file.nbytes + sum(file.nbytes for file in llms.values()) + parameters * len(by_llama)
-    storage.require_room(export.stage, room, "the GGUF files")
+    export.plan_file(room, "the GGUF files")
     for name, file in llms.items():
         stack.enter_context(file.open(export.stage / name).opened())
         file.begin()
-        export.sinks.append(file.write)
+        export.sinks.append(file)
         export.row_multiple = file.config.head_size
         if file.fallbacks:
             export.notes.append(f"{name}: {file.fallbacks} tensors whose rows do not divide into blocks are stored in f16")

@@ -1,4 +1,4 @@
-"""Encoders of T5 and mT5 as GGUF files of llama.cpp's `t5encoder`."""
+"""Encoders of T5, mT5 and umT5 as GGUF files of llama.cpp's `t5encoder`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,13 @@ ARCHITECTURES = (
     "MT5EncoderModel",
     "MT5ForConditionalGeneration",
     "MT5Model",
+    "UMT5EncoderModel",
+    "UMT5ForConditionalGeneration",
+    "UMT5Model",
 )
 MAX_DISTANCE = 128  # llama.cpp has it built in
 _EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight")
-_REMEDY = "export with --to hf, or train with a T5 or mT5 encoder"
+_REMEDY = "export with --to hf, or train with a T5, mT5 or umT5 encoder"
 
 
 class EncoderFile:

@@ -76,8 +76,9 @@ class StreamedGGUF:
         self.path = path
         self._writer = writer
         self._tensors = list(tensors)
-        self._next = 0
-        self._written = 0
+        self._next = 0  # the tensor whose turn it is
+        self._written = 0  # bytes of it
+        self._starts: dict[str, int] = {}
         writer.add_file_type(int(DIRECT[quantisation][1]))
         writer.add_quantization_version(GGML_QUANT_VERSION)
         for tensor in tensors:
@@ -107,6 +108,7 @@ class StreamedGGUF:
         tensor = self._tensors[self._next]
         if tensor.name != name:
             raise ValueError(f"{name} comes where {tensor.name} should")
+        self._starts.setdefault(name, self._file.tell())
         stored = quantize(np.ascontiguousarray(rows, dtype=np.float32), tensor.type)
         # Not `tofile`, whose error does not tell that the disk is full.
         self._file.write(np.ascontiguousarray(stored).data)
@@ -116,6 +118,13 @@ class StreamedGGUF:
                 raise ValueError(f"{name} has more rows than planned")
             self._next, self._written = self._next + 1, 0
             self._pad()
+
+    def restart(self, name: str) -> None:
+        """Forget what has arrived of the tensor `name`: the next one of the plan, or the last one that was complete."""
+        if name in self._starts:
+            self._file.seek(self._starts[name])
+            self._next = next(index for index, tensor in enumerate(self._tensors) if tensor.name == name)
+            self._written = 0
 
     @property
     def _file(self):  # type: ignore[no-untyped-def]

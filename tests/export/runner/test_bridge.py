@@ -8,6 +8,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from exported_run import QUESTIONS, export, make_run
 
 from lilift.data.examples import Row
 from lilift.export.gguf.alignment import write_alignment
-from lilift.export.runner import llama_cpp
+from lilift.export.runner import llama_cpp, llama_library
 from lilift.export.runner.bridge import LONGEST_SEQUENCE, ExportedBridge, drawn
 from lilift.export.runner.soft_tokens import SoftTokens, gelu
 from lilift.model.alignment import build_alignment
@@ -214,10 +215,29 @@ def test_a_type_that_was_not_exported_is_named(exported: Path) -> None:
 
 
 def test_another_build_of_llama_cpp_is_refused_before_anything_is_passed_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llama_cpp.metadata, "version", lambda _: "2027.1.1")
-    llama_cpp._library.cache_clear()
+    monkeypatch.setattr(llama_library.metadata, "version", lambda _: "2027.1.1")
+    monkeypatch.setattr(llama_library, "_OTHER_MODULE", "no_such_module")
     with pytest.raises(EnvironmentUnfit, match=r"2027.1.1 is installed.*lilift\[gguf\]"):
-        llama_cpp._library()
+        llama_library.llama_library.__wrapped__()
+
+
+def test_structures_that_do_not_fit_the_library_are_noticed_before_anything_is_passed_in_them() -> None:
+    library = llama_library.llama_library()
+
+    def shifted(name: str) -> Any:
+        structure = library._functions(name)
+        if name != "llama_context_default_params":
+            return structure
+
+        def called() -> Any:
+            found = structure()
+            found.n_ctx, found.n_batch = found.n_batch, found.n_ctx
+            return found
+
+        return called
+
+    with pytest.raises(EnvironmentUnfit, match="another C interface"):
+        llama_library.LlamaLibrary("a package", shifted, library.batch)
 
 
 def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:

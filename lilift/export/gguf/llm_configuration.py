@@ -1,0 +1,245 @@
+"""Families of LLMs that llama.cpp runs, and a model's configuration checked against what it computes.
+
+llama.cpp's graphs have many of a model's settings built in. Each that differs from what a configuration says is an error that
+names it: such a file would load, and answer nonsense.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, GGUFWriter, RopeScalingType
+
+from lilift.export.gguf.vocabulary import Vocabulary
+from lilift.export.weights import Floats
+from lilift.recipe.errors import ModelError
+
+_REMEDY = "export with --to hf"
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a family of LLMs differs from the others in GGUF.
+
+    Attributes:
+        architecture: llama.cpp's name of its graph.
+        activations: what the feed-forward layers may use; llama.cpp has it built in.
+        permutes_heads: query and key rows are stored in another order, for another form of rotary embedding.
+        adds_one_to_norms: norms are stored as what they multiply by, not as the difference from 1.
+        scales_embeddings: embeddings are multiplied by the square root of their width.
+        scales_input_embeddings: llama.cpp does so even with embeddings that it is handed in place of tokens.
+    """
+
+    architecture: MODEL_ARCH
+    activations: tuple[str, ...] = ("silu",)
+    permutes_heads: bool = False
+    adds_one_to_norms: bool = False
+    scales_input_embeddings: bool = False
+
+
+_GELU = ("gelu_pytorch_tanh", "gelu")
+_GEMMA: dict[str, Any] = {"activations": _GELU, "adds_one_to_norms": True}
+FAMILIES: Mapping[str, Family] = {
+    "LlamaForCausalLM": Family(MODEL_ARCH.LLAMA, permutes_heads=True),
+    "MistralForCausalLM": Family(MODEL_ARCH.LLAMA, permutes_heads=True),
+    "Qwen2ForCausalLM": Family(MODEL_ARCH.QWEN2),
+    "Qwen3ForCausalLM": Family(MODEL_ARCH.QWEN3),
+    "GemmaForCausalLM": Family(MODEL_ARCH.GEMMA, scales_input_embeddings=True, **_GEMMA),
+    "Gemma2ForCausalLM": Family(MODEL_ARCH.GEMMA2, scales_input_embeddings=True, **_GEMMA),
+    "Gemma3ForCausalLM": Family(MODEL_ARCH.GEMMA3, **_GEMMA),
+}
+
+
+class LLMConfiguration:
+    """A model's configuration, checked against what llama.cpp computes."""
+
+    def __init__(self, config: Mapping[str, Any], where: Path) -> None:
+        self._config = config
+        self._where = where
+        architecture = next(iter(config.get("architectures") or []), config.get("model_type", "?"))
+        family = FAMILIES.get(architecture)
+        if family is None:
+            known = ", ".join(name.removesuffix("ForCausalLM") for name in FAMILIES)
+            raise ModelError(f"{architecture} cannot be written as GGUF (known are {known})", where=where, remedy=_REMEDY)
+        self.family = family
+        self.layers: int = config["num_hidden_layers"]
+        self.hidden_size: int = config["hidden_size"]
+        self.heads: int = config["num_attention_heads"]
+        self.key_heads: int = config.get("num_key_value_heads") or self.heads
+        self.head_size: int = config.get("head_dim") or self.hidden_size // self.heads
+        self.vocabulary_size: int = config["vocab_size"]
+        # Gemma ties them by default, so that its files do not say it.
+        self.ties_embeddings: bool = config.get("tie_word_embeddings", family.adds_one_to_norms)
+        self.rope = _rope_parameters(config)
+        self.rope_factors = self._rope_factors()
+        self._check()
+
+    @property
+    def embedding_scale(self) -> float:
+        """What llama.cpp multiplies embeddings by that it is handed in place of tokens."""
+        return math.sqrt(self.hidden_size) if self.family.scales_input_embeddings else 1.0
+
+    @property
+    def context_length(self) -> int:
+        """Positions that llama.cpp may use: where its graph has no sliding window, no more than the model's window."""
+        longest: int = self._config["max_position_embeddings"]
+        window = self._config.get("sliding_window")
+        if window and self._config.get("use_sliding_window", True) and self.family.architecture not in _SCALINGS_WITH_WINDOW:
+            return min(longest, int(window))
+        return longest
+
+    def as_stored(self, source: str, rows: Floats) -> Floats:
+        """Rows of a weight, in whole heads, as llama.cpp wants them."""
+        if self.family.adds_one_to_norms and source.endswith("norm.weight"):
+            shifted: Floats = np.add(rows, 1, dtype=np.float32)
+            return shifted
+        if self._is_permuted(source):
+            # From two halves of each head to neighbouring pairs.
+            paired = rows.reshape(-1, 2, self.head_size // 2, *rows.shape[1:]).swapaxes(1, 2)
+            return np.ascontiguousarray(paired).reshape(rows.shape)
+        return rows
+
+    def as_in_model(self, source: str, rows: Floats) -> Floats:
+        """What `as_stored` did to a linear layer's weight, undone."""
+        if self._is_permuted(source):
+            halves = rows.reshape(-1, self.head_size // 2, 2, *rows.shape[1:]).swapaxes(1, 2)
+            return np.ascontiguousarray(halves).reshape(rows.shape)
+        return rows
+
+    def _is_permuted(self, source: str) -> bool:
+        return self.family.permutes_heads and source.rpartition(".")[0].endswith((".q_proj", ".k_proj"))
+
+    def metadata(self, name: str, vocabulary: Vocabulary) -> GGUFWriter:
+        """A writer with everything but the tensors."""
+        config = self._config
+        writer = GGUFWriter(None, MODEL_ARCH_NAMES[self.family.architecture])
+        writer.add_type("model")
+        writer.add_name(name)
+        writer.add_context_length(self.context_length)
+        writer.add_embedding_length(self.hidden_size)
+        writer.add_feed_forward_length(config["intermediate_size"])
+        writer.add_block_count(self.layers)
+        writer.add_head_count(self.heads)
+        writer.add_head_count_kv(self.key_heads)
+        writer.add_key_length(self.head_size)
+        writer.add_value_length(self.head_size)
+        writer.add_vocab_size(self.vocabulary_size)
+        writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+        writer.add_rope_dimension_count(self.head_size)
+        writer.add_rope_freq_base(self.rope["rope_theta"])
+        self._add_rope_scaling(writer)
+        if self.family.architecture in _SCALINGS_WITH_WINDOW:
+            writer.add_sliding_window(config["sliding_window"])
+        if self.family.architecture == MODEL_ARCH.GEMMA2:
+            writer.add_attn_logit_softcapping(config["attn_logit_softcapping"])
+            writer.add_final_logit_softcapping(config["final_logit_softcapping"])
+        vocabulary.add_to(writer)
+        return writer
+
+    def _add_rope_scaling(self, writer: GGUFWriter) -> None:
+        kind = self.rope["rope_type"]
+        if kind == "linear":
+            writer.add_rope_scaling_type(RopeScalingType.LINEAR)
+            writer.add_rope_scaling_factor(self.rope["factor"])
+        elif kind == "yarn":
+            writer.add_rope_scaling_type(RopeScalingType.YARN)
+            writer.add_rope_scaling_factor(self.rope["factor"])
+            writer.add_rope_scaling_orig_ctx_len(self.rope["original_max_position_embeddings"])
+
+    def _rope_factors(self) -> Floats | None:
+        """What Llama 3.1 and later divide their rotary frequencies by, ``[head_size / 2]``; llama.cpp reads it as a tensor."""
+        if self.rope["rope_type"] != "llama3":
+            return None
+        rope = self.rope
+        frequencies = rope["rope_theta"] ** -(np.arange(0, self.head_size, 2, dtype=np.float32) / self.head_size)
+        wavelengths = 2 * np.pi / frequencies
+        original, factor = rope["original_max_position_embeddings"], rope["factor"]
+        low, high = rope["low_freq_factor"], rope["high_freq_factor"]
+        # Long waves are stretched by `factor`, short ones are not, those in between in part.
+        share = np.clip((original / wavelengths - low) / (high - low), 0, 1)
+        factors: Floats = (1 / ((1 - share) / factor + share)).astype(np.float32)
+        return factors
+
+    def _check(self) -> None:
+        config, family = self._config, self.family
+        if config.get("quantization_config"):
+            method = config["quantization_config"].get("quant_method", "?")
+            raise self._refusal(f"the base model is quantised already ({method})", "train on the original 16-bit model")
+        if self.rope["rope_type"] not in ("default", "linear", "llama3", "yarn"):
+            raise self._refusal(f"llama.cpp has no counterpart for the RoPE scaling {self.rope['rope_type']!r} here")
+        if self.rope["rope_type"] not in _SCALINGS_WITH_WINDOW.get(family.architecture, (self.rope["rope_type"],)):
+            raise self._refusal(f"the RoPE scaling {self.rope['rope_type']!r} is not known for {family.architecture.name}")
+        if self.rope.get("partial_rotary_factor", 1.0) != 1.0:
+            raise self._refusal("llama.cpp rotates whole heads in this family, and this model a part of each")
+        activation = config.get("hidden_activation") or config.get("hidden_act") or family.activations[0]
+        if activation not in family.activations:
+            raise self._refusal(
+                f"llama.cpp computes this family with {family.activations[0]}, and this model uses {activation}"
+            )
+        for check in _FAMILY_CHECKS.get(family.architecture, ()):
+            problem = check(config, self)
+            if problem is not None:
+                raise self._refusal(problem)
+
+    def _refusal(self, what: str, remedy: str = _REMEDY) -> ModelError:
+        return ModelError(what, where=self._where, remedy=remedy)
+
+
+# Families whose graphs have a sliding window, and the RoPE scalings that they know. Gemma 3 stretches its full attention alone.
+_SCALINGS_WITH_WINDOW = {MODEL_ARCH.GEMMA2: ("default",), MODEL_ARCH.GEMMA3: ("default", "linear")}
+# Gemma 2 27B and Gemma 3 27B, by their layers: llama.cpp scales their attention by another width.
+_SCALED_BY_HIDDEN_SIZE = {MODEL_ARCH.GEMMA2: 46, MODEL_ARCH.GEMMA3: 62}
+_LOCAL_ROPE_THETA = 10000.0
+
+
+def _rope_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The rotary embedding's settings, in whatever form the configuration has them."""
+    found = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    found = dict(found.get("full_attention") or found)  # Gemma 3 has one for each kind of attention
+    found.setdefault("rope_type", found.get("type") or "default")
+    found.setdefault("rope_theta", config.get("rope_theta", 10000.0))
+    found.setdefault("original_max_position_embeddings", config.get("max_position_embeddings"))
+    return found
+
+
+def _check_attention_scale(config: Mapping[str, Any], known: LLMConfiguration) -> str | None:
+    built_in: float = known.head_size
+    if known.layers == _SCALED_BY_HIDDEN_SIZE[known.family.architecture]:
+        built_in = known.hidden_size / known.heads
+    found = config.get("query_pre_attn_scalar", built_in)
+    return None if found == built_in else f"llama.cpp scales attention by {built_in}, and this model by {found}"
+
+
+def _check_layer_types(config: Mapping[str, Any], known: LLMConfiguration) -> str | None:
+    period = 2 if known.family.architecture == MODEL_ARCH.GEMMA2 else 6
+    expected = ["full_attention" if (index + 1) % period == 0 else "sliding_attention" for index in range(known.layers)]
+    found = config.get("layer_types") or expected
+    return None if list(found) == expected else f"llama.cpp expects full attention in every layer of {period} alone"
+
+
+def _check_local_rope(config: Mapping[str, Any], known: LLMConfiguration) -> str | None:  # noqa: ARG001
+    by_type = config.get("rope_parameters") or {}
+    local = by_type.get("sliding_attention", {}).get("rope_theta") or config.get("rope_local_base_freq", _LOCAL_ROPE_THETA)
+    return None if local == _LOCAL_ROPE_THETA else f"llama.cpp has a local RoPE base of {_LOCAL_ROPE_THETA:.0f}, not {local}"
+
+
+def _check_head_size(config: Mapping[str, Any], known: LLMConfiguration) -> str | None:  # noqa: ARG001
+    usual = known.hidden_size // known.heads
+    return None if known.head_size == usual else f"llama.cpp expects heads of {usual} elements, not heads of {known.head_size}"
+
+
+def _check_no_softcap(config: Mapping[str, Any], known: LLMConfiguration) -> str | None:  # noqa: ARG001
+    capped = [name for name in ("attn_logit_softcapping", "final_logit_softcapping") if config.get(name)]
+    return f"llama.cpp knows no {capped[0]} in this family" if capped else None
+
+
+_FAMILY_CHECKS: Mapping[MODEL_ARCH, tuple[Callable[[Mapping[str, Any], LLMConfiguration], str | None], ...]] = {
+    MODEL_ARCH.QWEN2: (_check_head_size,),
+    MODEL_ARCH.GEMMA2: (_check_attention_scale, _check_layer_types),
+    MODEL_ARCH.GEMMA3: (_check_attention_scale, _check_layer_types, _check_local_rope, _check_no_softcap),
+}

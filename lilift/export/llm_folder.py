@@ -1,0 +1,68 @@
+"""An LLM's folder: the configuration and the weights of the LLM alone, also where the checkpoint holds more than that."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from lilift.export.weights import SafetensorsFolder
+from lilift.recipe.errors import ModelError
+
+# `language_model.model.layers…` in most files, `model.language_model.layers…` in some.
+_INSIDE_MULTIMODAL = re.compile(r"^(?:model\.)?language_model\.(?:model\.)?(?P<inner>.+)$")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a folder's LLM; of a multimodal checkpoint (Gemma 3 from 4B), that of the LLM inside it.
+
+    Raises:
+        ModelError: it is missing or damaged.
+    """
+    try:
+        found: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read the model's config.json ({error})", where=folder, remedy="download it again") from None
+    return _text_part(folder) or found if "text_config" in found else found
+
+
+def _text_part(folder: Path) -> dict[str, Any] | None:
+    """Written out in full, since such files leave out what is by default; None where it is no LLM that runs by itself."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    from lilift.model.llm import text_part
+    from lilift.model.sources import loading
+
+    with loading(str(folder), what="LLM's configuration"):
+        whole = AutoConfig.from_pretrained(folder)
+    text = text_part(whole)
+    if text is whole:
+        return None
+    content: dict[str, Any] = json.loads(text.to_json_string(use_diff=False))
+    return content | {"architectures": [MODEL_FOR_CAUSAL_LM_MAPPING[type(text)].__name__]}
+
+
+def llm_weights(folder: Path) -> SafetensorsFolder:
+    """The weights of an LLM, under the names that it has by itself.
+
+    A multimodal checkpoint (Gemma 3 from 4B) holds its LLM under other names, beside a vision tower, which is left out.
+
+    Raises:
+        ModelError: as `SafetensorsFolder`.
+    """
+    weights = SafetensorsFolder(folder)
+    if any(_INSIDE_MULTIMODAL.match(name) for name in weights.tensors):
+        own = {name: _own_name(name) for name in weights.tensors}
+        weights.tensors = {own[name]: stored for name, stored in weights.tensors.items() if own[name]}
+    return weights
+
+
+def _own_name(name: str) -> str:
+    """What a tensor of a multimodal checkpoint is called in its LLM; empty if it is not the LLM's."""
+    found = _INSIDE_MULTIMODAL.match(name)
+    inner = found["inner"] if found else name
+    if inner.startswith("lm_head."):
+        return inner
+    return f"model.{inner}" if found else ""
