@@ -16,6 +16,7 @@ from typing import Any
 
 from lilift.data.prepare import load_prepared, prepare
 from lilift.data.stage_rows import AlignRows, TransferRows, align_rows, transfer_rows
+from lilift.data.token_cache import token_cache
 from lilift.data.world import WORLD_LANGUAGES
 from lilift.evaluate.evaluator import SCORES, evaluate, load_benchmarks, read_scores
 from lilift.evaluate.retrieval import ALIGNMENT_QUALITY
@@ -173,9 +174,10 @@ def _data(job: Job, where: Path) -> None:
 
 def _align(job: Job, where: Path) -> None:
     bridge = load_bridge(job.recipe, device=job.device.torch_device)
-    rows = align_rows(load_prepared(job.folder / "data"), job.recipe, tokenisation_for(bridge, job.recipe))
-    _count_rows(job, where, rows)
-    run_align(bridge, rows, job.recipe, where, progress=job.progress, predicted_mib=job.predicted_mib("align"))
+    with token_cache(where) as cache:
+        rows = align_rows(load_prepared(job.folder / "data"), job.recipe, tokenisation_for(bridge, job.recipe, cache))
+        _count_rows(job, where, rows)
+        run_align(bridge, rows, job.recipe, where, progress=job.progress, predicted_mib=job.predicted_mib("align"))
 
 
 def _transfer(job: Job, where: Path) -> None:
@@ -191,9 +193,11 @@ def _control(job: Job, where: Path) -> None:
 
 
 def _train_transfer(job: Job, where: Path, bridge: BridgedModel, name: str) -> None:
-    rows = transfer_rows(load_prepared(job.folder / "data"), job.recipe, tokenisation_for(bridge, job.recipe))
-    _count_rows(job, where, rows)
-    run_transfer(bridge, rows, job.recipe, where, progress=job.progress, name=name, predicted_mib=job.predicted_mib("transfer"))
+    predicted = job.predicted_mib("transfer")
+    with token_cache(where) as cache:
+        rows = transfer_rows(load_prepared(job.folder / "data"), job.recipe, tokenisation_for(bridge, job.recipe, cache))
+        _count_rows(job, where, rows)
+        run_transfer(bridge, rows, job.recipe, where, progress=job.progress, name=name, predicted_mib=predicted)
 
 
 def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from lilift.data.templates import template_of
+from lilift.data.token_cache import TokenCache
 from lilift.data.tokenization import Limits, Tokenisation
 from lilift.evaluate.evaluator import CONTROL, LIFTED, UNTRAINED, System
 from lilift.evaluate.generation import BridgeResponder
@@ -46,8 +47,8 @@ def load_system(recipe: Recipe, run: Path, system: System, *, device: torch.devi
     return bridge
 
 
-def tokenisation_for(bridge: BridgedModel, recipe: Recipe) -> Tokenisation:
-    """How texts become rows for this bridge: the same in training, evaluation and chat."""
+def tokenisation_for(bridge: BridgedModel, recipe: Recipe, cache: TokenCache | None = None) -> Tokenisation:
+    """How texts become rows for this bridge: the same in training, which may remember them, evaluation and chat."""
     return Tokenisation(
         encoder=bridge.encoder.tokenizer,
         llm=bridge.llm_tokenizer,
@@ -56,6 +57,7 @@ def tokenisation_for(bridge: BridgedModel, recipe: Recipe) -> Tokenisation:
         shape=bridge.alignment.shape,
         has_llm_bos=bridge.tokens.bos is not None,
         limits=Limits(recipe.encoder.max_tokens, recipe.data.max_tokens, recipe.data.over_length),
+        cache=cache,
     )
 
 
