@@ -115,14 +115,14 @@ def rows_of(stage: str, inputs: Inputs, cache: TokenCache | None) -> AlignRows |
         cache=cache,
     )
     if stage == "transfer":
-        return TransferRows(examples, tokenisation)
+        return TransferRows({"english": examples}, tokenisation)
     low = [code for code, known in languages().items() if known.tier == "low"]
     folder = inputs.data / "lexicon_wechsel_wiktionary"
     lexicons = load_lexicons({code: str(folder / f"{languages()[code].name.lower()}.txt.gz") for code in low})
     names = find_names(example.question for example in examples)
     switcher = CodeSwitcher(lexicons, CodeSwitchingSettings(), seed=0, names=names)
     target = "respond" if stage == "align, respond" else "reconstruct"
-    return AlignRows(examples, tokenisation, AlignTasks(switcher, {target: 1.0}, 0))
+    return AlignRows({"switched": examples}, tokenisation, AlignTasks(switcher, {target: 1.0}, 0))
 
 
 def plan_of(stage: str) -> StepPlan:

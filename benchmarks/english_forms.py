@@ -4,10 +4,10 @@ pip install simplemma lemminflect
 LILIFT_SHARED_DATA=FOLDER python benchmarks/english_forms.py --check
 
 FOLDER holds gsm8k/train.jsonl.gz, lexicon_wechsel_wiktionary and lexicon_gatitos as their publishers made them. Each system
-names forms of a word, and a dictionary's translations of the first form that it has are taken. Coverage is the share of the words
-of GSM8K's questions (names and numbers not counted) that a dictionary translates. A form other than the word itself is right
-where the NIH's SPECIALIST Lexicon, whose table of inflections comes with lemminflect, has the word as a form of it; words that
-it lacks are not judged.
+names forms of a word, and a dictionary's translations of the first form that it has are taken. Coverage is the share of the
+words of GSM8K's questions (names and numbers not counted) that a dictionary translates. A form other than the word itself is
+right where the NIH's SPECIALIST Lexicon, whose table of inflections comes with lemminflect, has the word as a form of it; words
+that it lacks are not judged.
 """
 
 from __future__ import annotations

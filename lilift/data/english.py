@@ -1,8 +1,8 @@
 """Just enough English for word swaps: what a word is, what must never be touched, dictionary forms, and names.
 
 Dictionary forms are *candidates*: the caller keeps the first that its lexicon has, so a rule may propose nonsense
-(``thing`` → ``th``) without harm. That is why rules do better here than lemmatisers, which name one form (``leaves`` is of
-leave, ``baking`` a noun of its own, ``doesn't`` of do): `benchmarks/english_forms.py` compares them. Comparatives of quantity
+(``thing`` → ``th``) without harm. Rules cover as much here as lemmatisers do and are right as often
+(`benchmarks/english_forms.py`), and a lemmatiser that names one form makes ``do`` of ``doesn't``. Comparatives of quantity
 (more, less, most, least) have no candidates: a problem's arithmetic hangs on them.
 """
 

@@ -18,7 +18,7 @@ from typing import Any
 from lilift.data.columns import Columns, recognise_columns
 from lilift.data.contamination import HeldOut
 from lilift.data.examples import Example
-from lilift.data.text_files import read_lines, refuse_long_lines
+from lilift.data.text_files import read_lines, refuse_long_lines, refuse_shifted_rows
 from lilift.data.world import training_problems
 from lilift.recipe.errors import DataError, LiliftError
 from lilift.recipe.schema import InstructionSettings
@@ -216,6 +216,8 @@ def _read_local(path: Path, split: str, scratch: str, setting: str) -> Any:
     for file in files:
         if kind == "csv" or ".jsonl" in file.suffixes:  # one line of JSON may hold a whole list, one of these may not
             refuse_long_lines(file)
+        if kind == "csv":
+            refuse_shifted_rows(file)
     try:
         return datasets.load_dataset(
             kind, data_files=[str(file) for file in files], split="train", cache_dir=scratch, keep_in_memory=True

@@ -214,7 +214,10 @@ def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows) -> None:
     unreadable = rows.unreadable()
     for script, share in unreadable.items():
         job.say(f"  the encoder cannot spell {share:.1%} of the tokens in {script} script: it reads <unk> there")
-    storage.write_json(kept, lengths.as_dict() | {"unreadable": unreadable})
+    flattened = rows.flattened()
+    if flattened:
+        job.say(f"  {flattened:,} texts have line breaks, which the encoder's tokenizer reads as spaces")
+    storage.write_json(kept, lengths.as_dict() | {"unreadable": unreadable, "flattened": flattened})
 
 
 def _evaluate(job: Job, where: Path) -> None:

@@ -197,7 +197,7 @@ def align_rows(encoder: WordTokenizer, cache: TokenCache | None) -> AlignRows:
     tokenisation = Tokenisation(
         encoder, BYTE_LEVEL, TEMPLATES["plain"], "soft", shape, True, Limits(60, 300, "truncate"), cache=cache
     )
-    return AlignRows(examples, tokenisation, AlignTasks(switcher, {"reconstruct": 0.5, "respond": 0.5}, 0))
+    return AlignRows({"switched": examples}, tokenisation, AlignTasks(switcher, {"reconstruct": 0.5, "respond": 0.5}, 0))
 
 
 def test_a_stage_has_the_same_rows_counts_and_batches_with_a_cache(tmp_path: Path) -> None:
