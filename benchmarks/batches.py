@@ -1,8 +1,8 @@
 """Batches of GSM8K with 21 low-resource languages: how much is real, and what reading takes with tokens remembered.
 
-python benchmarks/batches.py --data PATH --check
+LILIFT_SHARED_DATA=FOLDER python benchmarks/batches.py --check
 
-PATH holds gsm8k/train.jsonl.gz, lexicon_wechsel_wiktionary/LANGUAGE.txt.gz, tokenizers/llama2_sentencepiece_tokenizer.model and
+FOLDER holds gsm8k/train.jsonl.gz, lexicon_wechsel_wiktionary, tokenizers/llama2_sentencepiece_tokenizer.model and
 sib200_flores_parallel/*.tsv.gz, as their publishers made them. The LLM's tokenizer is Llama 2's. The encoder's is a
 SentencePiece model of 48,000 pieces that this script trains on FLORES sentences in 48 languages and GSM8K's questions, since
 mT5's own cannot be had without a network; `--encoder FILE` takes another. A stage reads its rows as `lilift recipe run` does:
@@ -11,7 +11,6 @@ once for the lengths, once to count steps, then every epoch. Seconds are of the 
 
 from __future__ import annotations
 
-import argparse
 import gzip
 import hashlib
 import itertools
@@ -30,7 +29,7 @@ from typing import Any
 
 import psutil
 import sentencepiece
-from results import keep, report_goals
+from results import data_parser, keep, parse_with_data, report_goals
 from transformers import AutoTokenizer
 
 from lilift.data.align_tasks import AlignTasks
@@ -210,11 +209,9 @@ def orders(stage: str, inputs: Inputs) -> dict[str, dict[str, float]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What batches hold, and what reading them takes.")
-    parser.add_argument("--data", type=Path, required=True, help="folder with the data files")
+    parser = data_parser("What batches hold, and what reading them takes.")
     parser.add_argument("--encoder", type=Path, help="SentencePiece file of the encoder; trained anew if left out")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
-    arguments = parser.parse_args()
+    arguments = parse_with_data(parser)
     results: dict[str, Any] = {}
     alone = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:

@@ -12,21 +12,18 @@ that it lacks are not judged.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import gzip
 import importlib.resources
-import os
 import re
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-from results import keep, report_goals
+from results import data_parser, keep, parse_with_data, report_goals
 
 from lilift.data.english import base_of_possessive, count_words, dictionary_forms, find_names
 from lilift.data.instructions import load_instructions
@@ -104,13 +101,7 @@ def measured(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Own rules for dictionary forms beside lemmatisers.")
-    folder = Path(os.environ.get("LILIFT_SHARED_DATA", "no-data"))
-    parser.add_argument("--data", type=Path, default=folder, help="folder with the dictionaries")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
-    arguments = parser.parse_args()
-    if not arguments.data.is_dir():
-        parser.error("name the folder with the dictionaries: --data FOLDER or LILIFT_SHARED_DATA")
+    arguments = parse_with_data(data_parser("Own rules for dictionary forms beside lemmatisers."))
     examples, _ = load_instructions(InstructionSettings(source=str(arguments.data / "gsm8k" / "train.jsonl.gz")), seed=0)
     questions = [example.question for example in examples]
     counts = count_words(questions, find_names(questions))
