@@ -14,7 +14,6 @@ from itertools import accumulate
 from typing import Final, NamedTuple
 
 from lilift.data.english import dictionary_forms, is_name, words
-from lilift.data.languages import Language
 from lilift.data.lexicon import Lexicon, Translation
 from lilift.data.word_order import shuffled
 from lilift.recipe.errors import DataError
@@ -61,8 +60,7 @@ class CodeSwitched:
     shuffled: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Choice:
+class _Choice(NamedTuple):
     """What a word may become in one language: translations as they would be written, and their weights added up."""
 
     language: str
@@ -110,6 +108,7 @@ class CodeSwitcher:
         self.seed = seed
         self.names = names
         self._languages = sorted(lexicons)
+        self._spaced = {code: lexicon.language.puts_spaces_between_words for code, lexicon in lexicons.items()}
         self._random = random.Random()
         # What each word as written may become, in one language or (None) in any of them.
         self._choices: dict[str | None, dict[str, _Choices]] = {code: {} for code in (*self._languages, None)}
@@ -178,15 +177,12 @@ class CodeSwitcher:
         for language in self._languages if code is None else [code]:
             translations = self.lexicons[language].first_of(forms)
             if translations:
-                made.append(_choice(self.lexicons[language].language, translations, capital=capital))
+                spaced = self._spaced[language]
+                texts = _as_written(translations, capital=capital, spaced=spaced)
+                weights = tuple(accumulate([item.weight for item in translations]))
+                made.append(_Choice(language, spaced, texts, weights))
         found = self._choices[code][written] = tuple(made) or _UNKNOWN
         return found
-
-
-def _choice(known: Language, found: Sequence[Translation], *, capital: bool) -> _Choice:
-    spaced = known.puts_spaces_between_words
-    texts = _as_written(found, capital=capital, spaced=spaced)
-    return _Choice(known.code, spaced, texts, tuple(accumulate(item.weight for item in found)))
 
 
 def _share(ratios: Sequence[float] | ShareRange, chance: float) -> float:

@@ -37,9 +37,7 @@ PROTECTED = re.compile(
 PLAIN_WORD = r"""[A-Za-z]+(?=[,;!?)"]|\.?(?:\s|\Z))"""
 """Letters that nothing protected can begin with, told by what follows them; tried first, for `PROTECTED` is slow to say no."""
 
-_TOKEN = re.compile(
-    rf"(?P<plain>{PLAIN_WORD})|(?P<protected>{PROTECTED.pattern})|(?P<word>[A-Za-z]+(?:['’][A-Za-z]+)*)", re.VERBOSE | re.DOTALL
-)
+_TOKEN = re.compile(rf"({PLAIN_WORD})|({PROTECTED.pattern})|([A-Za-z]+(?:['’][A-Za-z]+)*)", re.VERBOSE | re.DOTALL)
 _SENTENCE_END = re.compile(r"[.!?\n]|[:][\s\"“”'‘’]*$")
 
 
@@ -74,13 +72,16 @@ class Word(NamedTuple):
 def words(text: str) -> Iterator[Word]:
     """Every word of a text outside protected spans. Single letters are algebra, except ``a`` and ``I``."""
     make = tuple.__new__  # a third of the time that calling a NamedTuple takes
-    previous_end, previous = 0, ""
-    for match in _TOKEN.finditer(text):
-        start, end = match.span()
-        if match.lastgroup == "protected":
+    end, previous_end, previous = 0, 0, ""
+    pieces = iter(_TOKEN.split(text))  # takes less time than a match object for every word
+    for gap, plain, protected, other in zip(pieces, pieces, pieces, pieces, strict=False):  # the last gap is alone
+        start = end + len(gap)
+        if protected is not None:
+            end = start + len(protected)
             previous = ""
         else:
-            word = match[0]
+            word = plain or other
+            end = start + len(word)
             if end - start > 1 or word in "aAI":
                 capital = word[0] < "a"
                 yield make(Word, (start, end, word, capital and _starts_sentence(text, previous_end, start, previous)))

@@ -13,8 +13,8 @@ import re
 
 from lilift.data.english import PLAIN_WORD, PROTECTED
 
-# Most pieces are words between spaces, and the first alternative alone reads those.
-_PIECE = re.compile(rf"([A-Za-z]+(?!\S)|(?:{PLAIN_WORD}|(?:{PROTECTED.pattern})|\S)+)", re.VERBOSE | re.DOTALL)
+# Most pieces are words between spaces, which the first alternative alone reads; nothing protected begins with a space.
+_PIECE = re.compile(rf"([A-Za-z]+[,.;:!?]?(?!\S)|(?:{PLAIN_WORD}|(?!\s)(?:{PROTECTED.pattern})|\S)+)", re.VERBOSE | re.DOTALL)
 _STOP = re.compile(r"[,;:.!?]+[\"'”’)]*$")
 _LEADING_WORDS = """
     a an the this that these those his her its their our my your each every some any no all both half
