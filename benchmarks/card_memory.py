@@ -249,7 +249,7 @@ def one_recipe(name: str, limit: str, device: Device) -> dict[str, Any]:
     models = load_llm_config(recipe.llm), load_config(recipe.encoder.model, None)
     bridge = random_bridge(plan.recipe, models, where)
     if device.kind == "cuda":
-        cap_memory(card, device)
+        cap_memory(card.allocatable_bytes, device)
     found: dict[str, Any] = {"changes": [change.as_dict() for change in plan.changes]}
     with ballast(card, device):
         found["align"] = stage(bridge, plan, "align", where)

@@ -1,8 +1,8 @@
 """Code-switching of GSM8K with 21 low-resource languages: speed, memory, and the same bytes with 1 and with 8 processes.
 
-python benchmarks/code_switching.py --data PATH --check
+LILIFT_SHARED_DATA=FOLDER python benchmarks/code_switching.py --check
 
-PATH holds gsm8k/train.jsonl.gz and lexicon_wechsel_wiktionary/LANGUAGE.txt.gz: GSM8K's training questions as published, and the
+FOLDER holds gsm8k/train.jsonl.gz and lexicon_wechsel_wiktionary: GSM8K's training questions as published, and the
 dictionaries of WECHSEL (github.com/CPJKU/wechsel) for MMWP's 21 low-resource languages. A source token is what stands between
 spaces. Speed is counted per second of processor time of one process, the best of several passes, so that a busy machine is told
 apart from a slow program; the seconds on the clock stand beside it.
@@ -10,21 +10,21 @@ apart from a slow program; the seconds on the clock stand beside it.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
-from results import keep, report_goals
+from results import data_parser, keep, parse_with_data, report_goals
 
 from lilift.data.align_tasks import AlignTasks
 from lilift.data.code_switching import CodeSwitcher
-from lilift.data.english import find_names
+from lilift.data.english import dictionary_forms, find_names
 from lilift.data.examples import Example
 from lilift.data.instructions import load_instructions
 from lilift.data.languages import languages
@@ -32,16 +32,14 @@ from lilift.data.lexicon_folder import load_lexicons
 from lilift.data.switched_file import write_switched
 from lilift.recipe.schema import CodeSwitchingSettings, InstructionSettings
 
-GOALS = {
-    "tokens per second": ("at least", 200_000.0),
-    "tokens per second, words moved about": ("at least", 200_000.0),
-    "tokens per second, languages mixed": ("at least", 200_000.0),
-    "files that differ with 8 processes": ("at most", 0.0),
-}
 SETTINGS = {
     "tokens per second": CodeSwitchingSettings(),
     "tokens per second, words moved about": CodeSwitchingSettings(shuffle=1.0),
     "tokens per second, languages mixed": CodeSwitchingSettings(mixed=1.0),
+}
+GOALS = {
+    **{f"{name}{cold}": ("at least", 200_000.0) for name in SETTINGS for cold in ("", " (first pass)")},
+    "files that differ with 8 processes": ("at most", 0.0),
 }
 
 
@@ -50,15 +48,22 @@ def rss() -> float:
     return float(psutil.Process().memory_info().rss / 2**20)
 
 
-def passes(switcher: CodeSwitcher, texts: Sequence[str], repeats: int) -> list[dict[str, float]]:
-    """Processor and clock seconds of each pass; the first meets every word for the first time."""
-    found = []
-    for epoch in range(repeats):
-        processor, clock = time.process_time(), time.perf_counter()
-        for index, text in enumerate(texts):
-            switcher.switch(text, epoch=epoch, index=index)
-        found.append({"processor": time.process_time() - processor, "clock": time.perf_counter() - clock})
-    return found
+def one_pass(switcher: CodeSwitcher, texts: Sequence[str], epoch: int) -> dict[str, float]:
+    """Processor and clock seconds of switching every text once."""
+    processor, clock = time.process_time(), time.perf_counter()
+    for index, text in enumerate(texts):
+        switcher.switch(text, epoch=epoch, index=index)
+    return {"processor": time.process_time() - processor, "clock": time.perf_counter() - clock}
+
+
+def passes(make: Callable[[], CodeSwitcher], texts: Sequence[str], repeats: int) -> dict[str, list[dict[str, float]]]:
+    """First passes of new switchers, which meet every word for the first time, and later passes of one of them."""
+    first = []
+    for _ in range(repeats):
+        dictionary_forms.cache_clear()
+        switcher = make()
+        first.append(one_pass(switcher, texts, 0))
+    return {"first": first, "later": [one_pass(switcher, texts, epoch) for epoch in range(1, repeats)]}
 
 
 def digest_with(workers: int, tasks: AlignTasks, examples: Sequence[Example]) -> tuple[str, float]:
@@ -71,11 +76,9 @@ def digest_with(workers: int, tasks: AlignTasks, examples: Sequence[Example]) ->
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Speed and memory of code-switching.")
-    parser.add_argument("--data", type=Path, required=True, help="folder with the data files")
+    parser = data_parser("Speed and memory of code-switching.")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
-    arguments = parser.parse_args()
+    arguments = parse_with_data(parser)
 
     codes = sorted(code for code, known in languages().items() if known.tier == "low")
     folder = arguments.data / "lexicon_wechsel_wiktionary"
@@ -91,9 +94,10 @@ def main() -> int:
     summary: dict[str, float] = {}
     runs: dict[str, Any] = {}
     for name, settings in SETTINGS.items():
-        taken = passes(CodeSwitcher(lexicons, settings, seed=0, names=names), texts, arguments.repeats)
-        summary[name] = tokens / min(one["processor"] for one in taken)
-        summary[f"{name} (first pass)"] = tokens / taken[0]["processor"]
+        make = partial(CodeSwitcher, lexicons, settings, seed=0, names=names)
+        taken = passes(make, texts, arguments.repeats)
+        summary[name] = tokens / min(one["processor"] for one in taken["later"])
+        summary[f"{name} (first pass)"] = tokens / min(one["processor"] for one in taken["first"])
         runs[name] = taken
     summary["MiB of the lexicons"] = with_lexicons - before
     summary["MiB beyond that after all passes"] = rss() - with_lexicons

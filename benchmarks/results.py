@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +28,23 @@ def keep(name: str, found: Mapping[str, Any], output: Path | None = None) -> Pat
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def data_parser(description: str) -> argparse.ArgumentParser:
+    """The options of a benchmark that reads published data files; see `parse_with_data`."""
+    parser = argparse.ArgumentParser(description=description)
+    folder = Path(os.environ.get("LILIFT_SHARED_DATA", "no-data"))
+    parser.add_argument("--data", type=Path, default=folder, help="folder with the data files (default: $LILIFT_SHARED_DATA)")
+    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
+    return parser
+
+
+def parse_with_data(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments of a `data_parser`; ends the program where there is no such folder."""
+    arguments = parser.parse_args()
+    if not arguments.data.is_dir():
+        parser.error("name the folder with the data files: --data FOLDER or LILIFT_SHARED_DATA")
+    return arguments
 
 
 def report_goals(found: Mapping[str, float], goals: Mapping[str, tuple[str, float]]) -> bool:

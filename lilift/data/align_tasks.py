@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from lilift.data.code_switching import CodeSwitched, CodeSwitcher
-from lilift.data.examples import Example, Task, TranslatedExample
+from lilift.data.examples import Example, Task
 from lilift.data.prepare import PreparedData
 from lilift.recipe.schema import Recipe, Target
 
@@ -18,7 +18,7 @@ class AlignTasks:
     """What stage 1 makes of an example, before tokens: the switched question, and what the LLM is to say of it.
 
     Attributes:
-        switcher: swaps the words; None where stage 1 reads translated texts alone.
+        switcher: swaps the words; None where stage 1 switches none.
         targets: what the LLM is to say, and how often; drawn for each row and epoch.
         seed: of that draw.
     """
@@ -36,10 +36,10 @@ class AlignTasks:
         target = example.question if kind == "reconstruct" else example.response
         return Task(example.id, switched.text, target, kind), switched
 
-    def translated(self, example: TranslatedExample, epoch: int, index: int) -> Task:
-        """The task of a translated text: English, or the response to it."""
+    def unswitched(self, example: Example, epoch: int, index: int) -> Task:
+        """The task of a text as it is, translated or English: say it in English, or the response to it."""
         kind = self._kind(epoch, index)
-        return Task(example.id, example.text, example.question if kind == "reconstruct" else example.response, kind)
+        return Task(example.id, example.source, example.question if kind == "reconstruct" else example.response, kind)
 
     def _kind(self, epoch: int, index: int) -> Target:
         kinds = sorted(self.targets)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from lilift.data.english import is_name, words
+from lilift.data.english import dictionary_forms, is_name, words
 from lilift.data.lexicon import Lexicon, Translation
 from lilift.data.word_order import shuffled
 from lilift.recipe.errors import DataError
@@ -60,8 +60,7 @@ class CodeSwitched:
     shuffled: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Choice:
+class _Choice(NamedTuple):
     """What a word may become in one language: translations as they would be written, and their weights added up."""
 
     language: str
@@ -71,6 +70,8 @@ class _Choice:
 
     def draw(self, chance: float) -> str:
         """The translation at `chance`, 0 to 1, of the whole weight."""
+        if len(self.texts) == 1:
+            return self.texts[0]
         return self.texts[bisect_right(self.weights, chance * self.weights[-1], hi=len(self.texts) - 1)]
 
 
@@ -107,6 +108,8 @@ class CodeSwitcher:
         self.seed = seed
         self.names = names
         self._languages = sorted(lexicons)
+        self._spaced = {code: lexicon.language.puts_spaces_between_words for code, lexicon in lexicons.items()}
+        self._random = random.Random()
         # What each word as written may become, in one language or (None) in any of them.
         self._choices: dict[str | None, dict[str, _Choices]] = {code: {} for code in (*self._languages, None)}
 
@@ -119,7 +122,8 @@ class CodeSwitcher:
         between words, the space goes.
         """
         settings = self.settings
-        rng = random.Random(f"switch {self.seed} {epoch} {index}")
+        rng = self._random  # a new one would be seeded twice
+        rng.seed(f"switch {self.seed} {epoch} {index}")
         code: str | None = self._languages[int(rng.random() * len(self._languages))]
         ratio = _share(settings.ratios, rng.random())
         moved = rng.random() < settings.shuffle
@@ -167,19 +171,18 @@ class CodeSwitcher:
 
     def _look_up(self, code: str | None, written: str) -> _Choices:
         """What a word may become, remembered for the next time."""
-        languages = self._languages if code is None else [code]
-        made = (self._choice(language, written) for language in languages)
-        found = tuple(choice for choice in made if choice is not None) or _UNKNOWN
-        self._choices[code][written] = found
+        forms = dictionary_forms(written.lower())
+        capital = written[0].isupper() and written != "I"
+        made = []
+        for language in self._languages if code is None else [code]:
+            translations = self.lexicons[language].first_of(forms)
+            if translations:
+                spaced = self._spaced[language]
+                texts = _as_written(translations, capital=capital, spaced=spaced)
+                weights = tuple(accumulate([item.weight for item in translations]))
+                made.append(_Choice(language, spaced, texts, weights))
+        found = self._choices[code][written] = tuple(made) or _UNKNOWN
         return found
-
-    def _choice(self, code: str, written: str) -> _Choice | None:
-        found = self.lexicons[code].find(written.lower())
-        if not found:
-            return None
-        spaced = self.lexicons[code].language.puts_spaces_between_words
-        texts = _as_written(found, capital=written[0].isupper() and written != "I", spaced=spaced)
-        return _Choice(code, spaced, texts, tuple(accumulate(item.weight for item in found)))
 
 
 def _share(ratios: Sequence[float] | ShareRange, chance: float) -> float:

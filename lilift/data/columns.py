@@ -128,7 +128,8 @@ def _require(column: str, names: Sequence[str], source: str) -> None:
 
 
 def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+    """A cell as text; empty where there is none, or something that is no text (a list, a mapping)."""
+    return "" if value is None or isinstance(value, (list, Mapping)) else str(value)
 
 
 def _first_exchange(turns: Any) -> tuple[str, str]:

@@ -13,7 +13,7 @@ class Example:
 
     Attributes:
         id: names the example in reports and errors, e.g. ``train.jsonl:17``.
-        question: the instruction; what the encoder reads.
+        question: the instruction.
         response: what the LLM is to answer.
         answer: the bare final answer, where the source gives one.
     """
@@ -23,18 +23,28 @@ class Example:
     response: str
     answer: str | None = None
 
+    @property
+    def source(self) -> str:
+        """What the encoder reads where no words are switched."""
+        return self.question
+
 
 @dataclass(frozen=True)
 class TranslatedExample(Example):
     """An English text with its translation; the response is empty where the source has none.
 
     Attributes:
-        text: the translation; what the encoder reads.
+        text: the translation.
         language: its code.
     """
 
     text: str = ""
     language: str = ""
+
+    @property
+    def source(self) -> str:
+        """The translation."""
+        return self.text
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,11 @@ class Lexicon:
 
     def find(self, word: str) -> tuple[Translation, ...]:
         """Translations of a lower-case English word in whatever inflection; empty if there are none."""
-        for form in dictionary_forms(word):
+        return self.first_of(dictionary_forms(word))
+
+    def first_of(self, forms: Iterable[str]) -> tuple[Translation, ...]:
+        """Translations of the first of these forms that it has; empty if it has none."""
+        for form in forms:
             found = self.entries.get(form)
             if found is not None:
                 return found

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import overload
+from typing import Literal
 
 from lilift.data.align_tasks import AlignTasks, align_tasks
-from lilift.data.examples import Example, Row, Task, TranslatedExample
+from lilift.data.examples import Example, Row, Task
 from lilift.data.prepare import PreparedData
 from lilift.data.tokenization import LengthReport, Tokenisation, unknown_by_script
 from lilift.recipe.schema import Recipe
 
+Text = Literal["switched", "english", "translated"]
+"""What the encoder reads: English with words switched, English, or translations."""
+
 _MEASURED_TOGETHER = 4096
 UNKNOWN_LIMIT = 0.001
 """A larger share of unknown tokens in a script is told."""
-UNKNOWN_MEASURED_ON = 20_000
-"""Rows that the share is measured on; more would not change it."""
+MEASURED_ON = 20_000
+"""Rows that the encoder's tokenizer is measured on; more would not change what is told."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +28,23 @@ class _StageRows(ABC):
     """Rows of a stage; a `lilift.data.steps.RowSource`.
 
     Attributes:
-        examples: the English instructions.
+        texts: what is read, in this order, and the examples that it is made of.
         tokenisation: turns texts into rows, and counts them in its report.
     """
 
-    examples: Sequence[Example]
+    texts: Mapping[Text, Sequence[Example]]
     tokenisation: Tokenisation
 
     def __len__(self) -> int:
-        return len(self.examples)
+        return sum(map(len, self.texts.values()))
+
+    def at(self, index: int) -> tuple[Text, Example]:
+        """What is read in the row at `index`, and its example."""
+        for text, examples in self.texts.items():
+            if index < len(examples):
+                return text, examples[index]
+            index -= len(examples)
+        raise IndexError("there is no such row")
 
     def rows(self, epoch: int, indices: Sequence[int]) -> list[Row | None]:
         """The rows at `indices` as they are in `epoch`; None for one that the length policy drops."""
@@ -41,7 +52,7 @@ class _StageRows(ABC):
 
     def row_name(self, index: int) -> str:
         """How an error names the row at `index`."""
-        return self.examples[index].id
+        return self.at(index)[1].id
 
     def lengths(self, epoch: int = 0) -> LengthReport:
         """What the length limits do to all rows of an epoch; tokenises each of them once."""
@@ -52,11 +63,19 @@ class _StageRows(ABC):
 
     def unreadable(self, epoch: int = 0) -> dict[str, float]:
         """What the encoder cannot spell of an epoch's first rows: script (ISO 15924) → share of its tokens, if much."""
-        count = min(len(self), UNKNOWN_MEASURED_ON)
+        count = min(len(self), MEASURED_ON)
         texts = (self.tokenisation.template.source(self.task(epoch, index).source) for index in range(count))
         counts = unknown_by_script(self.tokenisation.encoder, texts)
         shares = {script: unknown / tokens for script, (tokens, unknown) in counts.items() if tokens}
         return {script: share for script, share in shares.items() if share > UNKNOWN_LIMIT}
+
+    def flattened(self) -> int:
+        """How many of the first rows have line breaks in what the encoder reads, if its tokenizer takes them for spaces."""
+        encoder = self.tokenisation.encoder
+        if encoder.encode("a\nb") != encoder.encode("a b"):
+            return 0
+        first = (self.at(index)[1] for index in range(min(len(self), MEASURED_ON)))
+        return sum("\n" in self.tokenisation.template.source(example.source) for example in first)
 
     @abstractmethod
     def task(self, epoch: int, index: int) -> Task:
@@ -65,7 +84,7 @@ class _StageRows(ABC):
 
 @dataclass(frozen=True)
 class AlignRows(_StageRows):
-    """Stage 1: code-switched questions, anew in every epoch, or translated texts, or the ones and then the others.
+    """Stage 1: code-switched questions, anew in every epoch, translated texts, or English, or these one after the other.
 
     Attributes:
         tasks: makes them.
@@ -75,10 +94,10 @@ class AlignRows(_StageRows):
 
     def task(self, epoch: int, index: int) -> Task:
         """What is read, and the English of it or its response."""
-        example = self.examples[index]
-        if isinstance(example, TranslatedExample):
-            return self.tasks.translated(example, epoch, index)
-        return self.tasks.task(example, epoch, index)[0]
+        text, example = self.at(index)
+        if text == "switched":
+            return self.tasks.task(example, epoch, index)[0]
+        return self.tasks.unswitched(example, epoch, index)
 
 
 @dataclass(frozen=True)
@@ -87,28 +106,8 @@ class TransferRows(_StageRows):
 
     def task(self, epoch: int, index: int) -> Task:  # noqa: ARG002  every epoch has the same rows
         """The example as it is."""
-        example = self.examples[index]
-        question = example.text if isinstance(example, TranslatedExample) else example.question
-        return Task(example.id, question, example.response, "respond")
-
-
-class _Joined(Sequence[Example]):
-    """Two sequences one after the other, neither copied."""
-
-    def __init__(self, first: Sequence[Example], second: Sequence[Example]) -> None:
-        self._first, self._second = first, second
-
-    def __len__(self) -> int:
-        return len(self._first) + len(self._second)
-
-    @overload
-    def __getitem__(self, index: int) -> Example: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Example]: ...
-    def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        return self._first[index] if index < len(self._first) else self._second[index - len(self._first)]
+        _, example = self.at(index)
+        return Task(example.id, example.source, example.response, "respond")
 
 
 def align_rows(prepared: PreparedData, recipe: Recipe, tokenisation: Tokenisation) -> AlignRows:
@@ -117,17 +116,19 @@ def align_rows(prepared: PreparedData, recipe: Recipe, tokenisation: Tokenisatio
     Raises:
         DataError: words are to be switched and there is no lexicon.
     """
-    examples = _chosen(prepared, "switched" in recipe.align.texts, "translated" in recipe.align.texts)
-    return AlignRows(examples, tokenisation, align_tasks(prepared, recipe))
+    return AlignRows(_chosen(prepared, recipe.align.texts), tokenisation, align_tasks(prepared, recipe))
 
 
 def transfer_rows(prepared: PreparedData, recipe: Recipe, tokenisation: Tokenisation) -> TransferRows:
     """The rows of stage 2."""
-    examples = _chosen(prepared, "english" in recipe.transfer.texts, "translated" in recipe.transfer.texts)
-    return TransferRows(examples, tokenisation)
+    return TransferRows(_chosen(prepared, recipe.transfer.texts), tokenisation)
 
 
-def _chosen(prepared: PreparedData, english: bool, translated: bool) -> Sequence[Example]:
-    if english and translated:
-        return _Joined(prepared.examples, prepared.translations)
-    return prepared.examples if english else prepared.translations
+def _chosen(prepared: PreparedData, texts: Collection[Text]) -> dict[Text, Sequence[Example]]:
+    """The examples behind each of these texts, always in the same order."""
+    sources: dict[Text, Sequence[Example]] = {
+        "switched": prepared.examples,
+        "english": prepared.examples,
+        "translated": prepared.translations,
+    }
+    return {text: examples for text, examples in sources.items() if text in texts}

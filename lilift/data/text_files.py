@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +59,29 @@ def refuse_long_lines(path: Path) -> None:
                     raise DataError("a line is longer than 1 MiB", where=f"{path}:{number}", remedy="check the file's format")
                 number += breaks
     except (OSError, EOFError, zlib.error):
+        return
+
+
+def refuse_shifted_rows(path: Path) -> None:
+    """Refuse a CSV file with a row of more cells than its header: its reader would put the texts into the wrong columns.
+
+    What is wrong otherwise is left for those who read it next.
+
+    Raises:
+        DataError: there is such a row.
+    """
+    try:
+        with _opened(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file)
+            columns = len(next(rows, ()))
+            for row in rows:
+                if len(row) > columns:
+                    raise DataError(
+                        f"the row has {len(row)} cells, and the header has {columns}",
+                        where=f"{path}:{rows.line_num}",
+                        remedy="put quotes around a text with commas in it",
+                    )
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error):
         return
 
 

@@ -16,6 +16,7 @@ from lilift.data.batching import SequenceShape
 from lilift.data.examples import Row, Task
 from lilift.data.languages import script_of
 from lilift.data.templates import Template
+from lilift.data.token_cache import TokenCache, Tokenise, identity_of
 from lilift.recipe.errors import DataError, ModelError
 from lilift.recipe.schema import Layout, OverLength, Target
 
@@ -111,6 +112,7 @@ class Tokenisation:
         shape: what the alignment layer adds to a sequence.
         has_llm_bos: whether the LLM's BOS stands first.
         limits: how long a row may be.
+        cache: remembers the tokens of rows; without one, texts are tokenised whenever they are read.
         report: what has been counted so far; grows with every call of `rows` and `prompts`.
     """
 
@@ -121,7 +123,12 @@ class Tokenisation:
     shape: SequenceShape
     has_llm_bos: bool
     limits: Limits
+    cache: TokenCache | None = None
     report: LengthReport = field(default_factory=LengthReport)
+
+    def __post_init__(self) -> None:
+        self._encoder_identity = identity_of(self.encoder) if self.cache else None
+        self._llm_identity = identity_of(self.llm) if self.cache else None
 
     def rows(self, tasks: Sequence[Task]) -> list[Row | None]:
         """Rows to train on, in the order given; None where the policy dropped one.
@@ -137,12 +144,12 @@ class Tokenisation:
                 raise DataError(f"the {part} is empty, so there is nothing to learn", where=task.id, remedy="remove the row")
         if self.llm.eos_token_id is None:
             raise ModelError("the LLM's tokenizer has no end-of-sequence token", remedy="set `eos_token` in its config")
-        sources = [self.encoder.encode(self.template.source(task.source)) for task in tasks]
+        sources = self._sources([self.template.source(task.source) for task in tasks])
         prompts = self._prompts([(task.source, task.kind) for task in tasks])
         responses = self._responses(tasks)
         end = (self.llm.eos_token_id,)
         return [
-            self._fit(task, Row(tuple(source), prompt, (*response, *end)))
+            self._fit(task, Row(source, prompt, (*response, *end)))
             for task, source, prompt, response in zip(tasks, sources, prompts, responses, strict=True)
         ]
 
@@ -159,20 +166,37 @@ class Tokenisation:
 
     def _prompts(self, questions: Iterable[tuple[str, Target]]) -> list[tuple[int, ...]]:
         texts = [self.template.prompt(question, self.layout, kind) for question, kind in questions]
-        distinct = list(dict.fromkeys(texts))
-        ids = {text: tuple(found) for text, found in zip(distinct, _encode(self.llm, distinct), strict=True)}
-        return [ids[text] for text in texts]
+        return self._remembered(self._llm_identity, "prompt", texts, lambda missing: _encode(self.llm, missing))
+
+    def _sources(self, texts: list[str]) -> list[tuple[int, ...]]:
+        return self._remembered(self._encoder_identity, "source", texts, lambda missing: map(self.encoder.encode, missing))
 
     def _responses(self, tasks: Sequence[Task]) -> list[tuple[int, ...]]:
         found: list[tuple[int, ...]] = [()] * len(tasks)
         for kind, opener in self.template.openers.items():
             chosen = [index for index, task in enumerate(tasks) if task.kind == kind]
             if chosen:
-                targets = [tasks[index].target for index in chosen]
-                tokens = continuation_ids(self.llm, opener, targets, self.template.separator)
+                tokens = self._targets(opener, [tasks[index].target for index in chosen])
                 for index, ids in zip(chosen, tokens, strict=True):
                     found[index] = ids
         return found
+
+    def _targets(self, opener: str, texts: list[str]) -> list[tuple[int, ...]]:
+        separator = self.template.separator
+        return self._remembered(
+            self._llm_identity,
+            f"target {(opener, separator)}",
+            texts,
+            lambda missing: continuation_ids(self.llm, opener, missing, separator),
+        )
+
+    def _remembered(self, tokenizer: str | None, purpose: str, texts: list[str], tokenise: Tokenise) -> list[tuple[int, ...]]:
+        """The tokens of each text; each distinct one is tokenised once, and not at all where the cache has it."""
+        if self.cache is not None and tokenizer is not None:
+            return self.cache.tokens(f"{tokenizer} {purpose}", texts, tokenise)
+        distinct = list(dict.fromkeys(texts))
+        ids = dict(zip(distinct, map(tuple, tokenise(distinct)), strict=True))
+        return [ids[text] for text in texts]
 
     def _fit(self, task: Task, row: Row) -> Row | None:
         """The row as the limits want it, counted."""

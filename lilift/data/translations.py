@@ -17,8 +17,8 @@ from typing import Any
 from lilift.data.columns import clean_response
 from lilift.data.contamination import HeldOut
 from lilift.data.examples import TranslatedExample
-from lilift.data.instructions import is_local, read_rows
 from lilift.data.languages import Language, language
+from lilift.data.row_files import is_local, read_rows
 from lilift.data.text_files import read_lines
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import InstructionSettings

@@ -13,7 +13,8 @@ import re
 
 from lilift.data.english import PLAIN_WORD, PROTECTED
 
-_PIECE = re.compile(rf"(?:{PLAIN_WORD}|(?:{PROTECTED.pattern})|\S)+", re.VERBOSE | re.DOTALL)
+# Most pieces are words between spaces, which the first alternative alone reads; nothing protected begins with a space.
+_PIECE = re.compile(rf"([A-Za-z]+[,.;:!?]?(?!\S)|(?:{PLAIN_WORD}|(?!\s)(?:{PROTECTED.pattern})|\S)+)", re.VERBOSE | re.DOTALL)
 _STOP = re.compile(r"[,;:.!?]+[\"'”’)]*$")
 _LEADING_WORDS = """
     a an the this that these those his her its their our my your each every some any no all both half
@@ -31,27 +32,24 @@ def shuffled(text: str, rng: random.Random, names: frozenset[str] = frozenset())
         names: lower-case words that keep their capital at the beginning of a sentence.
     """
     result: list[str] = []
-    copied = 0
     clause: list[str] = []
-    lines = "\n" in text
-    pieces = list(_PIECE.finditer(text))
-    last = len(pieces) - 1
-    for number, piece in enumerate(pieces):
-        word = piece[0]
+    pieces = _PIECE.split(text)  # gap, piece, gap, …, piece, gap
+    for place in range(1, len(pieces), 2):
+        word, gap = pieces[place], pieces[place + 1]
         if not clause:
-            result.append(text[copied : piece.start()])
+            result.append(pieces[place - 1])
         clause.append(word)
         # A word that ends in a letter or digit stops no clause; most do, and are not searched.
         stop = None if word[-1].isalnum() else _STOP.search(word)
-        if stop is None and number < last and not (lines and "\n" in text[piece.end() : pieces[number + 1].start()]):
+        if stop is None and "\n" not in gap and place + 2 < len(pieces):
             continue
         if stop is not None:
             clause[-1] = word[: stop.start()]
         result.append(_clause(clause, rng, names))
         if stop is not None:
             result.append(stop[0])
-        copied, clause = piece.end(), []
-    result.append(text[copied:])
+        clause = []
+    result.append(pieces[-1])
     return "".join(result)
 
 

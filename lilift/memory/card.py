@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import psutil
 import torch
 
-from lilift.memory.cards import PlannedCard
 from lilift.recipe.errors import EnvironmentUnfit
 from lilift.recipe.schema import Card
 
@@ -42,9 +41,9 @@ def find_device() -> Device:
     return Device("cpu", "CPU", memory.total, memory.available)
 
 
-def cap_memory(card: PlannedCard, device: Device) -> None:
-    """Let torch's allocator take no more than a plan for `card` may; with others on the GPU, their share is not seen."""
-    torch.cuda.set_per_process_memory_fraction(card.allocatable_bytes / device.total_bytes)
+def cap_memory(allocatable_bytes: int, device: Device) -> None:
+    """Let torch's allocator take no more of the GPU than this; what other programs take is not seen."""
+    torch.cuda.set_per_process_memory_fraction(allocatable_bytes / device.total_bytes)
 
 
 def device_for(card: Card) -> Device:

@@ -7,7 +7,9 @@ low-resource scripts often whole words. So the original SentencePiece file is us
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +17,7 @@ import sentencepiece
 from transformers import AutoTokenizer, PreTrainedConfig
 from transformers.utils import cached_file
 
+from lilift.data.token_cache import identity_of
 from lilift.model.sources import check_tokenizer, loading
 from lilift.recipe.errors import ModelError
 
@@ -32,6 +35,10 @@ class EncoderTokenizer(Protocol):
     def unknown_id(self) -> int | None:
         """Stands for text that the vocabulary cannot spell; None where there is no such text."""
 
+    @property
+    def identity(self) -> str | None:
+        """See `lilift.data.token_cache.identity_of`."""
+
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
         """The tokens of a text, with the prefix and end tokens that the encoder expects; these stay when it is cut."""
 
@@ -44,6 +51,7 @@ class HuggingFaceTokenizer:
         self.pad_id = pad_id
         self.unknown_id: int | None = tokenizer.unk_token_id
         self.prefix, self.suffix = special_tokens_around(tokenizer)
+        self.identity = identity_of(tokenizer)  # which puts those around a text
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
         """See `EncoderTokenizer`."""
@@ -61,6 +69,8 @@ class SentencePieceTokenizer:
         self.prefix, self.suffix = list(prefix), list(suffix)
         self.pad_id = pad_id
         self.unknown_id: int | None = processor.unk_id()
+        made_by = f"sentencepiece {version('sentencepiece')} {self.prefix} {self.suffix} "
+        self.identity = hashlib.sha256(made_by.encode() + processor.serialized_model_proto()).hexdigest()
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
         """See `EncoderTokenizer`."""

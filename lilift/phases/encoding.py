@@ -16,6 +16,7 @@ import torch
 from lilift.data.prepare import PreparedData
 from lilift.data.stage_rows import AlignRows, TransferRows
 from lilift.data.steps import iterate_steps, survey_steps
+from lilift.data.token_cache import TokenCache
 from lilift.data.tokenization import Tokenisation
 from lilift.memory.encoding import EncodedRows, encode_ahead
 from lilift.model.encoder_states import EncoderStates, load_encoder_states
@@ -35,6 +36,7 @@ def read_stage(
     rows_of: StageRows,
     where: Path,
     *,
+    cache: TokenCache,
     device: torch.device,
     note: Callable[[str], None],
 ) -> None:
@@ -46,12 +48,13 @@ def read_stage(
         prepared: the data.
         rows_of: makes the stage's rows.
         where: the phase's folder.
+        cache: remembers tokens.
         device: where the encoder reads.
         note: is given lines for people.
     """
     if recipe.encoder.placement != "cached-disk":
         return
-    states, tokenisation = _reader(recipe, where, device)
+    states, tokenisation = _reader(recipe, where, device, cache)
     source = rows_of(prepared, recipe, tokenisation)
     plan = step_plan(settings, recipe.seed, tokenisation.shape, has_llm_bos=tokenisation.has_llm_bos)
     steps = survey_steps(source, plan, epochs=settings.epochs, max_steps=settings.max_steps).steps
@@ -77,7 +80,9 @@ def forget_states(where: Path) -> None:
     shutil.rmtree(where / STATES, ignore_errors=True)
 
 
-def _reader(recipe: Recipe, where: Path, device: torch.device) -> tuple[EncoderStates, Tokenisation]:
+def _reader(
+    recipe: Recipe, where: Path, device: torch.device, cache: TokenCache | None = None
+) -> tuple[EncoderStates, Tokenisation]:
     """The encoder with the states that are there, and how texts become its tokens: as for a bridge, without an LLM."""
     states = load_encoder_states(recipe.encoder, device=device, folder=where / STATES)
-    return states, tokenisation_of(recipe, states.encoder.tokenizer, load_llm_tokenizer(recipe.llm))
+    return states, tokenisation_of(recipe, states.encoder.tokenizer, load_llm_tokenizer(recipe.llm), cache)

@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lilift.data.prepare import PreparedData, load_prepared, prepare
+from lilift.data.prepare import load_prepared, prepare
 from lilift.data.stage_rows import AlignRows, TransferRows, align_rows, transfer_rows
+from lilift.data.token_cache import token_cache
 from lilift.data.world import WORLD_LANGUAGES
 from lilift.evaluate.evaluator import SCORES, evaluate, load_benchmarks, read_scores
 from lilift.evaluate.retrieval import ALIGNMENT_QUALITY
@@ -30,7 +32,7 @@ from lilift.memory.changes import with_recorded_changes
 from lilift.memory.plan import Plan
 from lilift.memory.probe import MemoryProbe
 from lilift.model import unsloth
-from lilift.model.bridge import BridgedModel, load_bridge
+from lilift.model.bridge import load_bridge
 from lilift.model.snapshot import local_model_folder
 from lilift.phases.alignment_quality import measure_alignment
 from lilift.phases.drift import drift_of_export
@@ -164,7 +166,7 @@ def _plan_for(recipe: Recipe, path: Path, options: RunOptions, device: Device) -
     elif options.memory_limit is not None:
         raise RecipeError("--memory-limit is for recipes that run on a GPU", remedy="leave it out")
     if card is not None and options.memory_limit is not None:
-        cap_memory(card, device)
+        cap_memory(card.allocatable_bytes, device)
     earlier = path / PLAN
     if options.resume and options.restart_from is None and earlier.exists():
         changed = with_recorded_changes(recipe, storage.read_json(earlier)["changes"])
@@ -214,40 +216,33 @@ def _data(job: Job, where: Path) -> None:
 
 
 def _align(job: Job, where: Path) -> None:
-    prepared = load_prepared(job.folder / "data")
-    bridge = _bridge_for(job, where, job.recipe.align, prepared, align_rows)
-    rows = align_rows(prepared, job.recipe, tokenisation_for(bridge, job.recipe))
-    _count_rows(job, where, rows)
-    run_align(bridge, rows, job.recipe, where, progress=job.progress, predicted_mib=job.predicted_mib("align"))
-    forget_states(where)
+    _train(job, where, "align", job.recipe.align, align_rows, start=None)
 
 
 def _transfer(job: Job, where: Path) -> None:
     record_base(local_model_folder(job.recipe.llm.model, job.recipe.llm.revision), where)
-    _train_transfer(job, where, "transfer", alignment=job.folder / "align" / "alignment")
+    _train(job, where, "transfer", job.recipe.transfer, transfer_rows, start=job.folder / "align" / "alignment")
 
 
 def _control(job: Job, where: Path) -> None:
     """Stage 2 exactly as it is, but on the alignment layer as it was before stage 1."""
-    _train_transfer(job, where, "control", alignment=None)
+    _train(job, where, "control", job.recipe.transfer, transfer_rows, start=None)
 
 
-def _train_transfer(job: Job, where: Path, name: str, *, alignment: Path | None) -> None:
+def _train(job: Job, where: Path, name: Phase, settings: StageSettings, rows_of: StageRows, *, start: Path | None) -> None:
+    """A training stage, from the alignment layer in `start` or from a fresh one."""
+    recipe, device = job.recipe, job.device.torch_device
     prepared = load_prepared(job.folder / "data")
-    bridge = _bridge_for(job, where, job.recipe.transfer, prepared, transfer_rows)
-    if alignment is not None:
-        bridge.load_alignment(alignment)
-    rows = transfer_rows(prepared, job.recipe, tokenisation_for(bridge, job.recipe))
-    _count_rows(job, where, rows)
-    run_transfer(bridge, rows, job.recipe, where, progress=job.progress, name=name, predicted_mib=job.predicted_mib("transfer"))
+    with token_cache(where) as cache:
+        read_stage(recipe, settings, prepared, rows_of, where, cache=cache, device=device, note=job.say)
+        bridge = load_bridge(recipe, device=device, states_folder=where / STATES, to_train=True)
+        if start is not None:
+            bridge.load_alignment(start)
+        rows = rows_of(prepared, recipe, tokenisation_for(bridge, recipe, cache))
+        _count_rows(job, where, rows)
+        run = run_align if name == "align" else partial(run_transfer, name=name)
+        run(bridge, rows, recipe, where, progress=job.progress, predicted_mib=job.predicted_mib(name))
     forget_states(where)
-
-
-def _bridge_for(job: Job, where: Path, settings: StageSettings, prepared: PreparedData, rows_of: StageRows) -> BridgedModel:
-    """The bridge of a training stage, whose encoder has read what it is to read beforehand if the recipe wants that."""
-    device = job.device.torch_device
-    read_stage(job.recipe, settings, prepared, rows_of, where, device=device, note=job.say)
-    return load_bridge(job.recipe, device=device, states_folder=where / STATES, to_train=True)
 
 
 def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows) -> None:
@@ -264,7 +259,10 @@ def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows) -> None:
     unreadable = rows.unreadable()
     for script, share in unreadable.items():
         job.say(f"  the encoder cannot spell {share:.1%} of the tokens in {script} script: it reads <unk> there")
-    storage.write_json(kept, lengths.as_dict() | {"unreadable": unreadable})
+    flattened = rows.flattened()
+    if flattened:
+        job.say(f"  {flattened:,} texts have line breaks, which the encoder's tokenizer reads as spaces")
+    storage.write_json(kept, lengths.as_dict() | {"unreadable": unreadable, "flattened": flattened})
 
 
 def _evaluate(job: Job, where: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from lilift.data.templates import template_of
+from lilift.data.token_cache import TokenCache
 from lilift.data.tokenization import Limits, Tokenisation
 from lilift.evaluate.evaluator import CONTROL, LIFTED, UNTRAINED, System
 from lilift.evaluate.generation import BridgeResponder
@@ -52,12 +53,14 @@ def load_system(
     return bridge
 
 
-def tokenisation_for(bridge: BridgedModel, recipe: Recipe) -> Tokenisation:
-    """How texts become rows for this bridge: the same in training, evaluation and chat."""
-    return tokenisation_of(recipe, bridge.encoder.tokenizer, bridge.llm_tokenizer)
+def tokenisation_for(bridge: BridgedModel, recipe: Recipe, cache: TokenCache | None = None) -> Tokenisation:
+    """How texts become rows for this bridge: the same in training, which may remember them, evaluation and chat."""
+    return tokenisation_of(recipe, bridge.encoder.tokenizer, bridge.llm_tokenizer, cache)
 
 
-def tokenisation_of(recipe: Recipe, encoder: EncoderTokenizer, llm: PreTrainedTokenizerBase) -> Tokenisation:
+def tokenisation_of(
+    recipe: Recipe, encoder: EncoderTokenizer, llm: PreTrainedTokenizerBase, cache: TokenCache | None = None
+) -> Tokenisation:
     """How texts become rows for a recipe's two tokenizers."""
     return Tokenisation(
         encoder=encoder,
@@ -67,6 +70,7 @@ def tokenisation_of(recipe: Recipe, encoder: EncoderTokenizer, llm: PreTrainedTo
         shape=sequence_shape(recipe.alignment),
         has_llm_bos=first_token(llm) is not None,
         limits=Limits(recipe.encoder.max_tokens, recipe.data.max_tokens, recipe.data.over_length),
+        cache=cache,
     )
 
 

@@ -279,10 +279,11 @@ class AlignSettings(StageSettings):
         "response (`respond`), or a mix: {reconstruct: 0.8, respond: 0.2}.",
     )
 
-    texts: tuple[Literal["switched", "translated"], ...] = Field(
+    texts: tuple[Literal["switched", "english", "translated"], ...] = Field(
         ("switched",),
         min_length=1,
-        description="What the encoder reads: English with words switched, texts of `data.translations`, or both.",
+        description="What the encoder reads: English with words switched, English as it is, texts of `data.translations`, or "
+        "several of these.",
     )
 
 

@@ -53,6 +53,14 @@ def test_words_tell_where_they_are() -> None:
         ("telling", "tell"),
         ("bigger", "big"),
         ("happiest", "happy"),
+        ("fishermen", "fisherman"),
+        ("grandchildren", "grandchild"),
+        ("quizzes", "quiz"),
+        ("believes", "believe"),
+        ("adding", "add"),
+        ("potatoes", "potato"),
+        ("toes", "toe"),
+        ("them", "they"),
         ("friend's", "friend"),
         ("friends’", "friends’"),
     ],
@@ -63,7 +71,22 @@ def test_dictionary_forms_include_the_right_one(word: str, form: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "wrong"), [("used", "us"), ("hoped", "hop"), ("bus", "bu"), ("news", "new"), ("this", "thi"), ("thing", "th")]
+    ("word", "wrong"),
+    [
+        ("used", "us"),
+        ("hoped", "hop"),
+        ("bus", "bu"),
+        ("news", "new"),
+        ("this", "thi"),
+        ("thing", "th"),
+        ("saves", "safe"),
+        ("believes", "belief"),
+        ("adding", "ad"),
+        ("toes", "to"),
+        ("outing", "out"),
+        ("more", "much"),
+        ("least", "little"),
+    ],
 )
 def test_dictionary_forms_do_not_mistake_one_word_for_another(word: str, wrong: str) -> None:
     assert wrong not in dictionary_forms(word)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,17 @@ def test_stage_rows_feed_the_steps(prepared: PreparedData) -> None:
         seen += [index for ids in step.row_ids for index in ids]
     assert sorted(seen) == list(range(len(source)))
     assert source.row_name(3) == prepared.examples[3].id
+
+
+def test_line_breaks_that_the_encoder_reads_as_spaces_are_counted(prepared: PreparedData) -> None:
+    class Flat(Letters):
+        def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
+            return super().encode(" ".join(text.split()), max_tokens)
+
+    examples = [replace(prepared.examples[0], question=text) for text in ("a\nb", "a b", "a\n\nb", " a b\n")]
+    for encoder, count in ((Flat(), 2), (Letters(), 0)):
+        maker = replace(tokenisation(), encoder=encoder)
+        assert transfer_rows(replace(prepared, examples=examples), recipe(), maker).flattened() == count
 
 
 def test_scripts_that_the_encoder_cannot_spell_are_told(prepared: PreparedData) -> None:

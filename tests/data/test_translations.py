@@ -118,6 +118,20 @@ def test_both_kinds_of_texts_follow_one_another_in_both_stages(tmp_path: Path) -
         assert (last.source, last.target, last.kind, rows.row_name(count + 1)) == ("Saree.", "Bark.", "respond", "t.tsv:2")
 
 
+def test_stage_1_reads_english_as_it_is(tmp_path: Path) -> None:
+    """LangBridge's only stage: the alignment layer learns the task itself, without a dictionary."""
+    recipe = load_recipe(
+        "tiny-cpu",
+        overrides(tmp_path, "align.texts=[english]", "align.target=respond", "data.lexicons={}", "data.translations={}"),
+    )
+    prepare(recipe, tmp_path / "data")
+    prepared = load_prepared(tmp_path / "data")
+    rows = align_rows(prepared, recipe, tokenisation())
+    assert [(task.source, task.target, task.kind) for task in (rows.task(0, index) for index in range(len(rows)))] == [
+        (example.question, example.response, "respond") for example in prepared.examples
+    ]
+
+
 def test_a_recipe_that_reads_translations_names_them_for_every_language() -> None:
     with pytest.raises(RecipeError, match="no translated texts are named for language 'qu'"):
         load_recipe("tiny-cpu", ["languages=[om, qu]", "data.translations={om: ./a.tsv}", "transfer.texts=[translated]"])

@@ -49,7 +49,7 @@ def test_the_allocator_is_given_what_the_plan_may_take(monkeypatch: pytest.Monke
     shares = []
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", shares.append)
     limited = limited_card("24gb")
-    cap_memory(limited, BIG)
+    cap_memory(limited.allocatable_bytes, BIG)
     (share,) = shares
     assert share * BIG.total_bytes == pytest.approx(0.98 * 24 * GIB - limited.context_bytes)
 
