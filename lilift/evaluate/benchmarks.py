@@ -40,6 +40,8 @@ WORLD_QUESTIONS = 200
 """Questions of the generated benchmark in each language, where no limit is set."""
 SAMPLE_SUFFIX = "-sample"
 """Ends the name of a benchmark of which only our own sample was asked."""
+LIKELIHOOD_SUFFIX = "-likelihood"
+"""Ends the name of a benchmark whose labels were chosen by likelihood: other answers than those that a model writes."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class Benchmark:
     """The questions of one benchmark in one language.
 
     Attributes:
-        name: the benchmark's name; ends in `SAMPLE_SUFFIX` where it is our own sample of it.
+        name: the benchmark's name, then `SAMPLE_SUFFIX` where it is our own sample of it, then `LIKELIHOOD_SUFFIX` where
+            labels are chosen by likelihood.
         language: the code of the language asked in.
         questions: what is asked.
         rows_read: how many rows its source holds; more than the questions where a limit is set.
@@ -79,6 +82,16 @@ class Benchmark:
     language: str
     questions: tuple[Question, ...]
     rows_read: int
+
+    @property
+    def by_likelihood(self) -> bool:
+        """Whether the likeliest label is the answer, instead of the one that a response names."""
+        return self.name.endswith(LIKELIHOOD_SUFFIX)
+
+    @property
+    def published_name(self) -> str:
+        """What its authors call it."""
+        return self.name.removesuffix(LIKELIHOOD_SUFFIX).removesuffix(SAMPLE_SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -178,7 +191,7 @@ def load_benchmark(settings: BenchmarkSettings, language: str, *, seed: int = 0)
         )
     sound = settings.name == "mmwp" and not sample
     return Benchmark(
-        settings.name + SAMPLE_SUFFIX if sample else settings.name,
+        settings.name + (SAMPLE_SUFFIX if sample else "") + (LIKELIHOOD_SUFFIX if settings.labels == "likelihood" else ""),
         language,
         tuple(
             Question(row.id, row.text, row.gold, source.labels, row.choices, not sound or mmwp_is_sound(int(row.id), language))

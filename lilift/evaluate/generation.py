@@ -17,10 +17,11 @@ from lilift.recipe.errors import TrainingError
 
 LEAST_BATCH_TOKENS = 64  # a budget as small as this lets rows run one by one
 
-# Both import torch, and exports are evaluated where there is none.
+# They import torch, and exports are evaluated where there is none.
 if TYPE_CHECKING:
     from lilift.data.tokenization import LengthReport, Tokenisation
     from lilift.model.generation import Reply
+    from lilift.model.likelihood import Likelihood
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,9 @@ class Streams(Protocol):
         """A reply to every row, each as soon as it is complete; the same whatever the batch."""
 
     def log_likelihoods(
-        self, rows: Sequence[Any], continuations: Sequence[Sequence[int]], *, batch_tokens: int
-    ) -> list[list[float]]:
-        """For each row the log-probability of each continuation; the same whatever the batch."""
+        self, rows: Sequence[Any], continuations: Sequence[Sequence[Sequence[int]]], *, batch_tokens: int
+    ) -> list[list[Likelihood]]:
+        """For each row how likely each of its continuations is; the same whatever the batch."""
 
 
 class _ModelResponder:
@@ -155,10 +156,12 @@ class _ModelResponder:
             seeds=seeds,
         )
 
-    def log_likelihoods(self, questions: Sequence[str], labels: Sequence[str]) -> list[list[float]]:
-        """For each question the log-probability of each label as its answer."""
-        rows = self._rows_of(questions)
-        return self._model.log_likelihoods(rows, self._continuations_of(labels), batch_tokens=self._batch_tokens)
+    def likelihoods(self, questions: Sequence[str], answers: Sequence[Sequence[str]]) -> list[list[Likelihood]]:
+        """For each question how likely each of the answers given for it is."""
+        texts = list(dict.fromkeys(answer for given in answers for answer in given))
+        ids = dict(zip(texts, self._continuations_of(texts), strict=True))
+        continuations = [[ids[answer] for answer in given] for given in answers]
+        return self._model.log_likelihoods(self._rows_of(questions), continuations, batch_tokens=self._batch_tokens)
 
 
 class BridgeResponder(_ModelResponder):
