@@ -11,7 +11,7 @@ from typing import Any
 from lilift.evaluate.answer_lines import kept_answers, line_of
 from lilift.evaluate.benchmarks import Benchmark
 from lilift.evaluate.generation import CutsQuestions, Responder, Response, StreamsResponses
-from lilift.evaluate.likelihood import LikelihoodResponder, RanksLabels
+from lilift.evaluate.likelihood import LikelihoodResponder, ranking
 from lilift.evaluate.scores import LanguageScore, score_language
 from lilift.recipe.errors import LiliftError, RecipeError
 from lilift.recipe.storage import JsonLines
@@ -24,7 +24,9 @@ class Asking:
 
     def __init__(self, responder: Responder, benchmark: Benchmark, path: Path, samples: int) -> None:
         self.benchmark = benchmark
-        self._responder = _by_likelihood(responder, benchmark) if benchmark.by_likelihood else responder
+        if benchmark.by_likelihood:
+            responder = LikelihoodResponder(ranking(responder, benchmark.name), benchmark.questions[0].labels)
+        self._responder = responder
         self._samples = samples
         self._file = JsonLines(path)
         self._answers = kept_answers(self._file, benchmark)
@@ -114,18 +116,3 @@ class Asking:
             published_correct=sum(answer["published"] for answer in answers),
             published_only=sum(answer["published"] and not answer["correct"] for answer in answers),
         )
-
-
-def _by_likelihood(responder: Responder, benchmark: Benchmark) -> LikelihoodResponder:
-    """The same model, choosing the likeliest label.
-
-    Raises:
-        RecipeError: it cannot rank labels.
-    """
-    if not isinstance(responder, RanksLabels):
-        raise RecipeError(
-            "this model cannot tell how likely an answer is",
-            where=benchmark.name,
-            remedy="ask for generated labels: leave `labels: likelihood` out",
-        )
-    return LikelihoodResponder(responder, benchmark.questions[0].labels)

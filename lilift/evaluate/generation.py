@@ -7,6 +7,7 @@ model and an LLM without a bridge behind it.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -64,6 +65,14 @@ class CutsQuestions(Protocol):
         """For each question, whether it is too long and read only in part."""
 
 
+@runtime_checkable
+class TakesSettings(Protocol):
+    """A responder that can be told to answer in another way."""
+
+    def with_settings(self, *, max_new_tokens: int | None, sampling: Sampling | None) -> StreamsResponses:
+        """The same model; `max_new_tokens` None leaves the longest response as it is, `sampling` None takes the likeliest."""
+
+
 class Streams(Protocol):
     """What is asked of a model: the part of `BridgedModel` and `PlainLLM` that generates."""
 
@@ -103,6 +112,13 @@ class _ModelResponder:
         self._max_new_tokens = max_new_tokens
         self._batch_tokens = batch_tokens
         self._sampling = sampling
+
+    def with_settings(self, *, max_new_tokens: int | None, sampling: Sampling | None) -> _ModelResponder:
+        """The same model answering in another way; see `TakesSettings`."""
+        other = copy.copy(self)
+        other._max_new_tokens = max_new_tokens or self._max_new_tokens
+        other._sampling = sampling
+        return other
 
     def generate(self, questions: Sequence[str]) -> list[str]:
         """One response for each question, in the same order."""
@@ -190,7 +206,7 @@ class BridgeResponder(_ModelResponder):
         super().__init__(
             bridge,
             tokenisation.prompts,
-            lambda labels: continuation_ids(tokenisation.llm, opener, labels),
+            lambda answers: continuation_ids(tokenisation.llm, opener, answers, tokenisation.template.separator),
             max_new_tokens=max_new_tokens,
             batch_tokens=batch_tokens,
             sampling=sampling,

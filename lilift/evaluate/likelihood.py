@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from lilift.evaluate.generation import CutsQuestions
+from lilift.recipe.errors import RecipeError
 
 if TYPE_CHECKING:
     from lilift.model.likelihood import Likelihood
@@ -17,6 +18,21 @@ class RanksLabels(Protocol):
 
     def likelihoods(self, questions: Sequence[str], answers: Sequence[Sequence[str]]) -> list[list[Likelihood]]:
         """For each question how likely each of the answers given for it is."""
+
+
+def ranking(model: object, where: str) -> RanksLabels:
+    """A model that ranks answers.
+
+    Raises:
+        RecipeError: this one only writes them, as an export's GGUF files do.
+    """
+    if not isinstance(model, RanksLabels):
+        raise RecipeError(
+            "this model cannot tell how likely an answer is",
+            where=where,
+            remedy="give a run, a plain LLM or the hf/ part of an export (--dtype), or ask for written answers",
+        )
+    return model
 
 
 class LikelihoodResponder:

@@ -26,6 +26,10 @@ class ExportResponder:
         self._max_new_tokens = max_new_tokens
         self._sampling = sampling
 
+    def with_settings(self, *, max_new_tokens: int | None, sampling: Sampling | None) -> ExportResponder:
+        """The same export answering in another way; see `TakesSettings`."""
+        return ExportResponder(self._bridge, max_new_tokens=max_new_tokens or self._max_new_tokens, sampling=sampling)
+
     def generate(self, questions: Sequence[str]) -> list[str]:
         """One response for each question, in the same order."""
         return [response.text for response in self.stream(questions)]
