@@ -50,7 +50,9 @@ def add_parser(verbs: Any) -> None:
         default="lilift",
         help="published: as the authors' code scores, with a table of where the two differ",
     )
-    parser.add_argument("--languages", metavar="A,B", help="language codes (default: English and the model's)")
+    parser.add_argument(
+        "--languages", metavar="A,B", help="language codes, or groups such as en,mmwp-low (default: English and the model's)"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N questions of each language")
     parser.add_argument("--system", choices=("lifted", "control", "untrained"), default="lifted", help="which of a run's")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where answers and scores are kept")
@@ -75,7 +77,7 @@ def _add_answering(group: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from lilift.cli.console import print_json
-    from lilift.cli.results import print_scores, print_scoring_differences
+    from lilift.cli.results import print_scores, print_scoring_differences, print_what_is_asked
     from lilift.evaluate.evaluator import evaluate, load_benchmarks
     from lilift.evaluate.scores import as_json, by_published_scoring
     from lilift.phases.loading import load_answerer
@@ -88,8 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     model = load_answerer(arguments.model, options, system=arguments.system)
     benchmarks = load_benchmarks([settings], model.languages, seed=model.seed)
     if not arguments.json:
-        for one in benchmarks:
-            print(f"{one.name} {one.language}: {one.rows_read} rows read, {len(one.questions)} asked")
+        print_what_is_asked(benchmarks)
     output = arguments.output or model.folder / _folder_name(benchmarks[0].name, options)
     shown = nullcontext(None) if arguments.json else answer_progress(sys.stdout)
     with polite_interrupts() as interruption, shown as progress:

@@ -88,11 +88,6 @@ class Benchmark:
         """Whether the likeliest label is the answer, instead of the one that a response names."""
         return self.name.endswith(LIKELIHOOD_SUFFIX)
 
-    @property
-    def published_name(self) -> str:
-        """What its authors call it."""
-        return self.name.removesuffix(LIKELIHOOD_SUFFIX).removesuffix(SAMPLE_SUFFIX)
-
 
 @dataclass(frozen=True)
 class _Source:
@@ -218,6 +213,11 @@ def check_alignment(benchmarks: Sequence[Benchmark]) -> None:
                     where=one.name,
                     remedy="get both from one version of the benchmark",
                 )
+
+
+def published_name(name: str) -> str:
+    """The name of the benchmark behind a `Benchmark.name`, in the words of `BenchmarkSettings`."""
+    return name.removesuffix(LIKELIHOOD_SUFFIX).removesuffix(SAMPLE_SUFFIX)
 
 
 def fetched_folder(name: str) -> Path:

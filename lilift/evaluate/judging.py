@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lilift.evaluate.answers import correct, extract_number
-from lilift.evaluate.benchmarks import Benchmark, Question
+from lilift.evaluate.benchmarks import Benchmark, Question, published_name
 from lilift.evaluate.labels import extract_label
 from lilift.evaluate.number_formats import plain_number
 from lilift.evaluate.published import published_label_correct, published_number_correct
@@ -34,7 +34,7 @@ def judge(question: Question, response: str, benchmark: Benchmark) -> Judgement:
         response: the whole response, or the label chosen by likelihood.
         benchmark: whose name settles how the authors score, and whose language how numbers are written.
     """
-    name = benchmark.published_name
+    name = published_name(benchmark.name)
     if isinstance(question.gold, str):
         label = extract_label(response, question.labels, question.choices)
         return Judgement(label, label == question.gold, published_label_correct(response, question.gold, name))

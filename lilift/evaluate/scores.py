@@ -212,7 +212,7 @@ def tables(systems: Sequence[SystemScores]) -> list[Table]:
     """One table a benchmark: a row for each system, in the order given; languages in the order they were asked in."""
     found = []
     for benchmark in dict.fromkeys(scores.benchmark for system in systems for scores in system.benchmarks):
-        asked = {system.system: _on(system, benchmark) for system in systems}
+        asked = {system.system: on_benchmark(system, benchmark) for system in systems}
         names = {score.language: score.name for scores in asked.values() if scores for score in scores.languages}
         rows = [
             TableRow(system.title, tuple(_accuracy(scores, code) for code in names), scores.macro)
@@ -245,7 +245,8 @@ def _benchmark(content: Mapping[str, Any]) -> BenchmarkScores:
     )
 
 
-def _on(system: SystemScores, benchmark: str) -> BenchmarkScores | None:
+def on_benchmark(system: SystemScores, benchmark: str) -> BenchmarkScores | None:
+    """A system's scores on one benchmark; None where it was not asked."""
     return next((scores for scores in system.benchmarks if scores.benchmark == benchmark), None)
 
 

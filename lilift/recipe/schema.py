@@ -310,7 +310,13 @@ class BenchmarkSettings(Settings):
         "files", description="The authors' files, the Hugging Face hub, or a few rows of our own for smoke tests."
     )
     path: str | None = Field(None, description="Folder with the files. Left out: where `lilift eval fetch` puts them.")
-    languages: tuple[str, ...] | None = Field(None, description="Left out: English and the recipe's languages.")
+    languages: Annotated[
+        tuple[str, ...] | None, BeforeValidator(expand_languages, json_schema_input_type=str | list[str] | None)
+    ] = Field(
+        None,
+        description="Codes, or groups of them: `mmwp-low`, `mmwp-medium`, `mmwp-high`, `mmwp` (all without English). Left out: "
+        "English and the recipe's languages.",
+    )
     limit: int | None = Field(None, ge=1, description="Only the first questions of each language.")
     labels: Literal["generation", "likelihood"] = Field(
         "generation",

@@ -31,7 +31,7 @@ SMALL = (
     "transfer.max_steps=8",
     "transfer.checkpoint_every=3",
     "transfer.log_every=2",
-    "evaluate.benchmarks.0.limit=4",
+    "evaluate.benchmarks=[{name: world, limit: 4}, {name: xnli, source: sample, languages: [en, sw], labels: likelihood}]",
     "evaluate.max_new_tokens=12",
     "languages=[om, fj]",
 )
@@ -90,7 +90,10 @@ def test_a_run_leaves_everything_that_its_folder_promises(finished: FinishedRun)
         "data", "align", "transfer", "control", "evaluate", "export",
     }  # fmt: skip
     assert [system.system for system in finished.scores] == ["untrained", "control", "lifted"]
-    assert [score.language for score in finished.scores[0].benchmarks[0].languages] == ["en", "om", "fj"]
+    world, labels = finished.scores[0].benchmarks
+    assert [score.language for score in world.languages] == ["en", "om", "fj"]
+    assert labels.benchmark == "xnli-sample-likelihood"
+    assert [(score.language, score.missing) for score in labels.languages] == [("en", 0), ("sw", 0)]
     measured = finished.measured
     assert set(measured) == {"data", "align", "transfer", "control", "evaluate", "export"}
     assert all(figures["peak_mib"] > 50 for figures in measured.values())
