@@ -76,7 +76,7 @@ def _add_answering(group: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lilift.cli.console import print_json
+    from lilift.cli.console import print_json, print_notes
     from lilift.cli.results import print_scores, print_scoring_differences, print_what_is_asked
     from lilift.evaluate.evaluator import evaluate, load_benchmarks
     from lilift.evaluate.scores import as_json, by_published_scoring
@@ -88,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
     options = answer_options(arguments)
     settings = _benchmark_settings(arguments, options)
     model = load_answerer(arguments.model, options, system=arguments.system)
+    print_notes(model.notes)
     benchmarks = load_benchmarks([settings], model.languages, seed=model.seed)
     if not arguments.json:
         print_what_is_asked(benchmarks)

@@ -81,7 +81,8 @@ def print_what_is_asked(benchmarks: Sequence[Benchmark]) -> None:
         if len(counts) == 1:
             read, questions = counts.pop()
             languages = ", ".join(one.language for one in asked)
-            print(f"{name}: {read} rows read and {questions} asked in each of {len(asked)} languages: {languages}")
+            each = f" in each of {len(asked)} languages" if len(asked) > 1 else ""
+            print(f"{name}: {read} rows read and {questions} asked{each}: {languages}")
         else:
             for one in asked:
                 print(f"{name} {one.language}: {one.rows_read} rows read, {len(one.questions)} asked")

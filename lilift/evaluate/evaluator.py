@@ -39,6 +39,8 @@ from lilift.recipe.schema import BenchmarkSettings
 from lilift.recipe.storage import read_json, write_json
 
 SCORES = "scores.json"
+_IN_WORDS = {"template": "prompt template", "max_new_tokens": "longest response", "samples": "samples"}
+"""Names of inputs whose values people know."""
 QUESTIONS_AT_ONCE = 64
 """Questions between two writes to the disk."""
 
@@ -196,13 +198,21 @@ def _file_of(folder: Path, system: System, benchmark: Benchmark) -> Path:
 
 def _claim(path: Path, inputs: Mapping[str, Any]) -> None:
     """Note what the responses depend on, or refuse a folder whose responses depend on something else."""
-    if path.exists() and read_json(path) != inputs:
+    kept = read_json(path) if path.exists() else inputs
+    if kept != inputs:
         raise RunFolderError(
-            "this folder holds responses of another model or with other settings",
+            f"this folder holds responses {_told_difference(kept, inputs)}",
             where=path.parent,
             remedy="evaluate into another folder, or delete this one",
         )
     write_json(path, dict(inputs))
+
+
+def _told_difference(kept: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What kept responses were made with, where they were made with something else; fingerprints say nothing to people."""
+    changed = [name for name in {**kept, **now} if kept.get(name) != now.get(name)]
+    told = [f"with the {_IN_WORDS[name]} {kept.get(name)!r}, not {now.get(name)!r}" for name in changed if name in _IN_WORDS]
+    return " and ".join(told) or f"of another model or with other settings ({', '.join(sorted(changed))})"
 
 
 def _tell(progress: ProgressCallback | None, system: System, run: Asking, total: int, clock: _Clock) -> None:

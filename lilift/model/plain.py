@@ -56,7 +56,7 @@ class PlainLLM:
     def continuations(self, answers: Sequence[str], template: Template | None) -> list[tuple[int, ...]]:
         """Answers as the token ids that follow a prompt; after a chat template's (None) an answer begins without a space."""
         if template is not None:
-            return continuation_ids(self.tokenizer, template.openers["respond"], answers)
+            return continuation_ids(self.tokenizer, template.openers["respond"], answers, template.separator)
         ids: list[list[int]] = self.tokenizer(list(answers), add_special_tokens=False, verbose=False)["input_ids"]
         return [tuple(found) for found in ids]
 

@@ -9,7 +9,7 @@ from lilift.evaluate.evaluator import System
 from lilift.evaluate.generation import Response, seed_of
 from lilift.export.runner.bridge import ExportedBridge
 from lilift.model.sampling import Sampling
-from lilift.phases.answering import EXPORTED, Answerer, AnswerOptions, drawing, refuse
+from lilift.phases.answering import EXPORTED, Answerer, AnswerOptions, drawing, refuse, refuse_template
 
 
 class ExportResponder:
@@ -59,7 +59,7 @@ def load_exported(folder: Path, options: AnswerOptions) -> Answerer:
         RunFolderError: a part is missing, has been changed, or is another export's.
         RecipeError: an option does not fit.
     """
-    refuse(options, ("template",), "an export answers as it was trained")
+    refuse_template(options, folder)
     refuse(options, ("batch_tokens",), "llama.cpp answers one question after the other")
     bridge = ExportedBridge(folder, quantisation=options.gguf, threads=options.threads)
     most_new = options.max_new_tokens or bridge.description.max_new_tokens

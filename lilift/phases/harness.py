@@ -14,6 +14,7 @@ the import and hands its command line everything else.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -59,7 +60,10 @@ class NamedModel(HarnessModel):
             raise RecipeError(
                 f"lilift knows no model argument {unknown[0]!r}", remedy=f"choose from system, {', '.join(_OPTIONS)}"
             )
-        super().__init__(load_answerer(model, AnswerOptions(**options), system=system).responder)
+        found = load_answerer(model, AnswerOptions(**options), system=system)
+        for note in found.notes:
+            logging.getLogger(__name__).warning(note)
+        super().__init__(found.responder)
 
 
 def run_harness(model: str, arguments: Sequence[str]) -> None:
