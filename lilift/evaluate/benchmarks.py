@@ -142,15 +142,16 @@ _SOURCES = {
         rows=5010,
         hub=HubForm("facebook/xnli", "{}", "test"),
         labels=NLI_LABELS,
-        remedy="set `source` to hub, or `path` to a folder with xnli.test.tsv of XNLI 1.0 (github.com/facebookresearch/XNLI, "
-        "CC BY-NC 4.0)",
+        remedy="get them with `lilift eval fetch xnli`, set `source` to hub, or `path` to a folder with xnli.test.tsv of XNLI "
+        "1.0 (github.com/facebookresearch/XNLI, CC BY-NC 4.0)",
     ),
     "xcsqa": _Source(
         forms=(FileForm("{}/dev.jsonl", read_xcsqa, XCSQA_CODES),),
         rows=1000,
         hub=HubForm("INK-USC/xcsr", "X-CSQA-{}", "validation", XCSQA_CODES),
         labels=LETTERS,
-        remedy="set `source` to hub, or `path` to the folder X-CSQA of the X-CSR data (github.com/INK-USC/XCSR)",
+        remedy="get them with `lilift eval fetch xcsqa`, set `source` to hub, or `path` to the folder X-CSQA of the X-CSR data "
+        "(github.com/INK-USC/XCSR)",
     ),
 }
 
