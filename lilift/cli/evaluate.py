@@ -77,7 +77,8 @@ def _add_answering(group: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from lilift.cli.console import print_json, print_notes
-    from lilift.cli.results import print_scores, print_scoring_differences, print_what_is_asked
+    from lilift.cli.results import print_cut_responses, print_scores, print_scoring_differences, print_what_is_asked
+    from lilift.evaluate.analysis import read_profiles
     from lilift.evaluate.evaluator import evaluate, load_benchmarks
     from lilift.evaluate.scores import as_json, by_published_scoring
     from lilift.phases.loading import load_answerer
@@ -87,9 +88,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     options = answer_options(arguments)
     settings = _benchmark_settings(arguments, options)
+    # What does not depend on the model is read before it is loaded, which may take minutes.
+    known = settings.languages is not None and settings.name != "world"
+    benchmarks = load_benchmarks([settings], (), seed=0) if known else []
     model = load_answerer(arguments.model, options, system=arguments.system)
     print_notes(model.notes)
-    benchmarks = load_benchmarks([settings], model.languages, seed=model.seed)
+    benchmarks = benchmarks or load_benchmarks([settings], model.languages, seed=model.seed)
     if not arguments.json:
         print_what_is_asked(benchmarks)
     output = arguments.output or model.folder / _folder_name(benchmarks[0].name, options)
@@ -111,6 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_json(as_json([shown_scores])["systems"][0] | {"folder": str(output)})
     else:
         print_scores([shown_scores])
+        print_cut_responses(read_profiles(output)[model.system.name][benchmarks[0].name], arguments.max_new_tokens)
         if arguments.scoring == "published":
             print_scoring_differences(scores)
         print(f"answers and scores: {output}")
@@ -137,7 +142,7 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
         name=arguments.benchmark,
         source=arguments.source,
         path=str(arguments.path.expanduser()) if arguments.path else None,
-        languages=tuple(arguments.languages.split(",")) if arguments.languages else None,
+        languages=tuple(code.strip() for code in arguments.languages.split(",")) if arguments.languages else None,
         limit=arguments.limit,
         labels=arguments.labels,
     )

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 from lilift.cli.console import console, table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from lilift.evaluate.analysis import ResponseProfile
     from lilift.evaluate.benchmarks import Benchmark
     from lilift.evaluate.scores import BenchmarkScores, SystemScores, Table
     from lilift.phases.run import FinishedRun
 
 MOST_COLUMNS = 8
 """Languages side by side in one table; more stand below each other."""
+WORTH_TELLING = 0.05
+"""A share of responses that were cut off; a few ramble whatever the limit is."""
 
 
 def results_as_dict(run: FinishedRun) -> dict[str, Any]:
@@ -40,8 +43,9 @@ def print_scores(systems: list[SystemScores]) -> None:
         console().print(table(title, columns, rows, right=range(1, len(columns))))
     for system in systems:
         for scores in system.benchmarks:
-            if line := _on_sound_rows(scores):
-                print(f"  {system.title}, {scores.benchmark}: {line}")
+            for line in (_on_sound_rows(scores), _without_answer(scores)):
+                if line:
+                    print(f"  {system.title}, {scores.benchmark}: {line}")
 
 
 def _print_languages_by_systems(found: Table, systems: list[SystemScores], title: str) -> None:
@@ -158,6 +162,26 @@ def _on_sound_rows(scores: BenchmarkScores) -> str:
     means = ", ".join(part for part in (english, mean) if part)
     faulty = sum(score.questions - score.sound for score in scores.languages)
     return f"on sound rows alone: {means} ({faulty} rows with a known fault left out)"
+
+
+def _without_answer(scores: BenchmarkScores) -> str:
+    """How many responses say nothing that could be right; nothing where each has an answer."""
+    asked = sum(score.questions for score in scores.languages)
+    missing = sum(score.missing for score in scores.languages)
+    empty = sum(score.empty for score in scores.languages)
+    if not missing:
+        return ""
+    return f"no answer in {missing} of {asked} responses" + (f", of which {empty} are empty" if empty else "")
+
+
+def print_cut_responses(profiles: Mapping[str, ResponseProfile], longest: int | None) -> None:
+    """Tell where many responses did not come to their end: their answers, which stand there, are lost."""
+    known = [one for one in profiles.values() if one.unended is not None]
+    total = sum(one.responses for one in known)
+    cut = sum(one.responses * (one.unended or 0.0) for one in known)
+    if total and cut / total > WORTH_TELLING:
+        at = f" of {longest} tokens" if longest else ""
+        print(f"  {cut / total:.0%} of the responses were cut off at the longest response{at}: --max-new-tokens raises it")
 
 
 def _percent(share: float | None) -> str:

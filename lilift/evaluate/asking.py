@@ -115,4 +115,5 @@ class Asking:
             sound_correct=sum(self._answers[id]["correct"] for id in sound),
             published_correct=sum(answer["published"] for answer in answers),
             published_only=sum(answer["published"] and not answer["correct"] for answer in answers),
+            empty=sum(not answer["response"].strip() for answer in answers),
         )

@@ -208,9 +208,10 @@ def check_alignment(benchmarks: Sequence[Benchmark]) -> None:
         other = first.setdefault(one.name, one)
         for mine, theirs in zip(one.questions, other.questions, strict=False):
             if (mine.id, mine.gold) != (theirs.id, theirs.gold):
+                row = f"row {mine.id}" if mine.id == theirs.id else f"row {mine.id} in {one.language!r} is row {theirs.id}"
                 raise DataError(
-                    f"row {mine.id} has the gold answer {mine.gold} in {one.language!r}, and row {theirs.id} {theirs.gold} in "
-                    f"{other.language!r}: the files do not belong together",
+                    f"{row}: the right answer is {mine.gold} in {one.language!r} and {theirs.gold} in {other.language!r}, so "
+                    "the files do not belong together",
                     where=one.name,
                     remedy="get both from one version of the benchmark",
                 )

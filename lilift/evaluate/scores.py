@@ -37,6 +37,7 @@ class LanguageScore:
         published_only: how many of those lilift counts as wrong.
         accuracy: share of right answers.
         low, high: Wilson's 95% interval of the accuracy.
+        empty: how many responses held nothing at all; they are among the missing.
     """
 
     language: str
@@ -54,6 +55,7 @@ class LanguageScore:
     accuracy: float
     low: float
     high: float
+    empty: int = 0
 
     @property
     def missing_rate(self) -> float:
@@ -149,6 +151,7 @@ def score_language(
     sound_correct: int,
     published_correct: int,
     published_only: int,
+    empty: int = 0,
 ) -> LanguageScore:
     """Turn the counts of one language into a score."""
     known = known_language(language)
@@ -169,6 +172,7 @@ def score_language(
         accuracy=correct / questions,
         low=low,
         high=high,
+        empty=empty,
     )
 
 

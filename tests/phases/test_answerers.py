@@ -30,6 +30,10 @@ def test_a_plain_llm_answers_greedily_and_by_drawing(tmp_path: Path, capsys: pyt
     greedy = lines(tmp_path / "greedy/plain/world/en.jsonl")
     assert all(line["ended"] for line in greedy)
     assert (tmp_path / "greedy/report.html").is_file()
+    assert main([*ASK, "--max-new-tokens", "1", "--output", str(tmp_path / "short")]) == 0
+    told = capsys.readouterr().out
+    assert "the LLM alone, world: no answer in 6 of 6 responses" in told
+    assert "100% of the responses were cut off at the longest response of 1 tokens: --max-new-tokens raises it" in told
     drawn = [*ASK, "--samples", "3", "--temperature", "1.5", *most]
     assert main([*drawn, str(tmp_path / "drawn")]) == 0
     assert main([*drawn, str(tmp_path / "again"), "--batch-tokens", "300"]) == 0
