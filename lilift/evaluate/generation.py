@@ -94,7 +94,16 @@ class Streams(Protocol):
 
 
 class _ModelResponder:
-    """Answers with a model of this process: batched by a budget of tokens, greedy or drawn."""
+    """Answers with a model of this process: batched by a budget of tokens, greedy or drawn.
+
+    Args:
+        model: the model.
+        rows_of: turns questions into the rows that it reads.
+        continuations_of: turns answers into the token ids that follow a row.
+        max_new_tokens: longest response.
+        batch_tokens: tokens of prompts and responses side by side.
+        sampling: None takes the likeliest token.
+    """
 
     def __init__(
         self,
@@ -104,7 +113,7 @@ class _ModelResponder:
         *,
         max_new_tokens: int,
         batch_tokens: int,
-        sampling: Sampling | None,
+        sampling: Sampling | None = None,
     ) -> None:
         self._model = model
         self._rows_of = rows_of
@@ -226,30 +235,7 @@ class BridgeResponder(_ModelResponder):
 
 
 class PlainResponder(_ModelResponder):
-    """Answers with an LLM that reads the question itself: the baseline without a bridge.
-
-    Args:
-        llm: the model.
-        rows_of: turns questions into prompts' token ids.
-        continuations_of: turns answers into the token ids that follow a prompt.
-        max_new_tokens: longest response.
-        batch_tokens: tokens of prompts and responses side by side.
-        sampling: None takes the likeliest token.
-    """
-
-    def __init__(
-        self,
-        llm: Streams,
-        rows_of: Callable[[Sequence[str]], Sequence[Sequence[int]]],
-        continuations_of: Callable[[Sequence[str]], Sequence[Sequence[int]]],
-        *,
-        max_new_tokens: int,
-        batch_tokens: int,
-        sampling: Sampling | None = None,
-    ) -> None:
-        super().__init__(
-            llm, rows_of, continuations_of, max_new_tokens=max_new_tokens, batch_tokens=batch_tokens, sampling=sampling
-        )
+    """Answers with an LLM that reads the question itself: the baseline without a bridge."""
 
 
 def seed_of(question: str, sample: int) -> int:

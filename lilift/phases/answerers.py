@@ -31,18 +31,7 @@ _BATCH_TOKENS = 8192
 
 
 def load_with_torch(model: str, options: AnswerOptions, system: str) -> Answerer:
-    """Load what is not run by llama.cpp; see `load_answerer`.
-
-    Args:
-        model: a run folder, an exported folder, a folder with a Hugging Face LLM, or the name of one on the hub.
-        options: how it is to answer.
-        system: which of a run's systems.
-
-    Raises:
-        RunFolderError: a run or an export is damaged, or its training is not finished.
-        ModelError: a model cannot be found, loaded or used.
-        RecipeError: an option does not fit what is given.
-    """
+    """Load what is not run by llama.cpp; see `load_answerer` for arguments and errors."""
     folder = Path(model).expanduser()
     if (folder / "recipe.yaml").is_file():
         return _of_run(folder, options, system)
