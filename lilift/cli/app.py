@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lilift import __version__
-from lilift.cli import alignment, chat, compare, data, doctor, evaluate, export, fetch, lexicon, recipe, serve
+from lilift.cli import alignment, chat, compare, data, doctor, evaluate, export, fetch, harness, lexicon, recipe, serve
 from lilift.recipe.errors import EXIT_BUG, EXIT_INTERRUPTED, EnvironmentUnfit, LiliftError, RecipeError, StorageError
 
 EPILOG = """\
@@ -32,12 +32,13 @@ exit codes:
 """
 
 
-EVAL_VERBS = (["eval", "compare"], ["eval", "alignment"], ["eval", "fetch"])
+EVAL_VERBS = (["eval", "compare"], ["eval", "alignment"], ["eval", "fetch"], ["eval", "harness"])
 
 # Packages that come with an extra; see pyproject.toml.
 _EXTRAS = {
     "train": ("torch", "transformers", "bitsandbytes", "peft", "accelerate", "safetensors", "datasets", "huggingface_hub"),
     "gguf": ("gguf", "xllamacpp", "starlette", "uvicorn"),
+    "lm-eval": ("lm_eval",),
 }
 
 
@@ -58,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lilift {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Parser)
-    for verb in (doctor, recipe, lexicon, data, evaluate, compare, alignment, fetch, export, chat, serve):
+    for verb in (doctor, recipe, lexicon, data, evaluate, compare, alignment, fetch, harness, export, chat, serve):
         verb.add_parser(verbs)
     return parser
 

@@ -31,6 +31,7 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from lilift.cli.console import print_notes
     from lilift.phases.answering import AnswerOptions
     from lilift.phases.loading import load_answerer
     from lilift.recipe.errors import RecipeError
@@ -40,7 +41,9 @@ def run(arguments: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise RecipeError(f"--{name.replace('_', '-')} {value} is too small", remedy="give 1 or more")
     options = AnswerOptions(max_new_tokens=arguments.max_new_tokens, gguf=arguments.quant, threads=arguments.threads)
-    responder = load_answerer(arguments.model, options, system=arguments.system).responder
+    model = load_answerer(arguments.model, options, system=arguments.system)
+    print_notes(model.notes)
+    responder = model.responder
     if arguments.question is not None:
         print(responder.generate([arguments.question])[0])
         return 0

@@ -51,6 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(found: Comparison) -> None:
+    from lilift.evaluate.comparison import p_value
+
     first, second = found.titles
     rows: list[Sequence[str]] = [
         (
@@ -74,8 +76,3 @@ def _print(found: Comparison) -> None:
         )
     if found.unpaired:
         print(f"  {found.unpaired} questions were asked of only one of the two and are left out")
-
-
-def p_value(value: float) -> str:
-    """A p value as people write it."""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -27,6 +27,12 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False, sort_keys=False))
 
 
+def print_notes(notes: Sequence[str]) -> None:
+    """What is worth knowing and no error; beside standard output, which may be JSON or answers."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
 def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> Table:
     """A table; the columns numbered in `right` are aligned to the right."""
     from rich import box

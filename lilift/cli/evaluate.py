@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lilift.evaluate.benchmarks import Benchmark
-    from lilift.evaluate.generation import Responder
     from lilift.phases.answering import AnswerOptions
+    from lilift.recipe.schema import BenchmarkSettings
 
 
 def add_parser(verbs: Any) -> None:
@@ -51,7 +50,9 @@ def add_parser(verbs: Any) -> None:
         default="lilift",
         help="published: as the authors' code scores, with a table of where the two differ",
     )
-    parser.add_argument("--languages", metavar="A,B", help="language codes (default: English and the model's)")
+    parser.add_argument(
+        "--languages", metavar="A,B", help="language codes, or groups such as en,mmwp-low (default: English and the model's)"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N questions of each language")
     parser.add_argument("--system", choices=("lifted", "control", "untrained"), default="lifted", help="which of a run's")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where answers and scores are kept")
@@ -75,45 +76,35 @@ def _add_answering(group: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lilift.cli.console import print_json
-    from lilift.cli.results import print_scores, print_scoring_differences
+    from lilift.cli.console import print_json, print_notes
+    from lilift.cli.results import print_cut_responses, print_scores, print_scoring_differences, print_what_is_asked
+    from lilift.evaluate.analysis import read_profiles
     from lilift.evaluate.evaluator import evaluate, load_benchmarks
     from lilift.evaluate.scores import as_json, by_published_scoring
     from lilift.phases.loading import load_answerer
     from lilift.phases.progress import answer_progress
     from lilift.phases.report.evaluation import write_evaluation_page
-    from lilift.recipe.errors import RecipeError
     from lilift.recipe.interrupt import polite_interrupts
-    from lilift.recipe.schema import BenchmarkSettings
 
-    if arguments.limit is not None and arguments.limit < 1:
-        raise RecipeError(f"--limit {arguments.limit} is not a number of questions", remedy="give 1 or more")
     options = answer_options(arguments)
+    settings = _benchmark_settings(arguments, options)
+    # What does not depend on the model is read before it is loaded, which may take minutes.
+    known = settings.languages is not None and settings.name != "world"
+    benchmarks = load_benchmarks([settings], (), seed=0) if known else []
     model = load_answerer(arguments.model, options, system=arguments.system)
-    settings = BenchmarkSettings(
-        name=arguments.benchmark,
-        source=arguments.source,
-        path=str(arguments.path.expanduser()) if arguments.path else None,
-        languages=tuple(arguments.languages.split(",")) if arguments.languages else None,
-        limit=arguments.limit,
-    )
-    benchmarks = load_benchmarks([settings], model.languages, seed=model.seed)
+    print_notes(model.notes)
+    benchmarks = benchmarks or load_benchmarks([settings], model.languages, seed=model.seed)
     if not arguments.json:
-        for one in benchmarks:
-            print(f"{one.name} {one.language}: {one.rows_read} rows read, {len(one.questions)} asked")
-    name, responder, inputs = benchmarks[0].name, model.responder, model.inputs
-    if arguments.labels == "likelihood":
-        responder = _by_likelihood(responder, benchmarks[0], options)
-        name, inputs = f"{name}-likelihood", {**inputs, "labels": "likelihood"}
-    output = arguments.output or model.folder / _folder_name(name, options)
+        print_what_is_asked(benchmarks)
+    output = arguments.output or model.folder / _folder_name(benchmarks[0].name, options)
     shown = nullcontext(None) if arguments.json else answer_progress(sys.stdout)
     with polite_interrupts() as interruption, shown as progress:
         scores = evaluate(
-            responder,
+            model.responder,
             benchmarks,
             output,
             system=model.system,
-            inputs=inputs,
+            inputs=model.inputs,
             progress=progress,
             interruption=interruption,
             samples=options.samples,
@@ -124,6 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
         print_json(as_json([shown_scores])["systems"][0] | {"folder": str(output)})
     else:
         print_scores([shown_scores])
+        print_cut_responses(read_profiles(output)[model.system.name][benchmarks[0].name], arguments.max_new_tokens)
         if arguments.scoring == "published":
             print_scoring_differences(scores)
         print(f"answers and scores: {output}")
@@ -131,23 +123,29 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _by_likelihood(responder: Responder, benchmark: Benchmark, options: AnswerOptions) -> Responder:
-    """The same model, choosing the likeliest label.
+def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -> BenchmarkSettings:
+    """What is to be asked.
 
     Raises:
-        RecipeError: the answers are no labels, are to be drawn, or the model cannot rank them.
+        RecipeError: the options contradict each other.
     """
-    from lilift.evaluate.likelihood import LikelihoodResponder, RanksLabels
     from lilift.recipe.errors import RecipeError
+    from lilift.recipe.schema import WITH_LABELS, BenchmarkSettings
 
-    labels = benchmark.questions[0].labels
-    if not labels:
-        raise RecipeError(f"the answers to {benchmark.name} are no labels", remedy="leave --labels out")
-    if options.sampling is not None:
+    if arguments.limit is not None and arguments.limit < 1:
+        raise RecipeError(f"--limit {arguments.limit} is not a number of questions", remedy="give 1 or more")
+    if arguments.labels == "likelihood" and arguments.benchmark not in WITH_LABELS:
+        raise RecipeError(f"the answers to {arguments.benchmark} are no labels", remedy="leave --labels out")
+    if arguments.labels == "likelihood" and options.sampling is not None:
         raise RecipeError("the likeliest label is not drawn", remedy="leave --labels, or --samples and --temperature, out")
-    if not isinstance(responder, RanksLabels):
-        raise RecipeError("this model cannot tell how likely an answer is", remedy="leave --labels out")
-    return LikelihoodResponder(responder, labels)
+    return BenchmarkSettings(
+        name=arguments.benchmark,
+        source=arguments.source,
+        path=str(arguments.path.expanduser()) if arguments.path else None,
+        languages=tuple(code.strip() for code in arguments.languages.split(",")) if arguments.languages else None,
+        limit=arguments.limit,
+        labels=arguments.labels,
+    )
 
 
 def answer_options(arguments: argparse.Namespace) -> AnswerOptions:

@@ -12,23 +12,23 @@ def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "eval fetch",
         help="a benchmark's files from where its authors published them",
-        description="Download a benchmark's files from its authors' repository at a fixed commit, and check its SHA-256. "
-        "The same call after an interruption goes on. XNLI and X-CSQA come from the hub (`--source hub`).",
+        description="Download a benchmark's files from its authors' address, and check each file's SHA-256. The same call "
+        "after an interruption goes on.",
         epilog="examples:\n  lilift eval fetch mmwp\n  lilift eval fetch mgsm --to ./mgsm",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("benchmark", choices=("mmwp", "mgsm", "msvamp"), help="what to fetch")
+    parser.add_argument("benchmark", choices=("mmwp", "mgsm", "msvamp", "xnli", "xcsqa"), help="what to fetch")
     parser.add_argument("--to", type=Path, metavar="DIR", help="where to (default: the cache that `lilift eval` looks in)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     from lilift.evaluate.benchmarks import fetched_folder
-    from lilift.evaluate.fetching import HOST, PUBLIC, fetch
+    from lilift.evaluate.fetching import PUBLIC, fetch
 
     source = PUBLIC[arguments.benchmark]
     folder = arguments.to.expanduser() if arguments.to else fetched_folder(arguments.benchmark)
-    print(f"from     {HOST}/{source.place}")
+    print(f"from     {source.host}/{source.place}")
     print(f"licence  {source.licence}", flush=True)
     on_screen = sys.stdout.isatty()
 

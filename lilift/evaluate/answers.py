@@ -12,8 +12,9 @@ import re
 from decimal import Decimal
 from itertools import pairwise
 
-from lilift.evaluate.number_formats import Number, find_numbers, plain_text
+from lilift.evaluate.number_formats import Number, find_numbers
 from lilift.evaluate.number_words import answer_words
+from lilift.evaluate.plain_text import plain_text
 
 TOLERANCE = Decimal("0.001")  # the paper's: an answer is right if it is nearer to the gold than this
 

@@ -143,8 +143,11 @@ def choices_of(question: Mapping[str, Any]) -> dict[str, str]:
 
 def read_json_list(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001 - every reader is told
     """A JSON list of ``{"question": …, "answer": …}``: MMWP, and MGSM and MSVAMP in the same authors' copies."""
+    text = _read_text(path)
+    if not text.strip():
+        raise DataError("the benchmark file is empty", where=path, remedy=RESTORE)
     try:
-        rows = json.loads(_read_text(path))
+        rows = json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(f"not JSON ({error.msg})", where=f"{path}:{error.lineno}", remedy=RESTORE) from None
     if not isinstance(rows, list):

@@ -40,6 +40,8 @@ WORLD_QUESTIONS = 200
 """Questions of the generated benchmark in each language, where no limit is set."""
 SAMPLE_SUFFIX = "-sample"
 """Ends the name of a benchmark of which only our own sample was asked."""
+LIKELIHOOD_SUFFIX = "-likelihood"
+"""Ends the name of a benchmark whose labels were chosen by likelihood: other answers than those that a model writes."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class Benchmark:
     """The questions of one benchmark in one language.
 
     Attributes:
-        name: the benchmark's name; ends in `SAMPLE_SUFFIX` where it is our own sample of it.
+        name: the benchmark's name, then `SAMPLE_SUFFIX` where it is our own sample of it, then `LIKELIHOOD_SUFFIX` where
+            labels are chosen by likelihood.
         language: the code of the language asked in.
         questions: what is asked.
         rows_read: how many rows its source holds; more than the questions where a limit is set.
@@ -79,6 +82,11 @@ class Benchmark:
     language: str
     questions: tuple[Question, ...]
     rows_read: int
+
+    @property
+    def by_likelihood(self) -> bool:
+        """Whether the likeliest label is the answer, instead of the one that a response names."""
+        return self.name.endswith(LIKELIHOOD_SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -134,15 +142,16 @@ _SOURCES = {
         rows=5010,
         hub=HubForm("facebook/xnli", "{}", "test"),
         labels=NLI_LABELS,
-        remedy="set `source` to hub, or `path` to a folder with xnli.test.tsv of XNLI 1.0 (github.com/facebookresearch/XNLI, "
-        "CC BY-NC 4.0)",
+        remedy="get them with `lilift eval fetch xnli`, set `source` to hub, or `path` to a folder with xnli.test.tsv of XNLI "
+        "1.0 (github.com/facebookresearch/XNLI, CC BY-NC 4.0)",
     ),
     "xcsqa": _Source(
         forms=(FileForm("{}/dev.jsonl", read_xcsqa, XCSQA_CODES),),
         rows=1000,
         hub=HubForm("INK-USC/xcsr", "X-CSQA-{}", "validation", XCSQA_CODES),
         labels=LETTERS,
-        remedy="set `source` to hub, or `path` to the folder X-CSQA of the X-CSR data (github.com/INK-USC/XCSR)",
+        remedy="get them with `lilift eval fetch xcsqa`, set `source` to hub, or `path` to the folder X-CSQA of the X-CSR data "
+        "(github.com/INK-USC/XCSR)",
     ),
 }
 
@@ -178,7 +187,7 @@ def load_benchmark(settings: BenchmarkSettings, language: str, *, seed: int = 0)
         )
     sound = settings.name == "mmwp" and not sample
     return Benchmark(
-        settings.name + SAMPLE_SUFFIX if sample else settings.name,
+        settings.name + (SAMPLE_SUFFIX if sample else "") + (LIKELIHOOD_SUFFIX if settings.labels == "likelihood" else ""),
         language,
         tuple(
             Question(row.id, row.text, row.gold, source.labels, row.choices, not sound or mmwp_is_sound(int(row.id), language))
@@ -199,12 +208,18 @@ def check_alignment(benchmarks: Sequence[Benchmark]) -> None:
         other = first.setdefault(one.name, one)
         for mine, theirs in zip(one.questions, other.questions, strict=False):
             if (mine.id, mine.gold) != (theirs.id, theirs.gold):
+                row = f"row {mine.id}" if mine.id == theirs.id else f"row {mine.id} in {one.language!r} is row {theirs.id}"
                 raise DataError(
-                    f"row {mine.id} has the gold answer {mine.gold} in {one.language!r}, and row {theirs.id} {theirs.gold} in "
-                    f"{other.language!r}: the files do not belong together",
+                    f"{row}: the right answer is {mine.gold} in {one.language!r} and {theirs.gold} in {other.language!r}, so "
+                    "the files do not belong together",
                     where=one.name,
                     remedy="get both from one version of the benchmark",
                 )
+
+
+def published_name(name: str) -> str:
+    """The name of the benchmark behind a `Benchmark.name`, in the words of `BenchmarkSettings`."""
+    return name.removesuffix(LIKELIHOOD_SUFFIX).removesuffix(SAMPLE_SUFFIX)
 
 
 def fetched_folder(name: str) -> Path:

@@ -249,3 +249,8 @@ def check_same_questions(first: Mapping[tuple[str, str], str], second: Mapping[t
                 where=benchmark,
                 remedy="evaluate both on the same files",
             )
+
+
+def p_value(value: float) -> str:
+    """A p value as people write it."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -18,7 +18,8 @@ from importlib import resources
 from pathlib import Path
 
 from lilift.evaluate.benchmark_files import FileForm, read_json_list
-from lilift.evaluate.number_formats import find_numbers, plain_number, plain_text
+from lilift.evaluate.number_formats import find_numbers, plain_number
+from lilift.evaluate.plain_text import plain_text
 
 WRONG_GOLD = frozenset({43, 82, 87, 758, 785})
 """Rows whose gold answer contradicts ASDiv."""

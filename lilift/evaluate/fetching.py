@@ -1,7 +1,10 @@
-"""Get a benchmark's files from the repository that its authors published them in.
+"""Get a benchmark's files from where its authors published them.
 
-`public_files.tsv` has size and SHA-256 of every file at one commit; a file that is already there and whole is not fetched
-again, one that was cut short is continued, and none is kept whose hash differs.
+`public_files.tsv` has size and SHA-256 of every file; a file that is already there and whole is not fetched again, one that
+was cut short is continued, and none is kept whose hash differs. MMWP, MGSM and MSVAMP are files of repositories, each at one
+commit, and their sums were computed from the files. XNLI and X-CSQA are in archives whose sums are those that others recorded:
+TensorFlow Datasets (url_checksums/xnli.txt) and Hugging Face's datasets (xnli and xcsr, dataset_infos.json), which agree on
+XNLI's. What is wanted of an archive is unpacked beside it.
 """
 
 from __future__ import annotations
@@ -11,15 +14,18 @@ import http.client
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
 from lilift.recipe.errors import DataError, EnvironmentUnfit
-from lilift.recipe.storage import sha256_of, storage_errors
+from lilift.recipe.storage import sha256_of, storage_errors, write_bytes
 
 HOST = "https://raw.githubusercontent.com"
+_XCSQA = ("ar", "de", "en", "es", "fr", "hi", "it", "jap", "nl", "pl", "pt", "ru", "sw", "ur", "vi", "zh")  # as it writes them
 _PIECE = 1 << 16
 _SECONDS_TO_ANSWER = 30.0
 
@@ -29,12 +35,16 @@ class PublicSource:
     """Where a benchmark is published.
 
     Attributes:
-        place: repository, commit and folder, as in the file's address.
+        place: folder of its files, in the address behind `host`; for a repository its name, commit and folder.
         licence: what may be done with it, to be said before it is fetched.
+        host: where it is served from.
+        members: where its files are archives, what of them is unpacked, and the names that it gets.
     """
 
     place: str
     licence: str
+    host: str = HOST
+    members: Mapping[str, str] = field(default_factory=dict)
 
 
 PUBLIC = {
@@ -46,6 +56,13 @@ PUBLIC = {
     "mgsm": PublicSource("google-research/url-nlp/452a21ad3dae5668c06ceeac21ff073e1e40f9be/mgsm", "CC-BY 4.0"),
     "msvamp": PublicSource(
         "microsoft/MathOctopus/4d385db696c420b212ccf861fcfab13c1499a576/step1_supervised_finetuning/data/msvamp", "MIT"
+    ),
+    "xnli": PublicSource("XNLI", "CC BY-NC 4.0", "https://dl.fbaipublicfiles.com", {"XNLI-1.0/xnli.test.tsv": "xnli.test.tsv"}),
+    "xcsqa": PublicSource(
+        "XCSR",
+        "MIT, by its card on the Hugging Face hub",
+        "https://inklab.usc.edu",
+        {f"X-CSR_datasets/X-CSQA/{code}/dev.jsonl": f"{code}/dev.jsonl" for code in _XCSQA},
     ),
 }
 
@@ -66,14 +83,14 @@ def public_files(benchmark: str) -> list[PublicFile]:
     return [PublicFile(name, int(size), sha256) for owner, name, size, sha256 in rows if owner == benchmark]
 
 
-def fetch(benchmark: str, folder: Path, *, told: Callable[[int, int], None], host: str = HOST) -> int:
+def fetch(benchmark: str, folder: Path, *, told: Callable[[int, int], None], host: str | None = None) -> int:
     """Bring a benchmark's files into a folder; files that are there already are left alone.
 
     Args:
         benchmark: one of `PUBLIC`.
         folder: where the files go.
         told: called with how many files are there, and how many there are to be, before each one and at the end.
-        host: where the files are served from.
+        host: where the files are served from; the authors' if left out.
 
     Returns:
         How many files were fetched.
@@ -83,7 +100,7 @@ def fetch(benchmark: str, folder: Path, *, told: Callable[[int, int], None], hos
         DataError: a file is not there, or is another than the one published.
         StorageError: the folder cannot be written.
     """
-    files = public_files(benchmark)
+    files, source = public_files(benchmark), PUBLIC[benchmark]
     fetched = 0
     for number, file in enumerate(files):
         told(number, len(files))
@@ -92,10 +109,32 @@ def fetch(benchmark: str, folder: Path, *, told: Callable[[int, int], None], hos
             continue
         with storage_errors(path):
             folder.mkdir(parents=True, exist_ok=True)
-            _fetch_file(f"{host}/{PUBLIC[benchmark].place}/{file.name}", file, path)
+            _fetch_file(f"{host or source.host}/{source.place}/{file.name}", file, path)
         fetched += 1
     told(len(files), len(files))
+    if source.members:
+        for file in files:
+            _unpack(folder / file.name, source.members)
     return fetched
+
+
+def _unpack(archive: Path, members: Mapping[str, str]) -> None:
+    """Unpack some files of an archive beside it; those that are there and whole are left alone.
+
+    Raises:
+        DataError: the archive lacks one of them.
+        StorageError: the folder cannot be written.
+    """
+    with zipfile.ZipFile(archive) as opened:
+        for member, name in members.items():
+            try:
+                info = opened.getinfo(member)
+            except KeyError:
+                raise DataError(f"the archive has no {member}", where=archive, remedy="get the files by hand") from None
+            path = archive.parent / name
+            if path.is_file() and path.stat().st_size == info.file_size and zlib.crc32(path.read_bytes()) == info.CRC:
+                continue
+            write_bytes(path, opened.read(info))
 
 
 def _fetch_file(address: str, file: PublicFile, path: Path) -> None:

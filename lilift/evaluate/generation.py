@@ -7,6 +7,7 @@ model and an LLM without a bridge behind it.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,12 +19,13 @@ from lilift.recipe.errors import TrainingError
 
 LEAST_BATCH_TOKENS = 64  # a budget as small as this lets rows run one by one
 
-# Both import torch, and exports are evaluated where there is none.
+# They import torch, and exports are evaluated where there is none.
 if TYPE_CHECKING:
     from lilift.data.examples import Row
     from lilift.data.tokenization import LengthReport, Tokenisation
     from lilift.model.encoder_states import EncoderStates
     from lilift.model.generation import Reply
+    from lilift.model.likelihood import Likelihood
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,14 @@ class CutsQuestions(Protocol):
         """For each question, whether it is too long and read only in part."""
 
 
+@runtime_checkable
+class TakesSettings(Protocol):
+    """A responder that can be told to answer in another way."""
+
+    def with_settings(self, *, max_new_tokens: int | None, sampling: Sampling | None) -> StreamsResponses:
+        """The same model; `max_new_tokens` None leaves the longest response as it is, `sampling` None takes the likeliest."""
+
+
 class Streams(Protocol):
     """What is asked of a model: the part of `BridgedModel` and `PlainLLM` that generates."""
 
@@ -81,9 +91,9 @@ class Streams(Protocol):
         """A reply to every row, each as soon as it is complete; the same whatever the batch."""
 
     def log_likelihoods(
-        self, rows: Sequence[Any], continuations: Sequence[Sequence[int]], *, batch_tokens: int
-    ) -> list[list[float]]:
-        """For each row the log-probability of each continuation; the same whatever the batch."""
+        self, rows: Sequence[Any], continuations: Sequence[Sequence[Sequence[int]]], *, batch_tokens: int
+    ) -> list[list[Likelihood]]:
+        """For each row how likely each of its continuations is; the same whatever the batch."""
 
 
 class Bridge(Streams, Protocol):
@@ -93,7 +103,16 @@ class Bridge(Streams, Protocol):
 
 
 class _ModelResponder:
-    """Answers with a model of this process: batched by a budget of tokens, greedy or drawn."""
+    """Answers with a model of this process: batched by a budget of tokens, greedy or drawn.
+
+    Args:
+        model: the model.
+        rows_of: turns questions into the rows that it reads.
+        continuations_of: turns answers into the token ids that follow a row.
+        max_new_tokens: longest response.
+        batch_tokens: tokens of prompts and responses side by side.
+        sampling: None takes the likeliest token.
+    """
 
     def __init__(
         self,
@@ -103,7 +122,7 @@ class _ModelResponder:
         *,
         max_new_tokens: int,
         batch_tokens: int,
-        sampling: Sampling | None,
+        sampling: Sampling | None = None,
     ) -> None:
         self._model = model
         self._rows_of = rows_of
@@ -111,6 +130,13 @@ class _ModelResponder:
         self._max_new_tokens = max_new_tokens
         self._batch_tokens = batch_tokens
         self._sampling = sampling
+
+    def with_settings(self, *, max_new_tokens: int | None, sampling: Sampling | None) -> _ModelResponder:
+        """The same model answering in another way; see `TakesSettings`."""
+        other = copy.copy(self)
+        other._max_new_tokens = max_new_tokens or self._max_new_tokens
+        other._sampling = sampling
+        return other
 
     def generate(self, questions: Sequence[str]) -> list[str]:
         """One response for each question, in the same order."""
@@ -164,10 +190,12 @@ class _ModelResponder:
             seeds=seeds,
         )
 
-    def log_likelihoods(self, questions: Sequence[str], labels: Sequence[str]) -> list[list[float]]:
-        """For each question the log-probability of each label as its answer."""
-        rows = self._rows_of(questions)
-        return self._model.log_likelihoods(rows, self._continuations_of(labels), batch_tokens=self._batch_tokens)
+    def likelihoods(self, questions: Sequence[str], answers: Sequence[Sequence[str]]) -> list[list[Likelihood]]:
+        """For each question how likely each of the answers given for it is."""
+        texts = list(dict.fromkeys(answer for given in answers for answer in given))
+        ids = dict(zip(texts, self._continuations_of(texts), strict=True))
+        continuations = [[ids[answer] for answer in given] for given in answers]
+        return self._model.log_likelihoods(self._rows_of(questions), continuations, batch_tokens=self._batch_tokens)
 
 
 class BridgeResponder(_ModelResponder):
@@ -196,7 +224,7 @@ class BridgeResponder(_ModelResponder):
         super().__init__(
             bridge,
             partial(_rows_of_questions, bridge, tokenisation),
-            lambda labels: continuation_ids(tokenisation.llm, opener, labels),
+            lambda answers: continuation_ids(tokenisation.llm, opener, answers, tokenisation.template.separator),
             max_new_tokens=max_new_tokens,
             batch_tokens=batch_tokens,
             sampling=sampling,
@@ -216,30 +244,7 @@ class BridgeResponder(_ModelResponder):
 
 
 class PlainResponder(_ModelResponder):
-    """Answers with an LLM that reads the question itself: the baseline without a bridge.
-
-    Args:
-        llm: the model.
-        rows_of: turns questions into prompts' token ids.
-        continuations_of: turns answers into the token ids that follow a prompt.
-        max_new_tokens: longest response.
-        batch_tokens: tokens of prompts and responses side by side.
-        sampling: None takes the likeliest token.
-    """
-
-    def __init__(
-        self,
-        llm: Streams,
-        rows_of: Callable[[Sequence[str]], Sequence[Sequence[int]]],
-        continuations_of: Callable[[Sequence[str]], Sequence[Sequence[int]]],
-        *,
-        max_new_tokens: int,
-        batch_tokens: int,
-        sampling: Sampling | None = None,
-    ) -> None:
-        super().__init__(
-            llm, rows_of, continuations_of, max_new_tokens=max_new_tokens, batch_tokens=batch_tokens, sampling=sampling
-        )
+    """Answers with an LLM that reads the question itself: the baseline without a bridge."""
 
 
 def _rows_of_questions(bridge: Bridge, tokenisation: Tokenisation, questions: Sequence[str]) -> list[Row]:

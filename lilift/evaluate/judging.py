@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lilift.evaluate.answers import correct, extract_number
-from lilift.evaluate.benchmarks import SAMPLE_SUFFIX, Question
+from lilift.evaluate.benchmarks import Benchmark, Question, published_name
 from lilift.evaluate.labels import extract_label
 from lilift.evaluate.number_formats import plain_number
 from lilift.evaluate.published import published_label_correct, published_number_correct
@@ -26,19 +26,18 @@ class Judgement:
     published: bool
 
 
-def judge(question: Question, response: str, *, benchmark: str, language: str) -> Judgement:
+def judge(question: Question, response: str, benchmark: Benchmark) -> Judgement:
     """Find the answer in a response, without a look at the gold answer, and compare.
 
     Args:
         question: what was asked.
         response: the whole response, or the label chosen by likelihood.
-        benchmark: its name, which settles how the authors score.
-        language: code of the language asked in.
+        benchmark: whose name settles how the authors score, and whose language how numbers are written.
     """
-    benchmark = benchmark.removesuffix(SAMPLE_SUFFIX)
+    name = published_name(benchmark.name)
     if isinstance(question.gold, str):
         label = extract_label(response, question.labels, question.choices)
-        return Judgement(label, label == question.gold, published_label_correct(response, question.gold, benchmark))
-    number = extract_number(response, language)
-    published = published_number_correct(response, float(question.gold), benchmark, language)
+        return Judgement(label, label == question.gold, published_label_correct(response, question.gold, name))
+    number = extract_number(response, benchmark.language)
+    published = published_number_correct(response, float(question.gold), name, benchmark.language)
     return Judgement(None if number is None else plain_number(number), correct(number, question.gold), published)

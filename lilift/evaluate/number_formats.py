@@ -7,7 +7,6 @@ text, then by whether the text is English, then by the custom of the language. C
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -66,23 +65,11 @@ class _Convention:
     spaces_group: bool  # 80 000 is one number
 
 
-def plain_text(text: str) -> str:
-    """ASCII digits and marks, LaTeX and calculator notes undone, invisible characters gone."""
-    if not text.isascii():
-        text = "".join(_plain(character) for character in text if unicodedata.category(character) != "Cf")
-    text = re.sub(r"<<[^<>\n]*>>", "", text)  # GSM8K's calculator notes: <<3*5=15>>15
-    text = re.sub(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}", r" \1 ", text)
-    text = text.replace("{,}", ",").replace("\\!", "").replace("\\$", "$").replace("\\%", "%")
-    text = re.sub(r"(?<=\d)\\,(?=\d{3})", "\u2009", text)
-    text = re.sub(r"(\d?)\s*\\[dt]?frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))", _latex_fraction, text)
-    return re.sub(r"\*\*|__|`", "", text)
-
-
 def find_numbers(text: str, language: str) -> list[Number]:
     """Every number of a text in order, with sign, fraction and magnitude taken in.
 
     Args:
-        text: what `plain_text` returned; positions refer to it.
+        text: what `lilift.evaluate.plain_text` returned; positions refer to it.
         language: code of the language whose custom settles what the text leaves open.
     """
     convention = _convention(text, language)
@@ -97,26 +84,6 @@ def find_numbers(text: str, language: str) -> list[Number]:
     if words:
         plain = sorted(plain + words, key=lambda number: number.start)
     return [_signed(text, number) for number in _scaled(text, _join_fractions(text, plain), language)]
-
-
-def _plain(character: str) -> str:
-    if "!" <= character <= "~":
-        return character
-    if "！" <= character <= "～":  # full-width forms mirror ASCII
-        return chr(ord(character) - 0xFEE0)
-    category = unicodedata.category(character)
-    if category == "Nd":
-        return str(unicodedata.decimal(character))
-    if category == "No" and "VULGAR FRACTION" in unicodedata.name(character, ""):
-        parts = unicodedata.normalize("NFKC", character).split("⁄")
-        return f" {parts[0]}/{parts[1]}" if len(parts) == 2 and all(parts) else character
-    return {"⁄": "/", "∕": "/", "،": ",", "﹣": "-", "٪": "%", "\u3000": " "}.get(character, character)
-
-
-def _latex_fraction(match: re.Match[str]) -> str:
-    whole, *parts = match.groups()
-    top, bottom = (part for part in parts if part)
-    return f"{whole} {top}/{bottom}" if whole else f"{top}/{bottom}"
 
 
 def _convention(text: str, language: str) -> _Convention:

@@ -37,6 +37,7 @@ class LanguageScore:
         published_only: how many of those lilift counts as wrong.
         accuracy: share of right answers.
         low, high: Wilson's 95% interval of the accuracy.
+        empty: how many responses held nothing at all; they are among the missing.
     """
 
     language: str
@@ -54,6 +55,7 @@ class LanguageScore:
     accuracy: float
     low: float
     high: float
+    empty: int = 0
 
     @property
     def missing_rate(self) -> float:
@@ -149,6 +151,7 @@ def score_language(
     sound_correct: int,
     published_correct: int,
     published_only: int,
+    empty: int = 0,
 ) -> LanguageScore:
     """Turn the counts of one language into a score."""
     known = known_language(language)
@@ -169,6 +172,7 @@ def score_language(
         accuracy=correct / questions,
         low=low,
         high=high,
+        empty=empty,
     )
 
 
@@ -212,7 +216,7 @@ def tables(systems: Sequence[SystemScores]) -> list[Table]:
     """One table a benchmark: a row for each system, in the order given; languages in the order they were asked in."""
     found = []
     for benchmark in dict.fromkeys(scores.benchmark for system in systems for scores in system.benchmarks):
-        asked = {system.system: _on(system, benchmark) for system in systems}
+        asked = {system.system: on_benchmark(system, benchmark) for system in systems}
         names = {score.language: score.name for scores in asked.values() if scores for score in scores.languages}
         rows = [
             TableRow(system.title, tuple(_accuracy(scores, code) for code in names), scores.macro)
@@ -245,7 +249,8 @@ def _benchmark(content: Mapping[str, Any]) -> BenchmarkScores:
     )
 
 
-def _on(system: SystemScores, benchmark: str) -> BenchmarkScores | None:
+def on_benchmark(system: SystemScores, benchmark: str) -> BenchmarkScores | None:
+    """A system's scores on one benchmark; None where it was not asked."""
     return next((scores for scores in system.benchmarks if scores.benchmark == benchmark), None)
 
 

@@ -28,7 +28,7 @@ from lilift.model.alignment import AlignmentLayer, build_alignment
 from lilift.model.encoder import Encoder, load_encoder
 from lilift.model.encoder_states import EncoderStates, load_encoder_states
 from lilift.model.generation import Continuer, Embedded, Reply, evaluating, reply_of
-from lilift.model.likelihood import log_likelihoods
+from lilift.model.likelihood import Likelihood, log_likelihoods
 from lilift.model.llm import (
     LLMTokens,
     OutputHead,
@@ -236,9 +236,9 @@ class BridgedModel(nn.Module):
                 yield reply_of(found, self.llm_tokenizer)
 
     def log_likelihoods(
-        self, rows: Sequence[Row], continuations: Sequence[Sequence[int]], *, batch_tokens: int = 8192
-    ) -> list[list[float]]:
-        """How likely the LLM finds each continuation (token ids) as the answer to each row; see `log_likelihoods`."""
+        self, rows: Sequence[Row], continuations: Sequence[Sequence[Sequence[int]]], *, batch_tokens: int = 8192
+    ) -> list[list[Likelihood]]:
+        """How likely the LLM finds each row's continuations (token ids) as its answer; see `log_likelihoods`."""
         prompts = [replace(row, response_ids=()) for row in rows]
 
         def embed(chosen: Sequence[int]) -> Embedded:

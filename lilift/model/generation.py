@@ -108,7 +108,7 @@ class Continuer:
         most_rows: int | None = None,
         sampling: Sampling | None = None,
     ) -> None:
-        _check_keeps_keys_and_values(llm)
+        check_keeps_keys_and_values(llm)
         self._llm = llm
         self._stop = frozenset(stop)
         self._filler = next(iter(stop))  # fed to rows that have ended; nobody looks at what comes of it
@@ -281,7 +281,12 @@ def _at_width(mask: Tensor, columns: int) -> Tensor:
     return torch.nn.functional.pad(mask, (missing, 0), value=False) if missing > 0 else mask[:, -missing:]
 
 
-def _check_keeps_keys_and_values(llm: PreTrainedModel) -> None:
+def check_keeps_keys_and_values(llm: PreTrainedModel) -> None:
+    """Refuse an LLM whose memory of what it has read is something else, as that of Mamba is.
+
+    Raises:
+        ModelError: it has such layers.
+    """
     kinds = set(getattr(llm.config.get_text_config(), "layer_types", None) or ())
     others = kinds - {"full_attention", "sliding_attention"}
     if others:

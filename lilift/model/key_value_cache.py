@@ -51,16 +51,16 @@ class _Layer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
         """Length and offset of the mask that a step of `query_length` columns needs."""
         return self.columns + query_length, 0
 
-    def rebuild(self, keep: Tensor, columns: int, added: _Layer | None) -> None:
+    def rebuild(self, keep: Tensor, columns: int, room: int, added: _Layer | None) -> None:
         """See `KeyValueCache.rebuild`."""
-        self.keys = self._rebuilt(self.keys, keep, columns, None if added is None else added.keys)
-        self.values = self._rebuilt(self.values, keep, columns, None if added is None else added.values)
+        self.keys = self._rebuilt(self.keys, keep, columns, room, None if added is None else added.keys)
+        self.values = self._rebuilt(self.values, keep, columns, room, None if added is None else added.values)
         self.columns = columns
 
-    def _rebuilt(self, old: Tensor, keep: Tensor, columns: int, added: Tensor | None) -> Tensor:
+    def _rebuilt(self, old: Tensor, keep: Tensor, columns: int, room: int, added: Tensor | None) -> Tensor:
         rows = keep.shape[0] + (0 if added is None else added.shape[0])
         # Zeros, since a masked NaN from uninitialised memory would still be a NaN.
-        new = old.new_zeros(rows, old.shape[1], columns + BLOCK, old.shape[3])
+        new = old.new_zeros(rows, old.shape[1], columns + room, old.shape[3])
         if keep.shape[0]:
             # The last `columns` columns in use; fewer if there were fewer.
             kept = min(columns, self.columns)
@@ -88,17 +88,26 @@ class KeyValueCache(Cache):  # type: ignore[misc]  # transformers is not typed
         width: int = layer.keys.shape[2]
         return width - int(layer.columns)
 
-    def rebuild(self, keep: Sequence[int], columns: int, added: KeyValueCache | None = None) -> None:
+    def crop(self, columns: int) -> None:
+        """Forget all but the first columns; what is written next takes the place of the others."""
+        for layer in self.layers:
+            layer.columns = columns
+
+    def rebuild(
+        self, keep: Sequence[int], columns: int, added: KeyValueCache | None = None, *, room: int | None = None
+    ) -> None:
         """Keep some rows and some columns, and let new rows in.
 
         Args:
             keep: the rows that stay, in their new order.
             columns: how many columns are in use afterwards; columns leave or come on the left.
             added: rows that come after them, with at most `columns` columns; not to be used any more afterwards.
+            room: how many columns can be added afterwards; `BLOCK` if left out.
         """
+        room = BLOCK if room is None else room
         device = self.layers[0].keys.device
         chosen = torch.tensor(keep, dtype=torch.long, device=device)
         for place, layer in enumerate(self.layers):
-            layer.rebuild(chosen, columns, None if added is None else added.layers[place])
+            layer.rebuild(chosen, columns, room, None if added is None else added.layers[place])
             if added is not None:
                 added.layers[place] = None  # one layer's copies at a time

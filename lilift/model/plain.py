@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from lilift.data.templates import Template
 from lilift.data.tokenization import continuation_ids
 from lilift.model.generation import Continuer, Embedded, Reply, evaluating, reply_of
-from lilift.model.likelihood import log_likelihoods
+from lilift.model.likelihood import Likelihood, log_likelihoods
 from lilift.model.llm import LLMTokens, load_llm, special_tokens
 from lilift.model.sampling import Sampling
 from lilift.recipe.errors import DataError
@@ -56,7 +56,7 @@ class PlainLLM:
     def continuations(self, answers: Sequence[str], template: Template | None) -> list[tuple[int, ...]]:
         """Answers as the token ids that follow a prompt; after a chat template's (None) an answer begins without a space."""
         if template is not None:
-            return continuation_ids(self.tokenizer, template.openers["respond"], answers)
+            return continuation_ids(self.tokenizer, template.openers["respond"], answers, template.separator)
         ids: list[list[int]] = self.tokenizer(list(answers), add_special_tokens=False, verbose=False)["input_ids"]
         return [tuple(found) for found in ids]
 
@@ -79,9 +79,9 @@ class PlainLLM:
                 yield reply_of(found, self.tokenizer)
 
     def log_likelihoods(
-        self, rows: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]], *, batch_tokens: int
-    ) -> list[list[float]]:
-        """How likely the LLM finds each continuation (token ids) after each prompt; see `log_likelihoods`."""
+        self, rows: Sequence[Sequence[int]], continuations: Sequence[Sequence[Sequence[int]]], *, batch_tokens: int
+    ) -> list[list[Likelihood]]:
+        """How likely the LLM finds each prompt's continuations (token ids); see `log_likelihoods`."""
         lengths = [len(row) for row in rows]
         with evaluating(self.llm), torch.no_grad():
             return log_likelihoods(

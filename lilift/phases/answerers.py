@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -14,31 +16,22 @@ from lilift.memory.card import device_for, find_device
 from lilift.model.bridge import join_models
 from lilift.model.plain import load_plain_llm
 from lilift.model.sources import STAND_IN
-from lilift.phases.answering import DESCRIPTION, EXPORTED, Answerer, AnswerOptions, drawing, refuse
+from lilift.phases.answering import DESCRIPTION, EXPORTED, Answerer, AnswerOptions, drawing, refuse, refuse_template
 from lilift.phases.systems import SYSTEMS, answers_depend_on, load_system, recipe_of, responder_for
 from lilift.recipe import storage
 from lilift.recipe.errors import ModelError, RecipeError, RunFolderError
 from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import AlignmentSettings, EncoderSettings, LLMSettings
 
+Kind = TypeVar("Kind", EncoderSettings, AlignmentSettings)
 PLAIN = System("plain", "the LLM alone")
+_DEFAULT_TEMPLATE = "metamath"
 _MAX_NEW_TOKENS = 512
 _BATCH_TOKENS = 8192
 
 
 def load_with_torch(model: str, options: AnswerOptions, system: str) -> Answerer:
-    """Load what is not run by llama.cpp; see `load_answerer`.
-
-    Args:
-        model: a run folder, an exported folder, a folder with a Hugging Face LLM, or the name of one on the hub.
-        options: how it is to answer.
-        system: which of a run's systems.
-
-    Raises:
-        RunFolderError: a run or an export is damaged, or its training is not finished.
-        ModelError: a model cannot be found, loaded or used.
-        RecipeError: an option does not fit what is given.
-    """
+    """Load what is not run by llama.cpp; see `load_answerer` for arguments and errors."""
     folder = Path(model).expanduser()
     if (folder / "recipe.yaml").is_file():
         return _of_run(folder, options, system)
@@ -59,8 +52,10 @@ def load_with_torch(model: str, options: AnswerOptions, system: str) -> Answerer
 
 
 def _of_run(run: Path, options: AnswerOptions, system: str) -> Answerer:
-    refuse(options, ("template", "quantization", "dtype"), "a run answers as it was trained")
     recipe = recipe_of(run)
+    named = recipe.data.template if isinstance(recipe.data.template, str) else "of its own"
+    refuse(options, ("template",), f"a run answers in the prompt template that it was trained with ({named})")
+    refuse(options, ("quantization", "dtype"), "a run answers as it was trained")
     chosen = SYSTEMS[system]
     bridge = load_system(recipe, run, chosen, device=device_for(recipe.card).torch_device)
     changed = {"max_new_tokens": options.max_new_tokens, "tokens_per_batch": options.batch_tokens}
@@ -71,13 +66,14 @@ def _of_run(run: Path, options: AnswerOptions, system: str) -> Answerer:
 
 
 def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
-    refuse(options, ("template",), "an export answers as it was trained")
+    refuse_template(options, folder)
     content = storage.read_json(folder / DESCRIPTION)
     try:
-        encoder = EncoderSettings(**content["encoder"])
-        alignment = AlignmentSettings(**content["alignment"])
+        encoder = _settings(EncoderSettings, content["encoder"])
+        alignment = _settings(AlignmentSettings, content["alignment"])
         template = Template(**content["template"])
         longest, languages, dtype = int(content["max_tokens"]), tuple(content["languages"]), content["dtype"]
+        seed = int(content["seed"])
     except (KeyError, TypeError, ValueError, ValidationError):
         raise RunFolderError("is damaged: not lilift's export", where=folder / DESCRIPTION, remedy="export again") from None
     if not (folder / "hf").is_dir() or not (folder / "alignment").is_dir():
@@ -111,14 +107,26 @@ def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
         sampling=options.sampling,
     )
     inputs = {"export": fingerprint(content), "llm": fingerprint(llm.model_dump(mode="json")), "max_new_tokens": most_new}
-    return Answerer(responder, EXPORTED, languages, 0, inputs | drawing(options), folder / "evaluations")
+    return Answerer(responder, EXPORTED, languages, seed, inputs | drawing(options), folder / "evaluations")
+
+
+def _settings(kind: type[Kind], content: Mapping[str, Any]) -> Kind:
+    """A section of the recipe out of a part of `lilift.json`, which says more of it where there are GGUF files too."""
+    return kind(**{name: value for name, value in content.items() if name in kind.model_fields})
 
 
 def _of_plain(model: str, options: AnswerOptions) -> Answerer:
-    name = options.template or "metamath"
-    if name != CHAT and name not in TEMPLATES:
+    trained = _template_of_training(Path(model))
+    name = options.template or (trained.name if trained else _DEFAULT_TEMPLATE)
+    if name not in (CHAT, *TEMPLATES) and not (trained and name == trained.name):
         raise RecipeError(
             f"no prompt template is called {name!r}", remedy=f"choose from {', '.join([*TEMPLATES, CHAT])} with --template"
+        )
+    if trained and name != trained.name:
+        raise RecipeError(
+            f"this LLM was trained with the prompt template {trained.name!r}, not {name!r}",
+            where=model,
+            remedy=f"leave --template out, or give {Path(model).parent} to ask it through its bridge",
         )
     device = find_device()
     llm_settings = LLMSettings(
@@ -128,7 +136,7 @@ def _of_plain(model: str, options: AnswerOptions) -> Answerer:
         gradient_checkpointing=False,
     )
     llm = load_plain_llm(llm_settings, device=device.torch_device)
-    template: Template | None = TEMPLATES.get(name)
+    template: Template | None = trained or TEMPLATES.get(name)
     if template is None:
         llm.chat_prompts([])  # says at once if there is none
     most_new = options.max_new_tokens or _MAX_NEW_TOKENS
@@ -142,4 +150,22 @@ def _of_plain(model: str, options: AnswerOptions) -> Answerer:
     )
     inputs = {"llm": llm_settings.model_dump(mode="json"), "template": name, "max_new_tokens": most_new}
     folder = Path("evaluations") / model.removeprefix(STAND_IN).strip("/").split("/")[-1]
-    return Answerer(responder, PLAIN, (), 0, inputs | drawing(options), folder)
+    notes = []
+    if trained:
+        notes.append(f"{model} is asked alone, without its bridge, in the prompt template of its training ({name})")
+    elif options.template is None and llm.tokenizer.chat_template:
+        notes.append(
+            f"{model} has a chat template and is asked in {name!r} instead: if it was tuned to chat, give --template {CHAT}"
+        )
+    return Answerer(responder, PLAIN, (), 0, inputs | drawing(options), folder, tuple(notes))
+
+
+def _template_of_training(model: Path) -> Template | None:
+    """The prompt template of the export whose `hf/` this LLM is; None for an LLM from elsewhere."""
+    description = model.parent / DESCRIPTION
+    if model.name != "hf" or not description.is_file():
+        return None
+    try:
+        return Template(**storage.read_json(description)["template"])
+    except (KeyError, TypeError):
+        raise RunFolderError("is damaged: not lilift's export", where=description, remedy="export again") from None

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from lilift.evaluate.evaluator import System
 from lilift.evaluate.generation import Responder
 from lilift.model.sampling import Sampling
+from lilift.recipe import storage
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.schema import Dtype
 
@@ -54,6 +55,7 @@ class Answerer:
         seed: draws the questions of `world`.
         inputs: what its answers depend on, as plain JSON values.
         folder: where its evaluations are kept if nothing else is said.
+        notes: what whoever reads its results should know, a line each.
     """
 
     responder: Responder
@@ -62,6 +64,7 @@ class Answerer:
     seed: int
     inputs: Mapping[str, Any]
     folder: Path
+    notes: tuple[str, ...] = ()
 
 
 def drawing(options: AnswerOptions) -> dict[str, Any]:
@@ -79,3 +82,14 @@ def refuse(options: AnswerOptions, names: tuple[str, ...], reason: str) -> None:
         if getattr(options, name) is not None:
             option = {"gguf": "quant"}.get(name, name).replace("_", "-")
             raise RecipeError(f"--{option} is for other models: {reason}", remedy="leave it out")
+
+
+def refuse_template(options: AnswerOptions, export: Path) -> None:
+    """Say no to a prompt template for an export: it has its own.
+
+    Raises:
+        RecipeError: one is set.
+    """
+    if options.template is not None:
+        own = storage.read_json(export / DESCRIPTION).get("template", {}).get("name")
+        refuse(options, ("template",), f"an export answers in the prompt template that it was trained with ({own})")

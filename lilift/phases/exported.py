@@ -9,7 +9,7 @@ from lilift.evaluate.evaluator import System
 from lilift.evaluate.generation import Response, seed_of
 from lilift.export.runner.bridge import ExportedBridge
 from lilift.model.sampling import Sampling
-from lilift.phases.answering import EXPORTED, Answerer, AnswerOptions, drawing, refuse
+from lilift.phases.answering import EXPORTED, Answerer, AnswerOptions, drawing, refuse, refuse_template
 
 
 class ExportResponder:
@@ -25,6 +25,10 @@ class ExportResponder:
         self._bridge = bridge
         self._max_new_tokens = max_new_tokens
         self._sampling = sampling
+
+    def with_settings(self, *, max_new_tokens: int | None, sampling: Sampling | None) -> ExportResponder:
+        """The same export answering in another way; see `TakesSettings`."""
+        return ExportResponder(self._bridge, max_new_tokens=max_new_tokens or self._max_new_tokens, sampling=sampling)
 
     def generate(self, questions: Sequence[str]) -> list[str]:
         """One response for each question, in the same order."""
@@ -55,7 +59,7 @@ def load_exported(folder: Path, options: AnswerOptions) -> Answerer:
         RunFolderError: a part is missing, has been changed, or is another export's.
         RecipeError: an option does not fit.
     """
-    refuse(options, ("template",), "an export answers as it was trained")
+    refuse_template(options, folder)
     refuse(options, ("batch_tokens",), "llama.cpp answers one question after the other")
     bridge = ExportedBridge(folder, quantisation=options.gguf, threads=options.threads)
     most_new = options.max_new_tokens or bridge.description.max_new_tokens

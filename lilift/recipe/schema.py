@@ -314,16 +314,38 @@ class TransferSettings(StageSettings):
     )
 
 
+BenchmarkName = Literal["world", "mmwp", "mgsm", "msvamp", "xnli", "xcsqa"]
+WITH_LABELS: tuple[BenchmarkName, ...] = ("xnli", "xcsqa")
+"""Benchmarks whose answers are chosen among labels; those of the others are numbers."""
+
+
 class BenchmarkSettings(Settings):
     """One benchmark of the evaluation."""
 
-    name: Literal["world", "mmwp", "mgsm", "msvamp", "xnli", "xcsqa"]
+    name: BenchmarkName
     source: Literal["files", "hub", "sample"] = Field(
         "files", description="The authors' files, the Hugging Face hub, or a few rows of our own for smoke tests."
     )
     path: str | None = Field(None, description="Folder with the files. Left out: where `lilift eval fetch` puts them.")
-    languages: tuple[str, ...] | None = Field(None, description="Left out: English and the recipe's languages.")
+    languages: Annotated[
+        tuple[str, ...] | None, BeforeValidator(expand_languages, json_schema_input_type=str | list[str] | None)
+    ] = Field(
+        None,
+        description="Codes, or groups of them: `mmwp-low`, `mmwp-medium`, `mmwp-high`, `mmwp` (all without English). Left out: "
+        "English and the recipe's languages.",
+    )
     limit: int | None = Field(None, ge=1, description="Only the first questions of each language.")
+    labels: Literal["generation", "likelihood"] = Field(
+        "generation",
+        description="xnli and xcsqa: the label that the response names, or the one that the model finds likeliest after "
+        "reading the question, which is many times faster.",
+    )
+
+    @model_validator(mode="after")
+    def _labels_where_there_are_labels(self) -> BenchmarkSettings:
+        if self.labels == "likelihood" and self.name not in WITH_LABELS:
+            raise ValueError(f"labels: the answers to {self.name} are no labels; likelihood is for {' and '.join(WITH_LABELS)}")
+        return self
 
 
 DataSettings.model_rebuild()

@@ -59,7 +59,7 @@ def test_every_verb_has_help_with_examples(capsys: pytest.CaptureFixture[str], v
         (["recipe", "plan", "tiny-cpu", "--set", "llm.model=./nowhere"], 4, "no such model folder"),
         (["recipe", "plan", "tiny-cpu", "--set", "llm.model=nobody/nothing"], 4, "hub cannot be reached"),
         (["eval", "stand-in:llm", "--benchmark", "world", "--labels", "likelihood", "--languages", "en"], 2, "are no labels"),
-        (["eval", "fetch", "xnli"], 2, "choose from"),
+        (["eval", "fetch", "world"], 2, "choose from"),
         (["eval", "stand-in:llm", "--benchmark", "mmwp", "--source", "hub"], 3, "mmwp is not on the hub"),
         (["eval", "nowhere", "--benchmark", "world"], 4, "no such folder is here"),
         (["eval", "stand-in:llm", "--benchmark", "world", "--template", "chatty"], 2, "choose from plain"),

@@ -62,12 +62,15 @@ def test_right_means_nearer_than_a_thousandth(number: str, gold: str, right: boo
 COMMA_DECIMAL = """
     de es it pt nl da ro mk sr ca eu id vi is lb fr sv cs sk af pl hu bg uk ru be hr sl nb fi hy
 """
+INDIAN = "1,00,000"  # stands for groups of two above the thousands
 GROUPS = {
     ".": "de es it pt nl da ro mk sr ca eu id vi is lb",
     ",": "en hi bn th zh ja ko sw gu kn ta te ha mr ne ml ar",
     " ": "fr sv cs sk af pl hu bg uk ru be nb fi hy",
     NBSP: "fr sv cs sk af pl hu bg uk ru be hr sl nb fi hy",
-    NARROW: "fr",
+    NARROW: "fr sv cs sk af",
+    INDIAN: "en hi bn ne mr gu kn ta te ml",
+    "٬": "ar",
     "": "en pl hu bg uk ru be hr sl nb fi ar hy ml ne zh ja ko",
 }
 ZEROS = {
@@ -87,9 +90,18 @@ ZEROS = {
 FORMATS = [(language, group) for group, languages in GROUPS.items() for language in languages.split()]
 
 
+def indian(digits: str) -> str:
+    """1234567 as 12,34,567."""
+    head, tail = digits[:-3], digits[-3:]
+    pairs = [head[max(0, end - 2) : end] for end in range(len(head), 0, -2)][::-1]
+    return ",".join([*pairs, tail])
+
+
 def render(number: Decimal, language: str, group: str, *, native: bool) -> str:
     """A number as it is written in a language."""
     whole, _, tail = f"{abs(number):,f}".partition(".")
+    if group == INDIAN:
+        whole, group = indian(whole.replace(",", "")), ","
     mark = "," if language in COMMA_DECIMAL.split() else "."
     text = ("-" if number < 0 else "") + whole.replace(",", group) + (mark + tail if tail else "")
     if language == "ar" and native:

@@ -124,6 +124,7 @@ def test_a_language_that_the_world_lacks() -> None:
     ("content", "message"),
     [
         (b"[]", "has no rows"),
+        (b"\n", r"test_sw\.json: the benchmark file is empty"),
         (b"{}", "not a JSON list"),
         (b'[{"question": "a"', r"test_sw\.json:1: not JSON"),
         (b'[{"question": "a", "answer": "1"}, {"answer": "1"}]', "row 1: the row is not an object"),
@@ -250,7 +251,7 @@ def test_languages_with_different_gold_answers_do_not_belong_together(tmp_path: 
     write_mmwp(tmp_path, "sw", {"question": "Ngapi?", "answer": "4.0"})
     write_mmwp(tmp_path, "bn", {"question": "কত?", "answer": "5"})
     assert len(load_benchmarks([mmwp(tmp_path)], ["sw"], seed=0)) == 2
-    with pytest.raises(DataError, match="row 0 has the gold answer 5 in 'bn', and row 0 4 in 'en'"):
+    with pytest.raises(DataError, match="row 0: the right answer is 5 in 'bn' and 4 in 'en', so the files"):
         load_benchmarks([mmwp(tmp_path)], ["sw", "bn"], seed=0)
 
 

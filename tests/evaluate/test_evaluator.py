@@ -82,6 +82,16 @@ def test_a_missing_answer_is_not_zero(tmp_path: Path) -> None:
     assert evaluate(Adder(), [zero], tmp_path).benchmarks[0].languages[0].correct == 0
 
 
+def test_empty_responses_are_counted_among_those_without_an_answer(tmp_path: Path) -> None:
+    class Silent:
+        def generate(self, questions: Sequence[str]) -> list[str]:
+            return ["" if question.endswith("1?") else "well" for question in questions]
+
+    questions = tuple(Question(str(number), f"{number} + {number % 2}?", Decimal(0)) for number in range(4))
+    score = evaluate(Silent(), [Benchmark("world", "om", questions, 4)], tmp_path).benchmarks[0].languages[0]
+    assert (score.correct, score.missing, score.empty) == (0, 4, 2)
+
+
 def test_sound_rows_and_the_authors_scoring_are_counted_beside(tmp_path: Path) -> None:
     questions = (
         Question("a", "om 2 + 1?", Decimal(3)),

@@ -11,7 +11,7 @@ import pytest
 
 from lilift.evaluate.benchmarks import load_benchmark
 from lilift.evaluate.faults import find_differences, known_differences, list_differences, mmwp_is_sound
-from lilift.evaluate.number_formats import plain_text
+from lilift.evaluate.plain_text import plain_text
 from lilift.recipe.schema import BenchmarkSettings
 
 # Rows whose digits are those of the English question and yet stand for other numbers: "3 hundreds, 8 tens" is written as three

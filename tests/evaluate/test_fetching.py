@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import threading
+import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,10 +22,31 @@ from lilift.recipe.schema import BenchmarkSettings
 CONTENTS = {f"mgsm_{code}.tsv": f"{code} how many?\t4\n".encode() * 250 for code in ("en", "sw")}
 
 
+def zipped(members: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def xcsqa_line(number: int) -> dict[str, object]:
+    choices = [{"label": letter, "text": f"{letter} {number}"} for letter in "ABCDE"]
+    return {"id": str(number), "lang": "sw", "question": {"stem": f"{number}?", "choices": choices}, "answerKey": "B"}
+
+
+XNLI = "language\tgold_label\tsentence1\tsentence2\n" + "sw\tneutral\tA\tB\n" * 5010
+XCSQA = "".join(json.dumps(xcsqa_line(number)) + "\n" for number in range(1000))
+ARCHIVES = {
+    "xnli": ("XNLI-1.0.zip", zipped({"XNLI-1.0/xnli.test.tsv": XNLI.encode(), "XNLI-1.0/README.md": b"", "__MACOSX/x": b""})),
+    "xcsqa": ("xcsr_datasets.zip", zipped({member: XCSQA.encode() for member in PUBLIC["xcsqa"].members})),
+}
+
+
 class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.contents = dict(CONTENTS)
+        self.contents = CONTENTS | dict(ARCHIVES.values())
         self.asked: list[tuple[str, str | None]] = []
         self.breaks_after: int | None = None
         self.knows_ranges = True
@@ -39,7 +63,7 @@ class Handler(BaseHTTPRequestHandler):
         place, name = self.path[1:].rsplit("/", 1)
         wanted = self.headers.get("Range")
         self.server.asked.append((name, wanted))
-        if place != PUBLIC["mgsm"].place or name not in self.server.contents:
+        if place not in {source.place for source in PUBLIC.values()} or name not in self.server.contents:
             self.send_error(404)
             return
         content = self.server.contents[name]
@@ -55,8 +79,11 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    files = [PublicFile(name, len(content), hashlib.sha256(content).hexdigest()) for name, content in CONTENTS.items()]
-    monkeypatch.setattr(fetching, "public_files", lambda _benchmark: files)
+    def files(benchmark: str) -> list[PublicFile]:
+        contents = CONTENTS if benchmark == "mgsm" else dict([ARCHIVES[benchmark]])
+        return [PublicFile(name, len(content), hashlib.sha256(content).hexdigest()) for name, content in contents.items()]
+
+    monkeypatch.setattr(fetching, "public_files", files)
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -65,8 +92,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread.join()
 
 
-def bring(server: Server, folder: Path) -> int:
-    return fetch("mgsm", folder, told=lambda _done, _total: None, host=server.host)
+def bring(server: Server, folder: Path, benchmark: str = "mgsm") -> int:
+    return fetch(benchmark, folder, told=lambda _done, _total: None, host=server.host)
 
 
 def test_files_are_fetched_once_and_can_be_asked(server: Server, tmp_path: Path) -> None:
@@ -104,6 +131,31 @@ def test_another_file_than_the_published_one_is_not_kept(server: Server, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("benchmark", "kept"), [("xnli", "xnli.test.tsv"), ("xcsqa", "sw/dev.jsonl")])
+def test_what_is_wanted_of_an_archive_is_unpacked_and_can_be_asked(
+    server: Server, tmp_path: Path, benchmark: str, kept: str
+) -> None:
+    archive, content = ARCHIVES[benchmark]
+    assert bring(server, tmp_path, benchmark) == 1
+    assert (tmp_path / archive).read_bytes() == content
+    assert not (tmp_path / "__MACOSX").exists()
+    questions = load_benchmark(BenchmarkSettings.model_validate({"name": benchmark, "path": str(tmp_path)}), "sw").questions
+    assert questions[0].gold == {"xnli": "Neutral", "xcsqa": "B"}[benchmark]
+    right = (tmp_path / kept).read_bytes()
+    (tmp_path / kept).write_bytes(right.replace(b"B", b"C"))
+    assert bring(server, tmp_path, benchmark) == 0, "the archive is there and whole"
+    assert (tmp_path / kept).read_bytes() == right, "what was changed is unpacked again"
+
+
+def test_an_archive_of_other_contents_is_one_clear_line(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ARCHIVES, "xnli", ("XNLI-1.0.zip", zipped({"other.tsv": b""})))
+    server.contents["XNLI-1.0.zip"] = ARCHIVES["xnli"][1]
+    with pytest.raises(DataError, match=r"XNLI-1\.0\.zip: the archive has no XNLI-1\.0/xnli\.test\.tsv; get the files by hand"):
+        bring(server, tmp_path, "xnli")
+
+
 def test_a_file_that_is_not_there_is_one_clear_line(server: Server, tmp_path: Path) -> None:
     del server.contents["mgsm_en.tsv"]
     with pytest.raises(DataError, match=r"mgsm_en\.tsv: the server answers 404"):
@@ -116,7 +168,7 @@ def test_without_a_network_the_address_is_named(tmp_path: Path) -> None:
 
 
 def test_the_shipped_list_names_every_file_and_says_that_mmwp_has_no_licence() -> None:
-    assert [len(public_files(name)) for name in ("mmwp", "mgsm", "msvamp")] == [48, 11, 10]
+    assert [len(public_files(name)) for name in PUBLIC] == [48, 11, 10, 1, 1]
     assert "NO LICENCE" in PUBLIC["mmwp"].licence
 
 

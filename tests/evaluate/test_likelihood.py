@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from lilift.evaluate.benchmarks import Benchmark, Question
 from lilift.evaluate.evaluator import evaluate
 from lilift.evaluate.likelihood import LikelihoodResponder
+from lilift.model.likelihood import Likelihood
+from lilift.recipe.errors import RecipeError
 
 LETTERS = ("A", "B", "C", "D", "E")
 
@@ -15,8 +19,11 @@ LETTERS = ("A", "B", "C", "D", "E")
 class Ranks:
     """Finds the letter likeliest that the question ends in."""
 
-    def log_likelihoods(self, questions: Sequence[str], labels: Sequence[str]) -> list[list[float]]:
-        return [[-1.0 if question.endswith(label) else -2.0 for label in labels] for question in questions]
+    def likelihoods(self, questions: Sequence[str], answers: Sequence[Sequence[str]]) -> list[list[Likelihood]]:
+        return [
+            [Likelihood(-1.0 if question.endswith(answer) else -2.0, greedy=False) for answer in given]
+            for question, given in zip(questions, answers, strict=True)
+        ]
 
 
 def test_the_likeliest_label_is_the_answer_and_by_the_authors_scoring_too(tmp_path: Path) -> None:
@@ -26,8 +33,21 @@ def test_the_likeliest_label_is_the_answer_and_by_the_authors_scoring_too(tmp_pa
     )
     responder = LikelihoodResponder(Ranks(), LETTERS)
     assert responder.generate(["Say B", "say nothing"]) == ["B.", "A."]
-    score = evaluate(responder, [Benchmark("xcsqa", "sw", questions, 2)], tmp_path).benchmarks[0].languages[0]
+    asked = [Benchmark("xcsqa-likelihood", "sw", questions, 2)]
+    (scores,) = evaluate(Ranks(), asked, tmp_path).benchmarks  # type: ignore[arg-type]
+    assert scores.benchmark == "xcsqa-likelihood", "never to be taken for answers that were written"
+    score = scores.languages[0]
     assert (score.correct, score.missing, score.published_correct) == (1, 0, 1)
+
+
+def test_a_model_that_only_writes_is_not_asked_for_likelihoods(tmp_path: Path) -> None:
+    class Writes:
+        def generate(self, questions: Sequence[str]) -> list[str]:
+            return ["B." for _ in questions]
+
+    asked = [Benchmark("xcsqa-likelihood", "sw", (Question("1", "Say B", "B", LETTERS),), 1)]
+    with pytest.raises(RecipeError, match="cannot tell how likely an answer is"):
+        evaluate(Writes(), asked, tmp_path)
 
 
 def test_words_stand_alone() -> None:

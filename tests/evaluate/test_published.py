@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from lilift.evaluate.benchmarks import Question
+from lilift.evaluate.benchmarks import Benchmark, Question
 from lilift.evaluate.judging import judge
 from lilift.evaluate.published import published_label_correct, published_number
 
@@ -64,13 +64,13 @@ def test_a_response_ends_where_the_next_question_begins_with_swedish_and_swahili
     ],
 )
 def test_both_judgements_stand_side_by_side(response: str, gold: str, language: str, correct: bool, published: bool) -> None:
-    found = judge(Question("1", "?", Decimal(gold)), response, benchmark="mmwp", language=language)
+    found = judge(Question("1", "?", Decimal(gold)), response, Benchmark("mmwp", language, (), 0))
     assert (found.correct, found.published) == (correct, published)
 
 
 def test_a_sample_is_scored_like_its_benchmark() -> None:
     question = Question("1", "?", Decimal(18))
-    assert judge(question, "18 Swali: 20", benchmark="mgsm-sample", language="sw").published
+    assert judge(question, "18 Swali: 20", Benchmark("mgsm-sample", "sw", (), 0)).published
 
 
 @pytest.mark.parametrize(

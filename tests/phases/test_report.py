@@ -6,17 +6,24 @@ import json
 import re
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from lilift.evaluate.evaluator import evaluate, load_benchmarks
+from lilift.model.likelihood import Likelihood
 from lilift.phases.report import write_report
 from lilift.phases.report.charts import MOST_POINTS, Series, line_chart, linear_ticks
+from lilift.phases.report.evaluation import write_evaluation_page
 from lilift.phases.report.page import duration, number, percent
 from lilift.phases.report.samples import samples_of
 from lilift.recipe.errors import RunFolderError
+from lilift.recipe.schema import BenchmarkSettings
 
+LABELS: tuple[Literal["generation", "likelihood"], ...] = ("generation", "likelihood")
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
 
@@ -278,3 +285,23 @@ def test_numbers_and_durations_as_people_write_them() -> None:
         "True",
     ]
     assert [duration(value) for value in (3.2, 271, 7325, None)] == ["3.2 s", "4 min 31 s", "2 h 02 min", "–"]
+
+
+def test_benchmarks_of_labels_are_told_in_their_own_words(tmp_path: Path) -> None:
+    class Silent:
+        def generate(self, questions: Sequence[str]) -> list[str]:
+            return ["I cannot tell." for _ in questions]
+
+        def likelihoods(self, _: Sequence[str], answers: Sequence[Sequence[str]]) -> list[list[Likelihood]]:
+            return [[Likelihood(-float(place), greedy=False) for place in range(len(given))] for given in answers]
+
+    settings = [BenchmarkSettings(name="xnli", source="sample", languages=("en", "sw"), labels=how) for how in LABELS]
+    evaluate(Silent(), load_benchmarks(settings, (), seed=0), tmp_path)
+    words = Outline(write_evaluation_page(tmp_path, "page").read_text(encoding="utf-8")).words()
+    written, ranked = words[: words.index("XNLI, likeliest label")], words[words.index("XNLI, likeliest label") :]
+    assert "how many responses were without a label" in written
+    assert "✗ no label" in written
+    assert "What the responses are like" in written
+    assert "Nothing was written: the answer is the label that the model finds likeliest" in ranked
+    assert "What the responses are like" not in ranked, "a label that was chosen has no language"
+    assert "a number" not in words

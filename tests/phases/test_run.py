@@ -18,6 +18,8 @@ import torch
 from safetensors.torch import load_file
 
 from lilift.cli import app
+from lilift.phases.answering import AnswerOptions
+from lilift.phases.loading import load_answerer
 from lilift.phases.run import FinishedRun, RunOptions, run_recipe
 from lilift.phases.systems import SYSTEMS, load_system
 from lilift.recipe.load import load_recipe
@@ -31,7 +33,7 @@ SMALL = (
     "transfer.max_steps=8",
     "transfer.checkpoint_every=3",
     "transfer.log_every=2",
-    "evaluate.benchmarks.0.limit=4",
+    "evaluate.benchmarks=[{name: world, limit: 4}, {name: xnli, source: sample, languages: [en, sw], labels: likelihood}]",
     "evaluate.max_new_tokens=12",
     "languages=[om, fj]",
 )
@@ -90,7 +92,10 @@ def test_a_run_leaves_everything_that_its_folder_promises(finished: FinishedRun)
         "data", "align", "transfer", "control", "evaluate", "export",
     }  # fmt: skip
     assert [system.system for system in finished.scores] == ["untrained", "control", "lifted"]
-    assert [score.language for score in finished.scores[0].benchmarks[0].languages] == ["en", "om", "fj"]
+    world, labels = finished.scores[0].benchmarks
+    assert [score.language for score in world.languages] == ["en", "om", "fj"]
+    assert labels.benchmark == "xnli-sample-likelihood"
+    assert [(score.language, score.missing) for score in labels.languages] == [("en", 0), ("sw", 0)]
     measured = finished.measured
     assert set(measured) == {"data", "align", "transfer", "control", "evaluate", "export"}
     assert all(figures["peak_mib"] > 50 for figures in measured.values())
@@ -127,6 +132,12 @@ def test_the_exported_llm_is_the_one_that_was_trained(finished: FinishedRun) -> 
     base = Path(str(app.__file__)).parents[1] / "stand_ins" / "llm"
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert (finished.path / "export" / "hf" / name).read_bytes() == (base / name).read_bytes()
+
+
+def test_the_hf_part_of_an_export_that_has_gguf_files_too_answers_as_the_run_did(finished: FinishedRun) -> None:
+    lines = [json.loads(line) for line in (finished.path / "evaluate/lifted/world/om.jsonl").read_text("utf-8").splitlines()]
+    exported = load_answerer(str(finished.path / "export"), AnswerOptions(dtype="float32"))
+    assert exported.responder.generate([line["question"] for line in lines]) == [line["response"] for line in lines]
 
 
 def test_a_second_call_does_nothing_twice(finished: FinishedRun, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from lilift.evaluate.comparison import p_value
 from lilift.memory.phase_plan import CATEGORY_COLOURS, CATEGORY_TITLES
 from lilift.phases.report.charts import LineChart, Series, line_chart
 from lilift.phases.report.data import data_section
@@ -103,7 +104,7 @@ def render(template: str, contents: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "number": number, "duration": duration}
+    environment.filters |= {"percent": percent, "number": number, "duration": duration, "p_value": p_value}
     return environment.get_template(template).render(contents)
 
 

@@ -7,16 +7,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from lilift.evaluate.analysis import Profiles, ResponseProfile
+from lilift.evaluate.benchmarks import LIKELIHOOD_SUFFIX, SAMPLE_SUFFIX, published_name
 from lilift.evaluate.scores import BenchmarkScores, LanguageScore, SystemScores
 from lilift.phases.report.samples import Sample, samples_of
+from lilift.recipe.schema import WITH_LABELS
 
 _BENCHMARKS = {
-    "world": "Generated word problems whose sentence patterns and numbers were held out of training. Foreign questions are "
-    "real words of real languages in a rough sketch of their word order, without inflection: a demonstration of the method, "
-    "not a measure of these languages.",
-    "mmwp": "MMWP: math word problems, machine-translated by its authors.",
-    "mgsm": "MGSM: grade-school math problems, translated by people.",
+    "world": (
+        "World",
+        "Generated word problems whose sentence patterns and numbers were held out of training. Foreign questions are real "
+        "words of real languages in a rough sketch of their word order, without inflection: a demonstration of the method, not "
+        "a measure of these languages.",
+    ),
+    "mmwp": ("MMWP", "Math word problems, machine-translated by the benchmark's authors."),
+    "mgsm": ("MGSM", "Grade-school math problems, translated by people."),
+    "msvamp": ("MSVAMP", "SVAMP's math word problems in ten languages."),
+    "xnli": ("XNLI", "Whether a premise entails a hypothesis, contradicts it, or neither; by chance 33%."),
+    "xcsqa": ("X-CSQA", "Common-sense questions with five choices, machine-translated by its authors; by chance 20%."),
 }
+_SAMPLE = "Only a few rows of lilift's own: they show that everything works, and say nothing of the model."
+_LIKELIHOOD = "Nothing was written: the answer is the label that the model finds likeliest after the question."
 _STYLES = {"untrained": "a", "control": "b", "lifted": "c"}
 
 
@@ -43,19 +53,33 @@ class LanguageRow:
 
 @dataclass(frozen=True)
 class Mean:
-    """A system's macro average over some languages."""
+    """A system's macro average over some languages; `tiers` has those of each tier, where there are several."""
 
     style: str
     title: str
     accuracy: float | None
+    tiers: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
 class BenchmarkSection:
-    """All that the report says of one benchmark; `samples` have the language's code and name."""
+    """All that the report says of one benchmark.
+
+    Attributes:
+        name: in files and anchors.
+        title, description: for people.
+        answer: what its answers are: a number or a label.
+        headline: every system's average.
+        averaged: over how many languages.
+        rows: the languages.
+        tiers: name, number of languages and every system's average.
+        samples: a language's code and name, and some of its questions.
+    """
 
     name: str
+    title: str
     description: str
+    answer: str
     headline: tuple[Mean, ...]
     averaged: int
     rows: tuple[LanguageRow, ...]
@@ -75,8 +99,9 @@ class BenchmarkSection:
 
     @property
     def profiled(self) -> bool:
-        """Whether anything is known of what the responses are like."""
-        return any(result.profile for row in self.rows for result in row.results)
+        """Whether anything is known of what the responses are like, and they were written."""
+        written = not self.name.endswith(LIKELIHOOD_SUFFIX)
+        return written and any(result.profile for row in self.rows for result in row.results)
 
     @property
     def drawn(self) -> bool:
@@ -90,7 +115,7 @@ class BenchmarkSection:
 
 
 def _style(system: str, place: int) -> str:
-    return _STYLES.get(system, "abcd"[place % 4])
+    return _STYLES.get(system, "acbd"[place % 4])
 
 
 LinesOf = Callable[[str, str, str], Sequence[Mapping[str, Any]]]
@@ -145,15 +170,32 @@ def _section(name: str, systems: Sequence[SystemScores], lines_of: LinesOf, prof
         for row in rows
         if (found := samples_of([(system.title, lines_of(system.system, name, row.code)) for _, system, _ in asked]))
     )
+    title, description = _in_words(name)
     return BenchmarkSection(
         name,
-        _BENCHMARKS.get(name, ""),
-        tuple(Mean(style, system.title, scores.macro) for style, system, scores in asked),
+        title,
+        description,
+        "label" if published_name(name) in WITH_LABELS else "number",
+        tuple(Mean(style, system.title, scores.macro, _by_tier(scores)) for style, system, scores in asked),
         sum(code != "en" for code in languages),
         rows,
         tuple((tier, *_tier(tier, asked)) for tier in tiers),
         samples,
     )
+
+
+def _in_words(name: str) -> tuple[str, str]:
+    """A benchmark's title and description."""
+    title, description = _BENCHMARKS.get(published_name(name), (name, ""))
+    if name.endswith(LIKELIHOOD_SUFFIX):
+        title, description = f"{title}, likeliest label", f"{description} {_LIKELIHOOD}"
+    if SAMPLE_SUFFIX in name:
+        title, description = f"{title}, sample", f"{description} {_SAMPLE}"
+    return title, description.strip()
+
+
+def _by_tier(scores: BenchmarkScores) -> tuple[tuple[str, float], ...]:
+    return tuple((one.tier, one.accuracy) for one in scores.tiers) if len(scores.tiers) > 1 else ()
 
 
 def _tier(tier: str, asked: Sequence[tuple[str, SystemScores, BenchmarkScores]]) -> tuple[int, tuple[Mean, ...]]:
