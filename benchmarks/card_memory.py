@@ -30,7 +30,7 @@ from results import keep, report_goals
 from lilift.data.examples import Row
 from lilift.memory.card import Device, cap_memory, find_device
 from lilift.memory.cards import CUDA_CONTEXT_BYTES, MIB, PlannedCard, limited_card, planned_card
-from lilift.memory.configurations import load_config, load_llm_config
+from lilift.memory.configurations import load_models
 from lilift.memory.guard import OutOfMemoryGuard, free_memory
 from lilift.memory.plan import Plan
 from lilift.memory.probe import MemoryProbe
@@ -90,9 +90,9 @@ class Stepper:
     def __init__(self, bridge: BridgedModel, recipe: Recipe, stage: str) -> None:
         self.bridge, self.settings = bridge, getattr(recipe, stage)
         if stage == "align":
-            bridge.freeze_for_align()
+            bridge.train_only("alignment")
         else:
-            bridge.freeze_for_transfer()
+            bridge.train_only("adapter")
         bridge.train()
         self.trained = {name: weight for name, weight in bridge.named_parameters() if weight.requires_grad}
         self.optimizer = build_optimizer(self.trained, self.settings)
@@ -246,7 +246,7 @@ def one_recipe(name: str, limit: str, device: Device) -> dict[str, Any]:
         card = replace(card, usable_bytes=plan.peak_bytes)
         plan = replace(plan, card=card)
     require_plan_fits(plan)
-    models = load_llm_config(recipe.llm), load_config(recipe.encoder.model, None)
+    models = load_models(recipe)
     bridge = random_bridge(plan.recipe, models, where)
     if device.kind == "cuda":
         cap_memory(card.allocatable_bytes, device)

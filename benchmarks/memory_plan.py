@@ -27,7 +27,7 @@ from lilift.memory.plan import overhead_bytes
 from lilift.memory.simulate import Models, Rehearsal, Simulation, example_row, simulate
 from lilift.recipe.load import load_recipe
 from lilift.recipe.schema import Recipe
-from lilift.train.rehearsal import rehearsals
+from lilift.train.rehearsal import rehearsal as rehearse_stage
 
 GIB = 2**30
 QWEN = {"model_type": "qwen2", "vocab_size": 151936, "num_key_value_heads": 2, "tie_word_embeddings": True}
@@ -70,7 +70,7 @@ def rows(count: int) -> list[Any]:
 
 
 def phases(recipe: Recipe, count: int) -> dict[str, Rehearsal]:
-    align, transfer = rehearsals(recipe, rows(count), rows(count))
+    align, transfer = (rehearse_stage(recipe, stage, rows(count)) for stage in recipe.stages)
     return {"align": align, "transfer": transfer, "evaluate": rehearse_evaluation(rows(count))}
 
 

@@ -33,6 +33,7 @@ def random_bridge(recipe: Recipe, models: Models, device: torch.device) -> Bridg
     """What `load_bridge` gives for a recipe, with random weights; the encoder stays on the card."""
     torch.manual_seed(0)
     llm_config, encoder_config = models
+    assert encoder_config is not None
     encoder = Encoder(_random_encoder(recipe, encoder_config, device), _tokenizer(pad_id=0))
     llm = _random_llm(recipe, llm_config, device)
     width = llm.get_input_embeddings().embedding_dim

@@ -90,9 +90,9 @@ def run_backend(folder: Path, backend: str, device: str, output: Path) -> None:
     for stage in STAGES:
         if stage == "transfer":
             _same_adapter(bridge, folder)
-            bridge.freeze_for_transfer()
+            bridge.train_only("adapter")
         else:
-            bridge.freeze_for_align()
+            bridge.train_only("alignment")
         bridge.train()
         trained = {name: weight for name, weight in bridge.named_parameters() if weight.requires_grad}
         figures[stage] = _one_stage(bridge, trained, device)

@@ -55,7 +55,7 @@ def _load_switching(arguments: argparse.Namespace) -> Recipe:
     from lilift.recipe.errors import RecipeError
 
     recipe = load(arguments)
-    if "switched" not in recipe.align.texts:
+    if not recipe.switches_words:
         raise RecipeError("stage 1 of this recipe switches no words", where="align.texts", remedy="add `switched` to it")
     return recipe
 

@@ -55,7 +55,7 @@ def align_tasks(prepared: PreparedData, recipe: Recipe) -> AlignTasks:
     Raises:
         DataError: there is no lexicon.
     """
-    if "switched" not in recipe.align.texts:
+    if not recipe.switches_words:
         return AlignTasks(None, recipe.align.target, recipe.seed)
     switcher = CodeSwitcher(prepared.lexicons, recipe.data.code_switching, seed=recipe.seed, names=prepared.names)
     return AlignTasks(switcher, recipe.align.target, recipe.seed)

@@ -31,12 +31,17 @@ class SequenceShape:
     Attributes:
         has_bos: a learned vector stands before the soft tokens.
         has_eos: a learned vector stands after the soft tokens.
-        latents: a fixed number of soft tokens, or None for one per encoder state.
+        latents: a fixed number of soft tokens, or None for one per encoder state; 0 where there is no encoder.
     """
 
     has_bos: bool
     has_eos: bool
     latents: int | None
+
+    @property
+    def reads_states(self) -> bool:
+        """Whether there is an encoder to read a row's source."""
+        return self.latents != 0
 
     def soft_length(self, encoder_tokens: int) -> int:
         """How many soft tokens a text of `encoder_tokens` becomes, boundary vectors not counted."""
@@ -137,7 +142,7 @@ def collate(
     if len(ids) != len(rows):
         raise ValueError(f"{len(rows)} rows but {len(ids)} row ids")
     encoder_lengths = _lengths([row.encoder_ids for row in rows])
-    if not encoder_lengths.all():
+    if shape.reads_states and not encoder_lengths.all():
         raise DataError("the row has no source text", where=f"row {ids[int(encoder_lengths.argmin())]}")
 
     soft_lengths = encoder_lengths if shape.latents is None else np.full_like(encoder_lengths, shape.latents)

@@ -179,8 +179,8 @@ def gather(recipe: Recipe, held_out: HeldOut | None = None) -> tuple[PreparedDat
     Raises:
         DataError: instructions or a lexicon cannot be used, or a lexicon has none of the text's words.
     """
-    switches = "switched" in recipe.align.texts
-    lexicons = load_lexicons({code: _location_of(recipe, code) for code in recipe.languages}) if switches else {}
+    switching = recipe.languages if recipe.switches_words else ()
+    lexicons = load_lexicons({code: _location_of(recipe, code) for code in switching})
     examples, instructions = load_instructions(
         recipe.data.instructions, recipe.seed, held_out=held_out, drop_contaminated=recipe.data.contaminated == "drop"
     )

@@ -52,10 +52,10 @@ class Template:
 
         Layout ``soft`` shows it the opener alone. Layout ``soft+text`` shows the question too, but never before the target
         `reconstruct`: the LLM would copy the words that were not swapped from the text, and the alignment layer would learn
-        nothing of them.
+        nothing of them. Layout ``text`` shows it always: there is nothing else to read.
         """
         opener = self.openers[target]
-        if layout == "soft" or target == "reconstruct":
+        if layout == "soft" or (layout == "soft+text" and target == "reconstruct"):
             return opener
         return f"{self.before}{question.strip()}{self.after}{opener}"
 

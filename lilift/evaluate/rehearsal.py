@@ -25,7 +25,8 @@ def rehearsal(rows: Sequence[Row]) -> Rehearsal:
 
 
 def _prepare(bridge: BridgedModel, recipe: Recipe) -> None:
-    attach_lora(bridge, recipe.transfer.lora)
+    if recipe.trained_by("adapter") is not None:
+        attach_lora(bridge, recipe.transfer.lora)
     bridge.requires_grad_(False)
 
 

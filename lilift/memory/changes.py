@@ -147,7 +147,7 @@ def _fewer_answers(recipe: Recipe, phase: PhasePlan, limit: int) -> Change | Non
 def _encoder_off_the_card(recipe: Recipe, _phase: PhasePlan, _limit: int) -> Change | None:
     # A 4-bit encoder is never proposed: it saves less, and its states lose precision.
     following = {"resident": "cached-ram", "cached-ram": "cached-disk"}.get(recipe.encoder.placement)
-    if following is None or recipe.encoder.quantization == "nf4":
+    if following is None or not recipe.has_encoder or recipe.encoder.quantization == "nf4":
         return None
     return Change(
         "encoder.placement",

@@ -20,7 +20,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPI
 from lilift.model.llm import text_part
 from lilift.model.sources import loading, model_folder_or_hub
 from lilift.recipe.errors import ModelError
-from lilift.recipe.schema import LLMSettings
+from lilift.recipe.schema import LLMSettings, Recipe
 
 
 def load_config(name: str, revision: str | None, *, trust_remote_code: bool = False) -> PreTrainedConfig:
@@ -50,6 +50,16 @@ def load_llm_config(settings: LLMSettings) -> PreTrainedConfig:
         ModelError: as `load_config`.
     """
     return text_part(load_config(settings.model, settings.revision, trust_remote_code=settings.trust_remote_code))
+
+
+def load_models(recipe: Recipe) -> tuple[PreTrainedConfig, PreTrainedConfig | None]:
+    """Configurations of a recipe's LLM and of its encoder, if it has one.
+
+    Raises:
+        ModelError: as `load_config`.
+    """
+    encoder = load_config(recipe.encoder.model, recipe.encoder.revision) if recipe.has_encoder else None
+    return load_llm_config(recipe.llm), encoder
 
 
 def empty_llm(config: PreTrainedConfig) -> PreTrainedModel:

@@ -24,7 +24,7 @@ from transformers.pytorch_utils import Conv1D
 
 from lilift.model.alignment import build_alignment
 from lilift.model.bridge import BridgedModel
-from lilift.model.encoder import UNQUANTISED, Encoder
+from lilift.model.encoder import UNQUANTISED, AbsentEncoder, Encoder
 from lilift.model.encoder_states import EncoderStates, StatesInMemory, TokenIds
 from lilift.model.llm import LLMTokens, OutputHead, enable_gradient_checkpointing, without_dropout
 from lilift.recipe.schema import Recipe
@@ -81,7 +81,9 @@ class FakeStates(EncoderStates):
         return torch.empty(shape, dtype=next(self.encoder.parameters()).dtype)
 
 
-def fake_bridge(recipe: Recipe, llm_config: PreTrainedConfig, encoder_config: PreTrainedConfig, *, device: str) -> BridgedModel:
+def fake_bridge(
+    recipe: Recipe, llm_config: PreTrainedConfig, encoder_config: PreTrainedConfig | None, *, device: str
+) -> BridgedModel:
     """The recipe's bridge as `load_bridge` makes it on this kind of device; to be called under `FakeTensorMode`."""
     encoder = fake_encoder(recipe, encoder_config)
     llm = _fake_llm(recipe, llm_config)
@@ -146,8 +148,10 @@ def _fake_llm(recipe: Recipe, config: PreTrainedConfig) -> PreTrainedModel:
     return llm
 
 
-def fake_encoder(recipe: Recipe, config: PreTrainedConfig) -> Encoder:
+def fake_encoder(recipe: Recipe, config: PreTrainedConfig | None) -> Encoder:
     """The recipe's encoder; to be called under `FakeTensorMode`."""
+    if config is None:
+        return AbsentEncoder(torch.device("cpu"))
     dtype: torch.dtype = getattr(torch, recipe.encoder.dtype)
     loader: Any = AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
     model = loader.from_config(copy.deepcopy(config), dtype=dtype)

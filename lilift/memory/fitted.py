@@ -25,8 +25,8 @@ SHAPING = {
     "encoder": ("model", "revision", "dtype", "quantization", "placement", "add_embeddings", "max_tokens"),
     "llm": ("model", "revision", "quantization", "dtype", "gradient_checkpointing"),
     "alignment": ("kind", "layout", "expansion", "latents"),
-    "align": ("optimizer",),
-    "transfer": ("optimizer",),
+    "align": ("optimizer", "skip", "trains"),
+    "transfer": ("optimizer", "skip", "trains"),
 }
 Line = tuple[float, float]  # bytes at no rows, bytes a row
 

@@ -72,29 +72,32 @@ def estimate_footprint(recipe: Recipe, models: Models, card: PlannedCard, traine
     llm_config, encoder_config = models
     llm = empty_llm(llm_config)
     parameters = sum(parameter.numel() for parameter in llm.parameters())
-    # A copy: transformers marks the configuration of an encoder that is built alone.
-    encoder = sum(parameter.numel() for parameter in empty_encoder(copy.deepcopy(encoder_config)).parameters())
-    on_hub = (recipe.llm.model, llm_config, parameters), (recipe.encoder.model, encoder_config, _whole(encoder_config, encoder))
+    encoder, on_hub = 0, [(recipe.llm.model, llm_config, parameters)]
+    if encoder_config is not None:
+        # A copy: transformers marks the configuration of an encoder that is built alone.
+        encoder = sum(parameter.numel() for parameter in empty_encoder(copy.deepcopy(encoder_config)).parameters())
+        on_hub.append((recipe.encoder.model, encoder_config, _whole(encoder_config, encoder)))
     download = sum(count * _stored_bytes(config) for name, config, count in on_hub if not name.startswith(("stand-in:", "/")))
+    stages = {name: getattr(recipe, name) for name in recipe.stages}
     checkpoints = max(
-        (recipe.align.keep_checkpoints + 1) * trained.get("align", 0) * _checkpoint_bytes(recipe.align),
-        (recipe.transfer.keep_checkpoints + 1) * trained.get("transfer", 0) * _checkpoint_bytes(recipe.transfer),
+        (stage.keep_checkpoints + 1) * trained.get(name, 0) * _checkpoint_bytes(stage) for name, stage in stages.items()
     )
     merged = parameters * _bytes_of(recipe.export.dtype)
     adapters = 4 * sum(trained.values())
+    cached = None if recipe.encoder.placement == "resident" else encoder_config
     hours, basis = _hours(recipe, llm, card)
     return Footprint(
         download_bytes=download,
         disk_bytes=download
         + checkpoints
         + adapters
-        + (_cached_on_disk(recipe, encoder_config) if recipe.encoder.placement == "cached-disk" else 0)
+        + (_cached_on_disk(recipe, cached) if cached is not None and recipe.encoder.placement == "cached-disk" else 0)
         + (merged if recipe.export.formats else 0),
         # The encoder is loaded in host memory first; the LLM goes to the card file by file.
         host_bytes=CPU_PROCESS_BYTES
         + encoder * _bytes_of(recipe.encoder.dtype)
         + 2 * GIB * (card.kind == "cuda")
-        + (0 if recipe.encoder.placement == "resident" else _states_bytes(recipe, encoder_config, POOL_ROWS)),
+        + (0 if cached is None else _states_bytes(recipe, cached, POOL_ROWS)),
         merged_bytes=merged,
         largest_weight=max(parameter.numel() for parameter in llm.parameters()),
         hours=hours,
@@ -106,7 +109,7 @@ def _hours(recipe: Recipe, llm: nn.Module, card: PlannedCard) -> tuple[float | N
     """Products of the linear layers alone: forward, backward to the inputs, and forward once more where they are recomputed."""
     if card.kind == "cpu":
         return None, "no estimate without a GPU"
-    tokens = [_tokens(recipe, stage) for stage in (recipe.align, recipe.transfer)]
+    tokens = [_tokens(recipe, getattr(recipe, name)) for name in recipe.stages]
     if None in tokens:
         return None, "no estimate: data.instructions.limit and max_steps are both left out"
     size = min(TFLOPS, key=lambda gib: abs(gib - card.total_bytes / GIB))
@@ -140,7 +143,8 @@ def _whole(config: PreTrainedConfig, encoder: int) -> int:
 
 def _cached_on_disk(recipe: Recipe, encoder: PreTrainedConfig) -> int:
     """Encoder states of the larger stage; the stages' lie there one after the other."""
-    rows = [tokens / TOKENS_PER_ROW for stage in (recipe.align, recipe.transfer) if (tokens := _tokens(recipe, stage))]
+    stages = [getattr(recipe, name) for name in recipe.stages]
+    rows = [tokens / TOKENS_PER_ROW for stage in stages if (tokens := _tokens(recipe, stage))]
     return _states_bytes(recipe, encoder, max(rows, default=POOL_ROWS))
 
 

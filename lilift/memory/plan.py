@@ -16,10 +16,11 @@ from lilift.data.examples import Row
 from lilift.memory.calibration import ratio
 from lilift.memory.cards import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard, planned_card, smallest_card_for
 from lilift.memory.changes import Change, next_change, shorter_rows, with_batches_of, with_change
-from lilift.memory.configurations import load_config, load_llm_config
+from lilift.memory.configurations import load_models
 from lilift.memory.footprint import Footprint, estimate_footprint
 from lilift.memory.phase_plan import PhasePlan
 from lilift.memory.simulate import LASTING, Models, Rehearsal, Simulation, simulate
+from lilift.model.alignment import sequence_shape
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.schema import Recipe
 
@@ -180,10 +181,7 @@ class _Planner:
     def __init__(self, recipe: Recipe, rehearse: Rehearse, card: PlannedCard) -> None:
         self.recipe, self.card = recipe, card
         self._rehearse = rehearse
-        self.models: Models = (
-            load_llm_config(recipe.llm),
-            load_config(recipe.encoder.model, recipe.encoder.revision),
-        )
+        self.models: Models = load_models(recipe)
         self._phases: dict[str, PhasePlan] = {}
         self.trained: dict[str, int] = {}
 
@@ -232,7 +230,7 @@ class _Planner:
 
 def row_tokens(recipe: Recipe, row: Row) -> int:
     """Positions of a row in the LLM, with BOS and the alignment layer's two vectors."""
-    soft = recipe.alignment.latents if recipe.alignment.kind == "latent" else len(row.encoder_ids)
+    soft = sequence_shape(recipe.alignment).soft_length(len(row.encoder_ids))
     return soft + len(row.prompt_ids) + len(row.response_ids) + OWN_TOKENS
 
 

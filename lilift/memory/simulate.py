@@ -31,7 +31,7 @@ SHALLOW, DEEP = 2, 4
 # Categories that stay as they are while rows come and go.
 LASTING = ("llm", "encoder", "alignment", "adapter", "gradients", "optimizer")
 READING = "the encoder reads ahead"
-Models = tuple[PreTrainedConfig, PreTrainedConfig]  # the LLM's configuration and the encoder's
+Models = tuple[PreTrainedConfig, PreTrainedConfig | None]  # the LLM's configuration and the encoder's
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def simulate(
         exact: run all layers instead of extrapolating.
     """
     llm, encoder = models
-    depth, encoder_depth = depth_of(llm), depth_of(encoder)
+    depth, encoder_depth = depth_of(llm), depth_of(encoder) if encoder is not None else 0
     if exact or depth <= DEEP:
         trace = run_traced(recipe, models, rehearsal, device=device)
         segments = trace.segments | _reading(recipe, encoder, trace.segments, device)
@@ -94,7 +94,7 @@ def simulate(
     shallow, deep = (
         run_traced(
             recipe,
-            (with_depth(llm, layers), encoder if encoder_depth <= DEEP else with_depth(encoder, layers)),
+            (with_depth(llm, layers), with_depth(encoder, layers) if encoder is not None and encoder_depth > DEEP else encoder),
             rehearsal,
             device=device,
         )
@@ -108,14 +108,16 @@ def simulate(
     return _fullest(segments, _fragmentation(deep, expandable=expandable))
 
 
-def _reading(recipe: Recipe, encoder_config: PreTrainedConfig, segments: dict[str, Moment], device: str) -> dict[str, Moment]:
+def _reading(
+    recipe: Recipe, encoder_config: PreTrainedConfig | None, segments: dict[str, Moment], device: str
+) -> dict[str, Moment]:
     """What is on the card while the encoder reads ahead, where it does not stay there."""
     placement = recipe.encoder.placement
     if placement == "resident" or device == "cpu":
         return {}
     trace = MemoryTrace()
     with FakeTensorMode():
-        encoder = fake_encoder(recipe, copy.deepcopy(encoder_config))
+        encoder = fake_encoder(recipe, encoder_config)
         trace.enter(READING)
         trace.add_module(encoder, "encoder")
         length = min(recipe.encoder.max_tokens, BATCH_TOKENS)

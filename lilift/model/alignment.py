@@ -128,6 +128,21 @@ class AlignmentLayer(nn.Module):
         raise NotImplementedError
 
 
+class AbsentLayer(AlignmentLayer):
+    """No layer, where there is no encoder: nothing stands before the prompt."""
+
+    latents = 0
+
+    def start_at_size(self, states: Tensor, mask: Tensor, size: float) -> None:
+        """There is nothing to scale."""
+
+    def _project(self, states: Tensor, mask: Tensor, state_rows: Tensor) -> Tensor:  # noqa: ARG002
+        return states.new_empty(0, self.llm_size)
+
+    def _write_into(self, out: Tensor, states: Tensor, batch: Batch) -> Tensor:  # noqa: ARG002
+        return out
+
+
 class ProjectionLayer(AlignmentLayer):
     """Kinds ``ffn`` (with a hidden layer) and ``linear`` (without): each encoder state becomes one soft token."""
 
@@ -227,11 +242,15 @@ def _heads(vectors: Tensor) -> Tensor:
 
 def sequence_shape(settings: AlignmentSettings) -> SequenceShape:
     """What the layer of these settings asks of a sequence: `AlignmentLayer.shape`, without a layer."""
+    if settings.layout == "text":
+        return SequenceShape(has_bos=False, has_eos=False, latents=0)
     return SequenceShape(settings.kind == "ffn", True, settings.latents if settings.kind == "latent" else None)
 
 
 def build_alignment(settings: AlignmentSettings, *, encoder_size: int, llm_size: int, seed: int) -> AlignmentLayer:
     """A fresh alignment layer in float32 on the CPU; equal for equal seeds, whatever ran before."""
+    if settings.layout == "text":
+        return AbsentLayer(encoder_size, llm_size, has_bos=False, has_eos=False, normalized=False)
     with seeded(seed):
         if settings.kind == "latent":
             return LatentLayer(encoder_size, llm_size, latents=settings.latents, normalized=settings.normalize)

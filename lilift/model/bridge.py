@@ -41,7 +41,7 @@ from lilift.model.llm import (
 )
 from lilift.model.sampling import Sampling
 from lilift.model.weights import check_same_weights, read_adapter_config, read_weights
-from lilift.recipe.schema import AlignmentSettings, EncoderSettings, LLMSettings, LoraSettings, Recipe
+from lilift.recipe.schema import AlignmentSettings, EncoderSettings, LLMSettings, LoraSettings, Recipe, TrainedPart
 from lilift_kernels import linear_cross_entropy
 
 ALIGNMENT_FILE = "alignment.safetensors"
@@ -101,7 +101,8 @@ class BridgedModel(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the model is."""
-        return next(self.alignment.parameters()).device
+        device: torch.device = self.causal_lm.get_input_embeddings().weight.device
+        return device
 
     def collate(self, rows: Sequence[Row], *, left_pad: bool = False, row_ids: Sequence[int] | None = None) -> Batch:
         """Pack rows for this model; see `lilift.data.batching.collate`. The batch is on the CPU."""
@@ -248,19 +249,25 @@ class BridgedModel(nn.Module):
         with evaluating(self), torch.no_grad():
             return log_likelihoods(self.causal_lm, lengths, embed, continuations, batch_tokens=batch_tokens)
 
-    def freeze_for_align(self) -> None:
-        """Stage 1: the alignment layer learns, and nothing else."""
+    def train_only(self, part: TrainedPart) -> None:
+        """The alignment layer or the LoRA adapter is to learn, and nothing else."""
         self.requires_grad_(False)
-        self.alignment.requires_grad_(True)
-
-    def freeze_for_transfer(self) -> None:
-        """Stage 2: the LoRA adapter learns, and nothing else."""
+        if part == "alignment":
+            self.alignment.requires_grad_(True)
+            return
         if not self.has_adapter:
-            raise ValueError("attach a LoRA adapter before the second stage")
-        self.requires_grad_(False)
+            raise ValueError("attach a LoRA adapter before it is to be trained")
         for name, parameter in self.llm.named_parameters():
             if "lora_" in name:
                 parameter.requires_grad_(True)
+
+    def save_part(self, part: TrainedPart, folder: Path) -> None:
+        """Write the alignment layer's or the adapter's weights."""
+        (self.save_alignment if part == "alignment" else self.save_adapter)(folder)
+
+    def load_part(self, part: TrainedPart, folder: Path) -> None:
+        """Read the alignment layer's or the adapter's weights; raises as `load_alignment` and `load_adapter` do."""
+        (self.load_alignment if part == "alignment" else self.load_adapter)(folder)
 
     def attach_adapter(self, llm: PeftModel) -> None:
         """Take over the LLM with the adapter that was added to it."""
@@ -393,6 +400,8 @@ def attach_lora(bridge: BridgedModel, settings: LoraSettings) -> None:
 @torch.no_grad()
 def _start_at_size_of_embeddings(bridge: BridgedModel) -> None:
     """Make soft tokens of an ordinary text as large as the LLM's own embeddings of it."""
+    if not bridge.alignment.shape.reads_states:
+        return
     encoder, device = bridge.encoder, bridge.device
     ids = torch.tensor([encoder.tokenizer.encode(SAMPLE_TEXT, encoder.max_positions)], device=encoder.device)
     states = encoder(ids, torch.ones_like(ids, dtype=torch.bool)).to(device)

@@ -85,12 +85,51 @@ class Encoder(nn.Module):
         return states.masked_fill(~mask[..., None], 0)
 
 
+class AbsentTokenizer:
+    """Texts of an encoder that is not there have no tokens; an `EncoderTokenizer`."""
+
+    pad_id = 0
+    unknown_id = None
+    identity = "no encoder"
+
+    def encode(self, text: str, max_tokens: int | None = None) -> list[int]:  # noqa: ARG002
+        """None."""
+        return []
+
+
+class AbsentEncoder(Encoder):
+    """No encoder: the LLM reads questions itself."""
+
+    def __init__(self, device: torch.device) -> None:
+        nn.Module.__init__(self)
+        self.tokenizer = AbsentTokenizer()
+        self.hidden_size = 0
+        self.add_embeddings = False
+        self._device = device
+
+    @property
+    def device(self) -> torch.device:
+        """Where its states, which have no elements, are."""
+        return self._device
+
+    @property
+    def max_positions(self) -> int | None:
+        """There is no end."""
+        return None
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002
+        """[B, 0, 0]."""
+        return torch.empty(ids.shape[0], 0, 0, device=ids.device)
+
+
 def load_encoder(settings: EncoderSettings, *, device: torch.device) -> Encoder:
-    """Load the frozen encoder of a recipe.
+    """Load the frozen encoder of a recipe; an `AbsentEncoder` where it names none.
 
     Raises:
         ModelError: it cannot be found, loaded or used as an encoder, or it has no positions for `settings.max_tokens`.
     """
+    if settings.model == "none":
+        return AbsentEncoder(device)
     location = model_folder_or_hub(settings.model)
     with loading(settings.model, what="encoder"):
         config = AutoConfig.from_pretrained(location, revision=settings.revision)

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from lilift.memory import fitted
 from lilift.memory.cards import planned_card
-from lilift.memory.configurations import load_config, load_llm_config
+from lilift.memory.configurations import load_models
 from lilift.memory.plan import overhead_bytes, row_tokens
 from lilift.memory.simulate import Rehearsal, Simulation, simulate
 from lilift.phases.planning import rehearse
@@ -27,7 +27,7 @@ from lilift.recipe.storage import write_json
 def fit(recipe: Recipe) -> dict[str, Any]:
     """Lines for the phases of a recipe, through its own batch and one of half as many rows."""
     card = planned_card(recipe.card)
-    models = load_llm_config(recipe.llm), load_config(recipe.encoder.model, recipe.encoder.revision)
+    models = load_models(recipe)
 
     def run(rehearsal: Rehearsal, rows: int) -> Simulation:
         some = replace(rehearsal, rows=[rehearsal.rows[0]] * rows)

@@ -208,6 +208,8 @@ def phases_from(first: Phase) -> tuple[Phase, ...]:
 def wanted_phases(recipe: Recipe) -> tuple[Phase, ...]:
     """The phases that this recipe has, in order."""
     wanted: dict[Phase, bool] = {
+        "align": "align" in recipe.stages,
+        "transfer": "transfer" in recipe.stages,
         "control": recipe.transfer.control,
         "evaluate": bool(recipe.evaluate.benchmarks),
         "export": bool(recipe.export.formats),

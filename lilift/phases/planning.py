@@ -9,8 +9,9 @@ from lilift.evaluate.rehearsal import rehearsal as rehearse_evaluation
 from lilift.memory.cards import PlannedCard
 from lilift.memory.plan import OWN_TOKENS, Plan, make_plan, require_fit
 from lilift.memory.simulate import Rehearsal, example_row
+from lilift.model.alignment import sequence_shape
 from lilift.recipe.schema import Recipe, StageSettings
-from lilift.train.rehearsal import rehearsals
+from lilift.train.rehearsal import rehearsal as rehearse_stage
 
 # The template around a question, where the LLM reads it as tokens.
 TEMPLATE_TOKENS = 48
@@ -28,8 +29,8 @@ def require_plan_fits(plan: Plan) -> None:
 
 def rehearse(recipe: Recipe) -> Sequence[Rehearsal]:
     """The phases that hold a model on the card, each with the heaviest batch that the recipe allows."""
-    align, transfer = rehearsals(recipe, heaviest_rows(recipe, recipe.align), heaviest_rows(recipe, recipe.transfer))
-    return align, transfer, rehearse_evaluation(heaviest_questions(recipe))
+    stages = [rehearse_stage(recipe, name, heaviest_rows(recipe, getattr(recipe, name))) for name in recipe.stages]
+    return *stages, rehearse_evaluation(heaviest_questions(recipe))
 
 
 def heaviest_rows(recipe: Recipe, stage: StageSettings) -> list[Row]:
@@ -48,8 +49,9 @@ def heaviest_questions(recipe: Recipe) -> list[Row]:
 
 def _row(recipe: Recipe, question: int, whole: int) -> Row:
     """A row of `whole` positions whose question has `question` tokens, in the encoder and in the LLM."""
-    reads_text = recipe.alignment.layout == "soft+text"
-    source = max(1, min(question, whole // 3 if reads_text else question, recipe.encoder.max_tokens))
-    soft = recipe.alignment.latents if recipe.alignment.kind == "latent" else source
-    prompt = min(TEMPLATE_TOKENS + (source if reads_text else 0), max(0, whole - soft - OWN_TOKENS - 1))
+    layout = recipe.alignment.layout
+    text = min(question, whole // 3) if layout == "soft+text" else question
+    source = max(1, min(text, recipe.encoder.max_tokens)) if recipe.has_encoder else 0
+    soft = sequence_shape(recipe.alignment).soft_length(source)
+    prompt = min(TEMPLATE_TOKENS + (0 if layout == "soft" else text), max(0, whole - soft - OWN_TOKENS - 1))
     return example_row(source=source, prompt=prompt, response=max(1, whole - soft - prompt - OWN_TOKENS))

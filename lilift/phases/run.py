@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ from lilift.memory.changes import with_recorded_changes
 from lilift.memory.plan import Plan
 from lilift.memory.probe import MemoryProbe
 from lilift.model import unsloth
-from lilift.model.bridge import load_bridge
+from lilift.model.bridge import attach_lora, load_bridge
 from lilift.model.snapshot import local_model_folder
 from lilift.phases.alignment_quality import measure_alignment
 from lilift.phases.drift import drift_of_export
@@ -53,9 +52,9 @@ from lilift.phases.systems import (
 from lilift.recipe import storage
 from lilift.recipe.errors import EnvironmentUnfit, RecipeError
 from lilift.recipe.interrupt import polite_interrupts
-from lilift.recipe.schema import Recipe, StageSettings
+from lilift.recipe.schema import Recipe, StageName, StageSettings
 from lilift.train.progress import NoProgress, StageProgress, progress_for
-from lilift.train.stages import run_align, run_transfer
+from lilift.train.stages import RunStage, run_stage
 
 PLAN = "plan.json"
 TRAINING: tuple[Phase, ...] = ("align", "transfer", "control")
@@ -149,7 +148,7 @@ def run_recipe(
             else:
                 if unsloth.in_this_process() and phase not in TRAINING:
                     _start_anew(options)
-                job.say(f"{phase}: {_TITLES[phase]}")
+                job.say(f"{phase}: {_title(phase, recipe)}")
                 _run_phase(phase, job)
                 _write_report_so_far(job)
             if phase == options.until:
@@ -216,32 +215,36 @@ def _data(job: Job, where: Path) -> None:
 
 
 def _align(job: Job, where: Path) -> None:
-    _train(job, where, "align", job.recipe.align, align_rows, start=None)
+    _train(job, where, "align", align_rows)
 
 
 def _transfer(job: Job, where: Path) -> None:
     record_base(local_model_folder(job.recipe.llm.model, job.recipe.llm.revision), where)
-    _train(job, where, "transfer", job.recipe.transfer, transfer_rows, start=job.folder / "align" / "alignment")
+    _train(job, where, "transfer", transfer_rows, after="align" if "align" in job.recipe.stages else None)
 
 
 def _control(job: Job, where: Path) -> None:
     """Stage 2 exactly as it is, but on the alignment layer as it was before stage 1."""
-    _train(job, where, "control", job.recipe.transfer, transfer_rows, start=None)
+    _train(job, where, "control", transfer_rows)
 
 
-def _train(job: Job, where: Path, name: Phase, settings: StageSettings, rows_of: StageRows, *, start: Path | None) -> None:
-    """A training stage, from the alignment layer in `start` or from a fresh one."""
+def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: StageName | None = None) -> None:
+    """A training stage, from what the stage `after` which it comes has trained."""
     recipe, device = job.recipe, job.device.torch_device
+    settings: StageSettings = recipe.align if name == "align" else recipe.transfer
     prepared = load_prepared(job.folder / "data")
     with token_cache(where) as cache:
         read_stage(recipe, settings, prepared, rows_of, where, cache=cache, device=device, note=job.say)
         bridge = load_bridge(recipe, device=device, states_folder=where / STATES, to_train=True)
-        if start is not None:
-            bridge.load_alignment(start)
+        if after is not None:
+            part = getattr(recipe, after).trains
+            if part == "adapter":
+                attach_lora(bridge, recipe.transfer.lora)
+            bridge.load_part(part, job.folder / after / part)
         rows = rows_of(prepared, recipe, tokenisation_for(bridge, recipe, cache))
         _count_rows(job, where, rows)
-        run = run_align if name == "align" else partial(run_transfer, name=name)
-        run(bridge, rows, recipe, where, progress=job.progress, predicted_mib=job.predicted_mib(name))
+        predicted = job.predicted_mib(name)
+        run_stage(bridge, rows, recipe, where, name=name, progress=job.progress, predicted_mib=predicted)
     forget_states(where)
 
 
@@ -334,9 +337,14 @@ _PHASES: dict[Phase, Callable[[Job, Path], None]] = {
 }
 _TITLES: dict[Phase, str] = {
     "data": "reading instructions and lexicons",
-    "align": "stage 1, the alignment layer learns on code-switched English",
-    "transfer": "stage 2, the LLM's adapter learns on English instructions",
+    "align": "stage 1, {align} learns",
+    "transfer": "stage 2, {transfer} learns",
     "control": "stage 2 once more on an unaligned layer, to show what stage 1 brings",
     "evaluate": "asking the benchmarks' questions",
     "export": "merging the adapter into the LLM's weights, and writing them down",
 }
+
+
+def _title(phase: Phase, recipe: Recipe) -> str:
+    names = {"alignment": "the alignment layer", "adapter": "the LLM's adapter"}
+    return _TITLES[phase].format(align=names[recipe.align.trains], transfer=names[recipe.transfer.trains])

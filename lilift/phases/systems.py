@@ -21,7 +21,7 @@ from lilift.phases.folder import phase_fingerprint
 from lilift.recipe import storage
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.load import fingerprint, load_recipe
-from lilift.recipe.schema import EvaluateSettings, Recipe
+from lilift.recipe.schema import EvaluateSettings, Recipe, TrainedPart
 
 SYSTEMS = {system.name: system for system in (UNTRAINED, CONTROL, LIFTED)}
 
@@ -41,7 +41,7 @@ def load_system(
         RunFolderError: the run has not trained it yet, or a file of it is damaged.
         ModelError: one of the two models cannot be loaded.
     """
-    parts = _trained_parts(run, system)
+    parts = _trained_parts(recipe, run, system)
     for part in parts.values():
         check_trained_part(part, run)
     bridge = load_bridge(recipe, device=device, states_folder=states_folder)
@@ -76,7 +76,8 @@ def tokenisation_of(
 
 def answers_depend_on(recipe: Recipe, run: Path, system: System) -> dict[str, str]:
     """What a system's answers depend on: its weights and the recipe's settings, as fingerprints."""
-    weights = {name: storage.read_json(part / storage.MANIFEST)["seal"] for name, part in _trained_parts(run, system).items()}
+    parts = _trained_parts(recipe, run, system)
+    weights = {name: storage.read_json(part / storage.MANIFEST)["seal"] for name, part in parts.items()}
     return {"settings": phase_fingerprint(recipe, "transfer"), "limits": fingerprint(recipe.evaluate.max_new_tokens)} | weights
 
 
@@ -105,9 +106,10 @@ def recipe_of(run: Path) -> Recipe:
     return load_recipe(str(kept))
 
 
-def _trained_parts(run: Path, system: System) -> dict[str, Path]:
+def _trained_parts(recipe: Recipe, run: Path, system: System) -> dict[str, Path]:
     if system == LIFTED:
-        return {"alignment": run / "align" / "alignment", "adapter": run / "transfer" / "adapter"}
+        parts: tuple[TrainedPart, ...] = ("alignment", "adapter")
+        return {part: run / stage / part for part in parts if (stage := recipe.trained_by(part)) is not None}
     if system == CONTROL:
         return {"adapter": run / "control" / "adapter"}
     return {}

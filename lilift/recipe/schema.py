@@ -17,7 +17,9 @@ from lilift.recipe.language_groups import expand_languages
 from lilift.recipe.template_file import read_template
 
 AlignmentKind = Literal["ffn", "linear", "latent"]
-Layout = Literal["soft", "soft+text"]
+Layout = Literal["soft", "soft+text", "text"]
+TrainedPart = Literal["alignment", "adapter"]
+StageName = Literal["align", "transfer"]
 Target = Literal["reconstruct", "respond"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 OverLength = Literal["drop", "truncate", "error"]
@@ -35,7 +37,10 @@ class Settings(BaseModel):
 class EncoderSettings(Settings):
     """The frozen multilingual encoder."""
 
-    model: str = Field(description="A folder, a hub name, or `stand-in:encoder`.")
+    model: str = Field(
+        description="A folder, a hub name, or `stand-in:encoder`. `none`: there is no bridge, the LLM reads questions itself "
+        "(alignment.layout: text), as baselines do."
+    )
     revision: str | None = Field(None, description="Commit, tag or branch on the hub; pin it to be able to repeat a run.")
     dtype: Dtype = Field("bfloat16", description="Precision of the frozen encoder. mT5 overflows in float16.")
     quantization: Literal["nf4", "none"] = Field(
@@ -87,7 +92,9 @@ class AlignmentSettings(Settings):
         "ffn", description="ffn: the paper's two-layer network. linear: LangBridge's. latent: a Perceiver resampler."
     )
     layout: Layout = Field(
-        "soft", description="soft: the LLM sees only the aligned states. soft+text: the prompt's own tokens follow them."
+        "soft",
+        description="soft: the LLM sees only the aligned states. soft+text: the question's own tokens follow them. text: those "
+        "alone, without an encoder.",
     )
     expansion: int = Field(2, ge=1, le=16, description="Hidden width of `ffn`, in multiples of the encoder's width.")
     latents: int = Field(64, ge=1, le=1024, description="Number of soft tokens of `latent`, whatever the text's length.")
@@ -245,6 +252,8 @@ WITHOUT_EFFECT_ON_RESULT = frozenset({"checkpoint_every", "keep_checkpoints", "l
 class StageSettings(Settings):
     """What the two training stages have in common."""
 
+    skip: bool = Field(False, description="Leave this stage out.")
+    trains: TrainedPart = Field("adapter", description="What learns: the alignment layer, or a LoRA adapter on the LLM.")
     epochs: float = Field(1.0, gt=0, description="Passes over the data; stage 1 draws its word swaps anew in each.")
     max_steps: int | None = Field(None, ge=1, description="Stop after this many optimizer steps, whatever `epochs` says.")
     learning_rate: float = Field(gt=0)
@@ -271,6 +280,7 @@ def _target_weights(value: object) -> object:
 class AlignSettings(StageSettings):
     """Stage 1, language alignment: only the alignment layer learns."""
 
+    trains: TrainedPart = Field("alignment", description="What learns: the alignment layer, or a LoRA adapter on the LLM.")
     learning_rate: float = Field(6e-4, gt=0)
     target: Annotated[dict[Target, Annotated[float, Field(gt=0)]], BeforeValidator(_target_weights)] = Field(
         {"reconstruct": 1.0},
@@ -417,7 +427,7 @@ class Recipe(Settings):
         for language in self.languages:
             if language == "en":
                 raise ValueError("languages: English is what the LLM already knows; leave `en` out (it is always evaluated)")
-            if "switched" in self.align.texts and self.data.lexicon_of(language) is None:
+            if self.switches_words and self.data.lexicon_of(language) is None:
                 raise ValueError(f"data.lexicons: no lexicon is named for language {language!r}")
             if self.uses_translations and self.data.translations_of(language) is None:
                 raise ValueError(f"data.translations: no translated texts are named for language {language!r}")
@@ -430,6 +440,7 @@ class Recipe(Settings):
                 raise ValueError(
                     f"{name}.tokens_per_micro_batch is smaller than data.max_tokens: the longest row would not fit"
                 )
+        self._check_stages()
         if self.encoder.quantization == "nf4" and self.encoder.placement != "resident":
             raise ValueError("encoder.placement: a 4-bit encoder cannot leave the card; set encoder.quantization to none")
         if self.encoder.quantization == "nf4" and self.encoder.dtype == "float16":
@@ -438,16 +449,62 @@ class Recipe(Settings):
             raise ValueError("encoder.dtype: mT5 overflows in float16; use bfloat16")
         return self
 
+    def _check_stages(self) -> None:
+        """What the stages train must be there, and what comes after them must have been trained."""
+        if not self.stages:
+            raise ValueError("align.skip: both stages are left out, so that nothing is trained")
+        if (self.alignment.layout == "text") != (not self.has_encoder):
+            raise ValueError("alignment.layout: text is for recipes without an encoder (encoder.model: none), and they need it")
+        if not self.has_encoder and self.trained_by("alignment") is not None:
+            raise ValueError("align.trains: without an encoder there is no alignment layer; set adapter, or align.skip to true")
+        if not self.has_encoder and self.encoder.placement != "resident":
+            raise ValueError("encoder.placement: there is no encoder")
+        if self.transfer.control and (self.trained_by("alignment"), self.trained_by("adapter")) != ("align", "transfer"):
+            raise ValueError("transfer.control: it is stage 2 without stage 1, where they train alignment layer and adapter")
+        if self.evaluate.alignment is not None and self.trained_by("alignment") != "align":
+            raise ValueError("evaluate.alignment: it is measured before and after stage 1, which does not train the layer here")
+        if self.export.formats and not self.can_be_exported:
+            raise ValueError(
+                "export.formats: what is exported is an encoder, an alignment layer and an adapter, and this recipe lacks one; "
+                "set it to []"
+            )
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether there is a bridge; without one the LLM reads questions itself."""
+        return self.encoder.model != "none"
+
+    @property
+    def stages(self) -> tuple[StageName, ...]:
+        """The training stages that are not left out, in order."""
+        skipped: dict[StageName, bool] = {"align": self.align.skip, "transfer": self.transfer.skip}
+        return tuple(name for name, skip in skipped.items() if not skip)
+
+    def trained_by(self, part: TrainedPart) -> StageName | None:
+        """The stage that trains a part last, whose result is the run's; None if none does."""
+        trains: dict[StageName, TrainedPart] = {"align": self.align.trains, "transfer": self.transfer.trains}
+        return next((name for name in reversed(self.stages) if trains[name] == part), None)
+
+    @property
+    def can_be_exported(self) -> bool:
+        """Whether a run has all that an export is made of."""
+        return self.has_encoder and self.trained_by("alignment") == "align" and self.trained_by("adapter") == "transfer"
+
+    @property
+    def switches_words(self) -> bool:
+        """Whether stage 1 reads code-switched texts."""
+        return not self.align.skip and "switched" in self.align.texts
+
     @property
     def uses_translations(self) -> bool:
         """Whether any stage reads translated texts."""
-        return "translated" in self.align.texts or "translated" in self.transfer.texts
+        return any("translated" in getattr(self, name).texts for name in self.stages)
 
     @property
     def translations_need_response(self) -> bool:
         """Whether a stage is to say the response of a translated text."""
-        in_align = "translated" in self.align.texts and "respond" in self.align.target
-        return in_align or "translated" in self.transfer.texts
+        in_align = "align" in self.stages and "translated" in self.align.texts and "respond" in self.align.target
+        return in_align or ("transfer" in self.stages and "translated" in self.transfer.texts)
 
     def as_dict(self) -> dict[str, Any]:
         """The recipe with every default written out, as plain JSON types."""

@@ -1,4 +1,4 @@
-"""The stages as the memory plan runs them: the trainer's own step, on fake tensors."""
+"""A stage as the memory plan runs it: the trainer's own step, on fake tensors."""
 
 from __future__ import annotations
 
@@ -14,27 +14,23 @@ from lilift.memory.guard import OutOfMemoryGuard
 from lilift.memory.simulate import Rehearsal
 from lilift.memory.trace import MemoryTrace
 from lilift.model.bridge import BridgedModel, attach_lora
-from lilift.recipe.schema import Recipe, StageSettings
+from lilift.recipe.schema import Recipe, StageName, StageSettings
 from lilift.train.optimizer import allocate_state, build_optimizer
 from lilift.train.step import accumulate_gradients
 
 
-def rehearsals(recipe: Recipe, align: Sequence[Row], transfer: Sequence[Row]) -> tuple[Rehearsal, Rehearsal]:
-    """Both stages of a recipe, on the rows of their heaviest micro-batches."""
-    on_gpu = recipe.card != "cpu"
-    return (
-        Rehearsal("align", _prepare_align, partial(_step, recipe.align, on_gpu), align),
-        Rehearsal("transfer", _prepare_transfer, partial(_step, recipe.transfer, on_gpu), transfer),
-    )
+def rehearsal(recipe: Recipe, stage: StageName, rows: Sequence[Row]) -> Rehearsal:
+    """A stage of a recipe, on the rows of its heaviest micro-batch."""
+    settings: StageSettings = getattr(recipe, stage)
+    return Rehearsal(stage, partial(_prepare, stage), partial(_step, settings, recipe.card != "cpu"), rows)
 
 
-def _prepare_align(bridge: BridgedModel, recipe: Recipe) -> None:  # noqa: ARG001
-    bridge.freeze_for_align()
-
-
-def _prepare_transfer(bridge: BridgedModel, recipe: Recipe) -> None:
-    attach_lora(bridge, recipe.transfer.lora)
-    bridge.freeze_for_transfer()
+def _prepare(stage: StageName, bridge: BridgedModel, recipe: Recipe) -> None:
+    trains = {name: getattr(recipe, name).trains for name in recipe.stages}
+    # An adapter that an earlier stage has trained is there, whatever this one trains.
+    if "adapter" in (trains[stage], trains.get("align")):
+        attach_lora(bridge, recipe.transfer.lora)
+    bridge.train_only(trains[stage])
 
 
 def _step(settings: StageSettings, on_gpu: bool, bridge: BridgedModel, rows: Sequence[Row], trace: MemoryTrace) -> None:

@@ -1,15 +1,16 @@
-"""The two stages of LinguaLIFT (arXiv 2412.12499).
+"""The training stages of a recipe.
 
-Stage 1, `run_align`: on code-switched English, only the alignment layer learns. Stage 2, `run_transfer`: on English
-instructions alone, only a LoRA adapter on the LLM learns. Everything else stays bit for bit what it was. Each stage leaves one
-sealed folder, `alignment/` or `adapter/`, and then deletes its checkpoints.
+Those of LinguaLIFT (arXiv 2412.12499): in stage 1, `align`, only the alignment layer learns, on code-switched English; in stage
+2, `transfer`, only a LoRA adapter on the LLM, on English instructions. Baselines leave a stage out, or train the other part in
+it (`trains`). Everything else stays bit for bit what it was. A stage leaves one sealed folder, `alignment/` or `adapter/`, and
+then deletes its checkpoints.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Literal
 
 from lilift.data.batching import SequenceShape
 from lilift.data.steps import RowSource, StepPlan
@@ -17,34 +18,36 @@ from lilift.memory.encoding import encode_ahead
 from lilift.model.bridge import BridgedModel, attach_lora
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.load import fingerprint
-from lilift.recipe.schema import WITHOUT_EFFECT_ON_RESULT, Recipe, StageSettings
+from lilift.recipe.schema import WITHOUT_EFFECT_ON_RESULT, Recipe, StageName, StageSettings
 from lilift.recipe.storage import sealed_folder, verify_sealed_folder
 from lilift.train.loop import StageJob, StageResult, train_stage
 from lilift.train.progress import StageProgress
 
-ALIGNMENT = "alignment"
-ADAPTER = "adapter"
+RunStage = Literal["align", "transfer", "control"]
+"""`control` is `transfer` without `align` before it."""
 _COMMON_SECTIONS = ("languages", "seed", "encoder", "llm", "alignment", "data")
 _SECTIONS = {"align": ("align",), "transfer": ("align", "transfer"), "control": ("transfer",)}
 
 
-def run_align(
+def run_stage(
     bridge: BridgedModel,
     source: RowSource,
     recipe: Recipe,
     folder: Path,
     *,
+    name: RunStage,
     progress: StageProgress,
     resume: bool = True,
     predicted_mib: float | None = None,
 ) -> StageResult:
-    """Stage 1: train the alignment layer, or load it if this stage is finished already.
+    """Train a stage, or load its result if it is finished already.
 
     Args:
-        bridge: encoder, fresh alignment layer and LLM; its layer is trained in place.
-        source: the code-switched rows.
+        bridge: trained in place. Where an adapter is to learn, the LLM gets a fresh one, unless it carries one already.
+        source: the rows.
         recipe: what to do.
-        folder: of this stage; gets `metrics.jsonl`, `checkpoints/` and, at the end, `alignment/`.
+        folder: of this stage; gets `metrics.jsonl`, `checkpoints/` and, at the end, `alignment/` or `adapter/`.
+        name: of the stage.
         progress: is told what happens.
         resume: go on from checkpoints in `folder`; without it, they are an error.
         predicted_mib: the planned peak, shown beside the measured one.
@@ -52,73 +55,26 @@ def run_align(
     Raises:
         LiliftError: see `train_stage`.
     """
-    job = _job("align", "align", recipe.align, bridge, source, recipe, folder, resume, predicted_mib, progress)
-    bridge.freeze_for_align()
-    return _train_or_load(
-        bridge, job, folder / ALIGNMENT, save=bridge.save_alignment, load=bridge.load_alignment, progress=progress
-    )
-
-
-def run_transfer(
-    bridge: BridgedModel,
-    source: RowSource,
-    recipe: Recipe,
-    folder: Path,
-    *,
-    progress: StageProgress,
-    resume: bool = True,
-    name: str = "transfer",
-    predicted_mib: float | None = None,
-) -> StageResult:
-    """Stage 2: train a LoRA adapter on the LLM, or load it if this stage is finished already.
-
-    Args:
-        bridge: with the alignment layer of stage 1; its LLM gets a fresh adapter, unless one was attached already.
-        source: the English rows.
-        recipe: what to do.
-        folder: of this stage; gets `metrics.jsonl`, `checkpoints/` and, at the end, `adapter/`.
-        progress: is told what happens.
-        resume: go on from checkpoints in `folder`; without it, they are an error.
-        predicted_mib: the planned peak, shown beside the measured one.
-        name: `transfer`, or `control` for the same stage without stage 1 before it.
-
-    Raises:
-        LiliftError: see `train_stage`.
-    """
-    job = _job(name, "transfer", recipe.transfer, bridge, source, recipe, folder, resume, predicted_mib, progress)
-    if not bridge.has_adapter:
+    section: StageName = "align" if name == "align" else "transfer"
+    settings: StageSettings = getattr(recipe, section)
+    if settings.trains == "adapter" and not bridge.has_adapter:
         attach_lora(bridge, recipe.transfer.lora)
-    bridge.freeze_for_transfer()
-    return _train_or_load(bridge, job, folder / ADAPTER, save=bridge.save_adapter, load=bridge.load_adapter, progress=progress)
-
-
-def _job(
-    name: str,
-    section: str,
-    settings: StageSettings,
-    bridge: BridgedModel,
-    source: RowSource,
-    recipe: Recipe,
-    folder: Path,
-    resume: bool,
-    predicted_mib: float | None,
-    progress: StageProgress,
-) -> StageJob:
-    plan = step_plan(settings, recipe.seed, bridge.alignment.shape, has_llm_bos=bridge.tokens.bos is not None)
+    bridge.train_only(settings.trains)
     states = bridge.states
-    return StageJob(
-        name,
-        section,
-        settings,
-        source,
-        plan,
-        folder,
-        stage_fingerprint(recipe, name),
-        recipe.seed,
-        resume,
-        predicted_mib,
-        None if states is None else lambda rows: encode_ahead(states, rows, progress.note),
+    job = StageJob(
+        name=name,
+        section=section,
+        settings=settings,
+        source=source,
+        plan=step_plan(settings, recipe.seed, bridge.alignment.shape, has_llm_bos=bridge.tokens.bos is not None),
+        folder=folder,
+        fingerprint=stage_fingerprint(recipe, name),
+        seed=recipe.seed,
+        resume=resume,
+        predicted_mib=predicted_mib,
+        encode=None if states is None else lambda rows: encode_ahead(states, rows, progress.note),
     )
+    return _train_or_load(bridge, job, folder / settings.trains, progress)
 
 
 def step_plan(settings: StageSettings, seed: int, shape: SequenceShape, *, has_llm_bos: bool) -> StepPlan:
@@ -132,7 +88,7 @@ def step_plan(settings: StageSettings, seed: int, shape: SequenceShape, *, has_l
     )
 
 
-def stage_fingerprint(recipe: Recipe, name: str) -> str:
+def stage_fingerprint(recipe: Recipe, name: RunStage) -> str:
     """A digest of all that a stage's result depends on; how often it writes something down is no part of it."""
     settings = recipe.as_dict()
     sections = [*_COMMON_SECTIONS, *_SECTIONS[name]]
@@ -142,23 +98,16 @@ def stage_fingerprint(recipe: Recipe, name: str) -> str:
     return fingerprint(name, depends_on)
 
 
-def _train_or_load(
-    bridge: BridgedModel,
-    job: StageJob,
-    artifact: Path,
-    *,
-    save: Callable[[Path], None],
-    load: Callable[[Path], None],
-    progress: StageProgress,
-) -> StageResult:
+def _train_or_load(bridge: BridgedModel, job: StageJob, artifact: Path, progress: StageProgress) -> StageResult:
     """Train and seal the result in `artifact`; if it is there already, load it from there."""
+    part = job.settings.trains
     if artifact.exists():
         result = _finished(artifact, job.fingerprint)
-        load(artifact)
+        bridge.load_part(part, artifact)
     else:
         result = train_stage(bridge, job, progress)
         with sealed_folder(artifact, {"stage": job.name, "fingerprint": job.fingerprint, **asdict(result)}) as partial:
-            save(partial)
+            bridge.save_part(part, partial)
     # Only now: a process that dies before this point goes on from the last one.
     job.checkpoints.remove_all()
     return result

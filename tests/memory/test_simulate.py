@@ -18,7 +18,7 @@ from lilift.memory.guard import OutOfMemoryGuard
 from lilift.memory.simulate import LASTING, READING, Models, Rehearsal, Simulation, simulate
 from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
 from lilift.recipe.schema import Recipe
-from lilift.train.rehearsal import rehearsals
+from lilift.train.rehearsal import rehearsal as rehearse_stage
 from lilift.train.step import accumulate_gradients
 
 # Of unequal length: without any padding transformers leaves the mask out, which takes less.
@@ -37,7 +37,7 @@ def models_of(recipe: Recipe) -> Models:
 
 
 def phases(recipe: Recipe) -> dict[str, Rehearsal]:
-    align, transfer = rehearsals(recipe, ROWS, ROWS)
+    align, transfer = (rehearse_stage(recipe, stage, ROWS) for stage in recipe.stages)
     return {"align": align, "transfer": transfer, "evaluate": rehearse_evaluation(QUESTIONS)}
 
 
@@ -70,9 +70,9 @@ def allocated_by(work: Callable[[], object]) -> int:
 def stage_step(bridge: BridgedModel, phase: str, recipe: Recipe) -> Callable[[], object]:
     if phase == "transfer":
         attach_lora(bridge, recipe.transfer.lora)
-        bridge.freeze_for_transfer()
+        bridge.train_only("adapter")
     else:
-        bridge.freeze_for_align()
+        bridge.train_only("alignment")
     bridge.train()
     trained = [parameter for parameter in bridge.parameters() if parameter.requires_grad]
     for parameter in trained:

@@ -40,14 +40,14 @@ def test_what_is_frozen_stays_bit_for_bit_the_same(quantization: str, bridge_of:
     bridge = bridge_of(llm_settings={"quantization": quantization})
     rows = rows_of(bridge)
     before = weights_of(bridge)
-    bridge.freeze_for_align()
+    bridge.train_only("alignment")
     step(bridge, rows)
     aligned = weights_of(bridge)
     learned = {f"alignment.{name}" for name, _ in bridge.alignment.named_parameters()}
     assert {name for name in before if not torch.equal(before[name], aligned[name])} == learned, "all of it but its size"
 
     attach_lora(bridge, LORA)
-    bridge.freeze_for_transfer()
+    bridge.train_only("adapter")
     adapted = weights_of(bridge)
     step(bridge, rows)
     bridge.generate(rows, max_new_tokens=3)
@@ -59,9 +59,9 @@ def test_what_is_frozen_stays_bit_for_bit_the_same(quantization: str, bridge_of:
 def test_an_adapter_does_not_learn_in_align(bridge_of: BridgeOf) -> None:
     bridge = bridge_of()
     with pytest.raises(ValueError, match="attach a LoRA adapter"):
-        bridge.freeze_for_transfer()
+        bridge.train_only("adapter")
     attach_lora(bridge, LORA)
-    bridge.freeze_for_align()
+    bridge.train_only("alignment")
     learning = {name for name, parameter in bridge.named_parameters() if parameter.requires_grad}
     assert learning == {f"alignment.{name}" for name, _ in bridge.alignment.named_parameters()}
 
@@ -152,7 +152,7 @@ def test_a_head_that_is_not_understood_gives_the_same_loss(bridge_of: BridgeOf, 
 def test_an_adapter_on_the_head_is_trained_through_the_model(bridge_of: BridgeOf, rows_of: RowsOf) -> None:
     bridge = bridge_of()
     attach_lora(bridge, LoraSettings(rank=2, target_modules=("lm_head",)))
-    bridge.freeze_for_transfer()
+    bridge.train_only("adapter")
     with torch.no_grad():
         for name, parameter in bridge.named_parameters():
             if "lora_B" in name:
@@ -177,7 +177,7 @@ def test_answers_come_in_the_order_of_the_questions_whatever_the_budget(bridge_o
 
 def test_generation_leaves_modes_and_gradients_as_they_were(bridge_of: BridgeOf, rows_of: RowsOf) -> None:
     bridge = bridge_of()
-    bridge.freeze_for_align()
+    bridge.train_only("alignment")
     bridge.train()
     modes = [module.training for module in bridge.modules()]
     rows = rows_of(bridge)
@@ -192,10 +192,10 @@ def test_generation_leaves_modes_and_gradients_as_they_were(bridge_of: BridgeOf,
 def test_alignment_and_adapter_come_back(kind: str, bridge_of: BridgeOf, rows_of: RowsOf, tmp_path: Path) -> None:
     def trained() -> BridgedModel:
         bridge = bridge_of(alignment={"kind": kind, "latents": 4})
-        bridge.freeze_for_align()
+        bridge.train_only("alignment")
         step(bridge, rows_of(bridge))
         attach_lora(bridge, LORA)
-        bridge.freeze_for_transfer()
+        bridge.train_only("adapter")
         step(bridge, rows_of(bridge))
         return bridge
 

@@ -61,7 +61,7 @@ def bridged(
         llm_settings={"quantization": case.quantization},
         alignment={"kind": case.kind, "layout": case.layout, "latents": 5},
     )
-    bridge.freeze_for_align()
+    bridge.train_only("alignment")
     bridge.train()
     return bridge, rows_of(bridge, prompt_words=6 if case.layout == "soft+text" else 1)
 
@@ -128,7 +128,7 @@ def test_the_loss_is_that_of_transformers(bridged: tuple[BridgedModel, list[Row]
 def test_loss_and_gradient_are_the_rows_own_in_transfer(bridged: tuple[BridgedModel, list[Row]]) -> None:
     bridge, rows = bridged
     attach_lora(bridge, LoraSettings(rank=2))
-    bridge.freeze_for_transfer()
+    bridge.train_only("adapter")
     bridge.train()
     with torch.no_grad():
         for name, parameter in bridge.named_parameters():

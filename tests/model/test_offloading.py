@@ -16,7 +16,7 @@ from lilift.model.bridge import BridgedModel
 
 
 def gradients(bridge: BridgedModel, rows: list[Row]) -> dict[str, Tensor]:
-    bridge.freeze_for_align()
+    bridge.train_only("alignment")
     bridge.train()
     bridge.loss(bridge.collate(rows)).backward()  # type: ignore[no-untyped-call]
     return {name: weight.grad for name, weight in bridge.named_parameters() if weight.grad is not None}

@@ -17,14 +17,14 @@ from lilift.recipe.interrupt import StoppedBySignal
 from lilift.recipe.schema import Recipe
 from lilift.train.loop import StageResult
 from lilift.train.progress import NoProgress
-from lilift.train.stages import run_align
+from lilift.train.stages import run_stage
 
 PLACEMENTS = ("cached-ram", "cached-disk")
 
 
 def train(recipe: Recipe, folder: Path, progress: Any) -> tuple[dict[str, torch.Tensor], StageResult]:
     bridge = load_bridge(recipe, device="cpu", states_folder=folder / "states")
-    result = run_align(bridge, tiny_run.TinySource(), recipe, folder, progress=progress)
+    result = run_stage(bridge, tiny_run.TinySource(), recipe, folder, name="align", progress=progress)
     return trained_weights(bridge), result
 
 

@@ -59,9 +59,9 @@ def prepared(models: Path, stage: str, *overrides: str) -> tuple[BridgedModel, l
     bridge = load_bridge(recipe, device="cpu")
     if stage == "transfer":
         attach_lora(bridge, recipe.transfer.lora)
-        bridge.freeze_for_transfer()
+        bridge.train_only("adapter")
     else:
-        bridge.freeze_for_align()
+        bridge.train_only("alignment")
     bridge.train()
     trained = {name: parameter for name, parameter in bridge.named_parameters() if parameter.requires_grad}
     return bridge, list(trained.values()), build_optimizer(trained, getattr(recipe, stage))

@@ -13,7 +13,7 @@ from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.storage import JsonLines, verify_sealed_folder
 from lilift.train.progress import NoProgress
-from lilift.train.stages import run_align, run_transfer, stage_fingerprint
+from lilift.train.stages import run_stage, stage_fingerprint
 
 LONGER = [
     f"{stage}.{setting}"
@@ -60,14 +60,16 @@ def test_each_stage_trains_its_part_and_leaves_the_rest_bit_for_bit(models: Path
         if parameter.is_floating_point():
             parameter.requires_grad_(True)
     start = every_tensor(bridge)
-    aligned = run_align(bridge, tiny_run.TinySource(), recipe, tmp_path / "align", progress=NoProgress())
+    aligned = run_stage(bridge, tiny_run.TinySource(), recipe, tmp_path / "align", name="align", progress=NoProgress())
     middle = every_tensor(bridge)
     assert changed(start, middle) == {f"alignment.{name}" for name, _ in bridge.alignment.named_parameters()}
     assert {"alignment.bos", "alignment.eos"} <= changed(start, middle)
 
     attach_lora(bridge, recipe.transfer.lora)
     middle = every_tensor(bridge)
-    transferred = run_transfer(bridge, tiny_run.TinySource(), recipe, tmp_path / "transfer", progress=NoProgress())
+    transferred = run_stage(
+        bridge, tiny_run.TinySource(), recipe, tmp_path / "transfer", name="transfer", progress=NoProgress()
+    )
     end = every_tensor(bridge)
     adapter = {name for name in end if "lora_" in name}
     assert len(adapter) == 2 * len(quantised)
@@ -82,7 +84,7 @@ def test_the_control_learns_on_an_untrained_alignment_layer(models: Path, tmp_pa
     recipe = tiny_run.make_recipe(models)
     bridge = load_bridge(recipe, device="cpu")
     before = {name: tensor.clone() for name, tensor in bridge.alignment.state_dict().items()}
-    run_transfer(bridge, tiny_run.TinySource(), recipe, tmp_path, progress=NoProgress(), name="control")
+    run_stage(bridge, tiny_run.TinySource(), recipe, tmp_path, name="control", progress=NoProgress())
     assert changed(before, dict(bridge.alignment.state_dict())) == set()
     assert verify_sealed_folder(tmp_path / "adapter")["stage"] == "control"
 

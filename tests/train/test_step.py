@@ -20,7 +20,7 @@ from lilift.train.step import StepOutcome, compute_gradients
 @pytest.fixture(scope="module")
 def bridge(models: Path) -> BridgedModel:
     bridge = load_bridge(tiny_run.make_recipe(models), device="cpu")
-    bridge.freeze_for_align()
+    bridge.train_only("alignment")
     return bridge
 
 

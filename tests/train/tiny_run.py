@@ -28,7 +28,7 @@ from lilift.recipe.load import parse_override
 from lilift.recipe.schema import Recipe
 from lilift.train.loop import StageResult
 from lilift.train.progress import PlainProgress, StageProgress
-from lilift.train.stages import run_align, run_transfer
+from lilift.train.stages import RunStage, run_stage
 
 SPECIAL = ["<pad>", "</s>", "<unk>", "<s>"]
 WORDS = 24  # words of the source language, and as many of the LLM's
@@ -134,7 +134,7 @@ def _stage_settings() -> dict[str, object]:
 def train(
     recipe: Recipe,
     folder: Path,
-    stage: str,
+    stage: RunStage,
     progress: StageProgress,
     *,
     resume: bool = True,
@@ -144,8 +144,7 @@ def train(
     bridge = load_bridge(recipe, device="cpu")
     if bridges is not None:
         bridges.append(bridge)
-    run = run_align if stage == "align" else run_transfer
-    return bridge, run(bridge, TinySource(), recipe, folder, progress=progress, resume=resume)
+    return bridge, run_stage(bridge, TinySource(), recipe, folder, name=stage, progress=progress, resume=resume)
 
 
 def train_in_process(models: Path, folder: Path, stage: str, overrides: Sequence[str], kill_at_flush: int | None) -> None:

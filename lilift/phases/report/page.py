@@ -190,6 +190,8 @@ def _contents(run: Path) -> dict[str, Any]:
 
 def _state(run: Path, phase: str, recipe: Mapping[str, Any]) -> PhaseState:
     wanted = {
+        "align": not recipe.get("align", {}).get("skip"),
+        "transfer": not recipe.get("transfer", {}).get("skip"),
         "control": recipe.get("transfer", {}).get("control"),
         "evaluate": recipe.get("evaluate", {}).get("benchmarks"),
         "export": recipe.get("export", {}).get("formats"),
