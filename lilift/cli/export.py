@@ -50,8 +50,14 @@ def run(arguments: argparse.Namespace) -> int:
     from lilift.memory.card import device_for
     from lilift.phases.drift import drift_of_export
     from lilift.phases.systems import recipe_of
+    from lilift.recipe.errors import RecipeError
 
     recipe = recipe_of(arguments.run_folder)
+    if not recipe.can_be_exported:
+        raise RecipeError(
+            "this run has not trained both an alignment layer and an adapter, and only runs that have are exported",
+            where=arguments.run_folder,
+        )
     settings = _settings(arguments, recipe.export)
     output = arguments.output or arguments.run_folder / "export"
     report = export_bundle(recipe, settings, RunParts.of(arguments.run_folder), output)

@@ -37,6 +37,8 @@ def measure_alignment(
     if not others:
         raise DataError("no language is named beside English", where="languages", remedy="name at least one")
     sentences = parallel_sentences(source, ["en", *others], limit=limit, seed=recipe.seed)
+    if recipe.trained_by("alignment") != "align":
+        raise DataError("stage 1 of this run trains no alignment layer that could be measured", where=run)
     part = run / "align" / "alignment"
     check_trained_part(part, run)
     bridge = load_bridge(recipe, device=device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,7 +29,8 @@ SYSTEMS = {system.name: system for system in (UNTRAINED, CONTROL, LIFTED)}
 
 def evaluated_systems(recipe: Recipe) -> tuple[System, ...]:
     """The systems that the recipe's evaluation compares, in the order of the table."""
-    wanted = {UNTRAINED: recipe.evaluate.untrained, CONTROL: recipe.transfer.control, LIFTED: True}
+    trained = LIFTED if len(recipe.stages) > 1 else replace(LIFTED, title="after training")
+    wanted = {UNTRAINED: recipe.evaluate.untrained, CONTROL: recipe.transfer.control, trained: True}
     return tuple(system for system, asked in wanted.items() if asked)
 
 
@@ -107,10 +109,10 @@ def recipe_of(run: Path) -> Recipe:
 
 
 def _trained_parts(recipe: Recipe, run: Path, system: System) -> dict[str, Path]:
-    if system == LIFTED:
+    if system.name == LIFTED.name:
         parts: tuple[TrainedPart, ...] = ("alignment", "adapter")
         return {part: run / stage / part for part in parts if (stage := recipe.trained_by(part)) is not None}
-    if system == CONTROL:
+    if system.name == CONTROL.name:
         return {"adapter": run / "control" / "adapter"}
     return {}
 
