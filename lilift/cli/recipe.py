@@ -90,16 +90,18 @@ def load(arguments: argparse.Namespace) -> Recipe:
 
 
 def run_list(arguments: argparse.Namespace) -> int:
-    from lilift.memory.fitted import instant_plan, is_fitted
+    from lilift.memory.fitted import instant_plan, is_fitted, measured_peaks
     from lilift.recipe.load import load_recipe, shipped_recipes
 
     recipes = [load_recipe(name) for name in shipped_recipes()]
     peaks = {r.name: {phase.phase: phase.peak_bytes for phase in instant_plan(r).phases} for r in recipes if is_fitted(r)}
+    measured = measured_peaks()
     if arguments.json:
         print_json(
             [
                 {"name": r.name, "card": r.card, "languages": r.languages, "description": r.description}
                 | {"predicted_mib": {phase: round(peak / 2**20, 1) for phase, peak in peaks.get(r.name, {}).items()}}
+                | {"measured_mib": measured.get(r.name, {})}
                 for r in recipes
             ]
         )
@@ -107,11 +109,16 @@ def run_list(arguments: argparse.Namespace) -> int:
     phases = ("align", "transfer", "evaluate")
 
     def shown(name: str, phase: str) -> str:
-        return f"{peaks[name][phase] / 2**30:.1f}" if name in peaks else "–"
+        predicted = peaks.get(name, {}).get(phase)
+        taken = measured.get(name, {}).get(phase)
+        text = f"{predicted / 2**30:.1f}" if predicted is not None else "–"
+        return text if taken is None else f"{text} / {taken / 1024:.1f}"
 
     rows = [(r.name, r.card, r.llm.model, r.encoder.model, *(shown(r.name, phase) for phase in phases)) for r in recipes]
     columns = ("recipe", "card", "LLM", "encoder", *phases)
-    console().print(table("shipped recipes; predicted peak of each phase in GiB", columns, rows, right=range(4, 7)))
+    console().print(
+        table("shipped recipes; predicted (/ measured) peak of each phase in GiB", columns, rows, right=range(4, 7))
+    )
     return 0
 
 

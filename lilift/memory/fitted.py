@@ -100,6 +100,13 @@ def is_fitted(recipe: Recipe) -> bool:
     return shape_of(recipe, planned_card(recipe.card).kind) in _fits()
 
 
+def measured_peaks() -> dict[str, dict[str, float]]:
+    """MiB that a GPU's allocator reserved at most, by recipe and phase, where it has been measured."""
+    text = (resources.files("lilift.memory") / "measured.json").read_text(encoding="utf-8")
+    found: dict[str, dict[str, float]] = json.loads(text)
+    return found
+
+
 def shape_of(recipe: Recipe, kind: str) -> str:
     """A digest of all that memory depends on but the number of tokens at once."""
     settings = recipe.as_dict()
