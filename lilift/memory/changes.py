@@ -147,7 +147,8 @@ def _fewer_answers(recipe: Recipe, phase: PhasePlan, limit: int) -> Change | Non
 def _encoder_off_the_card(recipe: Recipe, _phase: PhasePlan, _limit: int) -> Change | None:
     # A 4-bit encoder is never proposed: it saves less, and its states lose precision.
     following = {"resident": "cached-ram", "cached-ram": "cached-disk"}.get(recipe.encoder.placement)
-    if following is None or not recipe.has_encoder or recipe.encoder.quantization == "nf4":
+    stays = recipe.card == "cpu" or not recipe.has_encoder or recipe.encoder.quantization == "nf4"
+    if following is None or stays:
         return None
     return Change(
         "encoder.placement",
@@ -160,7 +161,7 @@ def _encoder_off_the_card(recipe: Recipe, _phase: PhasePlan, _limit: int) -> Cha
 
 
 def _offloaded_checkpoints(recipe: Recipe, phase: PhasePlan, _limit: int) -> Change | None:
-    if phase.phase not in STAGES or recipe.llm.gradient_checkpointing is not True:
+    if recipe.card == "cpu" or phase.phase not in STAGES or recipe.llm.gradient_checkpointing is not True:
         return None
     return Change(
         "llm.gradient_checkpointing",

@@ -47,7 +47,7 @@ def planned(mib: float, *overrides: str) -> Plan:
     """The plan of a recipe with 5 rows in align, 8 in transfer and 9 answers side by side, on a card of this size."""
     usable = int(mib * MIB)
     batches = ["align.tokens_per_micro_batch=1024", "transfer.tokens_per_micro_batch=1536", "evaluate.tokens_per_batch=1800"]
-    recipe = load_recipe("tiny-cpu", ["llm.gradient_checkpointing=true", *batches, *overrides])
+    recipe = load_recipe("tiny-cpu", ["card=24gb", "llm.gradient_checkpointing=true", *batches, *overrides])
     return plan_recipe(recipe, card=PlannedCard("a card", "cuda", usable, usable, 0, True))
 
 
