@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForTextEncoding, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
-from lilift.memory.fake_models import depth_of, with_depth
+from lilift.memory.fake_models import depth_of, quantise, with_depth
 from lilift.memory.simulate import Models, decoder_layers
 from lilift.model.alignment import build_alignment
 from lilift.model.bridge import BridgedModel
@@ -55,7 +56,7 @@ def _random_llm(recipe: Recipe, config: PreTrainedConfig, device: torch.device) 
     with device:
         llm = AutoModelForCausalLM.from_config(with_depth(config, 1), dtype=dtype)
     if recipe.llm.quantization == "nf4":
-        quantise(llm, dtype, device, skip=llm.get_output_embeddings())
+        quantise(llm, partial(four_bit_layer, dtype=dtype, device=device), skip=llm.get_output_embeddings())
         llm.is_loaded_in_4bit = True  # peft asks
     layers = _layers(llm)
     for number in range(1, depth_of(config)):
@@ -84,34 +85,23 @@ def _random_encoder(recipe: Recipe, config: PreTrainedConfig, device: torch.devi
         model = loader.from_config(copy.deepcopy(config), dtype=dtype)
     half: PreTrainedModel = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model
     if recipe.encoder.quantization == "nf4":
-        quantise(half, dtype, device, skip_names=UNQUANTISED)
+        quantise(half, partial(four_bit_layer, dtype=dtype, device=device), skip_names=UNQUANTISED)
         keep_autograd_on_cpu(half)
     return half
 
 
-def quantise(
-    model: nn.Module,
-    dtype: torch.dtype,
-    device: torch.device,
-    *,
-    skip: nn.Module | None = None,
-    skip_names: tuple[str, ...] = (),
-) -> None:
-    """Put bitsandbytes' 4-bit layers in place of linear ones, as its integration in transformers does while it loads."""
-    for parent in list(model.modules()):
-        for name, child in list(parent.named_children()):
-            if not isinstance(child, nn.Linear) or child is skip or name in skip_names:
-                continue
-            layer = bitsandbytes.nn.Linear4bit(
-                child.in_features,
-                child.out_features,
-                bias=child.bias is not None,
-                compute_dtype=dtype,
-                quant_type="nf4",
-                device="meta",
-            )
-            layer.weight = bitsandbytes.nn.Params4bit(
-                child.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True
-            ).to(device)
-            layer.bias = child.bias
-            setattr(parent, name, layer)
+def four_bit_layer(linear: nn.Linear, *, dtype: torch.dtype, device: torch.device) -> nn.Module:
+    """bitsandbytes' 4-bit layer with the same weights."""
+    layer = bitsandbytes.nn.Linear4bit(
+        linear.in_features,
+        linear.out_features,
+        bias=linear.bias is not None,
+        compute_dtype=dtype,
+        quant_type="nf4",
+        device="meta",
+    )
+    layer.weight = bitsandbytes.nn.Params4bit(
+        linear.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=True
+    ).to(device)
+    layer.bias = linear.bias
+    return layer

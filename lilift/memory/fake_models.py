@@ -7,8 +7,9 @@ fake tensors from the two configurations. Only what would have to read numbers i
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -140,7 +141,7 @@ def _fake_llm(recipe: Recipe, config: PreTrainedConfig) -> PreTrainedModel:
     dtype: torch.dtype = getattr(torch, recipe.llm.dtype)
     llm = AutoModelForCausalLM.from_config(without_dropout(copy.deepcopy(config)), dtype=dtype)
     if recipe.llm.quantization == "nf4":
-        quantise(llm, dtype, skip=llm.get_output_embeddings())
+        quantise(llm, partial(FakeLinear4bit, dtype=dtype), skip=llm.get_output_embeddings())
         llm.is_loaded_in_4bit = True  # peft asks
     llm.requires_grad_(False).eval()
     if recipe.llm.gradient_checkpointing:
@@ -157,17 +158,25 @@ def fake_encoder(recipe: Recipe, config: PreTrainedConfig | None) -> Encoder:
     model = loader.from_config(copy.deepcopy(config), dtype=dtype)
     half = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model
     if recipe.encoder.quantization == "nf4":
-        quantise(half, dtype, skip_names=UNQUANTISED)
+        quantise(half, partial(FakeLinear4bit, dtype=dtype), skip_names=UNQUANTISED)
     tokenizer: Any = SimpleNamespace(pad_id=0)
     return Encoder(half, tokenizer, add_embeddings=recipe.encoder.add_embeddings)
 
 
-def quantise(model: nn.Module, dtype: torch.dtype, *, skip: nn.Module | None = None, skip_names: tuple[str, ...] = ()) -> None:
-    """Put 4-bit layers in place of linear ones, as bitsandbytes' integration does; what is to be skipped stays as it is."""
+def quantise(
+    model: nn.Module, four_bit: Callable[[Any], nn.Module], *, skip: nn.Module | None = None, skip_names: tuple[str, ...] = ()
+) -> None:
+    """Put 4-bit layers in place of linear ones, as bitsandbytes' integration in transformers does.
+
+    Args:
+        model: changed in place.
+        four_bit: makes a layer's replacement.
+        skip, skip_names: layers that stay as they are.
+    """
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, (nn.Linear, Conv1D)) and child is not skip and name not in skip_names:
-                setattr(parent, name, FakeLinear4bit(child, dtype))
+                setattr(parent, name, four_bit(child))
 
 
 def _packed_weight(shape: torch.Size, dtype: torch.dtype) -> nn.Parameter:

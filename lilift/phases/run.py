@@ -57,7 +57,8 @@ from lilift.train.progress import NoProgress, StageProgress, progress_for
 from lilift.train.stages import RunStage, run_stage
 
 PLAN = "plan.json"
-TRAINING: tuple[Phase, ...] = ("align", "transfer", "control")
+# They load an LLM through transformers, as it is before unsloth has changed it.
+AFTER_TRAINING: tuple[Phase, ...] = ("evaluate", "export")
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def run_recipe(
             if folder.is_done(phase):
                 job.say(f"{phase}: already done")
             else:
-                if unsloth.in_this_process() and phase not in TRAINING:
+                if phase in AFTER_TRAINING and unsloth.in_this_process():
                     _start_anew(options)
                 job.say(f"{phase}: {_title(phase, recipe)}")
                 _run_phase(phase, job)
