@@ -34,8 +34,8 @@ def test_evaluation_waits_for_a_process_without_unsloth(tmp_path: Path, monkeypa
     """Both stages are trained in this one; whoever calls it from Python is told what to do."""
     monkeypatch.setitem(sys.modules, "unsloth", types.ModuleType("unsloth"))
     recipe = load_recipe("tiny-cpu", SMALL)
+    run_recipe(recipe, tmp_path, RunOptions(quiet=True, until="transfer"))
     with pytest.raises(EnvironmentUnfit, match="has changed transformers for it; resume the run in a new process"):
-        run_recipe(recipe, tmp_path, RunOptions(quiet=True, until="transfer", restart_from=None))
         run_recipe(recipe, tmp_path, RunOptions(quiet=True, resume=True))
     assert (tmp_path / "transfer" / "done.json").exists()
     assert not (tmp_path / "evaluate").exists()
