@@ -178,23 +178,111 @@ def test_a_command_that_takes_too_long_is_ended_with_all_it_started(benchmarks: 
     assert session.run([sys.executable, "-c", "raise SystemExit(7)"], limit=50) == 7
 
 
-def test_a_competitor_that_breaks_the_gpu_is_left_out_of_a_second_try(benchmarks: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("competitor", "again"), [("liger", ["--resume", "--without", "liger"]), ("lilift", ["--resume"])])
+@pytest.mark.parametrize("code", [3, -11], ids=["broken", "segmentation fault"])
+def test_a_part_goes_on_without_the_competitor_that_broke_it(
+    competitor: str, again: list[str], code: int, benchmarks: Any, tmp_path: Path
+) -> None:
     gpu = benchmarks("gpu")
+    (part,) = (part for part in gpu.PARTS if part.name == "linear_cross_entropy")
     session = gpu.Session("cuda", 1000, tmp_path)
     seen = []
 
     def run(command: list[str], *, limit: float) -> int:
         assert limit > 0
         seen.append(command)
-        broken = "liger" if len(seen) == 1 else None
-        (tmp_path / "linear_cross_entropy.json").write_text(json.dumps({"broken_by": broken, "summary": {}}))
-        return int(gpu.BROKEN) if broken else 0
+        marker = tmp_path / "linear_cross_entropy.at-work"
+        if len(seen) == 1:
+            marker.write_text(competitor)
+            return code
+        marker.unlink()
+        (tmp_path / "linear_cross_entropy.json").write_text(json.dumps({"summary": {}}))
+        return 0
 
     with mock.patch.object(session, "run", run):
-        found = gpu.run_benchmark(session, "linear_cross_entropy", timed=True, limit=500)
-    assert found["exit_code"] == 0
-    assert "--without" not in seen[0]
-    assert seen[1][-2:] == ["--without", "liger"]
+        found = gpu.run_part(session, part)
+    assert (found["exit_code"], found["broken_by"], len(seen)) == (0, [competitor], 2)
+    assert "--resume" not in seen[0]
+    assert seen[1][-len(again) :] == again
+
+
+def test_a_part_that_keeps_breaking_is_given_up(benchmarks: Any, tmp_path: Path) -> None:
+    gpu = benchmarks("gpu")
+    (part,) = (part for part in gpu.PARTS if part.name == "linear_cross_entropy")
+    (tmp_path / "linear_cross_entropy.at-work").write_text("lilift")
+    session = gpu.Session("cuda", 1000, tmp_path)
+    with mock.patch.object(session, "run", mock.Mock(return_value=gpu.BROKEN)) as run:
+        assert gpu.run_part(session, part)["exit_code"] == gpu.BROKEN
+    assert run.call_count == 2
+
+
+def test_a_part_without_time_or_packages_is_not_begun(benchmarks: Any, tmp_path: Path) -> None:
+    gpu = benchmarks("gpu")
+    needy = gpu.Part("needy", "", needs=("json", "no_such_package"))
+    for seconds, part, code, reason in (
+        (1, gpu.PARTS[0], gpu.TIMED_OUT, "no time was left"),
+        (100, needy, 0, "not installed: no_such_package"),
+    ):
+        session = gpu.Session("cuda", seconds, tmp_path)
+        with mock.patch.object(session, "run", side_effect=AssertionError("begun")):
+            assert gpu.run_part(session, part) == {"exit_code": code, "reason": reason}
+
+
+def test_without_pytest_the_benchmarks_are_run_all_the_same(benchmarks: Any, tmp_path: Path) -> None:
+    gpu = benchmarks("gpu")
+    with mock.patch.object(gpu, "find_spec", lambda name: None if name == "pytest" else object()):
+        found = gpu.run_tests(gpu.Session("cpu", 100, tmp_path), None)
+    assert found["exit_code"] != 0
+    assert found["skipped"] == {"all tests": "not installed: pytest"}
+
+
+def test_tests_that_take_too_long_are_interrupted_and_those_that_passed_are_counted(benchmarks: Any, tmp_path: Path) -> None:
+    gpu = benchmarks("gpu")
+    file = tmp_path / "test_slow.py"
+    marked = "@pytest.mark.gpu\ndef"
+    file.write_text(f"import pytest, time\n{marked} test_fine(): pass\n{marked} test_endless(): time.sleep(300)\n")
+    session = gpu.Session("cpu", 6, tmp_path)
+    found = gpu.run_tests(session, [str(file)])
+    assert found["exit_code"] == gpu.TIMED_OUT
+    assert found["passed"] == 1
+
+
+def test_a_run_that_was_cut_short_goes_on_where_it_stopped(benchmarks: Any, tmp_path: Path) -> None:
+    module, measuring = benchmarks("linear_cross_entropy"), benchmarks("measuring")
+    output = tmp_path / "found.json"
+    command = ["--device", "cpu", "--rows", "8", "--vocabulary", "20", "--width", "4", "--only", "eager", "--repeats", "2"]
+    command += ["--output", str(output), "--valid", "0.5", "1"]
+    assert module.main([*command, "--seconds", "0"]) == 0
+    assert not output.exists()
+    figure = measuring.Figure(1.0, 0.1, 2.0, 1e-3)
+    known = module.Findings({module.Shape(8, 20, 4, 0.5): {"lilift": figure, "liger": "ImportError: none"}}, differing=1)
+    known.write({}, [], output, on_gpu=False)
+    assert module.main([*command, "--resume", "--without", "eager"]) == 0
+    found = module.Findings.read(output)
+    assert found.differing == 1
+    first, second = found.by_shape.items()
+    assert (str(first[0]), first[1]) == ("N=8 V=20 D=4 valid=50%", {"lilift": figure, "liger": "ImportError: none"})
+    assert set(second[1]) == {"lilift", "two products on valid rows"}
+
+
+def test_a_fault_that_takes_the_process_with_it_leaves_a_name_behind(benchmarks: Any, tmp_path: Path) -> None:
+    measuring = benchmarks("measuring")
+    output, cpu = tmp_path / "found.json", torch.device("cpu")
+    watch = measuring.Watch(output)
+    with watch.over("liger", cpu):
+        assert measuring.culprit(output) == "liger"
+    assert measuring.culprit(output) is None
+    with pytest.raises(measuring.BrokenDevice), watch.over("torch", cpu):
+        raise measuring.BrokenDevice("torch", "gone")
+    assert measuring.culprit(output) == "torch"
+    program = (
+        "import sys, time, torch; sys.path.insert(0, sys.argv[1]); from measuring import Watch; from pathlib import Path\n"
+        "with Watch(Path(sys.argv[2]), seconds=0.2).over('hangs', torch.device('cuda')): time.sleep(60)"
+    )
+    command = [sys.executable, "-c", program, str(FOLDER), str(output)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, measuring.culprit(output)) == (measuring.BROKEN, "hangs")
+    assert "hangs has not come back" in ended.stdout
 
 
 def test_without_a_gpu_the_command_says_so() -> None:
