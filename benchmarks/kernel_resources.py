@@ -111,8 +111,8 @@ def page(found: Found, capabilities: list[int]) -> str:
     return f"""# What the Triton kernels take
 
 Compiled without a GPU, with triton {triton.__version__}, by `benchmarks/kernel_resources.py`: every launch that the options of
-the two functions and the static table of tiles lead to (`lilift_kernels/configurations.py`), {count} for {len(capabilities)} cards.
-{verdict}
+the two functions and the static table of tiles lead to (`lilift_kernels/configurations.py`), for {len(capabilities)} cards
+{count} launches. {verdict}
 `make test` compiles a sample anew in which every two choices (card, type, rows, size, option) meet, and compares it with
 `benchmarks/results/kernel_resources.json`.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,37 +39,64 @@ def benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def make_wheel(folder: Path, name: str) -> None:
-    """A wheel with one empty module."""
-    info = f"{name}-1.0.dist-info"
-    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
-        wheel.writestr(f"{name}.py", "")
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/RECORD", "")
+    """A wheel of an installed package."""
+    installed = metadata.distribution(name)
+    described = installed.read_text("WHEEL")
+    assert described is not None
+    tag = next(line for line in described.splitlines() if line.startswith("Tag: ")).removeprefix("Tag: ")
+    with zipfile.ZipFile(folder / f"{name}-{installed.version}-{tag}.whl", "w") as wheel:
+        for file in installed.files or []:
+            if file.suffix != ".pyc":
+                wheel.write(installed.locate_file(file), str(file))
+
+
+@pytest.fixture
+def bare_machine(tmp_path: Path) -> dict[str, str]:
+    """The environment of a machine that has torch, triton and pytest, but neither lilift nor psutil."""
+    packages = Path(metadata.distribution("torch").locate_file(""))  # type: ignore[arg-type]
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    for entry in packages.iterdir():
+        # Files ending in .pth, that of an editable lilift among them, are only read in site-packages.
+        if not entry.name.startswith("psutil") and entry.suffix != ".pth":
+            (folder / entry.name).symlink_to(entry)
+    return {**os.environ, "PYTHONPATH": str(folder), "PYTHONNOUSERSITE": "1", "OMP_NUM_THREADS": "1"}
 
 
 @pytest.mark.timeout(600)
-def test_the_whole_command(tmp_path: Path) -> None:
+def test_the_whole_command_on_a_bare_machine(tmp_path: Path, bare_machine: dict[str, str]) -> None:
     """Wheels, a test in Triton's interpreter, both benchmarks, the file of results, tables and plots."""
     pytest.importorskip("triton", reason="triton is not installed")
+    python = getattr(sys, "_base_executable", sys.executable)  # that of no virtual environment
     wheels = tmp_path / "wheels"
     wheels.mkdir()
-    make_wheel(wheels, "one_that_is_fine")
     (wheels / "broken-1.0-py3-none-any.whl").write_bytes(b"no archive")
-    command = [sys.executable, str(FOLDER / "gpu.py"), "--device", "cpu", "--wheels", str(wheels), "--tests", NUMBERS]
+    command = [python, "-S", str(FOLDER / "gpu.py"), "--device", "cpu", "--wheels", str(wheels), "--tests", NUMBERS]
     command += ["--results", str(tmp_path), "--docs", str(tmp_path / "docs"), "--seconds", "560"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=590, check=False)
+
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, env=bare_machine, cwd=tmp_path, capture_output=True, text=True, timeout=590, check=False)
+
+    refused = run()
+    assert refused.returncode == 1
+    assert refused.stderr == "not installed: psutil; put the wheels into the folder that --wheels names\n"
+    make_wheel(wheels, "psutil")
+    result = run()
+    told = result.stdout[-6000:] + result.stderr[-4000:]
     (path,) = tmp_path.glob("cpu-*.json")
     found = json.loads(path.read_text(encoding="utf-8"))
-    told = result.stdout[-6000:] + result.stderr[-4000:]
 
     assert found["tests"]["failed"] == [], told
     assert found["tests"]["exit_code"] == 0, told
     assert found["tests"]["passed"] == 2
     assert list(found["wheels_not_installed"]) == ["broken-1.0-py3-none-any.whl"]
     assert result.returncode == 1  # a wheel was asked for that could not be had
+    check_loss(found["linear_cross_entropy"], told)
+    check_projection(found["alignment_projection"], told)
+    check_page(tmp_path / "docs", path.name, found["linear_cross_entropy"])
 
-    loss = found["linear_cross_entropy"]
+
+def check_loss(loss: dict[str, Any], told: str) -> None:
     assert loss["exit_code"] == 0, told
     assert [shape["valid"] for shape in loss["shapes"]] == [0.25, 1.0]
     figures = loss["shapes"][0]["figures"]
@@ -81,8 +110,10 @@ def test_the_whole_command(tmp_path: Path) -> None:
     assert loss["summary"]["runs that differ"] == 0
     assert {"liger", "cut-cross-entropy", "cut-cross-entropy, exact", "unsloth"} <= {*loss["skipped"], *figures}
     assert "eager, 25% valid, V=300" in loss["summary"]
+    assert loss["broken_by"] == []
 
-    projection = found["alignment_projection"]
+
+def check_projection(projection: dict[str, Any], told: str) -> None:
     assert projection["exit_code"] == 0, told
     for shape in projection["shapes"]:
         assert set(shape["figures"]) == {"lilift", "eager", "compiled"}
@@ -91,14 +122,16 @@ def test_the_whole_command(tmp_path: Path) -> None:
             assert figure["error"] < 1e-5
     assert projection["summary"]["saved activations, share of eager, all valid"] <= 0.6
 
-    page = (tmp_path / "docs" / "gpu.md").read_text(encoding="utf-8")
-    assert path.name in page
+
+def check_page(docs: Path, result_file: str, loss: dict[str, Any]) -> None:
+    page = (docs / "gpu.md").read_text(encoding="utf-8")
+    assert result_file in page
     assert all(f"{name} ({reason})" in page for name, reason in loss["skipped"].items())
-    pictures = list((tmp_path / "docs" / "gpu").iterdir())
+    pictures = list((docs / "gpu").iterdir())
     assert len(pictures) == 2
     assert all(f"gpu/{picture.name}" in page for picture in pictures)
     labels = [element.text for element in ElementTree.parse(pictures[0]).iter() if element.tag.endswith("text")]
-    assert set(figures) <= set(labels)
+    assert set(loss["shapes"][0]["figures"]) <= set(labels)
 
 
 def test_every_goal_of_a_gpu_is_measured_where_its_peers_are(benchmarks: Any) -> None:

@@ -16,8 +16,9 @@ from torch.utils.checkpoint import checkpoint
 
 from lilift_kernels import linear_cross_entropy, workspace_bytes
 from lilift_kernels import linear_cross_entropy as public
+from lilift_kernels import linear_cross_entropy_operators as operators
 from lilift_kernels import linear_cross_entropy_torch as torch_path
-from lilift_kernels.linear_cross_entropy import _forward_op, _weight_op
+from lilift_kernels import vocabulary_tiles as tiles
 from lilift_kernels.loss_options import LossOptions
 
 OPTIONS: list[dict[str, Any]] = [
@@ -53,9 +54,9 @@ def relative(found: Tensor, exact: Tensor) -> float:
 @pytest.fixture
 def tiny_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks of 7 rows against tiles of 16 columns, so that small cases cross every boundary."""
-    monkeypatch.setattr(torch_path, "CPU_ROWS", 7)
-    monkeypatch.setattr(torch_path, "CPU_TILE_BYTES", 1)
-    monkeypatch.setattr(torch_path, "SMALLEST_TILE", 16)
+    monkeypatch.setattr(tiles, "CPU_ROWS", 7)
+    monkeypatch.setattr(tiles, "CPU_TILE_BYTES", 1)
+    monkeypatch.setattr(tiles, "SMALLEST_TILE", 16)
 
 
 @pytest.mark.usefixtures("tiny_tiles")
@@ -109,12 +110,12 @@ def test_any_shape_labels_and_options(data: st.DataObject, reference_loss: Any) 
     if not data.draw(st.booleans()):
         tensors = tensors[:2]
     ours, exact = leaves(*tensors), leaves(*tensors)
-    tiles = {
+    sizes = {
         "CPU_ROWS": data.draw(st.integers(1, 40)),
         "CPU_TILE_BYTES": 1,
         "SMALLEST_TILE": data.draw(st.sampled_from([1, 8, 64])),
     }
-    with mock.patch.multiple(torch_path, **tiles):
+    with mock.patch.multiple(tiles, **sizes):
         loss = linear_cross_entropy(
             ours[0],
             ours[1],
@@ -206,7 +207,7 @@ def test_memory_does_not_grow_with_the_vocabulary(allocation_watch: Any) -> None
         torch_path.losses_and_gradient(
             hidden, weight, None, labels, None, torch.ones(()), LossOptions(label_smoothing=0.1), with_gradient=True
         )
-    assert allocation_watch.largest <= torch_path.CPU_TILE_BYTES < 4 * n * v / 3
+    assert allocation_watch.largest <= tiles.CPU_TILE_BYTES < 4 * n * v / 3
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
@@ -227,7 +228,7 @@ def test_the_workspace_announced_is_the_workspace_used(dtype: torch.dtype, alloc
 def test_a_frozen_head_gets_no_gradient_computed() -> None:
     hidden, weight, _, labels = small_case(torch.float32)
     (ours,) = leaves(hidden)
-    with mock.patch.object(torch_path, "weight_gradient", side_effect=AssertionError("computed")):
+    with mock.patch.object(operators, "weight_gradient", side_effect=AssertionError("computed")):
         linear_cross_entropy(ours, weight, labels).backward()
     assert ours.grad is not None
     assert weight.grad is None
@@ -290,6 +291,15 @@ def test_backward_twice_gives_the_same_gradient() -> None:
     (third,) = torch.autograd.grad(loss, ours)
     assert torch.equal(first, second)
     assert torch.equal(first, third)
+
+
+def test_a_second_derivative_is_refused() -> None:
+    hidden, weight, _, labels = small_case(torch.float64)
+    (ours,) = leaves(hidden)
+    upstream = torch.ones((), dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(linear_cross_entropy(ours, weight, labels), ours, upstream, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
 
 
 def test_num_items_adds_micro_batches_up_to_the_batch() -> None:
@@ -398,9 +408,11 @@ def test_the_operators_keep_their_declared_schema_and_shapes() -> None:
     hidden, weight, bias, labels = small_case(torch.float32)
     tail = (-100, 3.0, 1.0, 0.1, 0.0)
     checks = ("test_schema", "test_faketensor")
-    torch.library.opcheck(_forward_op, (hidden, weight, bias, labels, None, torch.ones(()), *tail, True), test_utils=checks)
+    torch.library.opcheck(
+        operators.forward_operator, (hidden, weight, bias, labels, None, torch.ones(()), *tail, True), test_utils=checks
+    )
     ones = torch.ones(len(labels))
-    torch.library.opcheck(_weight_op, (hidden, weight, bias, labels, None, ones, ones, *tail), test_utils=checks)
+    torch.library.opcheck(operators.weight_operator, (hidden, weight, bias, labels, None, ones, ones, *tail), test_utils=checks)
 
 
 @pytest.mark.parametrize("wrong", [-1, 301, 10**9])
@@ -419,6 +431,19 @@ def test_a_label_out_of_range_that_is_not_looked_for_gives_nan_in_its_own_row() 
     )
     for result in (losses, gradient.sum(1)):
         assert result.isnan().nonzero().flatten().tolist() == [17]
+
+
+@pytest.mark.usefixtures("tiny_tiles")
+def test_a_state_that_is_no_number_shows_in_its_own_row_alone() -> None:
+    hidden, weight, bias, labels = small_case(torch.float32, n=20)
+    labels[:] = torch.arange(20)
+    hidden[3, 5], hidden[7, 0] = float("nan"), float("inf")
+    (ours,) = leaves(hidden)
+    losses = linear_cross_entropy(ours, weight, labels, bias=bias, reduction="none")
+    losses.sum().backward()
+    assert ours.grad is not None
+    for result in (losses, ours.grad.sum(1)):
+        assert result.isnan().nonzero().flatten().tolist() == [3, 7]
 
 
 def test_rows_out_of_range_or_named_twice_are_refused() -> None:

@@ -12,9 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -111,6 +115,38 @@ def test_loss_no_less_exact_than_torch_in_the_same_type(
     assert (ours.grad[labels == -100] == 0).all()
 
 
+@pytest.mark.skipif(not INTERPRETED, reason="every shape would be compiled anew, for minutes")
+@hypothesis_settings(max_examples=12)
+@given(data=st.data())
+def test_loss_of_any_shape_labels_and_options(data: st.DataObject, reference_loss: Any) -> None:
+    from lilift_kernels import linear_cross_entropy_triton as triton_loss
+    from lilift_kernels.tiles import Blocks, LossPlan
+
+    n, v, d = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 90)), data.draw(st.integers(1, 40))
+    labels = torch.tensor(data.draw(st.lists(st.integers(-1, v - 1), min_size=n, max_size=n)), device=DEVICE)
+    ignored = data.draw(st.sampled_from([-1, -100, 0, v + 5]))
+    labels[labels == -1] = ignored
+    options: dict[str, Any] = {
+        "ignore_index": ignored,
+        "logit_scale": data.draw(st.sampled_from([1.0, 0.1, -2.0])),
+        "z_loss": data.draw(st.sampled_from([0.0, 0.1])),
+        "reduction": data.draw(st.sampled_from(["mean", "sum", "none"])),
+        **data.draw(st.sampled_from([{}, {"softcap": 0.7}, {"softcap": 30.0}, {"label_smoothing": 0.3}])),
+    }
+    plan = LossPlan(32, 64, Blocks(16, 32, 16, 4, 2), Blocks(32, 16, 32, 4, 2))
+    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
+    hidden, weight, bias = (torch.randn(shape, generator=generator).to(DEVICE) * 2 for shape in ((n, d), (v, d), (v,)))
+    ours, exact = leaf(hidden), leaf(hidden, torch.float64)
+    with mock.patch.object(triton_loss, "loss_plan", return_value=plan):
+        loss = linear_cross_entropy(ours, weight, labels, bias=bias, **options)
+    true = reference_loss(exact, weight.double(), labels, bias=bias.double(), **options)
+    upstream = torch.randn(loss.shape, generator=generator).to(DEVICE)
+    loss.backward(upstream)
+    true.backward(upstream.double())
+    torch.testing.assert_close(loss.double(), true, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(ours.grad.double(), exact.grad, rtol=1e-4, atol=2e-5)  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 700, 129), (130, 2, 64), (3, 129, 7)], ids=str)
 def test_loss_with_the_tables_own_blocks(shape: tuple[int, int, int], reference_loss: Any) -> None:
     hidden, weight, bias, labels = case(torch.float32, n=shape[0], v=shape[1], d=shape[2])
@@ -196,6 +232,18 @@ def test_masked_tokens_and_huge_logits() -> None:
     true.backward()
     torch.testing.assert_close(loss.double(), true, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(ours.grad.double(), exact.grad, rtol=1e-4, atol=1e-6)  # type: ignore[union-attr]
+
+
+def test_a_state_that_is_no_number_shows_in_its_own_row_alone() -> None:
+    hidden, weight, bias, labels = case(torch.float32, n=20)
+    labels[:] = torch.arange(20, device=DEVICE)
+    hidden[3, 5], hidden[7, 0] = float("nan"), float("inf")
+    ours = leaf(hidden)
+    losses = linear_cross_entropy(ours, weight, labels, bias=bias, reduction="none")
+    losses.sum().backward()
+    assert ours.grad is not None
+    for result in (losses, ours.grad.sum(1)):
+        assert result.isnan().nonzero().flatten().tolist() == [3, 7]
 
 
 def test_smoothing_under_a_softcap_is_left_to_torch(reference_loss: Any) -> None:
