@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-Run = Callable[[], Tensor]  # computes everything and returns the gradient (or output) that is compared
+Result = Tensor | tuple[Tensor, ...]
+Run = Callable[[], Result]  # computes everything and returns the gradients (or output) that are compared
 LEAST_REPEATS, LONGEST_SECONDS = 5, 0.5  # of one competitor on one shape
 LONGEST_HEAD_START = 0.02  # seconds
 CYCLES_PER_SECOND = 2e9  # of a GPU, roughly
@@ -77,7 +79,7 @@ def _marker(output: Path) -> Path:
 
 def compare(
     competitors: Mapping[str, Sequence[Run]],
-    error_of: Callable[[Tensor], float],
+    error_of: Callable[[Any], float],
     device: torch.device,
     *,
     repeats: int,
@@ -209,7 +211,7 @@ def peak_bytes(run: Run, device: torch.device) -> int:
         torch.cuda.reset_peak_memory_stats()
         result = run()
         torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before - result.nbytes
+        return torch.cuda.max_memory_allocated() - before - _bytes(result)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         result = run()
     assert profiler.profiler is not None
@@ -219,7 +221,11 @@ def peak_bytes(run: Run, device: torch.device) -> int:
     for event in sorted(events, key=lambda event: event.start_ns()):
         held += event.nbytes()
         peak = max(peak, held)
-    return peak - result.nbytes
+    return peak - _bytes(result)
+
+
+def _bytes(result: Result) -> int:
+    return sum(tensor.nbytes for tensor in ((result,) if isinstance(result, Tensor) else result))
 
 
 def relative_error(found: Tensor, exact: Tensor) -> float:
