@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = [str(ROOT), str(ROOT / "kernels")]
 NEEDS = ("packaging", "psutil")  # of every result file, which names the machine
 TEST_NEEDS = ("hypothesis", "pytest")
-KERNEL_TESTS = ROOT / "tests" / "kernels" / "test_triton_numbers.py"
+KERNEL_TESTS = [ROOT / "tests" / "kernels" / f"test_triton_{name}.py" for name in ("loss", "projection")]
 MODEL_TESTS = ROOT / "tests" / "model" / "test_gpu.py"  # a 4-bit LLM in a bridge
 MODEL_NEEDS = ("bitsandbytes", "peft", "pydantic", "regex", "sentencepiece", "tokenizers", "transformers", "yaml")
 TESTS_SHARE = 0.35  # of the time
@@ -139,7 +139,7 @@ def run_tests(session: Session, chosen: list[str] | None) -> dict[str, Any]:
     if reason := lacking(TEST_NEEDS):
         print(f"no test is run: {reason}")
         return {"exit_code": 1, "skipped": {"all tests": reason}}
-    paths, skipped = chosen or [str(KERNEL_TESTS)], {}
+    paths, skipped = chosen or list(map(str, KERNEL_TESTS)), {}
     if chosen is None:
         if reason := lacking(MODEL_NEEDS):
             print(f"skipped {MODEL_TESTS.name}: {reason}")
@@ -210,21 +210,19 @@ def run_part(session: Session, part: Part) -> dict[str, Any]:
     return {**found, "broken_by": broken_by, "exit_code": code}
 
 
-def write(found: dict[str, Any], results: Path, docs: Path, device: str) -> tuple[Path, Path]:
-    """Keep what has been found so far; returns the result file and the page made of it."""
+def write(found: dict[str, Any], path: Path, docs: Path) -> Path:
+    """Keep what has been found so far; returns the page made of it."""
     from gpu_report import render
     from results import keep
 
-    name = torch.cuda.get_device_name().lower().replace(" ", "-") if device == "cuda" else "cpu"
-    path = keep(name, found, results / f"{name}-{datetime.date.today().isoformat()}.json")
-    return path, render([path], docs)
+    return render([keep(path.stem, found, path)], docs)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Everything that needs a GPU, in one command.")
     parser.add_argument("--device", default="cuda", choices=["cpu", "cuda"], help="cpu rehearses with tiny shapes")
     parser.add_argument("--wheels", type=Path, help="folder of wheels that this machine lacks")
-    parser.add_argument("--seconds", type=float, default=560, help="be done after this long")
+    parser.add_argument("--seconds", type=float, default=540, help="from here on; ten more may go into ending what runs")
     parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder for the JSON")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder for tables and plots")
     parser.add_argument("--tests", nargs="+", help="instead of all that are marked `gpu`")
@@ -235,6 +233,8 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.wheels is not None and not arguments.wheels.is_dir():
         print(f"--wheels {arguments.wheels}: no such folder", file=sys.stderr)
         return 2
+    name = torch.cuda.get_device_name().lower().replace(" ", "-") if arguments.device == "cuda" else "cpu"
+    path = arguments.results / f"{name}-{datetime.date.today().isoformat()}.json"
     signal.signal(signal.SIGTERM, _leave)
     sys.path[1:1] = SOURCES
     with tempfile.TemporaryDirectory() as folder:
@@ -245,9 +245,9 @@ def main(argv: list[str] | None = None) -> int:
             return 1
         found: dict[str, Any] = {"wheels_not_installed": failed_wheels, "tests": run_tests(session, arguments.tests)}
         for part in PARTS:
-            write(found, arguments.results, arguments.docs, arguments.device)  # a run that is cut short is kept
+            write(found, path, arguments.docs)  # a run that is cut short is kept
             found[part.name] = run_part(session, part)
-        path, page = write(found, arguments.results, arguments.docs, arguments.device)
+        page = write(found, path, arguments.docs)
     return summarise(found, path, page)
 
 
