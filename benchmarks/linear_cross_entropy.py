@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import os
 import sys
 import time
@@ -213,7 +214,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--width", type=int, nargs="+")
     parser.add_argument("--valid", type=float, nargs="+", help="share of the positions that carry loss")
     parser.add_argument("--repeats", type=int)
-    parser.add_argument("--seconds", type=float, default=600, help="start no further shape after this long")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="start no further shape after this long")
     parser.add_argument("--only", nargs="+", help="of the competitors, these alone beside lilift and eager")
     parser.add_argument("--without", nargs="+", default=[], help="of the competitors, all but these")
     parser.add_argument("--backend", default="inductor", help="of torch.compile")
