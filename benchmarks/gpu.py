@@ -32,7 +32,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 import torch
+from gpu_report import render
 from measuring import BROKEN, culprit
+from results import FOLDER, keep, report_goals
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [str(ROOT), str(ROOT / "kernels")]
@@ -210,20 +212,12 @@ def run_part(session: Session, part: Part) -> dict[str, Any]:
     return {**found, "broken_by": broken_by, "exit_code": code}
 
 
-def write(found: dict[str, Any], path: Path, docs: Path) -> Path:
-    """Keep what has been found so far; returns the page made of it."""
-    from gpu_report import render
-    from results import keep
-
-    return render([keep(path.stem, found, path)], docs)
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Everything that needs a GPU, in one command.")
     parser.add_argument("--device", default="cuda", choices=["cpu", "cuda"], help="cpu rehearses with tiny shapes")
     parser.add_argument("--wheels", type=Path, help="folder of wheels that this machine lacks")
     parser.add_argument("--seconds", type=float, default=540, help="from here on; ten more may go into ending what runs")
-    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results", help="folder for the JSON")
+    parser.add_argument("--results", type=Path, default=FOLDER, help="folder for the JSON")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder for tables and plots")
     parser.add_argument("--tests", nargs="+", help="instead of all that are marked `gpu`")
     arguments = parser.parse_args(argv)
@@ -245,22 +239,21 @@ def main(argv: list[str] | None = None) -> int:
             return 1
         found: dict[str, Any] = {"wheels_not_installed": failed_wheels, "tests": run_tests(session, arguments.tests)}
         for part in PARTS:
-            write(found, path, arguments.docs)  # a run that is cut short is kept
+            keep(name, found, path)  # a run that is cut short is kept
             found[part.name] = run_part(session, part)
-        page = write(found, path, arguments.docs)
-    return summarise(found, path, page)
+        keep(name, found, path)
+    code = summarise(found)
+    print(f"\n{path}\n{render([path], arguments.docs)}")
+    return code
 
 
-def summarise(found: dict[str, Any], path: Path, page: Path) -> int:
+def summarise(found: dict[str, Any]) -> int:
     """Print what came out; returns the exit code: 0 if everything ran, passed and met its goals."""
-    from results import report_goals
-
     tests = found["tests"]
     print(f"\ntests: {tests.get('passed', 0)} passed, {len(tests.get('failed', []))} failed, exit code {tests['exit_code']}")
     for part in PARTS:
         print(f"\n{part.name}: exit code {found[part.name]['exit_code']} {found[part.name].get('reason', '')}")
         report_goals(found[part.name].get("summary", {}), found[part.name].get("goals", {}))
-    print(f"\n{path}\n{page}")
     codes = [found[name]["exit_code"] for name in ("tests", *(part.name for part in PARTS))]
     return 0 if not any(codes) and not found["wheels_not_installed"] else 1
 

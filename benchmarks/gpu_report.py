@@ -57,7 +57,7 @@ def _section(path: Path, found: dict[str, Any], docs: Path) -> list[str]:
         + f". Shapes that there was no time for: {sum(len(part.get('left_out', [])) for part in measured.values())}.",
     ]
     for name, part in measured.items():
-        parts += DETAILS[name](part, path.stem, docs)
+        parts += DETAILS[name](part, path.stem, docs) if name in DETAILS else []
     return parts
 
 

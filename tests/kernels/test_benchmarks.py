@@ -261,6 +261,19 @@ def test_a_part_without_time_or_packages_is_not_begun(benchmarks: Any, tmp_path:
             assert gpu.run_part(session, part) == {"exit_code": code, "reason": reason}
 
 
+def test_a_run_that_was_cut_short_is_reported(benchmarks: Any, tmp_path: Path) -> None:
+    results, report = benchmarks("results"), benchmarks("gpu_report")
+    found = {
+        "tests": {"exit_code": 124, "skipped": {}},
+        "alignment_projection": {"exit_code": 124, "reason": "no time was left"},
+        "another": {"exit_code": 0, "summary": {"speed": 2.0}, "goals": {"speed": ("at least", 1.0)}},
+    }
+    page = report.render([results.keep("gpu", found, tmp_path / "gpu.json")], tmp_path / "docs").read_text(encoding="utf-8")
+    assert "0 passed, 0 failed (exit code 124)" in page
+    assert "`alignment_projection` was not measured: no time was left." in page
+    assert "| another | speed | at least 1 | 2 | met |" in page
+
+
 def test_without_pytest_the_benchmarks_are_run_all_the_same(benchmarks: Any, tmp_path: Path) -> None:
     gpu = benchmarks("gpu")
     with mock.patch.object(gpu, "find_spec", lambda name: None if name == "pytest" else object()):
