@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from collections.abc import Iterator
 from importlib import metadata
@@ -282,15 +283,30 @@ def test_without_pytest_the_benchmarks_are_run_all_the_same(benchmarks: Any, tmp
     assert found["skipped"] == {"all tests": "not installed: pytest"}
 
 
-def test_tests_that_take_too_long_are_interrupted_and_those_that_passed_are_counted(benchmarks: Any, tmp_path: Path) -> None:
+def test_tests_that_take_too_long_are_interrupted_and_those_that_passed_are_counted(
+    benchmarks: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gpu = benchmarks("gpu")
-    file = tmp_path / "test_slow.py"
-    marked = "@pytest.mark.gpu\ndef"
-    file.write_text(f"import pytest, time\n{marked} test_fine(): pass\n{marked} test_endless(): time.sleep(300)\n")
-    session = gpu.Session("cpu", 6, tmp_path)
-    found = gpu.run_tests(session, [str(file)])
+    monkeypatch.setattr(gpu, "GRACE", 100)
+    file, begun = tmp_path / "test_slow.py", tmp_path / "begun"
+    tests = f"def test_fine(): pass\n@pytest.mark.gpu\ndef test_endless(): open({str(begun)!r}, 'w'); time.sleep(300)\n"
+    file.write_text(f"import pytest, time\n@pytest.mark.gpu\n{tests}")
+    wait = subprocess.Popen.wait
+    calls = []
+
+    def until_the_second_test(process: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        calls.append(timeout)
+        while len(calls) == 1 and not begun.exists() and process.poll() is None:
+            time.sleep(0.05)
+        if len(calls) == 1:
+            raise subprocess.TimeoutExpired(process.args, 0)
+        return wait(process, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", until_the_second_test)
+    found = gpu.run_tests(gpu.Session("cpu", 500, tmp_path), [str(file)])
     assert found["exit_code"] == gpu.TIMED_OUT
     assert found["passed"] == 1
+    assert len(calls) == 2
 
 
 def test_a_run_that_was_cut_short_goes_on_where_it_stopped(benchmarks: Any, tmp_path: Path) -> None:
@@ -326,7 +342,7 @@ def test_a_fault_that_takes_the_process_with_it_leaves_a_name_behind(benchmarks:
         "with Watch(Path(sys.argv[2]), seconds=0.2).over('hangs', torch.device('cuda')): time.sleep(60)"
     )
     command = [sys.executable, "-c", program, str(FOLDER), str(output)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (ended.returncode, measuring.culprit(output)) == (measuring.BROKEN, "hangs")
     assert "hangs has not come back" in ended.stdout
 
