@@ -9,18 +9,22 @@ Eager projects every padded position, and joins text, boundaries and soft tokens
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from measuring import Figure, compare, markdown, relative_error
+from measuring import Figure, Watch, compare, markdown, relative_error
 from results import keep, report_goals
 from torch import Tensor
 from torch.nn import functional
 
 from lilift_kernels import describe, project_into
+from lilift_kernels.dispatch import SETTING
 
 PROMPT = 24  # text positions of each row of the batch
 CPU_GOALS = {
@@ -87,8 +91,8 @@ class Inputs:
         self.upstream = randn(shape.rows * span, shape.out)
         self.span = span
 
-    def ours(self, parameters: list[Tensor] | None = None) -> Tensor:
-        w1, b1, w2, b2, bos, eos = parameters or self.parameters
+    def ours(self) -> Tensor:
+        w1, b1, w2, b2, bos, eos = self.parameters
         out = self.text.new_zeros(self.shape.rows * self.span, self.shape.out)
         out.index_copy_(0, self.text_slots, self.text.flatten(0, 1))
         return project_into(
@@ -106,30 +110,34 @@ class Inputs:
             eos_slots=self.eos_slots,
         )
 
-    def eager(self, parameters: list[Tensor] | None = None) -> Tensor:
-        w1, b1, w2, b2, bos, eos = parameters or self.parameters
-        states, text = self.states.to(w1.dtype), self.text.to(w1.dtype)
-        soft = functional.linear(functional.gelu(functional.linear(states, w1, b1)), w2, b2)
-        rest = text.new_zeros(self.shape.states - self.length, self.shape.out)
-        rows = [torch.cat([bos[None], soft[i, : self.length], eos[None], text[i], rest]) for i in range(self.shape.rows)]
-        return torch.cat(rows)
+    def eager(self) -> Tensor:
+        return eager(self.states, self.text, self.parameters, self.length)
 
-    def step(self, compute: Any) -> Any:
-        """Forward and backward; the result holds every parameter's gradient."""
+    def step(self, compute: Callable[[], Tensor]) -> Callable[[], tuple[Tensor, ...]]:
+        """Forward and backward; gives every parameter's gradient."""
+        return lambda: torch.autograd.grad(compute(), self.parameters, self.upstream)
 
-        def run() -> Tensor:
-            gradients = torch.autograd.grad(compute(), self.parameters, self.upstream)
-            return torch.cat([gradient.flatten() for gradient in gradients])
-
-        return run
-
-    def exact(self) -> Tensor:
+    def exact(self) -> tuple[Tensor, ...]:
+        """The same in float64."""
         parameters = [parameter.detach().double().requires_grad_() for parameter in self.parameters]
-        gradients = torch.autograd.grad(self.eager(parameters), parameters, self.upstream.double())
-        return torch.cat([gradient.flatten() for gradient in gradients])
+        result = eager(self.states.double(), self.text.double(), parameters, self.length)
+        return torch.autograd.grad(result, parameters, self.upstream.double())
 
 
-def saved_bytes(inputs: Inputs, compute: Any) -> int:
+def eager(states: Tensor, text: Tensor, parameters: list[Tensor], length: int) -> Tensor:
+    """What stands in other code: every state projected, each row of the batch put together by concatenation."""
+    w1, b1, w2, b2, bos, eos = parameters
+    soft = functional.linear(functional.gelu(functional.linear(states, w1, b1)), w2, b2)
+    rest = text.new_zeros(states.shape[1] - length, text.shape[2])
+    return torch.cat([part for i in range(len(states)) for part in (bos[None], soft[i, :length], eos[None], text[i], rest)])
+
+
+def gradients_error(found: tuple[Tensor, ...], exact: tuple[Tensor, ...]) -> float:
+    """Relative L2 of all gradients together."""
+    return relative_error(*(torch.cat([gradient.flatten() for gradient in gradients]) for gradients in (found, exact)))
+
+
+def saved_bytes(inputs: Inputs, compute: Callable[[], Tensor]) -> int:
     """Bytes that forward keeps for backward, parameters and the encoder's states apart."""
     known = {tensor.untyped_storage().data_ptr() for tensor in (*inputs.parameters, inputs.states, inputs.text)}
     kept: dict[int, Tensor] = {}
@@ -147,15 +155,19 @@ def saved_bytes(inputs: Inputs, compute: Any) -> int:
 
 
 def measure(
-    shape: Shape, device: torch.device, *, backend: str | None, repeats: int
+    shape: Shape, device: torch.device, watch: Watch, *, backend: str | None, repeats: int
 ) -> tuple[dict[str, Figure | str], dict[str, int]]:
+    """The figures by competitor, and the bytes that each keeps for backward."""
     sets = [Inputs(shape, device, seed) for seed in range(3 if device.type == "cuda" else 1)]
     competitors = {"lilift": [inputs.step(inputs.ours) for inputs in sets]}
     competitors["eager"] = [inputs.step(inputs.eager) for inputs in sets]
     if backend is not None:
-        competitors["compiled"] = [inputs.step(torch.compile(inputs.eager, backend=backend)) for inputs in sets]
+        compiled = torch.compile(eager, backend=backend, dynamic=False)
+        competitors["compiled"] = [
+            inputs.step(partial(compiled, inputs.states, inputs.text, inputs.parameters, inputs.length)) for inputs in sets
+        ]
     exact = sets[0].exact()
-    figures = compare(competitors, lambda found: relative_error(found, exact), device, repeats=repeats)
+    figures = compare(competitors, lambda found: gradients_error(found, exact), device, repeats=repeats, watch=watch)
     return figures, {"lilift": saved_bytes(sets[0], sets[0].ours), "eager": saved_bytes(sets[0], sets[0].eager)}
 
 
@@ -176,12 +188,16 @@ def main(argv: list[str] | None = None) -> int:
     widths = arguments.widths or ([2048, 4096, 4096] if on_gpu else [512, 1024, 1024])
     states = arguments.states or (256 if on_gpu else 64)
     backend = arguments.backend or ("inductor" if on_gpu else None)
+    if on_gpu:
+        os.environ.setdefault(SETTING, "triton")  # torch in its place would be measured under a wrong name
     print(describe().line())
+    goals = GPU_GOALS if on_gpu else CPU_GOALS
     summary: dict[str, float] = {}
     shapes: list[dict[str, Any]] = []
     for valid in arguments.valid:
         shape = Shape(arguments.rows, states, *widths, valid)
-        figures, saved = measure(shape, device, backend=backend, repeats=arguments.repeats or (30 if on_gpu else 9))
+        repeats = arguments.repeats or (30 if on_gpu else 9)
+        figures, saved = measure(shape, device, Watch(arguments.output), backend=backend, repeats=repeats)
         print(f"\n{shape}\n{markdown(_rows(figures, saved))}", flush=True)
         share = "all valid" if valid == 1 else f"{valid:.0%} valid"
         mine = figures["lilift"]
@@ -191,14 +207,13 @@ def main(argv: list[str] | None = None) -> int:
         summary[f"saved activations, share of eager, {share}"] = saved["lilift"] / saved["eager"]
         plain = {name: asdict(item) if isinstance(item, Figure) else item for name, item in figures.items()}
         shapes.append({**asdict(shape), "figures": plain, "saved bytes": saved})
-    goals = GPU_GOALS if on_gpu else CPU_GOALS
-    name = torch.cuda.get_device_name().lower().replace(" ", "-") if on_gpu else "cpu"
-    content = {"kernels": describe().line(), "goals": goals, "summary": summary, "shapes": shapes}
-    keep(f"alignment_projection-{name}", content, arguments.output)
+        name = torch.cuda.get_device_name().lower().replace(" ", "-") if on_gpu else "cpu"
+        content = {"kernels": describe().line(), "goals": goals, "summary": summary, "shapes": shapes}
+        keep(f"alignment_projection-{name}", content, arguments.output)  # anew each time: a run that is cut short is kept
     print()
-    failed = [shape for shape in shapes if isinstance(shape["figures"]["lilift"], str)]
-    for shape in failed:
-        print(f"FAILED   lilift at {shape['valid']:.0%} valid: {shape['figures']['lilift']}")
+    failed = [entry for entry in shapes if isinstance(entry["figures"]["lilift"], str)]
+    for entry in failed:
+        print(f"FAILED   lilift at {entry['valid']:.0%} valid: {entry['figures']['lilift']}")
     met = report_goals(summary, goals)
     return 1 if failed or (arguments.check and not met) else 0
 

@@ -1,45 +1,80 @@
-"""Everything that needs a GPU, in one command of ten minutes: the tests marked ``gpu``, then both kernels' benchmarks.
+"""Everything that needs a GPU, in one command of ten minutes: the tests marked ``gpu``, then the benchmarks in ``PARTS``.
 
 make gpu WHEELS=folder                      # or: python benchmarks/gpu.py --wheels folder
 python benchmarks/gpu.py --device cpu       # a rehearsal: tiny shapes, the Triton kernels in Triton's interpreter
 
-Nothing is downloaded. Packages that the machine lacks (bitsandbytes, liger-kernel, cut-cross-entropy, ...) are wheels in a
-folder; they are installed for this run alone, and what is absent all the same is skipped and named. What is found goes to
-``benchmarks/results/<gpu>-<date>.json``, and from there to the tables and plots of ``docs/gpu.md``.
+Nothing is downloaded, and lilift need not be installed. Packages that the machine lacks (bitsandbytes, liger-kernel,
+cut-cross-entropy, ...) are wheels in a folder; they are installed for this run alone, and what is absent all the same is
+skipped and named. What is found goes to ``benchmarks/results/<gpu>-<date>.json`` after every step, and from there to the
+tables and plots of ``docs/gpu.md``.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import importlib.util
+import importlib
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from xml.etree import ElementTree
 
 import torch
 from gpu_report import render
-from linear_cross_entropy import BROKEN
+from measuring import BROKEN, culprit
 from results import FOLDER, keep, report_goals
 
 ROOT = Path(__file__).parents[1]
-KERNEL_TESTS = ROOT / "tests" / "kernels"
+SOURCES = [str(ROOT), str(ROOT / "kernels")]
+NEEDS = ("packaging", "psutil")  # of every result file, which names the machine
+TEST_NEEDS = ("hypothesis", "pytest")
+KERNEL_TESTS = [ROOT / "tests" / "kernels" / f"test_triton_{name}.py" for name in ("loss", "projection")]
 MODEL_TESTS = ROOT / "tests" / "model" / "test_gpu.py"  # a 4-bit LLM in a bridge
 MODEL_NEEDS = ("bitsandbytes", "peft", "pydantic", "regex", "sentencepiece", "tokenizers", "transformers", "yaml")
+TESTS_SHARE = 0.35  # of the time
 TIMED_OUT = 124
-TESTS_SHARE, PROJECTION_SECONDS = 0.35, 75
-LONGEST_SHAPE = 45  # seconds kept back for the shape that the loss's benchmark is at when its time is over
-REHEARSAL = {
-    "linear_cross_entropy": "--rows 48 --vocabulary 300 --width 16 --valid 0.25 1 --backend aot_eager --repeats 2",
-    "alignment_projection": "--rows 2 --states 10 --widths 8 16 12 --backend aot_eager --repeats 2",
-}
+LEAST_SECONDS = 10  # nothing is begun with less
+LONGEST_SHAPE = 45  # seconds kept back for what a part is at when its time is over
+GRACE = 10  # seconds that an interrupted command has to write down what it knows
+
+
+@dataclass(frozen=True)
+class Part:
+    """A script of benchmarks/ that runs in a process of its own.
+
+    It takes ``--device cpu|cuda``, ``--output FILE`` for its JSON, in which ``summary`` and ``goals`` are what
+    ``results.report_goals`` takes, and ``--check``, with which it exits 1 where a goal is not met.
+    """
+
+    name: str
+    rehearsal: str  # arguments that make it short on a CPU
+    seconds: float = math.inf  # the most it may take
+    needs: tuple[str, ...] = ()  # packages without which it is skipped
+    # It has competitors, and takes `--seconds` (when to begin nothing more), `--resume` (keep what FILE holds) and `--without`.
+    resumes: bool = False
+
+
+# In this order; the last one has all the time that is left.
+PARTS = (
+    Part("alignment_projection", "--rows 2 --states 10 --widths 8 16 12 --backend aot_eager --repeats 2", seconds=90),
+    Part(
+        "linear_cross_entropy",
+        "--rows 48 --vocabulary 300 --width 16 --valid 0.25 1 --backend aot_eager --repeats 2",
+        resumes=True,
+    ),
+)
 
 
 class Session:
@@ -49,7 +84,7 @@ class Session:
         self.device, self.folder = device, folder
         self.ends = time.monotonic() + seconds
         self.site = folder / "site"
-        paths = [str(ROOT), str(ROOT / "kernels"), str(self.site), os.environ.get("PYTHONPATH", "")]
+        paths = [*SOURCES, str(self.site), os.environ.get("PYTHONPATH", "")]
         self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "HF_HUB_OFFLINE": "1"}
 
     @property
@@ -57,13 +92,18 @@ class Session:
         return max(0.0, self.ends - time.monotonic())
 
     def run(self, command: list[str], *, limit: float, **environment: str) -> int:
-        """A command's exit code; it and all that it started are ended at the limit."""
+        """A command's exit code; at the limit it is interrupted, and soon after ended with all that it started."""
         print(f"\n$ {' '.join(command)}", flush=True)
         process = subprocess.Popen(command, env={**self.environment, **environment}, cwd=ROOT, start_new_session=True)
         try:
             return process.wait(timeout=limit)
         except subprocess.TimeoutExpired:
-            print(f"ended after {limit:.0f} s", flush=True)
+            print(f"interrupted after {limit:.0f} s", flush=True)
+            os.killpg(process.pid, signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=GRACE)
+            with suppress(ProcessLookupError):  # all of it has ended
+                os.killpg(process.pid, signal.SIGKILL)
             return TIMED_OUT
         finally:
             if process.poll() is None:
@@ -85,67 +125,98 @@ def install(session: Session, wheels: Path) -> dict[str, str]:
             failed[wheel.name] = (result.stderr.strip().splitlines() or ["no message"])[-1]
     for name, reason in failed.items():
         print(f"NOT INSTALLED  {name}: {reason}")
-    sys.path.insert(0, str(session.site))  # versions are read from here
+    sys.path.insert(0, str(session.site))
     importlib.invalidate_caches()
     return failed
 
 
-def run_tests(session: Session, paths: list[str]) -> dict[str, Any]:
+def lacking(packages: Sequence[str]) -> str:
+    """Which of `packages` are not installed, in words; empty if none."""
+    absent = [name for name in packages if find_spec(name) is None]
+    return f"not installed: {', '.join(absent)}" if absent else ""
+
+
+def run_tests(session: Session, chosen: list[str] | None) -> dict[str, Any]:
     """The tests marked ``gpu``; on a CPU in Triton's interpreter."""
+    if reason := lacking(TEST_NEEDS):
+        print(f"no test is run: {reason}")
+        return {"exit_code": 1, "skipped": {"all tests": reason}}
+    paths, skipped = chosen or list(map(str, KERNEL_TESTS)), {}
+    if chosen is None:
+        if reason := lacking(MODEL_NEEDS):
+            print(f"skipped {MODEL_TESTS.name}: {reason}")
+            skipped[MODEL_TESTS.name] = reason
+        else:
+            paths.append(str(MODEL_TESTS))
     report = session.folder / "tests.xml"
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", "-rs", f"--junitxml={report}"]
     if session.device == "cuda" and _has_room_for_four():
         command += ["-n", "4", "--dist", "worksteal"]  # most of the time goes into compiling kernels
-    limit = session.left * TESTS_SHARE
     interpreted = {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"} if session.device == "cpu" else {}
+    limit = session.left * TESTS_SHARE if session.device == "cuda" else session.left
     started = time.monotonic()
-    code = session.run([*command, *paths], limit=limit if session.device == "cuda" else session.left, **interpreted)
-    found: dict[str, Any] = {"exit_code": code, "seconds": round(time.monotonic() - started, 1)}
+    code = session.run([*command, *paths], limit=limit, **interpreted)
+    found = {"exit_code": code, "seconds": round(time.monotonic() - started, 1)}
+    return {**found, **_counted(report, skipped)}
+
+
+def _counted(report: Path, skipped: dict[str, str]) -> dict[str, Any]:
+    """What pytest's report says; ``skipped`` is added to."""
     if not report.exists():
-        return found
+        return {"skipped": skipped}
     suite = ElementTree.parse(report).getroot().find("testsuite")
     assert suite is not None
     counts = {name: int(suite.get(name, "0")) for name in ("tests", "failures", "errors", "skipped")}
     cases = [(f"{case.get('classname')}::{case.get('name')}", case) for case in suite.iter("testcase")]
     failed = [name for name, case in cases if case.find("failure") is not None or case.find("error") is not None]
-    skipped = {name: reason.get("message", "") for name, case in cases if (reason := case.find("skipped")) is not None}
+    skipped |= {name: reason.get("message", "") for name, case in cases if (reason := case.find("skipped")) is not None}
     passed = counts["tests"] - counts["failures"] - counts["errors"] - counts["skipped"]
-    return {**found, "passed": passed, "failed": failed, "skipped": skipped}
+    return {"passed": passed, "failed": failed, "skipped": skipped}
 
 
 def _has_room_for_four() -> bool:
     """Whether four processes can test side by side: cores to compile on, and memory for four large heads."""
     memory = torch.cuda.get_device_properties(0).total_memory
-    return importlib.util.find_spec("xdist") is not None and (os.cpu_count() or 1) >= 8 and memory > 60 * 2**30
+    return find_spec("xdist") is not None and (os.cpu_count() or 1) >= 8 and memory > 60 * 2**30
 
 
-def run_benchmark(session: Session, name: str, *, timed: bool, limit: float) -> dict[str, Any]:
-    """One benchmark's JSON, with its exit code; what it has found by the limit is kept.
+def run_part(session: Session, part: Part) -> dict[str, Any]:
+    """One part's JSON with its exit code; what it has found by its limit is kept.
 
-    Args:
-        timed: it takes ``--seconds`` and ``--without``: a competitor that takes the GPU with it is left out of a second try.
+    A competitor that takes the GPU or the process with it is left out from there on, and the part goes on.
     """
-    output = session.folder / f"{name}.json"
-    command = [sys.executable, str(ROOT / "benchmarks" / f"{name}.py"), "--device", session.device, "--output", str(output)]
-    command += ["--check"] if session.device == "cuda" else REHEARSAL[name].split()
-    without: list[str] = []
+    if reason := lacking(part.needs):
+        print(f"\nskipped {part.name}: {reason}")
+        return {"exit_code": 0, "reason": reason}
+    if session.left < LEAST_SECONDS:
+        print(f"\nskipped {part.name}: no time is left")
+        return {"exit_code": TIMED_OUT, "reason": "no time was left"}
+    for_others = max(0.0, session.left - part.seconds)
+    output = session.folder / f"{part.name}.json"
+    command = [sys.executable, f"benchmarks/{part.name}.py", "--device", session.device, "--output", str(output)]
+    command += ["--check"] if session.device == "cuda" else part.rehearsal.split()
+    broken_by: list[str] = []
     while True:
-        extra = ["--seconds", f"{max(1.0, limit - LONGEST_SHAPE):.0f}"] if timed else []
+        limit = session.left - for_others
+        extra = ["--seconds", f"{max(1.0, limit - LONGEST_SHAPE):.0f}"] if part.resumes else []
+        extra += ["--resume"] if broken_by else []
+        without = [name for name in broken_by if not name.startswith("lilift")]
         extra += ["--without", *without] if without else []
         code = session.run([*command, *extra], limit=limit)
-        found = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
-        culprit = found.get("broken_by")
-        if code != BROKEN or culprit in (None, "lilift", *without) or session.left < 2 * LONGEST_SHAPE:
-            return {**found, "exit_code": code}
-        without.append(culprit)
-        limit = session.left
+        broken = culprit(output) if part.resumes and (code == BROKEN or code < 0) else None
+        if broken is None or broken in broken_by or session.left - for_others < 2 * LONGEST_SHAPE:
+            break
+        print(f"{broken} took the GPU or the process with it (exit code {code})", flush=True)
+        broken_by.append(broken)
+    found = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
+    return {**found, "broken_by": broken_by, "exit_code": code}
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Everything that needs a GPU, in one command.")
     parser.add_argument("--device", default="cuda", choices=["cpu", "cuda"], help="cpu rehearses with tiny shapes")
     parser.add_argument("--wheels", type=Path, help="folder of wheels that this machine lacks")
-    parser.add_argument("--seconds", type=float, default=560, help="be done after this long")
+    parser.add_argument("--seconds", type=float, default=540, help="from here on; ten more may go into ending what runs")
     parser.add_argument("--results", type=Path, default=FOLDER, help="folder for the JSON")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder for tables and plots")
     parser.add_argument("--tests", nargs="+", help="instead of all that are marked `gpu`")
@@ -156,32 +227,39 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.wheels is not None and not arguments.wheels.is_dir():
         print(f"--wheels {arguments.wheels}: no such folder", file=sys.stderr)
         return 2
+    name = torch.cuda.get_device_name().lower().replace(" ", "-") if arguments.device == "cuda" else "cpu"
+    path = arguments.results / f"{name}-{datetime.date.today().isoformat()}.json"
+    signal.signal(signal.SIGTERM, _leave)
+    sys.path[1:1] = SOURCES
     with tempfile.TemporaryDirectory() as folder:
         session = Session(arguments.device, arguments.seconds, Path(folder))
         failed_wheels = install(session, arguments.wheels) if arguments.wheels is not None else {}
-        absent = [] if arguments.tests else [name for name in MODEL_NEEDS if importlib.util.find_spec(name) is None]
-        chosen = arguments.tests or [str(KERNEL_TESTS), *([] if absent else [str(MODEL_TESTS)])]
-        tests = run_tests(session, chosen)
-        if absent:
-            tests.setdefault("skipped", {})[MODEL_TESTS.name] = f"not installed: {', '.join(absent)}"
-            print(f"skipped {MODEL_TESTS.name}: not installed: {', '.join(absent)}")
-        projection = run_benchmark(session, "alignment_projection", timed=False, limit=min(PROJECTION_SECONDS, session.left))
-        loss = run_benchmark(session, "linear_cross_entropy", timed=True, limit=session.left)
-    name = torch.cuda.get_device_name().lower().replace(" ", "-") if arguments.device == "cuda" else "cpu"
-    found = {
-        "wheels_not_installed": failed_wheels,
-        "tests": tests,
-        "linear_cross_entropy": loss,
-        "alignment_projection": projection,
-    }
-    path = keep(name, found, arguments.results / f"{name}-{datetime.date.today().isoformat()}.json")
-    page = render([path], arguments.docs)
+        if reason := lacking(NEEDS):
+            print(f"{reason}; put the wheels into the folder that --wheels names", file=sys.stderr)
+            return 1
+        found: dict[str, Any] = {"wheels_not_installed": failed_wheels, "tests": run_tests(session, arguments.tests)}
+        for part in PARTS:
+            keep(name, found, path)  # a run that is cut short is kept
+            found[part.name] = run_part(session, part)
+        keep(name, found, path)
+    code = summarise(found)
+    print(f"\n{path}\n{render([path], arguments.docs)}")
+    return code
+
+
+def summarise(found: dict[str, Any]) -> int:
+    """Print what came out; returns the exit code: 0 if everything ran, passed and met its goals."""
+    tests = found["tests"]
     print(f"\ntests: {tests.get('passed', 0)} passed, {len(tests.get('failed', []))} failed, exit code {tests['exit_code']}")
-    for part in (loss, projection):
-        report_goals(part.get("summary", {}), part.get("goals", {}))
-    print(f"{path}\n{page}")
-    codes = (tests["exit_code"], loss["exit_code"], projection["exit_code"])
-    return 0 if not any(codes) and not failed_wheels else 1
+    for part in PARTS:
+        print(f"\n{part.name}: exit code {found[part.name]['exit_code']} {found[part.name].get('reason', '')}")
+        report_goals(found[part.name].get("summary", {}), found[part.name].get("goals", {}))
+    codes = [found[name]["exit_code"] for name in ("tests", *(part.name for part in PARTS))]
+    return 0 if not any(codes) and not found["wheels_not_installed"] else 1
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

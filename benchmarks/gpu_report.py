@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,28 +37,52 @@ def render(paths: Sequence[Path], docs: Path = DOCS) -> Path:
 
 
 def _section(path: Path, found: dict[str, Any], docs: Path) -> list[str]:
-    environment, loss, projection = found["environment"], found["linear_cross_entropy"], found["alignment_projection"]
-    versions = {**environment["packages"], **loss.get("peers", {})}
+    """One run of `make gpu`; of one that was cut short what there is."""
+    environment = found["environment"]
+    measured = {name: part for name, part in found.items() if isinstance(part, dict) and "goals" in part}
+    versions = dict(environment["packages"])
+    for part in measured.values():
+        versions |= part.get("peers", {})
     listed = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+    absent = {name: reason for part in measured.values() for name, reason in part.get("skipped", {}).items()}
     parts = [
         f"## {environment['gpu'] or 'CPU (a rehearsal: these figures say nothing)'}, {found['date']}",
         f"`{path.name}`; Python {environment['python']}, {listed}.",
         _tests(found["tests"]),
+        *(f"`{name}` was not measured: {part['reason']}." for name, part in found.items() if "reason" in part),
         "### Goals",
-        _goals(loss) + "\n" + "\n".join(_goals(projection).splitlines()[2:]),
+        _goals(measured),
         "Ratios are those of the shape where lilift does worst. Peers that were not here: "
-        + ("; ".join(f"{name} ({reason})" for name, reason in loss.get("skipped", {}).items()) or "none")
-        + f". Shapes that there was no time for: {len(loss.get('left_out', []))}.",
+        + ("; ".join(f"{name} ({reason})" for name, reason in absent.items()) or "none")
+        + f". Shapes that there was no time for: {sum(len(part.get('left_out', [])) for part in measured.values())}.",
     ]
-    shapes = loss.get("shapes", [])
+    for name, part in measured.items():
+        parts += DETAILS[name](part, path.stem, docs) if name in DETAILS else []
+    return parts
+
+
+def _loss(part: dict[str, Any], stem: str, docs: Path) -> list[str]:
+    shapes, parts = part["shapes"], []
     for shape in _shown(shapes):
-        parts += [f"### Loss, {_title(shape)}", _figures(shape["figures"]), *_plots(path.stem, shape, docs)]
+        parts += [f"### Loss, {_title(shape)}", _figures(shape["figures"]), *_plots(stem, shape, docs)]
     if shapes:
         parts += ["### Loss, every shape: ms, and how many times slower the others are", _ratios(shapes)]
-    for shape in projection.get("shapes", []):
+    return parts
+
+
+def _projection(part: dict[str, Any], _stem: str, _docs: Path) -> list[str]:
+    parts = []
+    for shape in part["shapes"]:
         title = f"{shape['rows']} x {shape['states']} states, {shape['width']} -> {shape['hidden']} -> {shape['out']}"
         parts += [f"### Projection, {title}, {shape['valid']:.0%} valid", _figures(shape["figures"])]
     return parts
+
+
+# Tables and plots of each part of `make gpu`, beside its goals.
+DETAILS: dict[str, Callable[[dict[str, Any], str, Path], list[str]]] = {
+    "linear_cross_entropy": _loss,
+    "alignment_projection": _projection,
+}
 
 
 def _tests(tests: dict[str, Any]) -> str:
@@ -69,13 +93,16 @@ def _tests(tests: dict[str, Any]) -> str:
     return text + "." + named
 
 
-def _goals(part: dict[str, Any]) -> str:
+def _goals(measured: dict[str, dict[str, Any]]) -> str:
     words = {True: "met", False: "**not met**", None: "not measured"}
-    summary, rows = part.get("summary", {}), []
-    for name, (kind, limit) in part.get("goals", {}).items():
-        value = f"{summary[name]:.3g}" if name in summary else ""
-        rows.append({"": name, "goal": f"{kind} {limit:.3g}", "found": value, " ": words[goal_met(summary, name, kind, limit)]})
-    return markdown(rows or [{"": "nothing was measured", "goal": "", "found": "", " ": ""}])
+    rows: list[dict[str, object]] = []
+    for part, found in measured.items():
+        summary = found["summary"]
+        for name, (kind, limit) in found["goals"].items():
+            value = f"{summary[name]:.3g}" if name in summary else ""
+            met = words[goal_met(summary, name, kind, limit)]
+            rows.append({"": part, "goal": name, "wanted": f"{kind} {limit:.3g}", "found": value, " ": met})
+    return markdown(rows) or "Nothing was measured."
 
 
 def _shown(shapes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -10,23 +10,26 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
+import math
+import os
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from loss_rivals import IGNORED, Loss, ours, peer_versions, rivals
-from measuring import BrokenDevice, Figure, compare, markdown, relative_error
+from loss_inputs import Inputs, Shape
+from loss_rivals import Loss, peer_versions, rivals
+from measuring import BROKEN, BrokenDevice, Figure, Watch, compare, markdown
 from results import keep, report_goals
-from torch import Tensor
-from torch.nn import functional
 
-from lilift_kernels import describe, linear_cross_entropy
+from lilift_kernels import describe
+from lilift_kernels.dispatch import SETTING
 
-BROKEN = 3  # exit code: a competitor took the GPU with it
+Figures = dict[str, Figure | str]  # by competitor; or why there are none
 CPU_GOALS = {
     "times faster than Hugging Face, 25% valid": ("at least", 3.0),
     "share of Hugging Face's peak memory, 25% valid": ("at most", 0.1),
@@ -51,98 +54,10 @@ GPU_GOALS = {
 }
 
 
-@dataclass(frozen=True)
-class Shape:
-    rows: int
-    vocabulary: int
-    width: int
-    valid: float
-
-    def __str__(self) -> str:
-        return f"N={self.rows} V={self.vocabulary} D={self.width} valid={self.valid:.0%}"
-
-
-class Inputs:
-    """Hidden states like a trained model's: most rows unsure, some sure of their label."""
-
-    def __init__(self, shape: Shape, weight: Tensor, seed: int) -> None:
-        device, dtype = weight.device, weight.dtype
-        generator = torch.Generator(device).manual_seed(seed)
-        self.weight = weight
-        self.labels = torch.randint(shape.vocabulary, (shape.rows,), generator=generator, device=device)
-        confidence = 12 * torch.rand(shape.rows, 1, generator=generator, device=device)
-        noise = torch.randn(shape.rows, shape.width, generator=generator, device=device)
-        self.hidden = (2 * noise + confidence * weight[self.labels].float()).to(dtype).requires_grad_()
-        valid = torch.rand(shape.rows, generator=generator, device=device) < shape.valid
-        valid[0] = True
-        self.labels = self.labels.masked_fill(~valid, IGNORED)
-
-    def run(self, loss: Loss) -> Callable[[], Tensor]:
-        def gradient() -> Tensor:
-            (result,) = torch.autograd.grad(loss(self.hidden, self.weight, self.labels), self.hidden)
-            return result
-
-        return gradient
-
-    def with_rows(self) -> Callable[[], Tensor]:
-        """lilift's loss as lilift trains: the batch knows from the CPU which positions carry loss."""
-        rows = (self.labels != IGNORED).nonzero().squeeze(1)
-        chosen = self.labels[rows]
-
-        def gradient() -> Tensor:
-            loss = linear_cross_entropy(self.hidden, self.weight, chosen, rows=rows)
-            (result,) = torch.autograd.grad(loss, self.hidden)
-            return result
-
-        return gradient
-
-    def repeats(self) -> bool:
-        """Whether three runs of lilift's loss agree to the bit."""
-        first, *others = (self.run(ours)() for _ in range(3))
-        return all(torch.equal(first, other) for other in others)
-
-    def floor(self) -> Callable[[], Tensor]:
-        """The two matrix products on the valid rows alone, in pieces that fit in the memory of the others."""
-        kept = (self.labels != IGNORED).nonzero().squeeze(1)
-
-        def products() -> Tensor:
-            result = torch.zeros_like(self.hidden)
-            with torch.no_grad():
-                for part in kept.split(1024):
-                    rows = self.hidden[part]
-                    result[part] = (rows @ self.weight.T) @ self.weight
-            return result
-
-        return products
-
-    def error(self, gradient: Tensor) -> float:
-        """Of up to 64 valid rows; of all ignored ones, which must be 0."""
-        kept = (self.labels != IGNORED).nonzero().squeeze(1)
-        sample = kept[:64]
-        exact = self.hidden.detach()[sample].double().requires_grad_()
-        columns = self.weight.double() if self.weight.numel() < 2**28 else None
-        if columns is None:  # float64 of a large head would take 4 GiB and more
-            return relative_error(
-                gradient[sample] * len(kept), _exact_by_parts(exact.detach(), self.weight, self.labels[sample])
-            )
-        functional.cross_entropy(exact @ columns.T, self.labels[sample], reduction="sum").backward()
-        assert exact.grad is not None
-        return relative_error(gradient[sample] * len(kept), exact.grad)
-
-
-def _exact_by_parts(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
-    logits = torch.cat([hidden @ part.double().T for part in weight.split(8192)], 1)
-    error = logits.softmax(1)
-    error[torch.arange(len(labels), device=labels.device), labels] -= 1
-    return sum(
-        (e @ w.double() for e, w in zip(error.split(8192, 1), weight.split(8192), strict=True)), torch.zeros_like(hidden)
-    )
-
-
 def measure(
-    shape: Shape, device: torch.device, losses: dict[str, Loss], *, repeats: int
-) -> tuple[dict[str, Figure | str], bool]:
-    """The figures by competitor, and whether lilift's results repeat."""
+    shape: Shape, device: torch.device, losses: Mapping[str, Loss], watch: Watch, *, repeats: int
+) -> tuple[Figures, bool | None]:
+    """The figures by competitor, and whether lilift's results repeat; None where lilift failed."""
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     generator = torch.Generator(device).manual_seed(0)
     weight = torch.randn(shape.vocabulary, shape.width, generator=generator, device=device).div_(shape.width**0.5).to(dtype)
@@ -151,7 +66,8 @@ def measure(
     if device.type == "cuda":
         competitors["lilift, rows known"] = [inputs.with_rows() for inputs in sets]
     competitors["two products on valid rows"] = [inputs.floor() for inputs in sets]
-    return compare(competitors, sets[0].error, device, repeats=repeats), sets[0].repeats()
+    figures = compare(competitors, sets[0].error, device, repeats=repeats, watch=watch)
+    return figures, sets[0].repeats() if isinstance(figures["lilift"], Figure) else None
 
 
 def shapes(arguments: argparse.Namespace) -> list[Shape]:
@@ -163,19 +79,19 @@ def shapes(arguments: argparse.Namespace) -> list[Shape]:
     )
 
 
-def cpu_summary(found: dict[Shape, dict[str, Figure | str]]) -> dict[str, float]:
+def cpu_summary(found: Mapping[Shape, Figures]) -> dict[str, float]:
     summary = {}
     for shape, figures in found.items():
-        mine, theirs = figures["lilift"], figures["eager"]
-        assert isinstance(mine, Figure)
-        assert isinstance(theirs, Figure)
+        mine, theirs = figures["lilift"], figures.get("eager")
+        if not isinstance(mine, Figure) or not isinstance(theirs, Figure):
+            continue
         share = "all valid" if shape.valid == 1 else f"{shape.valid:.0%} valid"
         summary[f"times faster than Hugging Face, {share}"] = theirs.milliseconds / mine.milliseconds
         summary[f"share of Hugging Face's peak memory, {share}"] = mine.peak_mebibytes / theirs.peak_mebibytes
     return summary
 
 
-def worst(found: dict[Shape, dict[str, Figure | str]]) -> dict[str, float]:
+def worst(found: Mapping[Shape, Figures]) -> dict[str, float]:
     """Of every ratio to a competitor the worst over the shapes that were measured."""
     faster: dict[str, list[float]] = {}
     smaller: dict[str, list[float]] = {}
@@ -203,29 +119,51 @@ def worst(found: dict[Shape, dict[str, Figure | str]]) -> dict[str, float]:
     return summary
 
 
+@dataclass
+class Findings:
+    """What has been measured so far; kept after each shape, so that a run that is cut short is not lost."""
+
+    by_shape: dict[Shape, Figures] = field(default_factory=dict)
+    differing: int = 0  # shapes at which lilift's results did not repeat
+
+    @classmethod
+    def read(cls, path: Path) -> Findings:
+        """Those of an earlier run; none if there is no file."""
+        if not path.exists():
+            return cls()
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found = cls(differing=int(content["summary"]["runs that differ"]))
+        for entry in content["shapes"]:
+            figures = entry.pop("figures")
+            found.by_shape[Shape(**entry)] = {
+                name: figure if isinstance(figure, str) else Figure(**figure) for name, figure in figures.items()
+            }
+        return found
+
+    def summary(self, *, on_gpu: bool) -> dict[str, float]:
+        summary = worst(self.by_shape) | {"runs that differ": self.differing}
+        return summary if on_gpu else summary | cpu_summary(self.by_shape)
+
+    def write(self, absent: Mapping[str, str], wanted: list[Shape], output: Path | None, *, on_gpu: bool) -> None:
+        content: dict[str, Any] = {
+            "kernels": describe().line(),
+            "skipped": absent,
+            "peers": peer_versions(),
+            "left_out": [str(shape) for shape in wanted if shape not in self.by_shape],
+            "goals": GPU_GOALS if on_gpu else CPU_GOALS,
+            "summary": self.summary(on_gpu=on_gpu),
+            "shapes": [{**asdict(shape), "figures": _plain(figures)} for shape, figures in self.by_shape.items()],
+        }
+        name = torch.cuda.get_device_name().lower().replace(" ", "-") if on_gpu else "cpu"
+        keep(f"linear_cross_entropy-{name}", content, output)
+
+
 def main(argv: list[str] | None = None) -> int:
-    device_default = "cuda" if torch.cuda.is_available() else "cpu"
-    parser = argparse.ArgumentParser(description="Loss and gradient over the vocabulary with a frozen head.")
-    parser.add_argument("--device", default=device_default, choices=["cpu", "cuda"])
-    parser.add_argument("--rows", type=int, nargs="+", help="N, ignored positions included")
-    parser.add_argument("--vocabulary", type=int, nargs="+")
-    parser.add_argument("--width", type=int, nargs="+")
-    parser.add_argument("--valid", type=float, nargs="+", help="share of the positions that carry loss")
-    parser.add_argument("--repeats", type=int, default=None)
-    parser.add_argument("--seconds", type=float, default=600, help="start no further shape after this long")
-    parser.add_argument("--only", nargs="+", help="of the competitors, these alone beside lilift and eager")
-    parser.add_argument("--without", nargs="+", default=[], help="of the competitors, all but these")
-    parser.add_argument("--backend", default="inductor", help="of torch.compile")
-    parser.add_argument("--output", type=Path, help="where the JSON goes, instead of benchmarks/results")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
-    arguments = parser.parse_args(argv)
-    on_gpu = arguments.device == "cuda"
-    arguments.rows = arguments.rows or ([1024, 4096, 16384] if on_gpu else [2048])
-    arguments.vocabulary = arguments.vocabulary or ([32_000, 128_256, 152_064] if on_gpu else [32_000])
-    arguments.width = arguments.width or ([2048, 4096, 5120] if on_gpu else [1024])
-    arguments.valid = arguments.valid or ([0.1, 0.25, 0.6, 1.0] if on_gpu else [0.25, 1.0])
-    repeats = arguments.repeats or (20 if on_gpu else 3)
+    arguments = parse(argv)
     device = torch.device(arguments.device)
+    on_gpu = device.type == "cuda"
+    if on_gpu:
+        os.environ.setdefault(SETTING, "triton")  # torch in its place would be measured under a wrong name
     losses, absent = rivals(device, arguments.backend)
     for name in arguments.without:
         absent[name] = "left out by --without"
@@ -235,67 +173,71 @@ def main(argv: list[str] | None = None) -> int:
     print(describe().line())
     for name, reason in absent.items():
         print(f"skipped {name}: {reason}")
-    started = time.monotonic()
-    found: dict[Shape, dict[str, Figure | str]] = {}
-    differing = 0
     wanted = shapes(arguments)
-    summary: dict[str, float] = {}
-    goals: dict[str, tuple[str, float]] = {}
-    for number, shape in enumerate(wanted):
+    found = Findings.read(arguments.output) if arguments.resume else Findings()
+    watch = Watch(arguments.output)
+    started = time.monotonic()
+    for shape in wanted:
+        if shape in found.by_shape:
+            continue
         if time.monotonic() - started > arguments.seconds:
-            print(f"\nno time for {len(wanted) - number} shapes: {'; '.join(map(str, wanted[number:]))}")
             break
         try:
-            found[shape], repeats_exactly = measure(shape, device, losses, repeats=repeats)
+            figures, repeats = measure(shape, device, losses, watch, repeats=arguments.repeats)
         except BrokenDevice as failure:
             print(f"{shape}: {failure}", file=sys.stderr)
-            _write(arguments, found, absent, wanted, differing, broken=failure.competitor)
+            if failure.competitor.startswith("lilift"):  # a second try would fare no better
+                found.by_shape[shape] = {"lilift": str(failure)}
+                found.write(absent, wanted, arguments.output, on_gpu=on_gpu)
             return BROKEN
-        differing += not repeats_exactly
-        print(f"\n{shape}\n{markdown(_rows(found[shape]))}", flush=True)
-        summary, goals = _write(arguments, found, absent, wanted, differing)  # anew each time: a run that is cut short is kept
+        found.by_shape[shape] = figures
+        found.differing += repeats is False
+        print(f"\n{shape}\n{markdown(_rows(figures))}", flush=True)
+        found.write(absent, wanted, arguments.output, on_gpu=on_gpu)
+    if left_out := [str(shape) for shape in wanted if shape not in found.by_shape]:
+        print(f"\nno time for {len(left_out)} shapes: {'; '.join(left_out)}")
     print()
-    failed = [shape for shape, figures in found.items() if isinstance(figures["lilift"], str)]
+    failed = [shape for shape, figures in found.by_shape.items() if isinstance(figures["lilift"], str)]
     for shape in failed:
-        print(f"FAILED   lilift at {shape}: {found[shape]['lilift']}")
-    met = report_goals(summary, goals)
+        print(f"FAILED   lilift at {shape}: {found.by_shape[shape]['lilift']}")
+    met = report_goals(found.summary(on_gpu=on_gpu), GPU_GOALS if on_gpu else CPU_GOALS)
     return 1 if failed or (arguments.check and not met) else 0
 
 
-def _write(
-    arguments: argparse.Namespace,
-    found: dict[Shape, dict[str, Figure | str]],
-    absent: dict[str, str],
-    wanted: list[Shape],
-    differing: int,
-    broken: str | None = None,
-) -> tuple[dict[str, float], dict[str, tuple[str, float]]]:
-    """Keep what has been found so far; returns summary and goals."""
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line, with what it leaves open filled in for the device."""
+    device_default = "cuda" if torch.cuda.is_available() else "cpu"
+    parser = argparse.ArgumentParser(description="Loss and gradient over the vocabulary with a frozen head.")
+    parser.add_argument("--device", default=device_default, choices=["cpu", "cuda"])
+    parser.add_argument("--rows", type=int, nargs="+", help="N, ignored positions included")
+    parser.add_argument("--vocabulary", type=int, nargs="+")
+    parser.add_argument("--width", type=int, nargs="+")
+    parser.add_argument("--valid", type=float, nargs="+", help="share of the positions that carry loss")
+    parser.add_argument("--repeats", type=int)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="start no further shape after this long")
+    parser.add_argument("--only", nargs="+", help="of the competitors, these alone beside lilift and eager")
+    parser.add_argument("--without", nargs="+", default=[], help="of the competitors, all but these")
+    parser.add_argument("--backend", default="inductor", help="of torch.compile")
+    parser.add_argument("--output", type=Path, help="where the JSON goes, instead of benchmarks/results")
+    parser.add_argument("--resume", action="store_true", help="keep the shapes that the file named by --output holds")
+    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
+    arguments = parser.parse_args(argv)
+    if arguments.resume and arguments.output is None:
+        parser.error("--resume goes with --output")
     on_gpu = arguments.device == "cuda"
-    summary = worst(found) | {"runs that differ": differing}
-    if not on_gpu:
-        summary |= cpu_summary(found)
-    goals = GPU_GOALS if on_gpu else CPU_GOALS
-    content: dict[str, Any] = {
-        "kernels": describe().line(),
-        "skipped": absent,
-        "peers": peer_versions(),
-        "left_out": [str(shape) for shape in wanted if shape not in found],
-        "broken_by": broken,
-        "goals": goals,
-        "summary": summary,
-        "shapes": [{**asdict(shape), "figures": _plain(figures)} for shape, figures in found.items()],
-    }
-    name = torch.cuda.get_device_name().lower().replace(" ", "-") if on_gpu else "cpu"
-    keep(f"linear_cross_entropy-{name}", content, arguments.output)
-    return summary, goals
+    arguments.rows = arguments.rows or ([1024, 4096, 16384] if on_gpu else [2048])
+    arguments.vocabulary = arguments.vocabulary or ([32_000, 128_256, 152_064] if on_gpu else [32_000])
+    arguments.width = arguments.width or ([2048, 4096, 5120] if on_gpu else [1024])
+    arguments.valid = arguments.valid or ([0.1, 0.25, 0.6, 1.0] if on_gpu else [0.25, 1.0])
+    arguments.repeats = arguments.repeats or (20 if on_gpu else 3)
+    return arguments
 
 
-def _plain(figures: dict[str, Figure | str]) -> dict[str, Any]:
+def _plain(figures: Figures) -> dict[str, Any]:
     return {name: asdict(figure) if isinstance(figure, Figure) else figure for name, figure in figures.items()}
 
 
-def _rows(figures: dict[str, Figure | str]) -> list[dict[str, object]]:
+def _rows(figures: Figures) -> list[dict[str, object]]:
     rows = []
     for name, figure in figures.items():
         if isinstance(figure, Figure):

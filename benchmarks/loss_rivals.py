@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
 from importlib import metadata
 from typing import Any
@@ -53,6 +54,7 @@ def cut_cross_entropy(**options: Any) -> Loss:
 
 
 def unsloth() -> Loss:
+    os.environ.setdefault("UNSLOTH_IS_PRESENT", "1")  # as `import unsloth` does, which would bring its trainers along
     from unsloth_zoo.fused_losses import unsloth_fused_ce_loss
 
     return lambda hidden, weight, labels: unsloth_fused_ce_loss(None, hidden, weight, None, labels, shift_labels=False)
@@ -67,17 +69,18 @@ def rivals(device: torch.device, backend: str) -> tuple[dict[str, Loss], dict[st
         torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 10_000
         found["compiled"] = torch.compile(huggingface, backend=backend, dynamic=False)
         found["compiled, on valid rows"] = torch.compile(on_valid_rows, backend=backend, dynamic=True)
-    makers: dict[str, tuple[str, Callable[[], Loss]]] = {
-        "torch": ("torch", torchs_own),
-        "liger": ("liger_kernel", liger),
-        "cut-cross-entropy": ("cut_cross_entropy", cut_cross_entropy),
-        "cut-cross-entropy, exact": ("cut_cross_entropy", lambda: cut_cross_entropy(filter_eps=None)),
-        "unsloth": ("unsloth_zoo", unsloth),
+    # Each with the packages that it needs. unsloth_zoo refuses to be imported where unsloth is not installed.
+    makers: dict[str, tuple[tuple[str, ...], Callable[[], Loss]]] = {
+        "torch": ((), torchs_own),
+        "liger": (("liger_kernel",), liger),
+        "cut-cross-entropy": (("cut_cross_entropy",), cut_cross_entropy),
+        "cut-cross-entropy, exact": (("cut_cross_entropy",), lambda: cut_cross_entropy(filter_eps=None)),
+        "unsloth": (("unsloth", "unsloth_zoo"), unsloth),
     }
-    for name, (package, make) in makers.items():
-        if importlib.util.find_spec(package) is None:
-            absent[name] = f"{package} is not installed"
-        elif package != "torch" and device.type != "cuda":
+    for name, (packages, make) in makers.items():
+        if lacking := [package for package in packages if importlib.util.find_spec(package) is None]:
+            absent[name] = f"{' and '.join(lacking)} not installed"
+        elif packages and device.type != "cuda":
             absent[name] = "needs a GPU"
         else:
             try:
@@ -89,6 +92,6 @@ def rivals(device: torch.device, backend: str) -> tuple[dict[str, Loss], dict[st
 
 def peer_versions() -> dict[str, str]:
     """The versions of the other packages that are installed."""
-    names = ("liger-kernel", "cut-cross-entropy", "unsloth-zoo", "torch", "triton")
+    names = ("liger-kernel", "cut-cross-entropy", "unsloth", "unsloth-zoo", "torch", "triton")
     installed = {name.lower().replace("_", "-") for distribution in metadata.distributions() if (name := distribution.name)}
     return {name: metadata.version(name) for name in names if name in installed}

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import statistics
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-Run = Callable[[], Tensor]  # computes everything and returns the gradient (or output) that is compared
+Result = Tensor | tuple[Tensor, ...]
+Run = Callable[[], Result]  # computes everything and returns the gradients (or output) that are compared
 LEAST_REPEATS, LONGEST_SECONDS = 5, 0.5  # of one competitor on one shape
 LONGEST_HEAD_START = 0.02  # seconds
 CYCLES_PER_SECOND = 2e9  # of a GPU, roughly
+BROKEN = 3  # exit code of a benchmark that ended because a competitor left it no GPU, or never came back
+LONGEST_CALLS = 90  # seconds for one competitor's compilation and first calls; what takes longer on a GPU hangs
 
 
 @dataclass(frozen=True)
@@ -27,8 +35,55 @@ class Figure:
     error: float  # relative L2 against float64
 
 
+class Watch:
+    """Keeps in a file which competitor is at work, and ends the process if one of them never comes back.
+
+    A fault that takes the process with it leaves the file behind, for :func:`culprit` to read.
+    """
+
+    def __init__(self, output: Path | None = None, seconds: float = LONGEST_CALLS) -> None:
+        self.file = None if output is None else _marker(output)
+        self.seconds = seconds
+
+    @contextmanager
+    def over(self, competitor: str, device: torch.device) -> Iterator[None]:
+        """Watch what this competitor does. On a CPU it may take as long as it likes."""
+        if self.file is not None:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            self.file.write_text(competitor, encoding="utf-8")
+        timer = threading.Timer(self.seconds, self._give_up, [competitor])
+        timer.daemon = True
+        if device.type == "cuda":
+            timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+        if self.file is not None:
+            self.file.unlink()
+
+    def _give_up(self, competitor: str) -> None:
+        print(f"{competitor} has not come back for {self.seconds:.0f} s", flush=True)
+        os._exit(BROKEN)  # nothing gentler ends a thread that waits for a GPU
+
+
+def culprit(output: Path) -> str | None:
+    """The competitor that was at work when the process that was to write ``output`` ended."""
+    marker = _marker(output)
+    return marker.read_text(encoding="utf-8") if marker.exists() else None
+
+
+def _marker(output: Path) -> Path:
+    return output.with_suffix(".at-work")
+
+
 def compare(
-    competitors: Mapping[str, Sequence[Run]], error_of: Callable[[Tensor], float], device: torch.device, *, repeats: int
+    competitors: Mapping[str, Sequence[Run]],
+    error_of: Callable[[Any], float],
+    device: torch.device,
+    *,
+    repeats: int,
+    watch: Watch | None = None,
 ) -> dict[str, Figure | str]:
     """Measure every competitor; in turns, so that a machine that slows down slows all of them.
 
@@ -36,6 +91,7 @@ def compare(
         competitors: by name, the same computation over several sets of inputs, taken in rotation so that caches do not help.
         error_of: the error of the result of a competitor's first set.
         repeats: timings of each; fewer, but never under five, of what takes long.
+        watch: notes who is at work.
 
     Returns:
         For each name its figures, or the first line of the error that it failed with.
@@ -43,31 +99,34 @@ def compare(
     Raises:
         BrokenDevice: a competitor has left the GPU unusable, so that nothing can be measured after it.
     """
+    watch = watch or Watch()
     found: dict[str, Figure | str] = {}
     alive: dict[str, tuple[Sequence[Run], Clock]] = {}
     facts: dict[str, tuple[float, float]] = {}
     for name, runs in competitors.items():
-        try:
-            error = error_of(runs[0]())
-            for run in runs:  # compiles, fills caches
-                run()
-            facts[name] = error, peak_bytes(runs[0], device) / 2**20
-            alive[name] = runs, (CudaClock if device.type == "cuda" else Clock)(runs[0])
-        except Exception as failure:
-            # A peer that does not run here is a finding to report, not a reason to lose the others' figures.
-            found[name] = first_line(failure)
-        if device.type == "cuda":
-            _check_device(name, found.get(name))
+        with watch.over(name, device):
+            try:
+                error = error_of(runs[0]())
+                for run in runs:  # compiles, fills caches
+                    run()
+                facts[name] = error, peak_bytes(runs[0], device) / 2**20
+                alive[name] = runs, (CudaClock if device.type == "cuda" else Clock)(runs[0])
+            except Exception as failure:
+                # A peer that does not run here is a finding to report, not a reason to lose the others' figures.
+                found[name] = first_line(failure)
+            _check_device(name, found.get(name), device)
     times: dict[str, list[float]] = {name: [] for name in alive}
     for turn in range(repeats):
         for name, (runs, clock) in list(alive.items()):
             if turn >= LEAST_REPEATS and sum(times[name]) > LONGEST_SECONDS:
                 continue
-            try:
-                times[name].append(clock.seconds(runs[turn % len(runs)]))
-            except Exception as failure:
-                found[name] = first_line(failure)
-                del alive[name]
+            with watch.over(name, device):
+                try:
+                    times[name].append(clock.seconds(runs[turn % len(runs)]))
+                except Exception as failure:
+                    found[name] = first_line(failure)
+                    del alive[name]
+                    _check_device(name, found[name], device)
     for name in alive:
         taken = times[name]
         median = statistics.median(taken)
@@ -127,8 +186,10 @@ class CudaClock(Clock):
         return before.elapsed_time(after) / 1000
 
 
-def _check_device(competitor: str, found: Figure | str | None) -> None:
+def _check_device(competitor: str, found: Figure | str | None, device: torch.device) -> None:
     """Tell a function that failed from one whose failure no later call survives."""
+    if device.type != "cuda":
+        return
     torch.cuda.empty_cache()
     try:
         torch.cuda.synchronize()
@@ -150,7 +211,7 @@ def peak_bytes(run: Run, device: torch.device) -> int:
         torch.cuda.reset_peak_memory_stats()
         result = run()
         torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before - result.nbytes
+        return torch.cuda.max_memory_allocated() - before - _bytes(result)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         result = run()
     assert profiler.profiler is not None
@@ -160,7 +221,11 @@ def peak_bytes(run: Run, device: torch.device) -> int:
     for event in sorted(events, key=lambda event: event.start_ns()):
         held += event.nbytes()
         peak = max(peak, held)
-    return peak - result.nbytes
+    return peak - _bytes(result)
+
+
+def _bytes(result: Result) -> int:
+    return sum(tensor.nbytes for tensor in ((result,) if isinstance(result, Tensor) else result))
 
 
 def relative_error(found: Tensor, exact: Tensor) -> float:

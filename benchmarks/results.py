@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lilift.phases.environment import describe_environment
-
 FOLDER = Path(__file__).parent / "results"
 
 
 def keep(name: str, found: Mapping[str, Any], output: Path | None = None) -> Path:
     """Write ``benchmarks/results/<name>.json``, or to `output`."""
+    from lilift.phases.environment import describe_environment  # goals can be reported without the packages that it needs
+
     path = output or FOLDER / f"{name}.json"
     content = {
         "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]]),

@@ -11,10 +11,9 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from lilift_kernels import alignment_projection_torch as torch_path
-from lilift_kernels import dispatch
-from lilift_kernels.alignment_projection_torch import ProjectionGradients
+from lilift_kernels.alignment_projection_operators import backward_operator, forward_operator
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -101,7 +100,7 @@ class _ProjectInto(torch.autograd.Function):
         eos_slots: Tensor | None,
         saves: bool,
     ) -> Tensor:
-        pre_activation = _forward_op(states, rows, slots, w1, b1, w2, b2, out, saves)
+        pre_activation = forward_operator(states, rows, slots, w1, b1, w2, b2, out, saves)
         for row, where in ((bos, bos_slots), (eos, eos_slots)):
             if row is not None and where is not None:
                 out.index_copy_(0, where, row.to(out.dtype).expand(where.shape[0], -1))
@@ -111,6 +110,7 @@ class _ProjectInto(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         slots, bos_slots, eos_slots, *saved = ctx.saved_tensors
         needs = ctx.needs_input_grad
@@ -118,7 +118,7 @@ class _ProjectInto(torch.autograd.Function):
         types = ctx.types
         states = w1 = b1 = w2 = b2 = None
         if saved:
-            gradients = _backward_op(upstream, slots, *saved, *wants)
+            gradients = backward_operator(upstream, slots, *saved, *wants)
             states, w1, b1, w2, b2 = (
                 gradient.to(dtype) if wanted else None
                 for gradient, wanted, dtype in zip(gradients, wants, types[:5], strict=True)
@@ -138,102 +138,6 @@ def _sum_rows(upstream: Tensor, slots: Tensor, dtype: torch.dtype) -> Tensor:
     """The gradient [D] of a row that was written to ``slots``."""
     accumulate = torch.promote_types(upstream.dtype, torch.float32)
     return upstream.index_select(0, slots).sum(0, dtype=accumulate).to(dtype)
-
-
-@torch.library.custom_op("lilift_kernels::project_into", mutates_args=("out",))
-def _forward_op(
-    states: Tensor,
-    rows: Tensor | None,
-    slots: Tensor,
-    w1: Tensor,
-    b1: Tensor | None,
-    w2: Tensor | None,
-    b2: Tensor | None,
-    out: Tensor,
-    saves: bool,
-) -> Tensor:
-    b1, w2, b2 = (None if tensor is None else tensor.to(states.dtype) for tensor in (b1, w2, b2))
-    arguments = (states, rows, slots, w1.to(states.dtype), b1, w2, b2, out)
-
-    def in_torch() -> Tensor:
-        return torch_path.project(*arguments, saves=saves)
-
-    def in_triton() -> Tensor:
-        from lilift_kernels import alignment_projection_triton as triton_path
-
-        return triton_path.project(*arguments, saves=saves)
-
-    best = in_torch if torch.float64 in (states.dtype, out.dtype) else in_triton
-    return dispatch.run("alignment_projection", states.device, triton=best, torch_path=in_torch)
-
-
-@_forward_op.register_fake
-def _(
-    states: Tensor, _rows: Tensor | None, slots: Tensor, w1: Tensor, _b1: Tensor | None, w2: Tensor | None, *others: Any
-) -> Tensor:
-    saves = others[-1]
-    return states.new_empty((slots.shape[0], w1.shape[0]) if saves and w2 is not None else (0,))
-
-
-@torch.library.custom_op("lilift_kernels::project_into_backward", mutates_args=())
-def _backward_op(
-    upstream: Tensor,
-    slots: Tensor,
-    states: Tensor,
-    rows: Tensor | None,
-    w1: Tensor,
-    w2: Tensor | None,
-    pre_activation: Tensor,
-    wants_states: bool,
-    wants_w1: bool,
-    wants_b1: bool,
-    wants_w2: bool,
-    wants_b2: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients by states, w1, b1, w2 and b2, the parameters' in the type of w1; empty where not wanted."""
-    first, second = w1.to(states.dtype), None if w2 is None else w2.to(states.dtype)
-    wanted = (wants_states, wants_w1, wants_b1, wants_w2, wants_b2)
-
-    def in_torch() -> ProjectionGradients:
-        chosen = upstream.index_select(0, slots).to(states.dtype)
-        return torch_path.project_backward(chosen, states, rows, first, second, pre_activation, wanted, w1.dtype)
-
-    def in_triton() -> ProjectionGradients:
-        from lilift_kernels import alignment_projection_triton as triton_path
-
-        return triton_path.project_backward(upstream, slots, states, rows, first, second, pre_activation, wanted, w1.dtype)
-
-    best = in_torch if torch.float64 in (states.dtype, upstream.dtype) else in_triton
-    gradients = dispatch.run("alignment_projection", states.device, triton=best, torch_path=in_torch)
-    d_states = states.new_empty(0) if gradients.states is None else gradients.states
-    found = (gradients.w1, gradients.b1, gradients.w2, gradients.b2)
-    d_w1, d_b1, d_w2, d_b2 = (w1.new_empty(0) if item is None else item for item in found)
-    return d_states, d_w1, d_b1, d_w2, d_b2
-
-
-@_backward_op.register_fake
-def _(
-    upstream: Tensor,
-    _slots: Tensor,
-    states: Tensor,
-    _rows: Tensor | None,
-    w1: Tensor,
-    w2: Tensor | None,
-    _pre_activation: Tensor,
-    wants_states: bool,
-    wants_w1: bool,
-    wants_b1: bool,
-    wants_w2: bool,
-    wants_b2: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    width = upstream.shape[1]
-    return (
-        states.new_empty(states.shape if wants_states else (0,)),
-        w1.new_empty(w1.shape if wants_w1 else (0,)),
-        w1.new_empty(w1.shape[0] if wants_b1 else 0),
-        w1.new_empty(w2.shape if w2 is not None and wants_w2 else (0,)),
-        w1.new_empty(width if w2 is not None and wants_b2 else 0),
-    )
 
 
 def _check_arguments(

@@ -1,6 +1,7 @@
-"""Compile the Triton kernels for cards that are not here, and read what they take: registers, spills, shared memory.
+"""Compile the Triton kernels for cards that are not here, and read what they take: registers, stack, shared memory.
 
-``ptxas`` and ``cuobjdump`` come with triton, so this runs on a machine without a GPU.
+The real launchers are run on tensors without contents, and what they launch is noted instead of run; so what is compiled is
+what a GPU would be asked for. ``ptxas`` and ``cuobjdump`` come with triton, so this works on a machine without a GPU.
 """
 
 from __future__ import annotations
@@ -8,185 +9,189 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import torch
 import triton
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+from triton.runtime import JITFunction
+from triton.runtime.jit import MockTensor
 
-from lilift_kernels import alignment_projection_triton as projection
-from lilift_kernels import linear_cross_entropy_triton as loss
-from lilift_kernels.tiles import Blocks, loss_plan, product_blocks
+from lilift_kernels import alignment_projection_triton, linear_cross_entropy_triton
+from lilift_kernels.tiles import cut_for
 
 # Shared memory that a block of threads may have, bytes (CUDA C++ programming guide, technical specifications by capability).
 SHARED_MEMORY = {80: 166_912, 86: 101_376, 89: 101_376, 90: 232_448, 120: 101_376}
-ASYNCHRONOUS_COPIES = ("LDGSTS", "UTMALDG", "UBLKCP")
-MATRIX_INSTRUCTIONS = ("HMMA", "HGMMA", "UTCHMMA")
 # Multiprocessors of the card a capability is best known for: A100, RTX 3090, RTX 4090, H100, RTX 5090.
 PROCESSORS = {80: 108, 86: 82, 89: 128, 90: 132, 120: 170}
-DEFAULT_LAUNCH = Blocks(0, 0, 0, warps=4, stages=3)  # Triton's own, for kernels that multiply nothing
+MODULES = (linear_cross_entropy_triton, alignment_projection_triton)
+BLOCK = ("BLOCK_ROWS", "BLOCK_COLUMNS", "BLOCK_DEPTH")
+NAMED = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
+ALIGNED, UNALIGNED = 16, 17  # stand for all whole numbers that are, and that are not, multiples of 16
 
-# What the kernels' arguments are, by name; the rest are 32-bit integers.
-FLOATS = {"inner_scale", "outer_scale", "logit_scale", "label_smoothing", "z_loss"}
-ELEMENTS = {
-    "hidden", "weight", "bias", "powers", "gradient",
-    "inputs", "out", "kept", "upstream", "result", "activation", "left", "right",
-}  # fmt: skip
-INDICES = {"count", "sources", "positions", "labels", "rows", "slots", "left_rows", "right_rows"}
-SUMS = {
-    "exponents", "sums", "logit_sums", "label_logits", "label_slopes", "factors", "shrink", "product",
-    "maximum", "total", "logit_total", "losses", "log_sums", "scale", "column_sum",
-}  # fmt: skip
-UNALIGNED = {
-    "sources", "positions", "labels", "count", "scale", "row_blocks", "vocabulary", "ignore_index", "number",
-    "rows", "slots", "left_rows", "right_rows",
-}  # fmt: skip
+
+@dataclass(frozen=True)
+class Launch:
+    """What decides which machine code a launch runs.
+
+    Attributes:
+        kernel: its name.
+        arguments: by name types of tensors, ``ALIGNED``, ``UNALIGNED`` or 1 for whole numbers, 1.0 for others, or None.
+        constants: the ``tl.constexpr`` arguments by name.
+    """
+
+    kernel: str
+    arguments: tuple[tuple[str, Any], ...]
+    constants: tuple[tuple[str, Any], ...]
+    warps: int
+    stages: int
+
+    @property
+    def multiplies(self) -> bool:
+        return BLOCK[0] in dict(self.constants)
+
+    @property
+    def element(self) -> str:
+        """The type that is computed in: that of the narrowest tensors, or tf32."""
+        if dict(self.constants).get("PRECISION") == "tf32":
+            return "tf32"
+        types = {NAMED[value] for _, value in self.arguments if value in NAMED}
+        return next((name for name in ("bf16", "fp16") if name in types), "fp32")
+
+    @property
+    def blocks(self) -> str:
+        """Rows x columns x depth, warps, stages; empty for kernels that multiply nothing."""
+        constants = dict(self.constants)
+        return "x".join(str(constants[name]) for name in BLOCK) + f"/{self.warps}/{self.stages}" if self.multiplies else ""
+
+    @property
+    def switches(self) -> list[str]:
+        """What tells launches of one kernel and element type apart, apart from blocks and sizes."""
+        wide = [name for name, value in self.arguments if value == torch.float32 and name in ("out", "upstream", "left")]
+        named = [name.removeprefix("HAS_").lower() for name, value in self.constants if value is True]
+        return named + ([f"{name} in fp32" for name in wide] if self.element in ("bf16", "fp16") else [])
+
+    @property
+    def sizes(self) -> list[str]:
+        """Sizes that are compiled in."""
+        numbers = [(name, value) for name, value in self.constants if type(value) is int and name not in (*BLOCK, "GROUP")]
+        return [f"{name.lower()}={value}" for name, value in numbers]
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, [self.kernel, self.element, self.blocks, *self.sizes, *self.switches]))
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What one compiled kernel takes on one card."""
+    """What the machine code of one launch takes on one card."""
 
-    kernel: str
-    capability: int
     registers: int
-    stack: int
-    spills: int  # local-memory loads and stores
-    shared: int
+    stack: int  # bytes of local memory: what was spilled lies there
+    shared: int  # bytes
     copies: int  # asynchronous copies into shared memory
     products: int  # matrix instructions
 
-    @property
-    def fits(self) -> bool:
-        return self.stack == 0 and self.spills == 0 and self.shared <= SHARED_MEMORY[self.capability]
+    def line(self) -> str:
+        return " ".join(map(str, astuple(self)))
 
 
-def compiled(
-    kernel: Any, types: Mapping[str, str], constants: Mapping[str, Any], blocks: Blocks, capability: int, *, aligned: set[str]
-) -> Resources:
-    """Compile one kernel for ``sm_<capability>``.
+def faults(launch: Launch, found: Resources, capability: int) -> list[str]:
+    """What must not be: spills, too much shared memory, and products that wait for memory or leave the matrix units idle."""
+    limit = SHARED_MEMORY[capability]
+    aligned = all(value == ALIGNED for name, value in launch.arguments if name.endswith("_stride"))
+    wrong = {
+        f"spills: {found.stack} bytes of stack": found.stack > 0,
+        f"takes {found.shared} bytes of shared memory, of {limit}": found.shared > limit,
+        "copies nothing asynchronously": launch.multiplies and aligned and not found.copies,
+        "has no matrix instructions": launch.multiplies and launch.element != "fp32" and not found.products,
+    }
+    return [f"{launch} on sm_{capability} {fault}" for fault, true in wrong.items() if true]
+
+
+def launches(call: Callable[[], object], capability: int) -> list[Launch]:
+    """What a call of the kernels launches on a card of this capability, each once.
 
     Args:
-        types: Triton's type of every argument that is no constant. constants: the ``tl.constexpr`` arguments.
-        aligned: the arguments known to be multiples of 16, as the launcher finds them.
+        call: calls launchers with tensors that it makes itself, on ``cuda``; they have shapes and types, but no contents.
     """
-    names = kernel.arg_names
-    source = ASTSource(
-        kernel,
-        signature={name: "constexpr" if name in constants else types[name] for name in names},
-        constexprs=dict(constants),
-        attrs={(names.index(name),): [["tt.divisibility", 16]] for name in aligned},
+    found: dict[Launch, None] = {}
+
+    def note(self: Any, *args: Any, grid: object, warmup: bool, **options: Any) -> None:  # noqa: ARG001
+        found[_launch(self, args, options)] = None
+
+    with mock.patch.object(JITFunction, "run", note), cut_for(_pair(capability), PROCESSORS[capability]), FakeTensorMode():
+        call()
+    return list(found)
+
+
+def compile_launch(launch: Launch, capability: int) -> Resources:
+    """Compile for ``sm_<capability>`` as launching it there would."""
+    kernel = next(getattr(module, launch.kernel) for module in MODULES if hasattr(module, launch.kernel))
+    arguments = {name: MockTensor(value) if isinstance(value, torch.dtype) else value for name, value in launch.arguments}
+    with _driver(capability):
+        built = kernel.warmup(
+            **arguments, **dict(launch.constants), grid=(1,), num_warps=launch.warps, num_stages=launch.stages
+        )
+    kernel.device_caches.clear()  # each holds its listings, megabytes
+    registers, stack = _usage(built.asm["cubin"])
+    listing = built.asm["ptx"]
+    return Resources(
+        registers,
+        stack,
+        shared=built.metadata.shared,
+        copies=len(re.findall(r"^\s*(?:@\S+ )?cp\.async\.(?:c[ag]|bulk\.tensor)", listing, flags=re.MULTILINE)),
+        products=len(re.findall(r"^\s*(?:mma\.sync|wgmma\.mma_async|tcgen05\.mma)", listing, flags=re.MULTILINE)),
     )
-    target = GPUTarget("cuda", capability, 32)
-    built = triton.compile(source, target=target, options={"num_warps": blocks.warps, "num_stages": blocks.stages})
-    usage, listing = _inspect(built.asm["cubin"])
+
+
+def _launch(kernel: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Launch:
+    named = {**dict(zip(kernel.arg_names, args, strict=False)), **options}
+    warps, stages = named.pop("num_warps", 4), named.pop("num_stages", 3)
+    constant = {parameter.name for parameter in kernel.params if parameter.is_constexpr}
+    fixed = {parameter.name for parameter in kernel.params if parameter.do_not_specialize}
+    arguments = tuple((name, _kind(named[name], name in fixed)) for name in kernel.arg_names if name not in constant)
+    constants = tuple((name, named[name]) for name in kernel.arg_names if name in constant)
+    return Launch(kernel.fn.__name__, arguments, constants, warps, stages)
+
+
+def _kind(value: Any, fixed: bool) -> Any:
+    if isinstance(value, Tensor):
+        return value.dtype
+    if isinstance(value, float):
+        return 1.0
+    if value is None or (value == 1 and not fixed):
+        return value
+    return ALIGNED if value % 16 == 0 and not fixed else UNALIGNED
+
+
+@contextmanager
+def _driver(capability: int) -> Iterator[None]:
+    """Triton's view of a machine with such a card, as far as compiling asks for it."""
+    card = mock.Mock(spec=["get_current_device", "get_current_stream", "get_current_target"])
+    card.get_current_device.return_value = capability
+    card.get_current_target.return_value = GPUTarget("cuda", capability, 32)
+    with mock.patch.object(triton.runtime.driver, "_active", card):
+        yield
+
+
+def _usage(cubin: bytes) -> tuple[int, int]:
+    """Registers and bytes of stack of each thread."""
+    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        Path(file.name).write_bytes(cubin)
+        usage = subprocess.run([tool, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True).stdout
     found = re.search(r"REG:(\d+) STACK:(\d+)", usage)
     if found is None:
-        raise RuntimeError(f"cuobjdump reported no resources for {kernel.fn.__name__}: {usage.strip()!r}")
-    opcodes = re.findall(r"^\s*/\*[0-9a-f]+\*/\s+(?:@!?U?P\w+\s+)?([A-Z0-9]+)", listing, flags=re.MULTILINE)
-    return Resources(
-        kernel.fn.__name__,
-        capability,
-        registers=int(found[1]),
-        stack=int(found[2]),
-        spills=sum(opcode in ("LDL", "STL") for opcode in opcodes),
-        shared=built.metadata.shared,
-        copies=sum(opcode in ASYNCHRONOUS_COPIES for opcode in opcodes),
-        products=sum(opcode in MATRIX_INSTRUCTIONS for opcode in opcodes),
-    )
-
-
-def loss_resources(
-    capability: int,
-    *,
-    element: str = "bf16",
-    rows: int = 4096,
-    vocabulary: int = 128_256,
-    width: int = 4096,
-    capped: bool = False,
-    smooths: bool = False,
-) -> list[Resources]:
-    """The kernels of the loss, as the table cuts them for this card and shape; ``capped`` has a softcap and a bias."""
-    size = 4 if element == "fp32" else 2
-    plan = loss_plan(_pair(capability), PROCESSORS[capability], rows, vocabulary, width, size, with_gradient=True)
-    logits, gradient = plan.logits, plan.gradient
-    blocks = plan.tile_columns // logits.columns
-    switches = {"HAS_CAP": capped, "SMOOTHS": smooths, "STORES": True, "LIFT": loss.FP16_LIFT if element == "fp16" else 0}
-    merging = {"BLOCKS": blocks, "BLOCKS_PADDED": triton.next_power_of_2(blocks), "ROWS": loss.MERGE_ROWS}
-    finishing: dict[str, Any] = {"ROWS": loss.FINISH_ROWS, "COLUMNS": loss.FINISH_COLUMNS}
-    if not smooths:
-        finishing["column_sum"] = None
-    biased: dict[str, Any] = {"HAS_BIAS": capped} if capped else {"HAS_BIAS": False, "bias": None}
-    tile = {"TILE": plan.tile_columns, "FACTOR_COLUMNS": logits.columns}
-    kernels: list[tuple[Any, Blocks, dict[str, Any]]] = [
-        (loss.exponentials, logits, {"WIDTH": width, **switches, **biased, **product_constants(logits)}),
-        (loss.merge, DEFAULT_LAUNCH, {**merging, "SMOOTHS": smooths}),
-        (loss.accumulate, gradient, {"WIDTH": width, **tile, **product_constants(gradient)}),
-        (loss.finish, DEFAULT_LAUNCH, {"WIDTH": width, **switches, **finishing}),
-    ]
-    return [resources(kernel, constants, element, blocks, capability) for kernel, blocks, constants in kernels]
-
-
-def projection_resources(
-    capability: int, *, element: str = "bf16", rows: int = 2048, width: int = 2048, hidden: int = 4096, out: int = 4096
-) -> list[Resources]:
-    """The kernels of the alignment projection, as the table cuts them for this card."""
-    blocks = product_blocks(_pair(capability), rows, 4 if element == "fp32" else 2)
-    shared = {**product_constants(blocks), "GROUP": projection.GROUP}
-    first = {"WIDTH": width, "COLUMNS": hidden, "HAS_ROWS": True, "HAS_SLOTS": False, "slots": None}
-    second = {"WIDTH": hidden, "COLUMNS": out, "HAS_ROWS": False, "HAS_SLOTS": True, "rows": None, "kept": None}
-    third = {"ROWS": hidden, "COLUMNS": width, "HAS_LEFT": False, "HAS_RIGHT": True, "left_rows": None}
-    kernels: list[tuple[Any, Blocks, dict[str, Any]]] = [
-        (projection.linear, blocks, {**first, "HAS_BIAS": True, "GELU": True, "KEEPS": True}),
-        (projection.linear, blocks, {**second, "HAS_BIAS": True, "GELU": False, "KEEPS": False}),
-        (projection.hidden_gradient, blocks, {"WIDTH": out, "COLUMNS": hidden}),
-        (projection.outer, projection.deepened(blocks), third),
-    ]
-    return [resources(kernel, {**constants, **shared}, element, shape, capability) for kernel, shape, constants in kernels]
-
-
-def resources(kernel: Any, constants: dict[str, Any], element: str, blocks: Blocks, capability: int) -> Resources:
-    """Compile with the types and alignments that the launcher finds on a GPU."""
-    arguments = [name for name in kernel.arg_names if name not in constants]
-    types = {name: _argument_type(name, element) for name in arguments}
-    aligned = {name for name in arguments if name not in UNALIGNED and types[name] != "fp32"}
-    return compiled(kernel, types, constants, blocks, capability, aligned=aligned)
-
-
-def _argument_type(name: str, element: str) -> str:
-    if name in FLOATS:
-        return "fp32"
-    if name in INDICES:
-        return "*i64"
-    if name in SUMS:
-        return "*fp32"
-    return f"*{element}" if name in ELEMENTS else "i32"
+        raise RuntimeError(f"cuobjdump reported no resources: {usage.strip()!r}")
+    return int(found[1]), int(found[2])
 
 
 def _pair(capability: int) -> tuple[int, int]:
     return capability // 10, capability % 10
-
-
-def product_constants(blocks: Blocks) -> dict[str, Any]:
-    return {
-        "BLOCK_ROWS": blocks.rows,
-        "BLOCK_COLUMNS": blocks.columns,
-        "BLOCK_DEPTH": blocks.depth,
-        "PRECISION": "ieee",
-        "WIDENS": False,
-    }
-
-
-def _inspect(cubin: bytes) -> tuple[str, str]:
-    tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "kernel.cubin"
-        path.write_bytes(cubin)
-
-        def dump(option: str) -> str:
-            return subprocess.run([tool, option, path], capture_output=True, text=True, check=True).stdout
-
-        return dump("--dump-resource-usage"), dump("-sass")

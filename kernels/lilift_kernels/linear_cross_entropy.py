@@ -6,18 +6,18 @@ positions are left out before anything is computed. A head that is trained gets 
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast, overload
+from typing import Literal, cast, overload
 
 import torch
 from torch import Tensor
 
 from lilift_kernels import dispatch, tiles
-from lilift_kernels import linear_cross_entropy_torch as torch_path
+from lilift_kernels.linear_cross_entropy_operators import LinearCrossEntropy
 from lilift_kernels.loss_options import LossOptions
+from lilift_kernels.vocabulary_tiles import accumulation_type, chunking
 
 Reduction = Literal["mean", "sum", "none"]
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-SCALING_ROWS = 1024  # rows of a gradient that are widened to fp32 at a time while they are scaled
 
 
 @overload
@@ -106,13 +106,13 @@ def linear_cross_entropy(
     _check_arguments(hidden, weight, labels, rows, bias, reduction, num_items)
     flat = hidden.reshape(-1, hidden.shape[-1])
     flat_labels = labels.reshape(-1).long()
-    scale = _scale(flat_labels, reduction, num_items, options, torch_path.accumulation_type(hidden.dtype))
+    scale = _scale(flat_labels, reduction, num_items, options, accumulation_type(hidden.dtype))
     # The factor is rounded into the gradient once. In fp16 that would underflow: there it waits for the loss scale in backward.
     late = hidden.dtype == torch.float16
     keeps_gradient = torch.is_grad_enabled() and hidden.requires_grad
     losses, log_sums = cast(
         "tuple[Tensor, Tensor]",
-        _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
             flat,
             weight,
             bias,
@@ -143,174 +143,12 @@ def workspace_bytes(rows: int, vocabulary: int, width: int, *, device: str = "cp
     if on_gpu and dispatch.setting() != "torch":
         plan = tiles.loss_plan(*tiles.card(device), rows, vocabulary, width, 2, with_gradient=training)
         return tiles.workspace_bytes(plan, rows, width, 2, with_gradient=training)
-    cut = torch_path.chunking(rows, vocabulary, width, on_gpu=on_gpu)
+    cut = chunking(rows, vocabulary, width, on_gpu=on_gpu)
     logits = 4 * cut.rows * cut.columns
     states = 4 * cut.rows * width
     tile = 4 * cut.columns * width
     sums = states if training else 0
     return max(logits + tile + states + sums, 3 * sums)  # inside the sweep over the head, or while it is wound up
-
-
-class _LinearCrossEntropy(torch.autograd.Function):
-    """Per-label losses, already multiplied by ``scale``; the gradient by ``hidden`` is made in forward and scaled in
-    backward."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        hidden: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        labels: Tensor,
-        rows: Tensor | None,
-        scale: Tensor,
-        options: LossOptions,
-        keeps_gradient: bool,
-    ) -> tuple[Tensor, Tensor]:
-        losses, log_sums, gradient = _forward_op(
-            hidden,
-            weight,
-            bias,
-            labels,
-            rows,
-            scale,
-            options.ignore_index,
-            options.softcap,
-            options.logit_scale,
-            options.label_smoothing,
-            options.z_loss,
-            keeps_gradient,
-        )
-        ctx.options = options
-        ctx.hidden_rows = hidden.shape[0]
-        trains_head = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
-        ctx.save_for_backward(
-            gradient if keeps_gradient else None,
-            rows,
-            *((hidden, weight, bias, labels, scale, log_sums) if trains_head else ()),
-        )
-        ctx.mark_non_differentiable(log_sums)
-        return losses, log_sums
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        gradient, rows, *for_head = ctx.saved_tensors
-        hidden_gradient = weight_gradient = bias_gradient = None
-        if ctx.needs_input_grad[0]:
-            hidden_gradient = _scale_rows(gradient, upstream)
-            if rows is not None:
-                whole = hidden_gradient.new_zeros(ctx.hidden_rows, hidden_gradient.shape[1])
-                hidden_gradient = whole.index_copy_(0, rows, hidden_gradient)
-        if for_head:
-            hidden, weight, bias, labels, scale, log_sums = for_head
-            options = ctx.options
-            weight_gradient, bias_gradient = _weight_op(
-                hidden,
-                weight,
-                bias,
-                labels,
-                rows,
-                log_sums,
-                upstream * scale,
-                options.ignore_index,
-                options.softcap,
-                options.logit_scale,
-                options.label_smoothing,
-                options.z_loss,
-            )
-            if bias is None:
-                bias_gradient = None
-        return hidden_gradient, weight_gradient, bias_gradient, None, None, None, None, None
-
-
-def _scale_rows(gradient: Tensor, factors: Tensor) -> Tensor:
-    """``gradient`` [N, D] with row i multiplied by ``factors[i]`` in fp32; in place if the buffer is not needed again."""
-    if torch.compiler.is_compiling():
-        return (gradient * factors.unsqueeze(1)).to(gradient.dtype)
-    target = gradient if _graph_is_freed() else torch.empty_like(gradient)
-    for start in range(0, gradient.shape[0], SCALING_ROWS):
-        part = slice(start, start + SCALING_ROWS)
-        torch.mul(gradient[part], factors[part].unsqueeze(1), out=target[part])
-    return target
-
-
-def _graph_is_freed() -> bool:
-    """True in a backward pass that runs once (no ``retain_graph``), so that saved buffers may be reused for results."""
-    keeps_graph = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
-    return keeps_graph is not None and not keeps_graph()
-
-
-@torch.library.custom_op("lilift_kernels::linear_cross_entropy", mutates_args=())
-def _forward_op(
-    hidden: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    labels: Tensor,
-    rows: Tensor | None,
-    scale: Tensor,
-    ignore_index: int,
-    softcap: float | None,
-    logit_scale: float,
-    label_smoothing: float,
-    z_loss: float,
-    with_gradient: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    options = LossOptions(ignore_index, softcap, logit_scale, label_smoothing, z_loss)
-    if not hidden.is_cuda or dispatch.debugging():
-        _check_labels(labels, weight.shape[0], ignore_index)
-        if rows is not None:
-            _check_rows(rows, hidden.shape[0])
-    arguments = (hidden, weight, bias, labels, rows, scale, options)
-
-    def in_torch() -> tuple[Tensor, Tensor, Tensor]:
-        return torch_path.losses_and_gradient(*arguments, with_gradient=with_gradient)
-
-    def in_triton() -> tuple[Tensor, Tensor, Tensor]:
-        from lilift_kernels import linear_cross_entropy_triton as triton_path
-
-        return triton_path.losses_and_gradient(*arguments, with_gradient=with_gradient)
-
-    best = in_triton if _triton_supports(hidden.dtype, options) else in_torch
-    return dispatch.run("linear_cross_entropy", hidden.device, triton=best, torch_path=in_torch)
-
-
-@_forward_op.register_fake
-def _(hidden: Tensor, _weight: Tensor, _bias: Tensor | None, labels: Tensor, *others: Any) -> tuple[Tensor, Tensor, Tensor]:
-    with_gradient = others[-1]
-    losses = hidden.new_empty(labels.shape, dtype=torch_path.accumulation_type(hidden.dtype))
-    gradient = hidden.new_empty((labels.shape[0], hidden.shape[1]) if with_gradient else (0,))
-    return losses, torch.empty_like(losses), gradient
-
-
-@torch.library.custom_op("lilift_kernels::linear_cross_entropy_weight_gradient", mutates_args=())
-def _weight_op(
-    hidden: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    labels: Tensor,
-    rows: Tensor | None,
-    log_sums: Tensor,
-    upstream: Tensor,
-    ignore_index: int,
-    softcap: float | None,
-    logit_scale: float,
-    label_smoothing: float,
-    z_loss: float,
-) -> tuple[Tensor, Tensor]:
-    options = LossOptions(ignore_index, softcap, logit_scale, label_smoothing, z_loss)
-    with torch.autocast(hidden.device.type, enabled=False):
-        return torch_path.weight_gradient(hidden, weight, bias, labels, rows, log_sums, upstream, options)
-
-
-@_weight_op.register_fake
-def _(_hidden: Tensor, weight: Tensor, bias: Tensor | None, *_others: Any) -> tuple[Tensor, Tensor]:
-    gradient = torch.empty_like(weight, memory_format=torch.contiguous_format)
-    return gradient, weight.new_empty(weight.shape[0] if bias is not None else 0)
-
-
-def _triton_supports(dtype: torch.dtype, options: LossOptions) -> bool:
-    """fp64 exists for checking, and label smoothing under a softcap needs a third product: both are left to torch."""
-    return dtype != torch.float64 and (options.softcap is None or options.label_smoothing == 0)
 
 
 def _autocast(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -368,19 +206,3 @@ def _check_arguments(
         raise ValueError(f"reduction is {reduction!r}; it must be 'mean', 'sum' or 'none'")
     if num_items is not None and reduction != "mean":
         raise ValueError(f"num_items divides a mean; it means nothing with reduction={reduction!r}")
-
-
-def _check_labels(labels: Tensor, vocabulary: int, ignore_index: int) -> None:
-    wrong = (labels != ignore_index) & ((labels < 0) | (labels >= vocabulary))
-    if wrong.any():
-        place = int(wrong.nonzero()[0, 0])
-        raise IndexError(
-            f"label {int(labels[place])} at position {place} is neither in 0..{vocabulary - 1} nor ignore_index {ignore_index}"
-        )
-
-
-def _check_rows(rows: Tensor, count: int) -> None:
-    if ((rows < 0) | (rows >= count)).any():
-        raise IndexError(f"rows reach from {int(rows.min())} to {int(rows.max())}; hidden has rows 0..{count - 1}")
-    if (torch.bincount(rows, minlength=1) > 1).any():
-        raise IndexError(f"row {int(torch.bincount(rows).argmax())} is named more than once in rows; each may carry one label")

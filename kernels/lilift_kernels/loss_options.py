@@ -31,3 +31,8 @@ class LossOptions:
             raise ValueError(f"label_smoothing is {self.label_smoothing}; it must lie in 0..1")
         if not self.z_loss >= 0.0:
             raise ValueError(f"z_loss is {self.z_loss}; it must not be negative")
+
+    @property
+    def terms(self) -> tuple[int, float | None, float, float, float]:
+        """Field by field, as operators of torch take them; ``LossOptions(*terms)`` is the way back."""
+        return self.ignore_index, self.softcap, self.logit_scale, self.label_smoothing, self.z_loss

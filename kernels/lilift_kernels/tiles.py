@@ -7,6 +7,8 @@ holds the table of registers and shared memory, and tests compile them anew.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +19,8 @@ LARGEST_CHUNK = 1280  # rows of a chunk of the loss
 LARGEST_TILE = 16_384  # columns of the vocabulary between two updates of the gradient
 CHUNK_WITHOUT_GRADIENT = 2048
 LARGEST_TILE_WITHOUT_GRADIENT = 65_536
+
+_other_card: tuple[tuple[int, int], int] | None = None  # see `cut_for`
 
 
 @dataclass(frozen=True)
@@ -115,10 +119,23 @@ def loss_plan(
 
 def card(device: torch.device | str) -> tuple[tuple[int, int], int]:
     """Compute capability and multiprocessors of ``device``; those of an RTX 3090 where no GPU is at hand."""
+    if _other_card is not None:
+        return _other_card
     if not torch.cuda.is_available():
         return (8, 6), 82
     properties = torch.cuda.get_device_properties(device)
     return (properties.major, properties.minor), properties.multi_processor_count
+
+
+@contextmanager
+def cut_for(capability: tuple[int, int], processors: int) -> Iterator[None]:
+    """Inside, work is cut for this card, whatever is at hand."""
+    global _other_card
+    before, _other_card = _other_card, (capability, processors)
+    try:
+        yield
+    finally:
+        _other_card = before
 
 
 def product_blocks(capability: tuple[int, int], rows: int, element_bytes: int) -> Blocks:

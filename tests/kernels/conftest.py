@@ -13,6 +13,8 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from lilift_kernels import vocabulary_tiles as tiles
+
 Loss = Callable[..., Tensor]
 
 
@@ -96,3 +98,11 @@ def _storage(tensor: Tensor) -> torch.UntypedStorage:
 @pytest.fixture
 def allocation_watch() -> AllocationWatch:
     return AllocationWatch()
+
+
+@pytest.fixture
+def tiny_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of 7 rows against tiles of 16 columns, so that small cases cross every boundary."""
+    monkeypatch.setattr(tiles, "CPU_ROWS", 7)
+    monkeypatch.setattr(tiles, "CPU_TILE_BYTES", 1)
+    monkeypatch.setattr(tiles, "SMALLEST_TILE", 16)

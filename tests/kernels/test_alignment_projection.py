@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from lilift_kernels import alignment_projection_torch as torch_path
 from lilift_kernels import project_into
-from lilift_kernels.alignment_projection import _backward_op, _forward_op
+from lilift_kernels.alignment_projection_operators import backward_operator, forward_operator
 
 WIDTHS = {"e": 6, "h": 11, "d": 5}
 
@@ -241,6 +241,14 @@ def test_backward_twice_gives_the_same_gradient() -> None:
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+def test_a_second_derivative_is_refused() -> None:
+    case = Case()
+    leaves = case.leaves()
+    (gradient,) = torch.autograd.grad(case.ours(*leaves).square().sum(), leaves[1], create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
+
+
 def test_fake_tensors_go_through_forward_and_backward() -> None:
     case = Case()
     real = case.leaves()
@@ -274,10 +282,10 @@ def test_the_operators_keep_their_declared_schema_and_shapes() -> None:
     states = case.states.flatten(0, 1)
     checks = ("test_schema", "test_faketensor")
     arguments = (states, case.rows, case.slots, w1, b1, w2, b2, case.base.clone(), True)
-    torch.library.opcheck(_forward_op, arguments, test_utils=checks)
+    torch.library.opcheck(forward_operator, arguments, test_utils=checks)
     pre_activation = torch.randn(len(case.slots), WIDTHS["h"], dtype=torch.float64)
     torch.library.opcheck(
-        _backward_op,
+        backward_operator,
         (case.base, case.slots, states, case.rows, w1, w2, pre_activation, True, True, True, True, True),
         test_utils=checks,
     )

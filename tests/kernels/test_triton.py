@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,18 +19,20 @@ if os.environ.get("TRITON_INTERPRET") == "1":
 
 import triton
 
-from lilift_kernels import compilation
-from lilift_kernels.compilation import Resources
+from lilift_kernels.compilation import SHARED_MEMORY, Resources, compile_launch, faults, launches
+from lilift_kernels.configurations import Call, LossCall, ProjectionCall, every
 
 HERE = Path(__file__).parent
 COMMITTED = HERE.parents[1] / "benchmarks" / "results" / "kernel_resources.json"
-PRODUCTS = {"exponentials", "accumulate", "linear", "hidden_gradient", "outer"}
+PINS = HERE.parents[1] / "constraints.txt"
+CARDS = sorted(SHARED_MEMORY)
 
 
 @pytest.mark.timeout(600)
 def test_the_numbers_in_the_interpreter() -> None:
     # Its own process: Triton decides when it is imported whether it compiles or interprets.
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", str(HERE / "test_triton_numbers.py")]
+    files = [str(HERE / "test_triton_loss.py"), str(HERE / "test_triton_projection.py")]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", *files]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
         command, env=environment, cwd=HERE.parents[1], capture_output=True, text=True, timeout=580, check=False
@@ -36,39 +41,63 @@ def test_the_numbers_in_the_interpreter() -> None:
     assert " passed" in result.stdout
 
 
-@pytest.mark.parametrize("capability", sorted(compilation.SHARED_MEMORY))
-def test_every_kernel_fits_every_card(capability: int) -> None:
-    found = compilation.loss_resources(capability) + compilation.projection_resources(capability)
-    for resources in found:
-        assert resources.fits, resources
-        if resources.kernel in PRODUCTS:
-            assert resources.copies > 0, f"{resources}: its loads do not overlap with its products"
-            assert resources.products > 0, f"{resources}: no matrix instructions"
+@cache
+def sample(kind: type[Call]) -> list[tuple[Call, int]]:
+    """Calls and cards such that every two choices meet in one of them, each card's usual call first."""
+    bits: dict[tuple[object, ...], int] = {}
+
+    def pairs(call: Call, card: int) -> int:
+        """The pairs of choices that meet here, a bit each."""
+        choices = [*vars(call).items(), ("card", card)]
+        return sum(1 << bits.setdefault(pair, len(bits)) for pair in itertools.combinations(choices, 2))
+
+    everything = {(call, card): pairs(call, card) for call in every(kind) for card in CARDS}
+    chosen = [(kind(), card) for card in CARDS]
+    missing = (1 << len(bits)) - 1
+    for item in chosen:
+        missing &= ~everything[item]
+    while missing:
+        best = max(everything, key=lambda item: (everything[item] & missing).bit_count())
+        chosen.append(best)
+        missing &= ~everything[best]
+    return chosen
+
+
+@pytest.mark.parametrize("kind", [LossCall, ProjectionCall], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("capability", CARDS)
+def test_what_is_launched_fits_the_card(capability: int, kind: type[Call]) -> None:
     committed = json.loads(COMMITTED.read_text(encoding="utf-8"))
-    if committed["triton"] == triton.__version__:
-        (table,) = (table for table in committed["tables"] if table["element"] == "bf16" and table["rows"] == 4096)
-        kept = [Resources(**entry) for entry in table["kernels"] if entry["capability"] == capability]
-        assert found == kept, "benchmarks/results/kernel_resources.json is out of date; run benchmarks/kernel_resources.py"
+    chosen = [call for call, card in sample(kind) if card == capability]
+    for launch in dict.fromkeys(launch for call in chosen for launch in launches(call, capability)):
+        found = compile_launch(launch, capability)
+        assert not faults(launch, found, capability)
+        if committed["triton"] == triton.__version__:
+            kept = committed["kernels"][str(launch)][str(capability)]
+            assert found.line() == kept, f"{launch}: {COMMITTED.name} is out of date; run benchmarks/kernel_resources.py"
 
 
-@pytest.mark.parametrize(("element", "rows"), [("fp16", 4096), ("fp32", 4096), ("bf16", 100)])
-def test_other_types_and_few_rows_fit(element: str, rows: int) -> None:
-    for resources in compilation.loss_resources(86, element=element, rows=rows):
-        assert resources.fits, resources
-        assert resources.kernel not in PRODUCTS or resources.copies > 0, resources
+def test_every_launch_was_compiled_for_every_card_once() -> None:
+    committed = json.loads(COMMITTED.read_text(encoding="utf-8"))
+    assert committed["triton"] in {pin.removeprefix("triton==") for pin in PINS.read_text(encoding="utf-8").splitlines()}
+    for capability in CARDS:
+        for call in (*every(LossCall)[::19], *every(ProjectionCall)[::101]):
+            for launch in launches(call, capability):
+                assert str(capability) in committed["kernels"].get(str(launch), {}), f"{launch} on sm_{capability}"
 
 
-@pytest.mark.parametrize("terms", ["capped", "smooths"])
-def test_the_losss_terms_fit(terms: str) -> None:
-    for resources in compilation.loss_resources(86, capped=terms == "capped", smooths=terms == "smooths"):
-        assert resources.fits, resources
-
-
-def test_a_spill_is_seen() -> None:
-    # 128 x 256 sums in four warps do not fit in an Ampere card's registers.
-    from lilift_kernels import linear_cross_entropy_triton as loss
-    from lilift_kernels.tiles import Blocks
-
-    blocks = Blocks(128, 256, 32, 4, 3)
-    constants = {"WIDTH": 4096, "TILE": 8192, "FACTOR_COLUMNS": 128, **compilation.product_constants(blocks)}
-    assert not compilation.resources(loss.accumulate, constants, "bf16", blocks, 86).fits
+def test_faults_are_seen() -> None:
+    (launch,) = (launch for launch in launches(LossCall(), 86) if launch.kernel == "accumulate")
+    # 128 x 256 sums in four warps do not fit in an Ampere card's registers, nor six stages in its shared memory.
+    wide = replace(launch, warps=4, constants=tuple({**dict(launch.constants), "BLOCK_COLUMNS": 256}.items()))
+    (spilt,) = faults(wide, compile_launch(wide, 86), 86)
+    assert "spills: " in spilt
+    deep = replace(launch, stages=6)
+    (large,) = faults(deep, compile_launch(deep, 86), 86)
+    assert "of shared memory, of 101376" in large
+    idle = Resources(registers=100, stack=0, shared=1024, copies=0, products=0)
+    assert [fault.split("sm_86 ")[1] for fault in faults(launch, idle, 86)] == [
+        "copies nothing asynchronously",
+        "has no matrix instructions",
+    ]
+    (merge,) = (launch for launch in launches(LossCall(), 86) if launch.kernel == "merge")
+    assert not faults(merge, idle, 86)
