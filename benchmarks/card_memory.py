@@ -236,10 +236,10 @@ def plain_step(bridge: BridgedModel, plan: Plan, device: torch.device) -> dict[s
         return {"failed": 1.0, "reason": str(failure).split(".")[0]}  # type: ignore[dict-item]
 
 
-def one_recipe(name: str, limit: str, device: Device) -> dict[str, Any]:
+def one_recipe(name: str, overrides: Sequence[str], limit: str, device: Device) -> dict[str, Any]:
     """Everything for one recipe."""
     where = device.torch_device
-    recipe = load_recipe(name, [f"evaluate.max_new_tokens={ANSWER}"])
+    recipe = load_recipe(name, [f"evaluate.max_new_tokens={ANSWER}", *overrides])
     card = planned_card("cpu") if device.kind == "cpu" else limited_card(limit)
     plan = plan_recipe(recipe, card=card)
     if device.kind == "cpu":  # for a rehearsal, all of the memory is far too much
@@ -293,6 +293,7 @@ def main() -> int:
     parser.add_argument("--device", default="cuda", choices=["cpu", "cuda"], help="cpu rehearses")
     parser.add_argument("--limit", default="24gb", help="the card that a larger one plays")
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
+    parser.add_argument("--set", nargs="+", default=[], dest="overrides", metavar="A.B=C", help="override settings of all")
     parser.add_argument("--seconds", type=float, default=math.inf, help="begin no recipe after this long")
     parser.add_argument("--output", type=Path, help="instead of benchmarks/results/card_memory.json")
     parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
@@ -310,7 +311,7 @@ def main() -> int:
             continue
         print(name, flush=True)
         try:
-            found[name] = one_recipe(name, arguments.limit, device)
+            found[name] = one_recipe(name, arguments.overrides, arguments.limit, device)
         except (RuntimeError, MemoryError, RecipeError) as failure:  # the others are still worth having
             left_out[name] = f"{type(failure).__name__}: {failure}"
             print(f"  {left_out[name]}", flush=True)

@@ -68,6 +68,14 @@ class Part:
 
 # In this order; the last one has all the time that is left.
 PARTS = (
+    Part(
+        "card_memory",
+        "--recipes tiny-cpu --set align.tokens_per_micro_batch=192 transfer.tokens_per_micro_batch=192 "
+        "evaluate.tokens_per_batch=256 evaluate.max_new_tokens=8",
+        seconds=200,
+        needs=MODEL_NEEDS,
+    ),
+    Part("unsloth_parity", "--width 64 --layers 1", seconds=60, needs=(*MODEL_NEEDS, "unsloth")),
     Part("alignment_projection", "--rows 2 --states 10 --widths 8 16 12 --backend aot_eager --repeats 2", seconds=90),
     Part(
         "linear_cross_entropy",

@@ -18,6 +18,7 @@ from svg import bars
 
 DOCS = Path(__file__).parents[1] / "docs"
 LILIFT = "lilift"
+MEMORY_COLUMNS = ("planned_tensors_mib", "allocated_mib", "planned_mib", "reserved_mib", "tokens_per_second")
 
 
 def render(paths: Sequence[Path], docs: Path = DOCS) -> Path:
@@ -78,10 +79,20 @@ def _projection(part: dict[str, Any], _stem: str, _docs: Path) -> list[str]:
     return parts
 
 
+def _memory(part: dict[str, Any], _stem: str, _docs: Path) -> list[str]:
+    rows: list[dict[str, object]] = []
+    for recipe, phases in part["recipes"].items():
+        for phase in ("align", "transfer", "evaluate", "plain"):
+            if phase in phases:
+                rows.append({"recipe": recipe, "phase": phase} | {name: phases[phase].get(name, "") for name in MEMORY_COLUMNS})
+    return ["### Memory, random weights, MiB; `plain`: transformers, peft and bitsandbytes", markdown(rows)] if rows else []
+
+
 # Tables and plots of each part of `make gpu`, beside its goals.
 DETAILS: dict[str, Callable[[dict[str, Any], str, Path], list[str]]] = {
     "linear_cross_entropy": _loss,
     "alignment_projection": _projection,
+    "card_memory": _memory,
 }
 
 

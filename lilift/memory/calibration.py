@@ -15,6 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from lilift import __version__
 from lilift.recipe.errors import StorageError
 from lilift.recipe.storage import write_json
 
@@ -55,7 +56,7 @@ def ratio(gpu: str, phase: str) -> float:
 
 def _key(gpu: str) -> str:
     """Ratios of other versions say nothing."""
-    return f"{gpu}, torch {metadata.version('torch')}, lilift {metadata.version('lilift')}"
+    return f"{gpu}, torch {metadata.version('torch')}, lilift {__version__}"
 
 
 def _read(path: Path) -> dict[str, dict[str, list[float]]]:

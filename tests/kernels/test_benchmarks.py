@@ -94,6 +94,8 @@ def test_the_whole_command_on_a_bare_machine(tmp_path: Path, bare_machine: dict[
     assert result.returncode == 1  # a wheel was asked for that could not be had
     check_loss(found["linear_cross_entropy"], told)
     check_projection(found["alignment_projection"], told)
+    check_memory(found["card_memory"], told)
+    assert found["unsloth_parity"]["reason"] == "not installed: unsloth"
     check_page(tmp_path / "docs", path.name, found["linear_cross_entropy"])
 
 
@@ -122,6 +124,17 @@ def check_projection(projection: dict[str, Any], told: str) -> None:
             assert isinstance(figure, dict), f"{name}: {figure}"
             assert figure["error"] < 1e-5
     assert projection["summary"]["saved activations, share of eager, all valid"] <= 0.6
+
+
+def check_memory(memory: dict[str, Any], told: str) -> None:
+    """What a CPU reserves says nothing; that every step was taken, refused or split does."""
+    assert memory["exit_code"] == 0, told
+    assert memory["left_out"] == {}, told
+    (phases,) = memory["recipes"].values()
+    assert all(phases[name]["tokens_per_second"] > 0 for name in ("align", "transfer", "evaluate", "plain"))
+    assert memory["summary"]["plans 15% too large that were refused, share"] == 1
+    assert memory["summary"]["steps 15% too large that went on after running out, share"] == 1
+    assert memory["goals"].keys() == memory["summary"].keys()
 
 
 def check_page(docs: Path, result_file: str, loss: dict[str, Any]) -> None:
