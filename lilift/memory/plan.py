@@ -127,7 +127,7 @@ def make_plan(recipe: Recipe, rehearse: Rehearse, *, card: PlannedCard | None = 
     return Plan(
         recipe=planner.recipe,
         card=planner.card,
-        phases=(*phases, _export_plan(footprint)),
+        phases=(*phases, _export_plan(footprint)) if planner.recipe.export.formats else phases,
         changes=tuple(changes),
         footprint=footprint,
         trained=planner.trained,

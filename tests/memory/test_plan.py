@@ -50,6 +50,11 @@ def test_a_7b_recipe_is_planned_from_known_configurations_and_fits_its_card(plan
     assert plan_7b.footprint.download_bytes == pytest.approx(6.738e9 * 2 + 3.743e9 * 4, rel=0.002)
 
 
+def test_a_recipe_that_exports_nothing_has_no_plan_for_it() -> None:
+    plan = plan_recipe(load_recipe("tiny-cpu", ["export.formats=[]"]), strict=True)
+    assert [phase.phase for phase in plan.phases] == ["align", "transfer", "evaluate"]
+
+
 def test_the_instant_form_tells_the_simulation_within_a_hundredth(plan_7b: Plan) -> None:
     instant = instant_plan(load_recipe("llama-7b-24gb"))
     for phase in instant.phases:
