@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lilift.cli.lexicon_output import free_output
+
 if TYPE_CHECKING:
     from lilift.data.induction.alignment import Alignment
     from lilift.data.induction.embeddings import Embeddings
@@ -61,9 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise RecipeError(f"--{name.replace('_', '-')} {getattr(arguments, name)} is too small", remedy="give 1 or more")
     _require_device(arguments.device)
     code = language(arguments.language).code
-    output = arguments.output or Path("lexicons") / f"{code}{SUFFIX}"
-    if output.exists() and not arguments.replace:
-        raise RecipeError("is already there", where=output, remedy="give --replace to write it anew")
+    output = free_output(arguments.output or Path("lexicons") / f"{code}{SUFFIX}", arguments.replace)
 
     def say(line: str) -> None:
         if not arguments.json:
