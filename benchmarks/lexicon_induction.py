@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lexicon_planted import planted_vectors, shuffled
 from results import keep, report_goals
-from torch.nn import functional as F
 
 from lilift.data.induction.alignment import InductionSettings, align, precision
 from lilift.data.induction.embeddings import Embeddings
@@ -38,24 +38,6 @@ from lilift.data.lexicon_folder import load_lexicon
 
 GOALS = {"P@1 at noise 0.1": ("at least", 0.95), "core-minutes at noise 0.1": ("at most", 20.0)}
 GOLD = {"de": "lexicon_muse/en-de.txt.gz", "sw": "lexicon_wechsel_wiktionary/swahili.txt.gz"}
-
-
-def planted(words: int, dimension: int, noise: float, seed: int) -> tuple[Embeddings, Embeddings, dict[str, set[str]]]:
-    random = torch.Generator().manual_seed(seed)
-    scale = torch.arange(1, dimension + 1) ** -0.5
-    topics = words // 40
-    centres = torch.randn(topics, dimension, generator=random) * scale
-    topic = (torch.rand(words, generator=random) ** 2 * topics).long()  # large topics and small ones
-    spread = 0.5 + torch.rand(words, 1, generator=random)
-    vectors = F.normalize(centres[topic] + spread * scale * torch.randn(words, dimension, generator=random), dim=1)
-    rotation, _ = torch.linalg.qr(torch.randn(dimension, dimension, generator=random))
-    order = torch.randperm(words, generator=random)
-    disturbance = noise * F.normalize(torch.randn(words, dimension, generator=random), dim=1)
-    foreign = (vectors @ rotation + disturbance)[order]
-    english_words = [f"e{index}" for index in range(words)]
-    foreign_words = [f"f{index}" for index in order.tolist()]
-    gold = {word: {f"f{index}"} for index, word in enumerate(english_words)}
-    return Embeddings(english_words, vectors, "english"), Embeddings(foreign_words, foreign, "foreign"), gold
 
 
 def measured(
@@ -128,7 +110,7 @@ def run_synthetic(arguments: argparse.Namespace) -> int:
     found |= {"frequent": arguments.frequent, "goals": GOALS, "noise": {}}
     settings = InductionSettings(tuple(arguments.starts), arguments.frequent)
     for noise in arguments.noise:
-        english, foreign, gold = planted(arguments.words, arguments.dimension, noise, seed=0)
+        english, foreign, gold = shuffled(*planted_vectors(arguments.words, arguments.dimension, noise, seed=0), seed=0)
         row = measured(english, foreign, gold, settings)
         found["noise"][str(noise)] = row
         print(f"noise {noise}: {row}", flush=True)

@@ -1,4 +1,4 @@
-"""Planted lexicons: a vector space, and the same one turned, with noise and in another order, so that every translation is known."""
+"""Planted lexicons: a vector space, and the same turned, with noise and in another order: every translation is known."""
 
 from __future__ import annotations
 

@@ -45,6 +45,11 @@ class Matches:
         return float(self.cosine.mean())
 
 
+def agreement(first: Matches, second: Matches) -> float:
+    """Share of words for which both have the same partner: two wrong alignments agree on next to none."""
+    return float((first.forward == second.forward).float().mean())
+
+
 def hubness(queries: Tensor, keys: Tensor) -> Tensor:
     """Mean cosine of each query to its nearest keys: [N, D], [M, D] → [N]."""
     nearest = min(NEIGHBOURS, len(keys))

@@ -1,4 +1,4 @@
-"""First, rough mappings between two vector spaces: from words spelled alike, or from the shape of similarities."""
+"""Rough mappings between two vector spaces that need no training: from words spelled alike, or the shape of similarities."""
 
 from __future__ import annotations
 
@@ -9,18 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lilift.data.induction.neighbours import match
+from lilift.data.induction.refinement import procrustes
 
 FEWEST_ANCHORS = 20
 """A mapping from fewer words spelled alike is no better than chance."""
 _SIGNATURE = 300
 _SIGNED_WORDS = 8_000
-
-
-def procrustes(source: Tensor, target: Tensor) -> Tensor:
-    """The rotation W that brings source @ W nearest to target (Schönemann, 1966): [P, D], [P, D] → [D, D]."""
-    left, _, right = torch.linalg.svd(source.T @ target)
-    rotation: Tensor = left @ right
-    return rotation
 
 
 def anchors(english: Sequence[str], foreign: Sequence[str], *, numerals_only: bool) -> list[tuple[int, int]]:
