@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lexicon_planted import planted_vectors, shuffled
+from lexicon_vectors import Gold, clustered_vectors, planted
 from results import keep, report_goals
 
 from lilift.data.induction.alignment import InductionSettings, align, precision
@@ -40,9 +40,7 @@ GOALS = {"P@1 at noise 0.1": ("at least", 0.95), "core-minutes at noise 0.1": ("
 GOLD = {"de": "lexicon_muse/en-de.txt.gz", "sw": "lexicon_wechsel_wiktionary/swahili.txt.gz"}
 
 
-def measured(
-    english: Embeddings, foreign: Embeddings, gold: dict[str, set[str]], settings: InductionSettings
-) -> dict[str, Any]:
+def measured(english: Embeddings, foreign: Embeddings, gold: Gold, settings: InductionSettings) -> dict[str, Any]:
     cpu, wall = time.process_time(), time.perf_counter()
     alignment = align(english, foreign, settings)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
@@ -110,7 +108,8 @@ def run_synthetic(arguments: argparse.Namespace) -> int:
     found |= {"frequent": arguments.frequent, "goals": GOALS, "noise": {}}
     settings = InductionSettings(tuple(arguments.starts), arguments.frequent)
     for noise in arguments.noise:
-        english, foreign, gold = shuffled(*planted_vectors(arguments.words, arguments.dimension, noise, seed=0), seed=0)
+        vectors = clustered_vectors(arguments.words, arguments.dimension, torch.Generator().manual_seed(0))
+        english, foreign, gold = planted(vectors, noise, seed=0, neighbourhood=arguments.words)
         row = measured(english, foreign, gold, settings)
         found["noise"][str(noise)] = row
         print(f"noise {noise}: {row}", flush=True)

@@ -25,7 +25,7 @@ _BATCH = 32
 _DISCRIMINATOR_STEPS = 5
 _SMOOTHING = 0.1
 _LEARNING_RATE = 0.1
-_BETA = 0.001
+_BETA = 0.01
 _LENGTH = 0.6
 """Root mean square of a vector's numbers, which are given to the networks at about the size that fastText's have."""
 
