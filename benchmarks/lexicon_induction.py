@@ -34,6 +34,7 @@ from results import keep, report_goals
 from lilift.data.induction.alignment import InductionSettings, align, precision
 from lilift.data.induction.embeddings import Embeddings
 from lilift.data.induction.training import train_embeddings
+from lilift.data.languages import language
 from lilift.data.lexicon_folder import load_lexicon
 
 GOALS = {"P@1 at noise 0.1": ("at least", 0.95), "core-minutes at noise 0.1": ("at most", 20.0)}
@@ -74,14 +75,14 @@ def word_problems(data: Path, code: str) -> Iterator[str]:
         yield from (row["question"] for row in json.loads(gzip.decompress(path.read_bytes())))
 
 
-def trained(lines: Iterable[str], path: Path) -> Embeddings:
+def trained(lines: Iterable[str], path: Path, code: str) -> Embeddings:
     path.write_text("\n".join(" ".join(line.split()) for line in lines), encoding="utf-8")
-    return train_embeddings(path, dimension=100, epochs=5, least_count=3)
+    return train_embeddings(path, language(code), dimension=100, epochs=5, least_count=3)
 
 
 def real(code: str, english: Embeddings, data: Path, scratch: Path) -> dict[str, Any]:
     path = scratch / f"{code}.txt"
-    foreign = trained([*flores(data, code), *word_problems(data, code)], path)
+    foreign = trained([*flores(data, code), *word_problems(data, code)], path, code)
     gold = {word: {item.text for item in found} for word, found in load_lexicon(str(data / GOLD[code]), code).entries.items()}
     sizes = {"foreign bytes": path.stat().st_size, "english words": len(english.words), "foreign words": len(foreign.words)}
     return {**sizes, **measured(english, foreign, gold, InductionSettings())}
@@ -123,7 +124,7 @@ def run_real(output: Path | None) -> int:
     data = Path(os.environ["LILIFT_SHARED_DATA"])
     found = {}
     with tempfile.TemporaryDirectory() as scratch:
-        english = trained(english_texts(data), Path(scratch) / "en.txt")
+        english = trained(english_texts(data), Path(scratch) / "en.txt", "en")
         for code in GOLD:
             found[code] = real(code, english, data, Path(scratch))
             print(code, found[code], flush=True)

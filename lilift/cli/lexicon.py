@@ -53,7 +53,7 @@ def _add_import(actions: Any) -> None:
     )
     parser.add_argument("--languages", "--language", required=True, metavar="A,B", help="codes or groups, such as mmwp-low")
     parser.add_argument("--into", type=Path, default=Path("lexicons"), metavar="DIR", help="folder (default: lexicons)")
-    parser.add_argument("--source", choices=("muse", "wiktionary", "gatitos", "afromt", "panlex"), help="who published it")
+    parser.add_argument("--source", choices=lexicon_fetch.SOURCES, help="who published it")
     parser.add_argument("--name", metavar="NAME", help="short name of the source (default: its publisher, or the file's name)")
     parser.add_argument("--licence", metavar="TEXT", help="licence of the content (default: its publisher's)")
     parser.add_argument("--most-words", type=int, default=3, metavar="N", help="longest translation in words (default: 3)")

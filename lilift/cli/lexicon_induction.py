@@ -72,8 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.json:
             print(line, flush=True)
 
-    english = _vectors(arguments.english, arguments.train_english_embeddings, arguments)
-    foreign = _vectors(arguments.foreign, arguments.train_embeddings, arguments)
+    english = _vectors(arguments.english, arguments.train_english_embeddings, "en", arguments)
+    foreign = _vectors(arguments.foreign, arguments.train_embeddings, code, arguments)
     say(
         f"{len(english.words):,} English words, {len(foreign.words):,} of {language(code).name}, {english.dimension} dimensions"
     )
@@ -102,14 +102,15 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _vectors(path: Path | None, text: Path | None, arguments: argparse.Namespace) -> Embeddings:
+def _vectors(path: Path | None, text: Path | None, code: str, arguments: argparse.Namespace) -> Embeddings:
     from lilift.data.induction.embeddings import read_embeddings
     from lilift.data.induction.training import train_embeddings
+    from lilift.data.languages import language
 
     if path is not None:
         return read_embeddings(path, arguments.limit)
     assert text is not None
-    return train_embeddings(text, dimension=arguments.dimension, least_count=arguments.least_count)
+    return train_embeddings(text, language(code), dimension=arguments.dimension, least_count=arguments.least_count)
 
 
 def _gold(path: Path, code: str) -> dict[str, set[str]]:

@@ -20,6 +20,9 @@ from lilift.data.lexicon import Lexicon, build_lexicon
 from lilift.data.lexicon_files import Pair
 from lilift.recipe.errors import DataError
 
+FEWEST_WORDS = 50
+"""With vectors of fewer words than that, what lies nearest to a word says nothing."""
+
 Start = Literal["identical", "numerals", "similarity", "adversarial"]
 
 
@@ -84,7 +87,7 @@ def align(
         say: is told what is being tried.
 
     Raises:
-        DataError: dimensions differ, or no start is possible.
+        DataError: dimensions differ, too few words have vectors, or no start is possible.
     """
     if english.dimension != foreign.dimension:
         raise DataError(
@@ -92,6 +95,13 @@ def align(
             where=foreign.source,
             remedy="give two sets of vectors of the same dimension",
         )
+    for vocabulary in (english, foreign):
+        if len(vocabulary.words) < FEWEST_WORDS:
+            raise DataError(
+                f"has vectors of {len(vocabulary.words)} words, and an alignment needs {FEWEST_WORDS}",
+                where=vocabulary.source,
+                remedy="give vectors of more words",
+            )
     first, second = _normalised(english.vectors.to(device)), _normalised(foreign.vectors.to(device))
     frequent = _Vocabularies(english.words, foreign.words, first[: settings.frequent], second[: settings.frequent])
     found = []

@@ -39,13 +39,14 @@ def from_similarities(english: Tensor, foreign: Tensor) -> Tensor:
     A word and its translation have as many near and far neighbours; sorted, these similarities are a signature that no rotation
     changes.
     """
-    pairs = match(_signatures(english), _signatures(foreign)).mutual
+    size = min(_SIGNATURE, len(english), len(foreign))
+    pairs = match(_signatures(english, size), _signatures(foreign, size)).mutual
     return procrustes(english[pairs[:, 0]], foreign[pairs[:, 1]])
 
 
-def _signatures(vectors: Tensor) -> Tensor:
+def _signatures(vectors: Tensor, size: int) -> Tensor:
     """[N, D] → [≤ N, S] quantiles of each frequent word's similarities to all, standardised over words and of unit length."""
-    positions = torch.linspace(0, len(vectors) - 1, min(_SIGNATURE, len(vectors)), device=vectors.device).round().long()
+    positions = torch.linspace(0, len(vectors) - 1, size, device=vectors.device).round().long()
     rows = max(1, (64 << 20) // (4 * len(vectors)))
     frequent = vectors[:_SIGNED_WORDS]
     parts = [(frequent[at : at + rows] @ vectors.T).sort(dim=1).values[:, positions] for at in range(0, len(frequent), rows)]

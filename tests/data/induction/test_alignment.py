@@ -126,6 +126,16 @@ def test_vectors_of_different_dimensions_are_refused() -> None:
         align(english, shorter, InductionSettings())
 
 
+def test_vocabularies_of_other_sizes_align_and_one_of_next_to_nothing_is_refused() -> None:
+    english, foreign, gold = planted(0.0)
+    fewer = Embeddings(foreign.words[:200], foreign.vectors[:200], "few.vec")
+    alignment = align(english, fewer, InductionSettings(starts=("similarity",)))
+    assert alignment.foreign.shape == (200, DIMENSION)
+    assert precision(alignment, english, fewer, gold)[0] == 200
+    with pytest.raises(DataError, match=r"few\.vec: has vectors of 49 words, and an alignment needs 50"):
+        align(english, Embeddings(fewer.words[:49], fewer.vectors[:49], "few.vec"), InductionSettings())
+
+
 def test_precision_asks_only_words_that_both_sides_know() -> None:
     english, foreign, gold = planted(0.0)
     alignment = align(english, foreign, InductionSettings(starts=("similarity",)))
