@@ -28,39 +28,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lexicon_vectors import Gold, clustered_vectors, planted
 from results import keep, report_goals
-from torch.nn import functional as F
 
 from lilift.data.induction.alignment import InductionSettings, align, precision
 from lilift.data.induction.embeddings import Embeddings
 from lilift.data.induction.training import train_embeddings
+from lilift.data.languages import language
 from lilift.data.lexicon_folder import load_lexicon
 
 GOALS = {"P@1 at noise 0.1": ("at least", 0.95), "core-minutes at noise 0.1": ("at most", 20.0)}
 GOLD = {"de": "lexicon_muse/en-de.txt.gz", "sw": "lexicon_wechsel_wiktionary/swahili.txt.gz"}
 
 
-def planted(words: int, dimension: int, noise: float, seed: int) -> tuple[Embeddings, Embeddings, dict[str, set[str]]]:
-    random = torch.Generator().manual_seed(seed)
-    scale = torch.arange(1, dimension + 1) ** -0.5
-    topics = words // 40
-    centres = torch.randn(topics, dimension, generator=random) * scale
-    topic = (torch.rand(words, generator=random) ** 2 * topics).long()  # large topics and small ones
-    spread = 0.5 + torch.rand(words, 1, generator=random)
-    vectors = F.normalize(centres[topic] + spread * scale * torch.randn(words, dimension, generator=random), dim=1)
-    rotation, _ = torch.linalg.qr(torch.randn(dimension, dimension, generator=random))
-    order = torch.randperm(words, generator=random)
-    disturbance = noise * F.normalize(torch.randn(words, dimension, generator=random), dim=1)
-    foreign = (vectors @ rotation + disturbance)[order]
-    english_words = [f"e{index}" for index in range(words)]
-    foreign_words = [f"f{index}" for index in order.tolist()]
-    gold = {word: {f"f{index}"} for index, word in enumerate(english_words)}
-    return Embeddings(english_words, vectors, "english"), Embeddings(foreign_words, foreign, "foreign"), gold
-
-
-def measured(
-    english: Embeddings, foreign: Embeddings, gold: dict[str, set[str]], settings: InductionSettings
-) -> dict[str, Any]:
+def measured(english: Embeddings, foreign: Embeddings, gold: Gold, settings: InductionSettings) -> dict[str, Any]:
     cpu, wall = time.process_time(), time.perf_counter()
     alignment = align(english, foreign, settings)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
@@ -94,14 +75,14 @@ def word_problems(data: Path, code: str) -> Iterator[str]:
         yield from (row["question"] for row in json.loads(gzip.decompress(path.read_bytes())))
 
 
-def trained(lines: Iterable[str], path: Path) -> Embeddings:
+def trained(lines: Iterable[str], path: Path, code: str) -> Embeddings:
     path.write_text("\n".join(" ".join(line.split()) for line in lines), encoding="utf-8")
-    return train_embeddings(path, dimension=100, epochs=5, least_count=3)
+    return train_embeddings(path, language(code), dimension=100, epochs=5, least_count=3)
 
 
 def real(code: str, english: Embeddings, data: Path, scratch: Path) -> dict[str, Any]:
     path = scratch / f"{code}.txt"
-    foreign = trained([*flores(data, code), *word_problems(data, code)], path)
+    foreign = trained([*flores(data, code), *word_problems(data, code)], path, code)
     gold = {word: {item.text for item in found} for word, found in load_lexicon(str(data / GOLD[code]), code).entries.items()}
     sizes = {"foreign bytes": path.stat().st_size, "english words": len(english.words), "foreign words": len(foreign.words)}
     return {**sizes, **measured(english, foreign, gold, InductionSettings())}
@@ -128,7 +109,8 @@ def run_synthetic(arguments: argparse.Namespace) -> int:
     found |= {"frequent": arguments.frequent, "goals": GOALS, "noise": {}}
     settings = InductionSettings(tuple(arguments.starts), arguments.frequent)
     for noise in arguments.noise:
-        english, foreign, gold = planted(arguments.words, arguments.dimension, noise, seed=0)
+        vectors = clustered_vectors(arguments.words, arguments.dimension, torch.Generator().manual_seed(0))
+        english, foreign, gold = planted(vectors, noise, seed=0, neighbourhood=arguments.words)
         row = measured(english, foreign, gold, settings)
         found["noise"][str(noise)] = row
         print(f"noise {noise}: {row}", flush=True)
@@ -142,7 +124,7 @@ def run_real(output: Path | None) -> int:
     data = Path(os.environ["LILIFT_SHARED_DATA"])
     found = {}
     with tempfile.TemporaryDirectory() as scratch:
-        english = trained(english_texts(data), Path(scratch) / "en.txt")
+        english = trained(english_texts(data), Path(scratch) / "en.txt", "en")
         for code in GOLD:
             found[code] = real(code, english, data, Path(scratch))
             print(code, found[code], flush=True)

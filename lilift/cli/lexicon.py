@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lilift.cli import lexicon_fetch, lexicon_induction
-from lilift.cli.console import console, print_json, table
+from lilift.cli.lexicon_output import free_output, language_codes, print_figures, report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from lilift.data.lexicon import Lexicon
-    from lilift.data.lexicon_stats import LexiconStats
 
 
 def add_parser(verbs: Any) -> None:
@@ -24,7 +21,7 @@ def add_parser(verbs: Any) -> None:
         "with the source and the licence of every pair; a recipe's `data.lexicons` names the folder they lie in.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    lexicon_fetch.add_parser(actions, _codes, _report)
+    lexicon_fetch.add_parser(actions)
     _add_import(actions)
     _add_merge(actions)
     _add_stats(actions)
@@ -56,7 +53,7 @@ def _add_import(actions: Any) -> None:
     )
     parser.add_argument("--languages", "--language", required=True, metavar="A,B", help="codes or groups, such as mmwp-low")
     parser.add_argument("--into", type=Path, default=Path("lexicons"), metavar="DIR", help="folder (default: lexicons)")
-    parser.add_argument("--source", choices=("muse", "wiktionary", "gatitos", "afromt", "panlex"), help="who published it")
+    parser.add_argument("--source", choices=lexicon_fetch.SOURCES, help="who published it")
     parser.add_argument("--name", metavar="NAME", help="short name of the source (default: its publisher, or the file's name)")
     parser.add_argument("--licence", metavar="TEXT", help="licence of the content (default: its publisher's)")
     parser.add_argument("--most-words", type=int, default=3, metavar="N", help="longest translation in words (default: 3)")
@@ -114,8 +111,8 @@ def run_import(arguments: argparse.Namespace) -> int:
     publisher = PUBLISHERS.get(arguments.source or "")
     licence = arguments.licence or (publisher.licence if publisher else NOT_STATED)
     filters = Filters(arguments.most_words, arguments.keep_identical)
-    codes = _codes(arguments.languages)
-    outputs = {code: _free(arguments.into / f"{code}{SUFFIX}", arguments.replace) for code in codes}
+    codes = language_codes(arguments.languages)
+    outputs = {code: free_output(arguments.into / f"{code}{SUFFIX}", arguments.replace) for code in codes}
     made: list[Lexicon] = []
     for code, output in outputs.items():
         lexicon = import_lexicon(
@@ -128,21 +125,18 @@ def run_import(arguments: argparse.Namespace) -> int:
         )
         write_lexicon(lexicon, output)
         made.append(lexicon)
-    _report(made, arguments.json)
+    report(made, arguments.json)
     return 0
 
 
 def run_merge(arguments: argparse.Namespace) -> int:
     from lilift.data.lexicon import merge_lexicons
-    from lilift.data.lexicon_table import SUFFIX, read_lexicon, write_lexicon
-    from lilift.recipe.errors import RecipeError
+    from lilift.data.lexicon_table import read_lexicon, write_lexicon
 
-    if arguments.output.suffix != SUFFIX:
-        raise RecipeError(f"--output {arguments.output} does not end in {SUFFIX}", remedy=f"name it LANGUAGE{SUFFIX}")
-    output = _free(arguments.output, arguments.replace)
+    output = free_output(arguments.output, arguments.replace)
     merged = merge_lexicons([read_lexicon(path) for path in arguments.files], arguments.keep)
     write_lexicon(merged, output)
-    _report([merged], arguments.json)
+    report([merged], arguments.json)
     return 0
 
 
@@ -150,80 +144,9 @@ def run_stats(arguments: argparse.Namespace) -> int:
     from lilift.data.lexicon_folder import languages_in, load_lexicons
     from lilift.data.lexicon_stats import lexicon_stats, words_of
 
-    codes = _codes(arguments.languages) if arguments.languages else languages_in(arguments.path)
+    codes = language_codes(arguments.languages) if arguments.languages else languages_in(arguments.path)
     lexicons = load_lexicons({code: str(arguments.path) for code in codes})
     counts = words_of(arguments.text) if arguments.text else None
     found = [lexicon_stats(lexicon, counts) for lexicon in lexicons.values()]
-    if arguments.json:
-        print_json([stats.as_dict() for stats in found])
-    elif len(found) == 1:
-        _print_one(found[0])
-    else:
-        _print_table(found)
+    print_figures(found, arguments.json)
     return 0
-
-
-def _print_one(stats: LexiconStats) -> None:
-    from lilift.data.languages import language
-
-    print(f"{language(stats.code).name} ({stats.code}): {stats.words:,} English words, {stats.pairs:,} pairs")
-    for source in stats.sources:
-        dropped = ", ".join(f"{reason} {count:,}" for reason, count in source.dropped.items()) or "nothing"
-        print(f"  {source.name}: {source.location}; licence: {source.licence}")
-        print(f"    {source.kept:,} pairs kept of {source.read:,} read; left out: {dropped}")
-        if source.mended:
-            print(f"    look-alike letters of another script replaced in {source.mended:,}")
-    print(f"  scripts: {', '.join(f'{script} {count:,}' for script, count in stats.scripts.items())}")
-    print(f"  translations of several words: {stats.several_words:,}")
-    if stats.coverage:
-        print(f"  covers {stats.coverage.share:.1%} of the text's {stats.coverage.tokens:,} words (no numbers, no names)")
-        missing = ", ".join(f"{word} {count:,}" for word, count in stats.uncovered.items())
-        print(f"  most frequent words without a translation: {missing or 'none'}")
-
-
-def _print_table(found: Sequence[LexiconStats]) -> None:
-    rows = [
-        (
-            stats.code,
-            f"{stats.words:,}",
-            f"{stats.pairs:,}",
-            f"{sum(sum(source.dropped.values()) for source in stats.sources):,}",
-            f"{stats.coverage.share:.1%}" if stats.coverage else "–",
-            ", ".join(f"{source.name} ({source.licence})" for source in stats.sources),
-        )
-        for stats in found
-    ]
-    console().print(table(None, ("", "words", "pairs", "left out", "coverage", "sources"), rows, right=(1, 2, 3, 4)))
-
-
-def _report(lexicons: Sequence[Lexicon], as_json: bool) -> None:
-    from lilift.data.lexicon_stats import lexicon_stats
-
-    found = [lexicon_stats(lexicon) for lexicon in lexicons]
-    if as_json:
-        print_json([stats.as_dict() for stats in found])
-    elif len(found) == 1:
-        _print_one(found[0])
-    else:
-        _print_table(found)
-
-
-def _codes(text: str) -> list[str]:
-    """The codes behind ``sw,mmwp-low``."""
-    from lilift.recipe.errors import RecipeError
-    from lilift.recipe.language_groups import LANGUAGE_GROUPS, expand_languages
-
-    given = [part.strip() for part in text.split(",") if part.strip()]
-    if not given:
-        raise RecipeError("no language is named", remedy=f"give codes such as sw,bn or a group: {', '.join(LANGUAGE_GROUPS)}")
-    codes = expand_languages(given)
-    assert isinstance(codes, list)
-    return list(dict.fromkeys(codes))
-
-
-def _free(path: Path, replace: bool) -> Path:
-    from lilift.recipe.errors import RecipeError
-
-    if path.exists() and not replace:
-        raise RecipeError("is already there", where=path, remedy="give --replace to write it anew")
-    return path

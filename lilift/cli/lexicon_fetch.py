@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lilift.cli.console import print_json
+from lilift.cli.lexicon_output import language_codes, report
 
 if TYPE_CHECKING:
     from lilift.data.lexicon import Lexicon
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 SOURCES = ("muse", "wiktionary", "gatitos", "afromt", "panlex")
 
 
-def add_parser(actions: Any, codes_of: Callable[[str], list[str]], report: Callable[[list[Lexicon], bool], None]) -> None:
+def add_parser(actions: Any) -> None:
     parser = actions.add_parser(
         "fetch",
         help="download published dictionaries and make lexicons of them",
@@ -34,23 +33,26 @@ def add_parser(actions: Any, codes_of: Callable[[str], list[str]], report: Calla
     parser.add_argument("--yes", action="store_true", help="the licences are fine: do not ask")
     parser.add_argument("--replace", action="store_true", help="replace lexicons that are already there")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.set_defaults(run=run, codes_of=codes_of, report=report)
+    parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     from lilift.data.languages import language
     from lilift.data.lexicon import merge_lexicons
     from lilift.data.lexicon_table import SUFFIX, write_lexicon
+    from lilift.recipe.errors import DataError
 
     publishers = _publishers(arguments.sources)
-    codes = [language(code).code for code in arguments.codes_of(arguments.languages)]
+    codes = [language(code).code for code in language_codes(arguments.languages)]
     outputs = {code: arguments.into / f"{code}{SUFFIX}" for code in codes}
     wanted = [code for code in codes if arguments.replace or not outputs[code].exists()]
     for code in codes:
         if code not in wanted:
             print(f"{code}: {outputs[code]} is already there (--replace makes it anew)", file=sys.stderr)
-    _require_something(publishers, wanted)
-    _agree(publishers, arguments.yes)
+    if wanted:
+        _require_something(publishers, wanted)
+        _say_gaps(publishers, wanted)
+        _agree(publishers, arguments.yes)
     made: list[Lexicon] = []
     for code in wanted:
         found = [
@@ -62,11 +64,13 @@ def run(arguments: argparse.Namespace) -> int:
             merged = merge_lexicons(found)
             write_lexicon(merged, outputs[code])
             made.append(merged)
-    if made:
-        arguments.report(made, arguments.json)
-    elif arguments.json:
-        print_json([])
-    return 0 if len(made) == len(wanted) else _nothing_for([code for code in wanted if not outputs[code].exists()])
+    if made or arguments.json:
+        report(made, arguments.json)
+    without = [code for code in wanted if code not in {lexicon.language.code for lexicon in made}]
+    if without:
+        others = "; the other languages are done" if made else ""
+        raise DataError(f"no usable pair for {', '.join(without)}{others}", where="--languages")
+    return 0
 
 
 def _publishers(text: str) -> list[Publisher]:
@@ -97,6 +101,15 @@ def _require_something(publishers: list[Publisher], codes: list[str]) -> None:
         )
 
 
+def _say_gaps(publishers: list[Publisher], codes: list[str]) -> None:
+    from lilift.data.publishers import download_for
+
+    for publisher in publishers:
+        without = [code for code in codes if download_for(publisher.name, code) is None]
+        if without:
+            print(f"{publisher.name} has none of {', '.join(without)}", file=sys.stderr)
+
+
 def _agree(publishers: list[Publisher], yes: bool) -> None:
     from lilift.recipe.errors import RecipeError
 
@@ -113,7 +126,7 @@ def _agree(publishers: list[Publisher], yes: bool) -> None:
 
 
 def _lexicon(publisher: Publisher, code: str, folder: Path) -> Lexicon | None:
-    """A publisher's lexicon of a language; None, with a line that says why, where it has none or nothing usable."""
+    """A publisher's lexicon of a language; None where it has none, or, said in a line, nothing usable."""
     from lilift.data.downloads import fetch
     from lilift.data.lexicon_folder import import_lexicon
     from lilift.data.publishers import download_for
@@ -121,7 +134,6 @@ def _lexicon(publisher: Publisher, code: str, folder: Path) -> Lexicon | None:
 
     download = download_for(publisher.name, code)
     if download is None:
-        print(f"{code}: {publisher.name} has none", file=sys.stderr)
         return None
     path = fetch(publisher, download, folder)
     try:
@@ -131,9 +143,3 @@ def _lexicon(publisher: Publisher, code: str, folder: Path) -> Lexicon | None:
     except DataError as error:
         print(f"{code}: {publisher.name}: {error.what}", file=sys.stderr)
         return None
-
-
-def _nothing_for(codes: list[str]) -> int:
-    from lilift.recipe.errors import DataError
-
-    raise DataError(f"no usable pair for {', '.join(codes)}; the other languages are done", where="--languages")

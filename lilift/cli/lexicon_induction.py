@@ -6,11 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lilift.cli.lexicon_output import free_output
+
 if TYPE_CHECKING:
-    from lilift.data.induction.alignment import Alignment
     from lilift.data.induction.embeddings import Embeddings
 
-STARTS = ("identical", "numerals", "similarity")
+STARTS = ("identical", "numerals", "similarity", "adversarial")
 
 
 def add_parser(actions: Any) -> None:
@@ -36,8 +37,10 @@ def add_parser(actions: Any) -> None:
         "--start",
         action="append",
         choices=STARTS,
-        help="how to begin; may be repeated, the best is kept (default: identical and similarity)",
+        help="how to begin; may be repeated, the best is kept (default: identical and similarity); adversarial is MUSE's, "
+        "and takes minutes",
     )
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="attempts of the adversarial start (default: 3)")
     parser.add_argument("--limit", type=int, default=200_000, metavar="N", help="most frequent words to read (default: 200000)")
     parser.add_argument("--frequent", type=int, default=20_000, metavar="N", help="words to align by (default: 20000)")
     parser.add_argument("--dimension", type=int, default=100, metavar="N", help="of vectors trained here (default: 100)")
@@ -51,62 +54,76 @@ def add_parser(actions: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from lilift.cli.console import print_json
-    from lilift.data.induction.alignment import InductionSettings, align, induced_lexicon
+    from lilift.data.induction.alignment import InductionSettings, align, induced_lexicon, precision
     from lilift.data.languages import language
     from lilift.data.lexicon_table import SUFFIX, write_lexicon
     from lilift.recipe.errors import RecipeError
 
-    for name in ("limit", "frequent", "dimension", "least_count"):
+    for name in ("seeds", "limit", "frequent", "dimension", "least_count"):
         if getattr(arguments, name) < 1:
             raise RecipeError(f"--{name.replace('_', '-')} {getattr(arguments, name)} is too small", remedy="give 1 or more")
     _require_device(arguments.device)
     code = language(arguments.language).code
-    output = arguments.output or Path("lexicons") / f"{code}{SUFFIX}"
-    if output.exists() and not arguments.replace:
-        raise RecipeError("is already there", where=output, remedy="give --replace to write it anew")
+    output = free_output(arguments.output or Path("lexicons") / f"{code}{SUFFIX}", arguments.replace)
+
+    gold = _gold(arguments.gold, code) if arguments.gold else None
 
     def say(line: str) -> None:
         if not arguments.json:
             print(line, flush=True)
 
-    english = _vectors(arguments.english, arguments.train_english_embeddings, arguments)
-    foreign = _vectors(arguments.foreign, arguments.train_embeddings, arguments)
+    english = _vectors(arguments.english, arguments.train_english_embeddings, "en", arguments)
+    foreign = _vectors(arguments.foreign, arguments.train_embeddings, code, arguments)
     say(
         f"{len(english.words):,} English words, {len(foreign.words):,} of {language(code).name}, {english.dimension} dimensions"
     )
     starts = tuple(dict.fromkeys(arguments.start or ("identical", "similarity")))
-    settings = InductionSettings(starts, arguments.frequent)
+    settings = InductionSettings(starts, arguments.seeds, arguments.frequent)
     alignment = align(english, foreign, settings, device=arguments.device, say=say)
     lexicon = induced_lexicon(alignment, english, foreign, code)
     write_lexicon(lexicon, output)
-    measured = _precision(alignment, english, foreign, arguments.gold, code) if arguments.gold else None
+    measured = precision(alignment, english, foreign, gold) if gold else None
     if arguments.json:
-        attempts = [vars(attempt) for attempt in alignment.attempts]
-        print_json({"lexicon": str(output), "pairs": lexicon.pairs, "attempts": attempts, "precision": measured})
+        print_json(
+            {
+                "lexicon": str(output),
+                "pairs": lexicon.pairs,
+                "attempts": [vars(attempt) for attempt in alignment.attempts],
+                "agreement": alignment.agreement,
+                "precision": measured and {"words": measured[0], **{str(count): share for count, share in measured[1].items()}},
+            }
+        )
         return 0
+    _print_agreement(alignment.agreement)
     print(f"{lexicon.pairs:,} pairs of words that are each other's nearest neighbour: {output}")
     if measured:
-        print(f"of {measured['words']:,} words of {arguments.gold.name}: P@1 {measured['1']:.1%}, P@5 {measured['5']:.1%}")
+        words, shares = measured
+        print(f"of {words:,} words of {arguments.gold.name}: {', '.join(f'P@{k} {share:.1%}' for k, share in shares.items())}")
     return 0
 
 
-def _vectors(path: Path | None, text: Path | None, arguments: argparse.Namespace) -> Embeddings:
+def _vectors(path: Path | None, text: Path | None, code: str, arguments: argparse.Namespace) -> Embeddings:
     from lilift.data.induction.embeddings import read_embeddings
     from lilift.data.induction.training import train_embeddings
+    from lilift.data.languages import language
 
     if path is not None:
         return read_embeddings(path, arguments.limit)
     assert text is not None
-    return train_embeddings(text, dimension=arguments.dimension, least_count=arguments.least_count)
+    return train_embeddings(text, language(code), dimension=arguments.dimension, least_count=arguments.least_count)
 
 
-def _precision(alignment: Alignment, english: Embeddings, foreign: Embeddings, gold: Path, code: str) -> dict[str, Any]:
-    from lilift.data.induction.alignment import precision
+def _gold(path: Path, code: str) -> dict[str, set[str]]:
     from lilift.data.lexicon_folder import load_lexicon
 
-    right = {word: {item.text for item in found} for word, found in load_lexicon(str(gold), code).entries.items()}
-    words, shares = precision(alignment, english, foreign, right)
-    return {"words": words} | {str(count): share for count, share in shares.items()}
+    return {word: {item.text for item in found} for word, found in load_lexicon(str(path), code).entries.items()}
+
+
+def _print_agreement(share: float | None) -> None:
+    if share is None:
+        return
+    print(f"the best attempt and another agree on {share:.1%} of the words", end="")
+    print("" if share > 0.5 else ": a guess; read the lexicon before you train on it, or start in more ways")
 
 
 def _require_device(device: str) -> None:

@@ -136,7 +136,6 @@ def build_lexicon(
     *,
     name: str | None = None,
     licence: str = NOT_STATED,
-    sha256: str = "",
     filters: Filters = DEFAULT_FILTERS,
 ) -> Lexicon:
     """Filter pairs and count what was dropped, by reason.
@@ -147,7 +146,6 @@ def build_lexicon(
         location: where the pairs were read.
         name: short name of the source; the location if left out.
         licence: of the content.
-        sha256: of the file.
         filters: what to keep where tastes differ.
 
     Raises:
@@ -178,7 +176,7 @@ def build_lexicon(
                 known_weights = weights.setdefault(english.lower(), {})
                 known_weights[translation] = known_weights.get(translation, 0.0) + pair.weight
     kept = sum(map(len, weights.values()))
-    source = Source(label, location, licence, sha256, read, kept, mends, dict(sorted(dropped.items())))
+    source = Source(label, location, licence, read=read, kept=kept, mended=mends, dropped=dict(sorted(dropped.items())))
     _require_usable(source, known)
     entries = {
         word: tuple(Translation(text, weight, label) for text, weight in found.items()) for word, found in weights.items()

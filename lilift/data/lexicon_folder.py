@@ -98,10 +98,11 @@ def import_lexicon(
         str(path),
         name=name or path.name.split(".")[0],
         licence=licence,
-        sha256=sha256_of(path) if path.is_file() else "",
         filters=filters,
     )
-    return lexicon if origin is None else replace(lexicon, sources=(replace(lexicon.sources[0], location=origin),))
+    # The sum comes last: a large file that is no dictionary is refused before it is read to its end.
+    source = replace(lexicon.sources[0], location=origin or str(path), sha256=sha256_of(path))
+    return replace(lexicon, sources=(source,))
 
 
 def find_in_folder(folder: Path, code: str) -> Path | None:

@@ -93,8 +93,8 @@ PUBLISHERS: Mapping[str, Publisher] = {
             "CC0 1.0",
             "https://panlex.org",
             "small: a supplement, not a dictionary",
-            # index.xml of nltk/nltk_data, which NLTK's downloader reads.
-            "https://raw.githubusercontent.com/nltk/nltk_data/gh-pages/packages/corpora/",
+            # index.xml of nltk/nltk_data, which NLTK's downloader reads (branch gh-pages; here the commit).
+            "https://raw.githubusercontent.com/nltk/nltk_data/5db857e6f7df11eabb5e5665836db9ec8df07e28/packages/corpora/",
         ),
     )
 }

@@ -39,7 +39,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         ) from None
     except OSError as error:
         reason = error.strerror or str(error)
-        raise DataError(f"cannot read the file ({reason})", where=path, remedy="check the path in the recipe") from None
+        raise DataError(f"cannot read the file ({reason})", where=path, remedy="check the path") from None
 
 
 def refuse_long_lines(path: Path) -> None:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import http.server
 import io
 import json
 import random
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lilift.cli import app
-from lilift.data.publishers import Download, Publisher
+from lilift.data.publishers import PUBLISHERS, Download, Publisher
 
 TABLE = "en\tsw\tbn\ndog\tmbwa\tকুকুর\nhotel\thotel\tহোটেল\ncat\tpaka\tবিড়াল\n"
+
+INDUCE = ["induce", "--english", "nowhere.vec", "--foreign", "nowhere.vec", "--language", "sw"]
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[int, str, str]:
@@ -99,6 +108,10 @@ def test_a_lexicon_that_is_there_is_replaced_only_when_asked(
         (["stats", "."], 3, "has no lexicon"),
         (["merge", "words.tsv", "--output", "x.tsv"], 2, "does not end in .parquet"),
         (["merge", "words.tsv", "--output", "x.parquet"], 3, "cannot read the lexicon"),
+        ([*INDUCE, "--output", "x.tsv"], 2, "--output x.tsv does not end in .parquet"),
+        ([*INDUCE, "--gold", "nowhere.txt"], 3, "nowhere.txt: cannot read the file"),
+        ([*INDUCE, "--seeds", "0"], 2, "--seeds 0 is too small"),
+        (INDUCE, 3, "nowhere.vec: cannot read the vectors"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -135,6 +148,7 @@ def test_induce_writes_a_lexicon_and_measures_it(capsys: pytest.CaptureFixture[s
     assert found["attempts"][0]["start"] == "numerals"
     assert found["precision"]["words"] == len(words)
     assert found["precision"]["1"] > 0.9
+    assert found["agreement"] is None
     _, out, _ = call(capsys, "lexicon", "stats", output, "--json")
     assert json.loads(out)[0]["pairs"] == found["pairs"] > 0.8 * len(words)
     code, _, err = call(capsys, *command)
@@ -164,13 +178,63 @@ def test_fetch_shows_licences_first_and_makes_a_lexicon_of_each_language(
     code, out, err = call(capsys, *command, "--yes")
     assert code == 0, err
     assert fetched == ["en-bn.txt", "bengali.txt", "swahili.txt"]
-    assert "sw: muse has none" in err
+    assert "muse has none of sw" in err
     bengali, swahili = json.loads(out)
     assert [source["name"] for source in bengali["sources"]] == ["muse", "wiktionary"]
     assert (bengali["words"], bengali["pairs"], swahili["pairs"]) == (2, 2, 1)
     assert bengali["sources"][0]["location"].startswith("https://dl.fbaipublicfiles.com/arrival/dictionaries/en-bn.txt")
     code, _, err = call(capsys, *command, "--yes")
     assert len(fetched) == 3, "what is there is not made anew"
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Path, list[str]]]:
+    """A folder that publishers' addresses lead to, and the paths that were asked for."""
+    asked: list[str] = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(tmp_path / "publishers"))
+
+        def log_message(self, *_: object) -> None:
+            asked.append(self.path)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        address = f"http://127.0.0.1:{running.server_address[1]}"
+        local = {name: replace(publisher, files=f"{address}/{name}/") for name, publisher in PUBLISHERS.items()}
+        monkeypatch.setattr("lilift.data.publishers.PUBLISHERS", local)
+        try:
+            yield tmp_path / "publishers", asked
+        finally:
+            running.shutdown()
+            thread.join()
+
+
+def test_fetch_makes_a_lexicon_of_the_publishers_own_files(
+    capsys: pytest.CaptureFixture[str], served: tuple[Path, list[str]], shared_data: Path, tmp_path: Path
+) -> None:
+    folder, asked = served
+    files = {"wiktionary/swahili.txt": "lexicon_wechsel_wiktionary/swahili", "afromt/en-sw.txt": "lexicon_afromt/en-sw"}
+    for name, packed in files.items():
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_bytes(gzip.decompress((shared_data / f"{packed}.txt.gz").read_bytes()))
+    command = ("lexicon", "fetch", "wiktionary,afromt", "--languages", "sw", "--into", tmp_path, "--yes", "--json")
+    code, out, err = call(capsys, *command)
+    assert code == 0, err
+    (stats,) = json.loads(out)
+    assert [source["name"] for source in stats["sources"]] == ["wiktionary", "afromt"]
+    assert stats["words"] > 10_000
+    for source, name in zip(stats["sources"], files, strict=True):
+        assert source["sha256"] == hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    assert asked == [f"/{name}" for name in files]
+    assert call(capsys, *command, "--replace")[1] == out
+    assert len(asked) == 2, "what is there and whole is not downloaded again"
+    (tmp_path / "downloads" / "afromt" / "en-sw.txt").unlink()
+    (folder / "afromt" / "en-sw.txt").write_text("dog\tmbwa\n", encoding="utf-8")
+    code, _, err = call(capsys, *command, "--replace")
+    assert (code, "is not the one that lilift knows" in err) == (3, True)
 
 
 @pytest.mark.parametrize(

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lilift.data.induction.adversary import from_adversary
 from lilift.data.induction.embeddings import Embeddings
-from lilift.data.induction.neighbours import Matches, hubness, match, nearest
-from lilift.data.induction.starts import FEWEST_ANCHORS, anchors, from_anchors, from_similarities, procrustes
+from lilift.data.induction.neighbours import agreement, hubness, match, nearest
+from lilift.data.induction.refinement import refine
+from lilift.data.induction.starts import FEWEST_ANCHORS, anchors, from_anchors, from_similarities
 from lilift.data.languages import language
 from lilift.data.lexicon import Lexicon, build_lexicon
 from lilift.data.lexicon_files import Pair
 from lilift.recipe.errors import DataError
 
-Start = Literal["identical", "numerals", "similarity"]
-FIRST_WORDS = 5_000
-"""Refinement begins with so many words, which costs next to nothing, and goes on with all of `InductionSettings.frequent`."""
-_GAIN = 1e-4
-"""Refinement ends where it gains less."""
+FEWEST_WORDS = 50
+"""With vectors of fewer words than that, what lies nearest to a word says nothing."""
+
+Start = Literal["identical", "numerals", "similarity", "adversarial"]
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,13 @@ class InductionSettings:
 
     Attributes:
         starts: ways to begin; each is refined, and the best by `Matches.criterion` is kept.
+        seeds: attempts of the adversarial start, the only one that draws.
         frequent: most frequent words of each language that starts and refinement look at.
-        refinements: at most so many rounds of Procrustes.
     """
 
     starts: tuple[Start, ...] = ("identical", "similarity")
+    seeds: int = 3
     frequent: int = 20_000
-    refinements: int = 20
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Attempt:
     """One start and what refinement made of it."""
 
     start: Start
+    seed: int | None
     criterion: float
     refinements: int
 
@@ -57,11 +59,14 @@ class Alignment:
         english: [N, D] mapped into the foreign space, of unit length.
         foreign: [M, D] of unit length.
         attempts: every attempt, the best first.
+        agreement: share of words to which the best attempt and another give the same translation, the greatest of all others;
+            None where there is one attempt. Wrong alignments agree on next to none.
     """
 
     english: Tensor
     foreign: Tensor
     attempts: tuple[Attempt, ...]
+    agreement: float | None
 
 
 def align(
@@ -82,7 +87,7 @@ def align(
         say: is told what is being tried.
 
     Raises:
-        DataError: dimensions differ, or no start is possible.
+        DataError: dimensions differ, too few words have vectors, or no start is possible.
     """
     if english.dimension != foreign.dimension:
         raise DataError(
@@ -90,23 +95,31 @@ def align(
             where=foreign.source,
             remedy="give two sets of vectors of the same dimension",
         )
+    for vocabulary in (english, foreign):
+        if len(vocabulary.words) < FEWEST_WORDS:
+            raise DataError(
+                f"has vectors of {len(vocabulary.words)} words, and an alignment needs {FEWEST_WORDS}",
+                where=vocabulary.source,
+                remedy="give vectors of more words",
+            )
     first, second = _normalised(english.vectors.to(device)), _normalised(foreign.vectors.to(device))
-    frequent = (first[: settings.frequent], second[: settings.frequent])
-    found: list[tuple[Attempt, Tensor]] = []
-    for start, mapping in _mappings(english.words, foreign.words, *frequent, settings, say):
-        if len(frequent[0]) > FIRST_WORDS:
-            mapping, _, _ = _refine(frequent[0][:FIRST_WORDS], frequent[1][:FIRST_WORDS], mapping, settings.refinements)
-        refined, criterion, rounds = _refine(*frequent, mapping, settings.refinements)
-        say(f"{start}: criterion {criterion:.4f} after {rounds} refinements")
-        found.append((Attempt(start, criterion, rounds), refined))
+    frequent = _Vocabularies(english.words, foreign.words, first[: settings.frequent], second[: settings.frequent])
+    found = []
+    for start, seed, mapping in _mappings(frequent, settings, say):
+        refined = refine(frequent.english, frequent.foreign, mapping)
+        attempt = Attempt(start, seed, refined.criterion, refined.rounds)
+        say(f"{_title(start, seed)}: criterion {attempt.criterion:.4f} after {attempt.refinements} refinements")
+        found.append((attempt, refined))
     if not found:
         raise DataError(
             f"fewer than {FEWEST_ANCHORS} words are spelled alike in both vocabularies",
             where=foreign.source,
-            remedy="start by similarity",
+            remedy="start by similarity or adversarial",
         )
     found.sort(key=lambda item: -item[0].criterion)
-    return Alignment(first @ found[0][1], second, tuple(attempt for attempt, _ in found))
+    best, *others = (refined for _, refined in found)
+    alike = max((agreement(best.matches, other.matches) for other in others), default=None)
+    return Alignment(first @ best.mapping, second, tuple(attempt for attempt, _ in found), alike)
 
 
 def induced_lexicon(alignment: Alignment, english: Embeddings, foreign: Embeddings, code: str) -> Lexicon:
@@ -159,37 +172,33 @@ def _normalised(vectors: Tensor) -> Tensor:
     return F.normalize(unit - unit.mean(dim=0), dim=1)
 
 
+class _Vocabularies(NamedTuple):
+    """All words, the most frequent first, and the vectors of the most frequent ones."""
+
+    english_words: Sequence[str]
+    foreign_words: Sequence[str]
+    english: Tensor
+    foreign: Tensor
+
+
 def _mappings(
-    english_words: Sequence[str],
-    foreign_words: Sequence[str],
-    english: Tensor,
-    foreign: Tensor,
-    settings: InductionSettings,
-    say: Callable[[str], None],
-) -> Iterator[tuple[Start, Tensor]]:
+    frequent: _Vocabularies, settings: InductionSettings, say: Callable[[str], None]
+) -> Iterator[tuple[Start, int | None, Tensor]]:
+    english, foreign = frequent.english, frequent.foreign
     for start in settings.starts:
         if start in ("identical", "numerals"):
-            alike = anchors(english_words[: len(english)], foreign_words[: len(foreign)], numerals_only=start == "numerals")
+            words = frequent.english_words[: len(english)], frequent.foreign_words[: len(foreign)]
+            alike = anchors(*words, numerals_only=start == "numerals")
             if len(alike) < FEWEST_ANCHORS:
                 say(f"{start}: only {len(alike)} words are spelled alike, which is too few to start from")
             else:
-                yield start, from_anchors(alike, english, foreign)
+                yield start, None, from_anchors(alike, english, foreign)
+        elif start == "similarity":
+            yield start, None, from_similarities(english, foreign)
         else:
-            yield start, from_similarities(english, foreign)
+            for seed in range(settings.seeds):
+                yield start, seed, from_adversary(english, foreign, seed=seed, say=say)
 
 
-def _refine(english: Tensor, foreign: Tensor, mapping: Tensor, most: int) -> tuple[Tensor, float, int]:
-    """Procrustes on the pairs that choose each other, as long as the criterion grows."""
-    matches: Matches = match(english @ mapping, foreign)
-    best, value, rounds = mapping, matches.criterion, 0
-    while rounds < most:
-        pairs = matches.mutual
-        mapping = procrustes(english[pairs[:, 0]], foreign[pairs[:, 1]])
-        matches = match(english @ mapping, foreign)
-        rounds += 1
-        gain = matches.criterion - value
-        if gain > 0:
-            best, value = mapping, matches.criterion
-        if gain < _GAIN:
-            break
-    return best, value, rounds
+def _title(start: Start, seed: int | None) -> str:
+    return start if seed is None else f"{start}, seed {seed}"

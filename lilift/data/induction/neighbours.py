@@ -1,7 +1,8 @@
 """Nearest neighbours between two vector spaces, corrected for hubs (CSLS), in chunks that bound memory.
 
 All vectors have length 1, so that a product is a cosine. CSLS = 2 cos(x, y) - r(x) - r(y), where r is the mean cosine of a
-vector to its ten nearest neighbours in the other space: a hub, near to everything, has a large r.
+vector to its ten nearest neighbours in the other space: a hub, near to everything, has a large r. Only the order of a word's
+candidates counts, so that cos(x, y) - r(y) / 2 is what is computed.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import torch
 from torch import Tensor
 
 NEIGHBOURS = 10
-CHUNK_BYTES = 256 << 20
-"""Memory of one block of similarities; 200,000 words against 200,000 need no more than a few such blocks at a time."""
+CHUNK_BYTES = 128 << 20
+"""Memory of one block of similarities; 200,000 words against 200,000 need two such blocks at a time."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class Matches:
         return float(self.cosine.mean())
 
 
+def agreement(first: Matches, second: Matches) -> float:
+    """Share of words for which both have the same partner: two wrong alignments agree on next to none."""
+    return float((first.forward == second.forward).float().mean())
+
+
 def hubness(queries: Tensor, keys: Tensor) -> Tensor:
     """Mean cosine of each query to its nearest keys: [N, D], [M, D] → [N]."""
     nearest = min(NEIGHBOURS, len(keys))
@@ -58,10 +64,10 @@ def match(first: Tensor, second: Tensor) -> Matches:
     backward = torch.zeros(len(second), dtype=torch.long, device=second.device)
     for rows in _chunks(first, second):
         cosine = first[rows] @ second.T  # [C, M]
-        partner = (2 * cosine - second_hubness).argmax(dim=1)
+        partner = (cosine - second_hubness / 2).argmax(dim=1)
         forward.append(partner)
         cosines.append(cosine.gather(1, partner[:, None])[:, 0])
-        value, index = (2 * cosine - first_hubness[rows, None]).max(dim=0)
+        value, index = (cosine - first_hubness[rows, None] / 2).max(dim=0)
         better = value > best
         best = torch.where(better, value, best)
         backward = torch.where(better, index + rows.start, backward)
@@ -70,7 +76,7 @@ def match(first: Tensor, second: Tensor) -> Matches:
 
 def nearest(queries: Tensor, keys: Tensor, count: int, key_hubness: Tensor) -> Tensor:
     """The `count` best keys of each query by CSLS, best first: [N, D], [M, D] → [N, count]."""
-    found = [(2 * (queries[rows] @ keys.T) - key_hubness).topk(count, dim=1).indices for rows in _chunks(queries, keys)]
+    found = [((queries[rows] @ keys.T).sub_(key_hubness / 2)).topk(count, dim=1).indices for rows in _chunks(queries, keys)]
     return torch.cat(found)
 
 

@@ -1,4 +1,4 @@
-"""First, rough mappings between two vector spaces: from words spelled alike, or from the shape of similarities."""
+"""Rough mappings between two vector spaces that need no training: from words spelled alike, or the shape of similarities."""
 
 from __future__ import annotations
 
@@ -9,18 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lilift.data.induction.neighbours import match
+from lilift.data.induction.refinement import procrustes
 
 FEWEST_ANCHORS = 20
 """A mapping from fewer words spelled alike is no better than chance."""
 _SIGNATURE = 300
 _SIGNED_WORDS = 8_000
-
-
-def procrustes(source: Tensor, target: Tensor) -> Tensor:
-    """The rotation W that brings source @ W nearest to target (Schönemann, 1966): [P, D], [P, D] → [D, D]."""
-    left, _, right = torch.linalg.svd(source.T @ target)
-    rotation: Tensor = left @ right
-    return rotation
 
 
 def anchors(english: Sequence[str], foreign: Sequence[str], *, numerals_only: bool) -> list[tuple[int, int]]:
@@ -45,13 +39,14 @@ def from_similarities(english: Tensor, foreign: Tensor) -> Tensor:
     A word and its translation have as many near and far neighbours; sorted, these similarities are a signature that no rotation
     changes.
     """
-    pairs = match(_signatures(english), _signatures(foreign)).mutual
+    size = min(_SIGNATURE, len(english), len(foreign))
+    pairs = match(_signatures(english, size), _signatures(foreign, size)).mutual
     return procrustes(english[pairs[:, 0]], foreign[pairs[:, 1]])
 
 
-def _signatures(vectors: Tensor) -> Tensor:
+def _signatures(vectors: Tensor, size: int) -> Tensor:
     """[N, D] → [≤ N, S] quantiles of each frequent word's similarities to all, standardised over words and of unit length."""
-    positions = torch.linspace(0, len(vectors) - 1, min(_SIGNATURE, len(vectors)), device=vectors.device).round().long()
+    positions = torch.linspace(0, len(vectors) - 1, size, device=vectors.device).round().long()
     rows = max(1, (64 << 20) // (4 * len(vectors)))
     frequent = vectors[:_SIGNED_WORDS]
     parts = [(frequent[at : at + rows] @ vectors.T).sort(dim=1).values[:, positions] for at in range(0, len(frequent), rows)]

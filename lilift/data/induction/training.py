@@ -11,12 +11,15 @@ import regex
 import torch
 
 from lilift.data.induction.embeddings import Embeddings
+from lilift.data.languages import Language
 from lilift.data.text_files import read_lines
 from lilift.recipe.errors import DataError, EnvironmentUnfit
 
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}\u200c\u200d'’]+")
 LONGEST_MEAN = 15
 """Words longer than this on average mean a text without spaces between them."""
+LONGEST_MEAN_SEGMENTED = 6
+"""The same where a language puts none and a segmenter has to: Chinese clauses have nine letters on average, words two."""
 
 
 class Sentences:
@@ -33,12 +36,20 @@ class Sentences:
 
 
 def train_embeddings(
-    path: Path, *, dimension: int = 100, epochs: int = 10, least_count: int = 5, seed: int = 0, workers: int = 1
+    path: Path,
+    known: Language,
+    *,
+    dimension: int = 100,
+    epochs: int = 10,
+    least_count: int = 5,
+    seed: int = 0,
+    workers: int = 1,
 ) -> Embeddings:
     """Train skip-gram vectors with character n-grams of 3 to 6 letters.
 
     Args:
         path: plain text, a sentence or paragraph a line, words with spaces between them.
+        known: the language of the text.
         dimension: of the vectors.
         epochs: passes over the text.
         least_count: rarer words get no vector.
@@ -54,7 +65,7 @@ def train_embeddings(
     from gensim.models import FastText
 
     sentences = Sentences(path)
-    _require_words(sentences)
+    _require_words(sentences, known)
     model = FastText(
         vector_size=dimension,
         window=5,
@@ -77,7 +88,7 @@ def train_embeddings(
     return Embeddings(list(model.wv.index_to_key), vectors, f"vectors trained on {path.name}")
 
 
-def _require_words(sentences: Sentences) -> None:
+def _require_words(sentences: Sentences, known: Language) -> None:
     count = letters = 0
     for words in sentences:
         count += len(words)
@@ -86,9 +97,9 @@ def _require_words(sentences: Sentences) -> None:
             break
     if not count:
         raise DataError("the text has no word", where=sentences.path)
-    if letters > LONGEST_MEAN * count:
+    if letters > count * (LONGEST_MEAN if known.puts_spaces_between_words else LONGEST_MEAN_SEGMENTED):
         raise DataError(
             f"words of {letters // count} letters on average: the text has no spaces between its words",
             where=sentences.path,
-            remedy="put spaces between words with a segmenter of that language first",
+            remedy=f"put spaces between words with a segmenter of {known.name} first",
         )

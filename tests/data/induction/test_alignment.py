@@ -11,7 +11,7 @@ from lilift.data.induction import neighbours
 from lilift.data.induction.alignment import InductionSettings, align, induced_lexicon, precision
 from lilift.data.induction.embeddings import Embeddings
 from lilift.data.induction.neighbours import match, nearest
-from lilift.data.induction.starts import procrustes
+from lilift.data.induction.refinement import procrustes
 from lilift.recipe.errors import DataError
 
 WORDS, DIMENSION = 600, 20
@@ -65,6 +65,14 @@ def test_too_few_words_alike_are_an_error_where_nothing_else_is_tried() -> None:
         align(english, foreign, InductionSettings(starts=("identical", "numerals")))
 
 
+def test_two_starts_that_find_the_same_agree_and_one_alone_says_nothing() -> None:
+    english, foreign, _ = planted(0.1, alike=40)
+    both = align(english, foreign, InductionSettings(starts=("identical", "similarity")))
+    assert both.agreement is not None
+    assert both.agreement > 0.95
+    assert align(english, foreign, InductionSettings(starts=("similarity",))).agreement is None
+
+
 def test_the_best_attempt_is_kept_without_looking_at_gold_data() -> None:
     english, foreign, gold = planted(0.1, alike=25)
     misled = Embeddings(foreign.words[::-1], foreign.vectors, "foreign")  # words alike now mean other things
@@ -72,6 +80,8 @@ def test_the_best_attempt_is_kept_without_looking_at_gold_data() -> None:
     alignment = align(english, misled, InductionSettings(starts=("identical", "similarity")))
     assert alignment.attempts[0].start == "similarity"
     assert alignment.attempts[0].criterion > alignment.attempts[1].criterion
+    assert alignment.agreement is not None
+    assert alignment.agreement < 0.1
     assert precision(alignment, english, misled, gold)[1][1] > 0.95
 
 
@@ -114,6 +124,16 @@ def test_vectors_of_different_dimensions_are_refused() -> None:
     shorter = Embeddings(foreign.words, foreign.vectors[:, :10], "short.vec")
     with pytest.raises(DataError, match=r"short\.vec: vectors of 10 dimensions cannot be aligned with English vectors of 20"):
         align(english, shorter, InductionSettings())
+
+
+def test_vocabularies_of_other_sizes_align_and_one_of_next_to_nothing_is_refused() -> None:
+    english, foreign, gold = planted(0.0)
+    fewer = Embeddings(foreign.words[:200], foreign.vectors[:200], "few.vec")
+    alignment = align(english, fewer, InductionSettings(starts=("similarity",)))
+    assert alignment.foreign.shape == (200, DIMENSION)
+    assert precision(alignment, english, fewer, gold)[0] == 200
+    with pytest.raises(DataError, match=r"few\.vec: has vectors of 49 words, and an alignment needs 50"):
+        align(english, Embeddings(fewer.words[:49], fewer.vectors[:49], "few.vec"), InductionSettings())
 
 
 def test_precision_asks_only_words_that_both_sides_know() -> None:

@@ -12,6 +12,7 @@ import torch
 
 from lilift.data.induction.embeddings import read_embeddings
 from lilift.data.induction.training import train_embeddings
+from lilift.data.languages import language
 from lilift.recipe.errors import DataError
 
 WORDS = ["ya", "mbwa", "ñawi", "犬"]
@@ -115,23 +116,24 @@ def test_vectors_trained_on_a_text_know_its_frequent_words_and_repeat(tmp_path: 
     pytest.importorskip("gensim")
     path = tmp_path / "text.txt"
     path.write_text(TEXT, encoding="utf-8")
-    first, again = (train_embeddings(path, dimension=8, epochs=1) for _ in range(2))
+    first, again = (train_embeddings(path, language("sw"), dimension=8, epochs=1) for _ in range(2))
     assert set(first.words[:4]) == {"mbwa", "na", "paka", "nyumbani"}
     assert first.vectors.shape == (len(first.words), 8)
     assert torch.equal(first.vectors, again.vectors)
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("code", "text", "message"),
     [
-        ("", "the text has no word"),
-        ("moja mbili tatu\n", "no word occurs 5 times"),
-        ("ฉันชอบกินข้าวผัดและต้มยำกุ้งมากที่สุด\n" * 30, "no spaces between its words"),
+        ("sw", "", "the text has no word"),
+        ("sw", "moja mbili tatu\n", "no word occurs 5 times"),
+        ("th", "ฉันชอบกินข้าวผัดและต้มยำกุ้งมากที่สุด\n" * 30, "no spaces between its words; .* segmenter of Thai"),
+        ("zh", "农民在市场上卖掉了鸡蛋，剩下的鸡蛋分给了邻居。\n" * 30, "no spaces between its words"),
     ],
 )
-def test_a_text_that_cannot_be_trained_on_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
+def test_a_text_that_cannot_be_trained_on_is_one_clear_line(tmp_path: Path, code: str, text: str, message: str) -> None:
     pytest.importorskip("gensim")
     path = tmp_path / "text.txt"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=message):
-        train_embeddings(path, dimension=8, epochs=1)
+        train_embeddings(path, language(code), dimension=8, epochs=1)

@@ -1,0 +1,89 @@
+"""What the actions of `lilift lexicon` share: which languages, where a lexicon is written, and its figures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lilift.cli.console import console, print_json, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lilift.data.lexicon import Lexicon
+    from lilift.data.lexicon_stats import LexiconStats
+
+
+def language_codes(text: str) -> list[str]:
+    """The codes behind ``sw,mmwp-low``."""
+    from lilift.recipe.errors import RecipeError
+    from lilift.recipe.language_groups import LANGUAGE_GROUPS, expand_languages
+
+    given = [part.strip() for part in text.split(",") if part.strip()]
+    if not given:
+        raise RecipeError("no language is named", remedy=f"give codes such as sw,bn or a group: {', '.join(LANGUAGE_GROUPS)}")
+    codes = expand_languages(given)
+    assert isinstance(codes, list)
+    return list(dict.fromkeys(codes))
+
+
+def free_output(path: Path, replace: bool) -> Path:
+    """The path, if a lexicon may be written there."""
+    from lilift.data.lexicon_table import SUFFIX
+    from lilift.recipe.errors import RecipeError
+
+    if path.suffix != SUFFIX:
+        raise RecipeError(f"--output {path} does not end in {SUFFIX}", remedy=f"name it LANGUAGE{SUFFIX}")
+    if path.exists() and not replace:
+        raise RecipeError("is already there", where=path, remedy="give --replace to write it anew")
+    return path
+
+
+def report(lexicons: Sequence[Lexicon], as_json: bool) -> None:
+    """Say what lexicons have, where it comes from, and what was left out."""
+    from lilift.data.lexicon_stats import lexicon_stats
+
+    print_figures([lexicon_stats(lexicon) for lexicon in lexicons], as_json)
+
+
+def print_figures(found: Sequence[LexiconStats], as_json: bool) -> None:
+    """Figures of one lexicon in full, of several as a table."""
+    if as_json:
+        print_json([stats.as_dict() for stats in found])
+    elif len(found) == 1:
+        _print_one(found[0])
+    else:
+        _print_table(found)
+
+
+def _print_one(stats: LexiconStats) -> None:
+    from lilift.data.languages import language
+
+    print(f"{language(stats.code).name} ({stats.code}): {stats.words:,} English words, {stats.pairs:,} pairs")
+    for source in stats.sources:
+        dropped = ", ".join(f"{reason} {count:,}" for reason, count in source.dropped.items()) or "nothing"
+        print(f"  {source.name}: {source.location}; licence: {source.licence}")
+        print(f"    {source.kept:,} pairs kept of {source.read:,} read; left out: {dropped}")
+        if source.mended:
+            print(f"    look-alike letters of another script replaced in {source.mended:,}")
+    print(f"  scripts: {', '.join(f'{script} {count:,}' for script, count in stats.scripts.items())}")
+    print(f"  translations of several words: {stats.several_words:,}")
+    if stats.coverage:
+        print(f"  covers {stats.coverage.share:.1%} of the text's {stats.coverage.tokens:,} words (no numbers, no names)")
+        missing = ", ".join(f"{word} {count:,}" for word, count in stats.uncovered.items())
+        print(f"  most frequent words without a translation: {missing or 'none'}")
+
+
+def _print_table(found: Sequence[LexiconStats]) -> None:
+    rows = [
+        (
+            stats.code,
+            f"{stats.words:,}",
+            f"{stats.pairs:,}",
+            f"{sum(sum(source.dropped.values()) for source in stats.sources):,}",
+            f"{stats.coverage.share:.1%}" if stats.coverage else "–",
+            ", ".join(f"{source.name} ({source.licence})" for source in stats.sources),
+        )
+        for stats in found
+    ]
+    console().print(table(None, ("", "words", "pairs", "left out", "coverage", "sources"), rows, right=(1, 2, 3, 4)))
