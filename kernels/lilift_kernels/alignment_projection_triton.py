@@ -123,7 +123,7 @@ def _linear(
     if count == 0:
         return
     inputs, weight = _rows_contiguous(inputs), weight.contiguous()
-    blocks = blocks or _blocks(inputs, count)
+    blocks = blocks or _blocks(inputs, count, inputs.stride(0), weight.stride(0), weight.shape[0])
     grid = (triton.cdiv(count, blocks.rows) * triton.cdiv(weight.shape[0], blocks.columns),)
     linear[grid](
         inputs, rows, weight, bias, out, slots, kept, count, inputs.stride(0), out.stride(0),
@@ -138,7 +138,7 @@ def _hidden_gradient(
     count, columns = result.shape
     if count == 0:
         return
-    blocks = blocks or _blocks(result, count)
+    blocks = blocks or _blocks(result, count, upstream.stride(0), columns)
     grid = (triton.cdiv(count, blocks.rows) * triton.cdiv(columns, blocks.columns),)
     hidden_gradient[grid](
         upstream, slots, weight, kept, result, count, upstream.stride(0),
@@ -157,7 +157,7 @@ def _outer(
 ) -> Tensor:
     rows, columns = left.shape[1], right.shape[1]
     out = right.new_empty(rows, columns, dtype=gradient_type)
-    blocks = deepened(blocks or _blocks(right, rows))
+    blocks = deepened(blocks or _blocks(right, rows, left.stride(0), right.stride(0)))
     grid = (triton.cdiv(rows, blocks.rows) * triton.cdiv(columns, blocks.columns),)
     outer[grid](
         left, left_rows, right, right_rows, out, count, left.stride(0), right.stride(0),
@@ -170,11 +170,11 @@ def _outer(
 def _fastest(kernel: str, states: Tensor, count: int, widths: tuple[int, ...], run: Callable[[Blocks], None]) -> Blocks:
     size = states.element_size()
     shape = (size, *widths, int(count <= FEW_ROWS))
-    return autotuning.fastest(kernel, shape, states.device, _blocks(states, count), CANDIDATES[size], run)
+    return autotuning.fastest(kernel, shape, states.device, _blocks(states, count, *widths), CANDIDATES[size], run)
 
 
-def _blocks(tensor: Tensor, rows: int) -> Blocks:
-    return product_blocks(card(tensor.device)[0], rows, tensor.element_size())
+def _blocks(tensor: Tensor, rows: int, *strides: int) -> Blocks:
+    return product_blocks(card(tensor.device)[0], rows, tensor.element_size(), strides)
 
 
 def _options(tensor: Tensor, blocks: Blocks) -> dict[str, object]:

@@ -29,7 +29,7 @@ from lilift_kernels.loss_options import LossOptions
 from lilift_kernels.tiles import CANDIDATES, FEW_ROWS, Blocks, LossPlan, card, loss_plan
 
 LOG2_E = math.log2(math.e)
-MERGE_ROWS = 16
+MERGE_ROWS, MERGED = 16, 32  # of the latter, blocks' exponents, a thread holds so many in its registers
 FINISH_ROWS, FINISH_COLUMNS = 8, 512
 FP16_LIFT = 14  # exponentials in fp16 are stored times 2 ** 14, so that small ones keep their digits
 
@@ -61,7 +61,8 @@ def losses_and_gradient(
         return losses, log_sums, gradient
     if plan is None:
         again = partial(losses_and_gradient, hidden, weight, bias, labels, rows, scale, options, with_gradient=with_gradient)
-        plan = _plan(hidden, weight, number, lambda plan: again(plan=plan), with_gradient=with_gradient)
+        capped = options.softcap is not None
+        plan = _plan(hidden, weight, number, lambda plan: again(plan=plan), with_gradient=with_gradient, capped=capped)
     chunk = _Chunk(plan, hidden, weight, bias, labels, _compact(labels, rows, options.ignore_index), options, with_gradient)
     for start in range(0, number, plan.chunk_rows):
         chunk.begin(start, min(plan.chunk_rows, number - start))
@@ -71,18 +72,20 @@ def losses_and_gradient(
     return losses, log_sums, gradient
 
 
-def _plan(hidden: Tensor, weight: Tensor, number: int, run: Callable[[LossPlan], object], *, with_gradient: bool) -> LossPlan:
+def _plan(
+    hidden: Tensor, weight: Tensor, number: int, run: Callable[[LossPlan], object], *, with_gradient: bool, capped: bool
+) -> LossPlan:
     """The table's cut for ``number`` labels; with autotuning that of the blocks with which ``run`` is fastest."""
     (vocabulary, width), size = weight.shape, hidden.element_size()
+    work = (*card(hidden.device), number, vocabulary, width, size)
 
     def cut(logits: Blocks | None = None, gradient: Blocks | None = None) -> LossPlan:
-        where = card(hidden.device)
-        return loss_plan(*where, number, vocabulary, width, size, with_gradient=with_gradient, logits=logits, gradient=gradient)
+        return loss_plan(*work, with_gradient=with_gradient, capped=capped, logits=logits, gradient=gradient)
 
     plan = cut()
     if not autotuning.enabled():
         return plan
-    shape = (size, vocabulary, width, int(with_gradient), int(number <= FEW_ROWS))
+    shape = (size, vocabulary, width, int(with_gradient), int(capped), int(number <= FEW_ROWS))
     candidates = CANDIDATES[size]
     logits = autotuning.fastest(
         "loss, logits", shape, hidden.device, plan.logits, candidates, lambda blocks: run(cut(blocks, plan.gradient))
@@ -157,7 +160,7 @@ class _Chunk:
         """Take the head's columns from ``tile`` on into the running sums."""
         logits, gradient = self.plan.logits, self.plan.gradient
         inner, outer = self._scales()
-        row_blocks = triton.cdiv(self.rows, logits.rows)
+        row_blocks, padded = triton.cdiv(self.rows, logits.rows), triton.next_power_of_2(self.blocks)
         exponentials[(row_blocks * self.blocks,)](
             self.hidden, self.weight, self.bias, self.sources, self.positions, self.labels, self.count,
             self.powers, self.exponents, self.sums, self.logit_sums, self.label_logits, self.label_slopes,
@@ -170,8 +173,8 @@ class _Chunk:
         merge[(triton.cdiv(self.rows, MERGE_ROWS),)](
             self.exponents, self.sums, self.logit_sums, self.count,
             self.maximum, self.total, self.shrink, self.logit_total, self.start, self.capacity,
-            BLOCKS=self.blocks, BLOCKS_PADDED=triton.next_power_of_2(self.blocks), ROWS=MERGE_ROWS,
-            SMOOTHS=self.switches["SMOOTHS"],
+            BLOCKS=self.blocks, BLOCKS_PADDED=padded, ROWS=MERGE_ROWS, SMOOTHS=self.switches["SMOOTHS"],
+            num_warps=max(4, padded * MERGE_ROWS // (32 * MERGED)),
         )  # fmt: skip
         if not self.with_gradient:
             return

@@ -59,9 +59,7 @@ def exponentials(
     logits *= inner_scale
     if HAS_CAP:
         halved = tl.exp2(-2.8853900817779268 * tl.abs(logits))  # e ** (-2 |x|)
-        bounded = (1.0 - halved) / (1.0 + halved)
-        slope = 1.0 - bounded * bounded
-        logits = tl.where(logits < 0.0, -bounded, bounded) * outer_scale
+        logits = tl.where(logits < 0.0, halved - 1.0, 1.0 - halved) / (1.0 + halved) * outer_scale
     # Logits are in units of log 2 from here on.
     existing = (columns < vocabulary)[None, :]
     if SMOOTHS:
@@ -71,17 +69,19 @@ def exponentials(
     label = tl.where((label >= 0) & (label < vocabulary), label, -1).to(tl.int32)
     here = (label >= first) & (label < first + BLOCK_COLUMNS)
     hit = columns[None, :] == label[:, None]
-    tl.store(label_logits + local, tl.sum(tl.where(hit, logits, 0.0), 1), mask=here)
+    label_logit = tl.sum(tl.where(hit, logits, 0.0), 1)
+    tl.store(label_logits + local, label_logit, mask=here)
     if HAS_CAP:
-        tl.store(label_slopes + local, tl.sum(tl.where(hit, slope, 0.0), 1), mask=here)
+        tl.store(label_slopes + local, 1.0 - (label_logit / outer_scale) * (label_logit / outer_scale), mask=here)
     logits = tl.where(existing & (columns[None, :] != label[:, None]), logits, -float("inf"))
     exponent = tl.maximum(tl.ceil(tl.max(logits, 1)), FLOOR)
     power = tl.exp2(logits - exponent[:, None])
     tl.store(exponents + column_block * capacity + local, exponent)
     tl.store(sums + column_block * capacity + local, tl.sum(power, 1))
     if STORES:
-        if HAS_CAP:
-            power *= slope
+        if HAS_CAP:  # its slope, from the logit that power came from: beside it the logit would not fit in the registers
+            bounded = (tl.log2(tl.maximum(power, 1e-37)) + exponent[:, None]) / outer_scale
+            power *= 1.0 - bounded * bounded
         if LIFT > 0:
             power *= 2.0**LIFT
         powers_at = powers + local[:, None] * powers_stride + (columns - tile_start)[None, :]

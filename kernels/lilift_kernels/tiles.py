@@ -18,7 +18,7 @@ WORKSPACE_BYTES = 44 * MEBIBYTE  # of the loss, whatever V
 LARGEST_CHUNK = 1280  # rows of a chunk of the loss
 LARGEST_TILE = 16_384  # columns of the vocabulary between two updates of the gradient
 CHUNK_WITHOUT_GRADIENT = 2048
-LARGEST_TILE_WITHOUT_GRADIENT = 65_536
+MOST_BLOCKS = 512  # of the vocabulary, in a tile without gradient: what merges them holds them in its registers
 
 _other_card: tuple[tuple[int, int], int] | None = None  # see `cut_for`
 
@@ -50,24 +50,37 @@ class LossPlan:
 
 @dataclass(frozen=True)
 class CardBlocks:
-    """A card's configurations: of the loss's logits, of its gradient, and of the plain products of the projection."""
+    """A card's configurations: of the loss's logits, of its gradient, and of the plain products of the projection.
+
+    ``capped`` is that of logits under a softcap, whose slope takes registers too, where ``logits`` would spill.
+    """
 
     logits: Blocks
     gradient: Blocks
     product: Blocks
+    capped: Blocks | None = None
 
 
 # By smallest compute capability and bytes of an element. Ampere, Ada and consumer Blackwell hold 64 fp32 sums a thread beside
 # their operands; Hopper's matrix units read theirs from shared memory, which leaves room for 128.
 _LARGE = {
     ((8, 0), 2): CardBlocks(Blocks(128, 128, 64, 8, 3), Blocks(128, 128, 64, 8, 3), Blocks(128, 128, 64, 8, 3)),
-    ((9, 0), 2): CardBlocks(Blocks(128, 256, 64, 8, 3), Blocks(128, 256, 64, 8, 3), Blocks(128, 128, 64, 8, 4)),
+    ((9, 0), 2): CardBlocks(
+        Blocks(128, 256, 64, 8, 3), Blocks(128, 256, 64, 8, 3), Blocks(128, 128, 64, 8, 4), capped=Blocks(128, 128, 64, 8, 3)
+    ),
     ((10, 0), 2): CardBlocks(Blocks(128, 128, 64, 8, 3), Blocks(128, 128, 64, 8, 3), Blocks(128, 128, 64, 8, 3)),
     ((8, 0), 4): CardBlocks(Blocks(64, 64, 32, 4, 2), Blocks(64, 64, 32, 4, 2), Blocks(64, 64, 32, 4, 2)),
 }
 # For fewer rows than fill the large blocks.
 _SMALL = {
     2: CardBlocks(Blocks(64, 128, 64, 4, 3), Blocks(64, 128, 64, 4, 3), Blocks(64, 64, 64, 4, 3)),
+    4: CardBlocks(
+        Blocks(32, 64, 32, 4, 2), Blocks(32, 64, 32, 4, 2), Blocks(32, 64, 32, 4, 2), capped=Blocks(32, 32, 32, 4, 2)
+    ),
+}
+# For matrices whose rows do not begin at whole 16 elements: they are loaded element by element, and addresses take registers.
+_RAGGED = {
+    2: CardBlocks(Blocks(64, 64, 32, 4, 2), Blocks(64, 64, 32, 4, 2), Blocks(64, 64, 32, 4, 2)),
     4: CardBlocks(Blocks(32, 64, 32, 4, 2), Blocks(32, 64, 32, 4, 2), Blocks(32, 64, 32, 4, 2)),
 }
 FEW_ROWS = 128
@@ -97,6 +110,7 @@ def loss_plan(
     element_bytes: int,
     *,
     with_gradient: bool,
+    capped: bool = False,
     logits: Blocks | None = None,
     gradient: Blocks | None = None,
 ) -> LossPlan:
@@ -106,10 +120,11 @@ def loss_plan(
     then leaves room for. Of ``rows`` nothing depends but the choice of small blocks for few of them: their number changes from
     step to step, and each cut is compiled once.
     """
-    blocks = _blocks(capability, rows, element_bytes)
-    logits, gradient = blocks.logits, blocks.gradient
+    blocks = _blocks(capability, rows, element_bytes, (width,))
+    logits = logits or (capped and blocks.capped) or blocks.logits
+    gradient = gradient or blocks.gradient
     if not with_gradient:
-        tile = _even_tile(LARGEST_TILE_WITHOUT_GRADIENT, vocabulary, logits.columns)
+        tile = _even_tile(MOST_BLOCKS * logits.columns, vocabulary, logits.columns)
         return LossPlan(CHUNK_WITHOUT_GRADIENT, tile, logits, gradient)
     chunk = _chunk_rows(width, gradient, math.lcm(logits.rows, gradient.rows), processors)
     room = (WORKSPACE_BYTES - 4 * chunk * width) // (element_bytes * chunk)
@@ -138,9 +153,9 @@ def cut_for(capability: tuple[int, int], processors: int) -> Iterator[None]:
         _other_card = before
 
 
-def product_blocks(capability: tuple[int, int], rows: int, element_bytes: int) -> Blocks:
-    """The blocks of a plain matrix product with ``rows`` rows."""
-    return _blocks(capability, rows, element_bytes).product
+def product_blocks(capability: tuple[int, int], rows: int, element_bytes: int, strides: tuple[int, ...] = ()) -> Blocks:
+    """The blocks of a plain matrix product with ``rows`` rows, of matrices whose rows lie ``strides`` elements apart."""
+    return _blocks(capability, rows, element_bytes, strides).product
 
 
 def workspace_bytes(plan: LossPlan, rows: int, width: int, element_bytes: int, *, with_gradient: bool) -> int:
@@ -151,7 +166,9 @@ def workspace_bytes(plan: LossPlan, rows: int, width: int, element_bytes: int, *
     return plan.capacity(rows) * per_row
 
 
-def _blocks(capability: tuple[int, int], rows: int, element_bytes: int) -> CardBlocks:
+def _blocks(capability: tuple[int, int], rows: int, element_bytes: int, strides: tuple[int, ...]) -> CardBlocks:
+    if any(stride % 16 for stride in strides):
+        return _RAGGED[element_bytes]
     if rows <= FEW_ROWS:
         return _SMALL[element_bytes]
     known = max(least for least, size in _LARGE if size == element_bytes and least <= max(capability, (8, 0)))

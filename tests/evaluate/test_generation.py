@@ -32,6 +32,8 @@ class LetterTokenizer:
 class Parrot:
     """Answers with what it was given to read, last row first, and notes its limits and seeds."""
 
+    states = None  # its encoder is on the card
+
     def __init__(self) -> None:
         self.limits: list[tuple[int, int]] = []
         self.seeds: list[int] = []

@@ -40,6 +40,8 @@ def test_chunks_and_tiles_are_whole_blocks_within_the_workspace(
     logits, gradient = tuned or (None, None)
     shape = (capability, processors, rows, vocabulary, width, size)
     plan = loss_plan(*shape, with_gradient=with_gradient, logits=logits, gradient=gradient)
+    if tuned is not None:
+        assert (plan.logits, plan.gradient) == tuned
     step = math.lcm(plan.logits.columns, plan.gradient.depth if with_gradient else 1)
     assert plan.chunk_rows % math.lcm(plan.logits.rows, plan.gradient.rows) == 0
     assert plan.tile_columns % step == 0
@@ -69,6 +71,14 @@ def test_newer_cards_get_their_own_blocks_and_few_rows_small_ones() -> None:
     assert product_blocks((9, 0), 5000, 2) != product_blocks((8, 0), 5000, 2)
     assert product_blocks((9, 0), 100, 2).rows < product_blocks((9, 0), 5000, 2).rows
     assert product_blocks((8, 6), 5000, 4) == Blocks(64, 64, 32, 4, 2)
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_rows_that_begin_anywhere_take_smaller_blocks(size: int) -> None:
+    usual, ragged = (product_blocks((8, 6), 5000, size, (4096, width)) for width in (1024, 1001))
+    assert ragged.rows * ragged.depth < usual.rows * usual.depth
+    plan = loss_plan((8, 6), 82, 5000, 32_000, 1001, size, with_gradient=True)
+    assert plan.logits == plan.gradient == ragged
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is at hand")
