@@ -80,7 +80,7 @@ def exponentials(
     tl.store(sums + column_block * capacity + local, tl.sum(power, 1))
     if STORES:
         if HAS_CAP:  # its slope, from the logit that power came from: beside it the logit would not fit in the registers
-            bounded = (tl.log2(tl.maximum(power, 1e-37)) + exponent[:, None]) / outer_scale
+            bounded = tl.maximum((tl.log2(tl.maximum(power, 1e-37)) + exponent[:, None]) / outer_scale, -1.0)
             power *= 1.0 - bounded * bounded
         if LIFT > 0:
             power *= 2.0**LIFT
