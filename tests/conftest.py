@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch, tokenizers and datasets are imported anywhere.
@@ -21,6 +23,15 @@ torch.set_num_threads(1)
 # Slow or shared machines must not make a test of behaviour fail, and a failure must come back on the next run.
 settings.register_profile("lilift", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lilift")
+
+
+@pytest.fixture
+def few_objects() -> Iterator[None]:
+    """The garbage collection that follows each failure of memory passes over what is there already, which makes it quick."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ def full() -> torch.OutOfMemoryError:
     return torch.OutOfMemoryError("CUDA out of memory")
 
 
+@pytest.mark.usefixtures("few_objects")
 @given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=40), room=st.integers(50, 400))
 def test_everything_is_done_once_and_in_order_whatever_fits(lengths: list[int], room: int) -> None:
     done: list[int] = []
@@ -52,6 +53,7 @@ def test_what_was_learnt_is_used_for_what_follows() -> None:
     ]
 
 
+@pytest.mark.usefixtures("few_objects")
 def test_a_single_item_is_tried_a_few_times_and_then_the_failure_is_told() -> None:
     tries: list[int] = []
 
