@@ -3,9 +3,10 @@
 python benchmarks/memory_plan.py --check
 
 2,048 tokens a micro-batch (four rows of 512, of which 128 in the encoder), mT5-xl's encoder in bfloat16, LoRA of rank 16 on
-all linear layers, 8-bit Adam, gradient checkpointing. `align`, `transfer` and `evaluate` are what torch's tensors take at the
-fullest moment; context, desktop and the allocator's own share come on top. `most tokens` is the largest stage-2 micro-batch of
-such rows that fits on a card with them.
+all linear layers, 8-bit Adam, gradient checkpointing. `align`, `transfer` and `evaluate` (generation, with its key-value cache)
+are what torch's tensors take at the fullest moment; context, desktop and the allocator's own share come on top. `most tokens`
+is the largest stage-2 micro-batch of such rows that fits on a card with them, and `most tokens, cached` the same without the
+encoder on the card.
 """
 
 from __future__ import annotations
@@ -80,20 +81,31 @@ def measure(recipe: Recipe, models: Models) -> dict[str, Any]:
     for name, rehearsal in phases(recipe, ROWS).items():
         found[name] = simulate(recipe, models, rehearsal, device="cuda", expandable=True)
     twice = simulate(recipe, models, phases(recipe, 2 * ROWS)["transfer"], device="cuda", expandable=True)
-    once, doubled = (simulation.total + overhead_bytes(simulation) for simulation in (found["transfer"], twice))
-    a_token = (doubled - once) / (ROWS * WHOLE)
-    fixed = once - a_token * ROWS * WHOLE
-    tokens = {}
-    for name in CARDS:
-        card = planned_card(name)
-        most = (card.usable_bytes - card.context_bytes - fixed) / a_token
-        tokens[name] = int(most // WHOLE * WHOLE) if most >= WHOLE else 0
+    a_row = (twice.total - found["transfer"].total) / ROWS
+    fixed = found["transfer"].total - ROWS * a_row
+    fixed_without_encoder = fixed - found["transfer"].parts["encoder"]
+    cached = recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update={"placement": "cached-ram"})})
     return {
         "llm": found["align"].parts["llm"] / GIB,
         **{name: simulation.total / GIB for name, simulation in found.items()},
-        "GiB per 1000 tokens": 1000 * a_token / GIB,
-        "most tokens": tokens,
+        "GiB per 1000 tokens": 1000 * a_row / WHOLE / GIB,
+        "most tokens": {card: WHOLE * most_rows(recipe, models, card, fixed, a_row) for card in CARDS},
+        "most tokens, cached": {card: WHOLE * most_rows(cached, models, card, fixed_without_encoder, a_row) for card in CARDS},
     }
+
+
+def most_rows(recipe: Recipe, models: Models, card_name: str, fixed: float, a_row: float) -> int:
+    """Rows of the largest stage-2 micro-batch that fits on a card, where `fixed` bytes and `a_row` a row are the least."""
+    card = planned_card(card_name)
+    room = card.usable_bytes - card.context_bytes
+    count = int((room - fixed) // a_row)
+    while count > 0:
+        simulation = simulate(recipe, models, phases(recipe, count)["transfer"], device="cuda", expandable=True)
+        excess = simulation.total + overhead_bytes(simulation) - room
+        if excess <= 0:
+            return count
+        count -= max(1, int(excess // a_row))
+    return 0
 
 
 def difference_to_all_layers(recipe: Recipe, models: Models) -> int:

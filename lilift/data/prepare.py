@@ -30,7 +30,7 @@ from lilift.data.lexicon import Coverage, Lexicon
 from lilift.data.lexicon_folder import load_lexicons
 from lilift.data.lexicon_table import SUFFIX, read_lexicon, write_lexicon
 from lilift.data.translations import TranslationReport, load_translations
-from lilift.recipe import storage
+from lilift.recipe import sealed_folders, storage
 from lilift.recipe.errors import DataError, RunFolderError
 from lilift.recipe.schema import Recipe
 
@@ -163,7 +163,7 @@ def prepare(recipe: Recipe, folder: Path, held_out: HeldOut | None = None) -> Da
     if data.translations:
         storage.write_text(folder / TRANSLATIONS, "".join(_json_lines(data.translations)))
     translated = [TRANSLATIONS] if data.translations else []
-    storage.seal_files(
+    sealed_folders.seal_files(
         folder, [INSTRUCTIONS, NAMES, REPORT, *translated, *(f"{LEXICONS}/{code}{SUFFIX}" for code in data.lexicons)]
     )
     return report
@@ -221,7 +221,7 @@ def load_prepared(folder: Path) -> PreparedData:
         RunFolderError: something is missing or damaged.
     """
     try:
-        storage.verify_sealed_folder(folder)
+        sealed_folders.verify_sealed_folder(folder)
     except RunFolderError as error:
         raise _damaged(folder, error.what.removeprefix("is damaged: ")) from None
     report = storage.read_json(folder / REPORT)

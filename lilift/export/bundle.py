@@ -31,7 +31,7 @@ from lilift.export.job import Export, RunParts
 from lilift.export.merge import MergedWeights
 from lilift.model.llm import load_llm_tokenizer
 from lilift.model.snapshot import local_model_folder
-from lilift.recipe import storage
+from lilift.recipe import sealed_folders, storage
 from lilift.recipe.schema import ExportSettings, Recipe
 
 BUNDLE_FORMAT = 2
@@ -78,7 +78,7 @@ def export_bundle(recipe: Recipe, settings: ExportSettings, parts: RunParts, out
     merged = MergedWeights(
         base, parts.adapter, quantized=quantized, merge_base=settings.merge_base, compute_dtype=recipe.llm.dtype
     )
-    with storage.replaced_parts(output, parts=PARTS, last=DESCRIPTION) as stage:
+    with sealed_folders.replaced_parts(output, parts=PARTS, last=DESCRIPTION) as stage:
         template = template_of(recipe.data.template, load_llm_tokenizer(recipe.llm) if recipe.data.template == CHAT else None)
         export = Export(recipe, settings, template, base, parts, merged, stage)
         export.description = _description(recipe, settings, template)
@@ -102,7 +102,7 @@ def export_bundle(recipe: Recipe, settings: ExportSettings, parts: RunParts, out
 
 def _hugging_face(export: Export, stack: ExitStack) -> Callable[[], None]:
     settings, merge_base = export.settings, export.merge_base
-    folder = stack.enter_context(storage.sealed_folder(export.stage / "hf", {"merge_base": merge_base}))
+    folder = stack.enter_context(sealed_folders.sealed_folder(export.stage / "hf", {"merge_base": merge_base}))
     files = HuggingFaceFolder(folder, export.base, export.merged.shapes, settings.dtype)
     export.plan_file(files.nbytes, "the merged model")
     export.sinks.append(files.open(stack))
@@ -110,9 +110,9 @@ def _hugging_face(export: Export, stack: ExitStack) -> Callable[[], None]:
     (folder / model_card.FILE_NAME).write_text(_model_card(export), encoding="utf-8")
 
     def finish() -> None:
-        with storage.sealed_folder(export.stage / "alignment") as alignment:
+        with sealed_folders.sealed_folder(export.stage / "alignment") as alignment:
             for path in export.parts.alignment.iterdir():
-                if path.name != storage.MANIFEST:
+                if path.name != sealed_folders.MANIFEST:
                     shutil.copyfile(path, alignment / path.name)
 
     return finish
@@ -157,4 +157,4 @@ def _sizes_and_sums(stage: Path) -> tuple[dict[str, int], dict[str, str]]:
     """Bytes of every file with weights, and the SHA-256 of every file, by their names in the bundle."""
     paths = {path.relative_to(stage).as_posix(): path for path in sorted(stage.rglob("*")) if path.is_file()}
     sizes = {name: path.stat().st_size for name, path in paths.items() if path.suffix in (".safetensors", ".gguf")}
-    return sizes, {name: storage.sha256_of(path) for name, path in paths.items() if path.name != storage.MANIFEST}
+    return sizes, {name: storage.sha256_of(path) for name, path in paths.items() if path.name != sealed_folders.MANIFEST}

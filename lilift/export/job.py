@@ -10,7 +10,7 @@ from lilift.data.templates import Template
 from lilift.export.merge import MergedWeights
 from lilift.export.weights import Floats
 from lilift.memory.guard import OutOfMemoryGuard
-from lilift.recipe import storage
+from lilift.recipe import sealed_folders, storage
 from lilift.recipe.errors import EnvironmentUnfit, RunFolderError
 from lilift.recipe.schema import ExportSettings, Recipe
 
@@ -33,7 +33,7 @@ class RunParts:
         for phase, part in (("align", parts.alignment), ("transfer", parts.adapter)):
             if not part.exists():
                 raise RunFolderError(f"{phase} is not finished in this run", where=run, remedy="finish it with --resume")
-            storage.verify_sealed_folder(part)
+            sealed_folders.verify_sealed_folder(part)
         return parts
 
 

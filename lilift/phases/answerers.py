@@ -18,7 +18,7 @@ from lilift.model.plain import load_plain_llm
 from lilift.model.sources import STAND_IN
 from lilift.phases.answering import DESCRIPTION, EXPORTED, Answerer, AnswerOptions, drawing, refuse, refuse_template
 from lilift.phases.systems import SYSTEMS, answers_depend_on, load_system, recipe_of, responder_for
-from lilift.recipe import storage
+from lilift.recipe import sealed_folders, storage
 from lilift.recipe.errors import ModelError, RecipeError, RunFolderError
 from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import AlignmentSettings, EncoderSettings, LLMSettings
@@ -80,7 +80,7 @@ def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
         raise RunFolderError(
             "holds no hf/ and alignment/", where=folder, remedy="export with `--to hf`, or leave --dtype and --quantization out"
         )
-    storage.verify_sealed_folder(folder / "alignment")
+    sealed_folders.verify_sealed_folder(folder / "alignment")
     llm = LLMSettings(
         model=str((folder / "hf").resolve()),
         quantization=options.quantization or "none",

@@ -19,7 +19,7 @@ from lilift.model.encoder_tokenizer import EncoderTokenizer
 from lilift.model.llm import first_token
 from lilift.model.sampling import Sampling
 from lilift.phases.folder import phase_fingerprint
-from lilift.recipe import storage
+from lilift.recipe import sealed_folders, storage
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.load import fingerprint, load_recipe
 from lilift.recipe.schema import EvaluateSettings, Recipe, TrainedPart
@@ -79,7 +79,7 @@ def tokenisation_of(
 def answers_depend_on(recipe: Recipe, run: Path, system: System) -> dict[str, str]:
     """What a system's answers depend on: its weights and the recipe's settings, as fingerprints."""
     parts = _trained_parts(recipe, run, system)
-    weights = {name: storage.read_json(part / storage.MANIFEST)["seal"] for name, part in parts.items()}
+    weights = {name: storage.read_json(part / sealed_folders.MANIFEST)["seal"] for name, part in parts.items()}
     return {"settings": phase_fingerprint(recipe, "transfer"), "limits": fingerprint(recipe.evaluate.max_new_tokens)} | weights
 
 
@@ -128,7 +128,7 @@ def check_trained_part(part: Path, run: Path) -> None:
             f"{part.parent.name} is not finished in this run", where=run, remedy="finish it with `lilift recipe run … --resume`"
         )
     try:
-        storage.verify_sealed_folder(part)
+        sealed_folders.verify_sealed_folder(part)
     except RunFolderError as error:
         raise RunFolderError(
             error.what, where=error.where, remedy=f"make it again with `lilift recipe run … --restart-from {part.parent.name}`"

@@ -1,9 +1,8 @@
 """Files that are either whole or absent.
 
-Everything a run writes goes through here: text and JSON are replaced in one motion, lines of JSON are appended so that a torn
-last line is harmless, and a folder is *sealed*: written beside its place, flushed to the disk, given a manifest with the size
-and SHA-256 of every file, and renamed. A process that dies at any moment leaves the old state or the new one. A full disk or a
-read-only folder becomes one `StorageError`; what was there before stays as it was.
+Everything a run writes goes through here or, for whole folders, through `sealed_folders`: text and JSON are replaced in one
+motion, lines of JSON are appended so that a torn last line is harmless. A process that dies at any moment leaves the old state
+or the new one. A full disk or a read-only folder becomes one `StorageError`; what was there before stays as it was.
 """
 
 from __future__ import annotations
@@ -21,9 +20,8 @@ from typing import Any
 
 from lilift.recipe.errors import RunFolderError, StorageError
 
-MANIFEST = "manifest.json"
-_PARTIAL = ".partial-"
-_FORMAT = 1
+PARTIAL = ".partial-"
+"""How the name of what is half written begins."""
 _NO_SPACE = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -61,7 +59,7 @@ def _concerns(filename: object, place: Path) -> bool:
     if not isinstance(filename, str):
         return False
     file, place = Path(filename).absolute(), place.absolute()
-    partial = place.with_name(_PARTIAL + place.name)
+    partial = place.with_name(PARTIAL + place.name)
     return file.is_relative_to(place) or file.is_relative_to(partial) or place.is_relative_to(file)
 
 
@@ -100,18 +98,18 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: it cannot be written; the old file, if any, is untouched.
     """
-    partial = path.with_name(_PARTIAL + path.name)
+    partial = path.with_name(PARTIAL + path.name)
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield partial
-            _sync_file(partial)
+            sync_file(partial)
             partial.replace(path)
         except BaseException:
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def write_json(path: Path, value: object) -> None:
@@ -135,7 +133,7 @@ def read_json(path: Path) -> Any:
 
 def sealed_json(value: Mapping[str, Any]) -> dict[str, Any]:
     """A JSON object with the digest of its content under ``seal``."""
-    return {**value, "seal": _digest_of_json(value)}
+    return {**value, "seal": digest_of_json(value)}
 
 
 def check_seal(content: Mapping[str, Any], where: Path) -> None:
@@ -145,7 +143,7 @@ def check_seal(content: Mapping[str, Any], where: Path) -> None:
         RunFolderError: it has been changed since.
     """
     value = {name: part for name, part in content.items() if name != "seal"}
-    if content.get("seal") != _digest_of_json(value):
+    if content.get("seal") != digest_of_json(value):
         raise RunFolderError("has been changed since it was written", where=where, remedy="restore it, or make it again")
 
 
@@ -222,76 +220,6 @@ class JsonLines:
             os.truncate(self.path, content.rfind(b"\n") + 1)
 
 
-@contextlib.contextmanager
-def sealed_folder(folder: Path, details: Mapping[str, Any] | None = None) -> Iterator[Path]:
-    """Write a folder that appears whole or not at all.
-
-    Yields an empty folder beside `folder` to put files in; when the block ends without an error, every file is flushed, a
-    manifest is added, and the folder takes its name, in place of whatever had that name before.
-
-    Args:
-        folder: where the folder is to be.
-        details: plain JSON values kept in the manifest, such as a format version or a recipe's fingerprint. May be filled
-            inside the block.
-
-    Raises:
-        StorageError: it cannot be written; what was there before is untouched.
-    """
-    details = {} if details is None else details
-    partial = folder.with_name(_PARTIAL + folder.name)
-    with storage_errors(folder):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        try:
-            yield partial
-            _write_manifest(partial, [path for path in partial.rglob("*") if path.is_file()], details)
-            for inner in [partial, *(path for path in partial.rglob("*") if path.is_dir())]:
-                _sync_folder(inner)
-            if folder.exists():
-                remove_folder(folder)
-            partial.rename(folder)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        _sync_folder(folder.parent)
-
-
-@contextlib.contextmanager
-def replaced_parts(folder: Path, *, parts: Iterable[str], last: str) -> Iterator[Path]:
-    """Write several parts of a folder that also holds other things, and put them in place together.
-
-    Yields an empty folder inside `folder` to write in; when the block ends without an error, everything there is flushed and
-    moved up, and what an earlier writing left of `parts` goes. `last` goes first and comes last: where it is, all is.
-
-    Args:
-        folder: where the parts are to be; made if need be.
-        parts: patterns of the names that parts may have.
-        last: the part that speaks for all others.
-
-    Raises:
-        StorageError: they cannot be written; what was there before is untouched.
-    """
-    staged = folder / f"{_PARTIAL}parts"
-    is_new = not folder.exists()
-    with storage_errors(folder):
-        shutil.rmtree(staged, ignore_errors=True)
-        staged.mkdir(parents=True)
-        try:
-            yield staged
-            for path in staged.rglob("*"):
-                _sync_folder(path) if path.is_dir() else _sync_file(path)
-            (folder / last).unlink(missing_ok=True)
-            for old in [path for pattern in (*parts, last) for path in folder.glob(pattern)]:
-                remove_folder(old) if old.is_dir() else old.unlink()
-            for new in sorted(staged.iterdir(), key=lambda path: path.name == last):
-                new.rename(folder / new.name)
-        finally:
-            shutil.rmtree(staged, ignore_errors=True)
-            if is_new and not any(folder.iterdir()):
-                folder.rmdir()
-        _sync_folder(folder)
-
-
 def require_room(place: Path, needed: int, what: str) -> None:
     """Check that a disk has room before anything is written to it.
 
@@ -312,108 +240,36 @@ def _readable(size: int) -> str:
     return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
 
 
-def seal_files(folder: Path, names: Iterable[str], details: Mapping[str, Any] | None = None) -> None:
-    """Give a folder that grows on a manifest of some of its files, so that `verify_sealed_folder` finds any change of them.
-
-    Raises:
-        StorageError: the manifest cannot be written.
-    """
-    with storage_errors(folder):
-        _write_manifest(folder, [folder / name for name in names], details or {})
-
-
-def verify_sealed_folder(folder: Path) -> dict[str, Any]:
-    """Check every file of a sealed folder against its manifest, and return the manifest's details.
-
-    Raises:
-        RunFolderError: the folder is absent or incomplete, or a file is missing, truncated or changed; the message names it.
-    """
-    if not (folder / MANIFEST).is_file():
-        raise RunFolderError("is absent or incomplete: it has no manifest", where=folder)
-    manifest = read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or manifest.pop("seal", None) != _digest_of_json(manifest):
-        raise RunFolderError(f"is damaged: {MANIFEST} has changed since it was written", where=folder)
-    if manifest["format"] > _FORMAT:
-        raise RunFolderError("was written by a newer lilift", where=folder, remedy="update lilift")
-    for name, expected in manifest["files"].items():
-        _verify_file(folder, name, expected["size"], expected["sha256"])
-    details: dict[str, Any] = manifest["details"]
-    return details
-
-
-def remove_folder(folder: Path) -> None:
-    """Delete a folder so that nobody ever sees half of it.
-
-    Raises:
-        StorageError: it cannot be deleted.
-    """
-    doomed = folder.with_name(_PARTIAL + "removed-" + folder.name)
-    with storage_errors(folder):
-        shutil.rmtree(doomed, ignore_errors=True)
-        folder.rename(doomed)
-        shutil.rmtree(doomed, ignore_errors=True)
-
-
 def remove_partial(folder: Path) -> None:
     """Delete what killed processes left half written directly in `folder`."""
-    for leftover in folder.glob(_PARTIAL + "*"):
+    for leftover in folder.glob(PARTIAL + "*"):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             leftover.unlink(missing_ok=True)
 
 
-def _write_manifest(folder: Path, paths: Iterable[Path], details: Mapping[str, Any]) -> None:
-    files = {}
-    for path in sorted(paths):
-        size, digest = _flush_and_hash(path)
-        files[path.relative_to(folder).as_posix()] = {"size": size, "sha256": digest}
-    manifest = {"format": _FORMAT, "details": dict(details), "files": files}
-    write_json(folder / MANIFEST, {**manifest, "seal": _digest_of_json(manifest)})
-
-
-def _flush_and_hash(path: Path) -> tuple[int, str]:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-        digest = _hash_of(file)
-        return file.tell(), digest
-
-
-def _verify_file(folder: Path, name: str, size: int, sha256: str) -> None:
-    path = folder / name
-    try:
-        actual = path.stat().st_size
-        if actual != size:
-            raise RunFolderError(f"is damaged: {name} has {actual} bytes instead of {size}", where=folder)
-        if sha256_of(path) != sha256:
-            raise RunFolderError(f"is damaged: {name} has changed since it was written", where=folder)
-    except OSError as error:
-        raise RunFolderError(f"is damaged: {name} cannot be read ({error.strerror})", where=folder) from error
-
-
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal."""
-    with path.open("rb") as file:
-        return _hash_of(file)
-
-
-def _hash_of(file: Any) -> str:
     digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
 
 
-def _digest_of_json(value: object) -> str:
+def digest_of_json(value: object) -> str:
+    """The SHA-256 of a JSON value, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8")).hexdigest()
 
 
-def _sync_file(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Flush a file to the disk."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Flush a folder's own entries; Windows has no such thing."""
     if os.name == "nt":
         return

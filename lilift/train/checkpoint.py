@@ -23,7 +23,8 @@ from torch.optim import Optimizer
 
 from lilift.data.steps import Position
 from lilift.recipe.errors import RunFolderError
-from lilift.recipe.storage import read_json, remove_folder, remove_partial, sealed_folder, verify_sealed_folder, write_json
+from lilift.recipe.sealed_folders import remove_folder, sealed_folder, verify_sealed_folder
+from lilift.recipe.storage import read_json, remove_partial, write_json
 from lilift.train.metrics import Totals, Window
 from lilift.train.optimizer import optimizer_state, restore_optimizer
 from lilift.train.randomness import random_state, restore_random_state

@@ -19,7 +19,7 @@ from lilift.model.bridge import BridgedModel, attach_lora
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import WITHOUT_EFFECT_ON_RESULT, Recipe, StageName, StageSettings
-from lilift.recipe.storage import sealed_folder, verify_sealed_folder
+from lilift.recipe.sealed_folders import sealed_folder, verify_sealed_folder
 from lilift.train.loop import StageJob, StageResult, train_stage
 from lilift.train.progress import StageProgress
 

@@ -33,7 +33,7 @@ from lilift.export.merge import MergedWeights
 from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
 from lilift.model.snapshot import local_model_folder
 from lilift.phases.systems import tokenisation_for
-from lilift.recipe import storage
+from lilift.recipe import sealed_folders, storage
 from lilift.recipe.errors import EnvironmentUnfit, ModelError, StorageError
 from lilift.recipe.load import load_recipe
 from lilift.recipe.schema import ExportSettings, Recipe
@@ -62,9 +62,9 @@ def bridge(recipe: Recipe) -> BridgedModel:
 def parts(bridge: BridgedModel, tmp_path_factory: pytest.TempPathFactory) -> RunParts:
     run = tmp_path_factory.mktemp("run")
     parts = RunParts(alignment=run / "align" / "alignment", adapter=run / "transfer" / "adapter")
-    with storage.sealed_folder(parts.alignment) as folder:
+    with sealed_folders.sealed_folder(parts.alignment) as folder:
         bridge.save_alignment(folder)
-    with storage.sealed_folder(parts.adapter) as folder:
+    with sealed_folders.sealed_folder(parts.adapter) as folder:
         bridge.save_adapter(folder)
     return parts
 

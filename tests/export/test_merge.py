@@ -18,7 +18,7 @@ from lilift.export.hugging_face import HuggingFaceFolder
 from lilift.export.merge import MergedWeights, quantised_layers
 from lilift.export.nf4 import through_nf4
 from lilift.model.llm import keep_autograd_on_cpu, quantization
-from lilift.recipe import storage
+from lilift.recipe import sealed_folders
 from lilift.recipe.errors import LiliftError, ModelError
 from lilift.recipe.schema import LLMSettings
 
@@ -74,7 +74,7 @@ def merged(
 ) -> MergedWeights:
     """Merge, and write a Hugging Face folder as an export does."""
     weights = MergedWeights(base, adapter, quantized=quantized, merge_base=merge_base, compute_dtype="float32")
-    with storage.sealed_folder(output) as folder, ExitStack() as stack:
+    with sealed_folders.sealed_folder(output) as folder, ExitStack() as stack:
         files = HuggingFaceFolder(folder, base, weights.shapes, "float32").open(stack)
         for name in weights.shapes:
             for rows in weights.chunks(name):
@@ -248,7 +248,7 @@ def test_16_bit_weights_are_rounded_as_torch_rounds_them(base: Path, tmp_path: P
 
 
 def test_the_result_is_sealed(base: Path, tmp_path: Path) -> None:
-    from lilift.recipe.storage import verify_sealed_folder
+    from lilift.recipe.sealed_folders import verify_sealed_folder
 
     adapted(base, tmp_path / "adapter", four_bit=True)
     merged(base, tmp_path / "adapter", tmp_path / "merged")

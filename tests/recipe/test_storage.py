@@ -14,17 +14,8 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from lilift.recipe.errors import RunFolderError, StorageError
-from lilift.recipe.storage import (
-    JsonLines,
-    read_json,
-    remove_folder,
-    remove_partial,
-    sealed_folder,
-    storage_errors,
-    verify_sealed_folder,
-    write_json,
-    write_text,
-)
+from lilift.recipe.sealed_folders import remove_folder, sealed_folder, verify_sealed_folder
+from lilift.recipe.storage import JsonLines, read_json, remove_partial, storage_errors, write_json, write_text
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ import pytest
 import tiny_run
 from test_loop import Recorder, metrics
 
-from lilift.recipe.storage import verify_sealed_folder
+from lilift.recipe.sealed_folders import verify_sealed_folder
 
 SETTINGS = ("transfer.max_steps=20", "transfer.checkpoint_every=2", "transfer.log_every=3", "transfer.keep_checkpoints=1")
 

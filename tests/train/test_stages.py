@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
 from lilift.recipe.errors import RunFolderError
-from lilift.recipe.storage import JsonLines, verify_sealed_folder
+from lilift.recipe.sealed_folders import verify_sealed_folder
+from lilift.recipe.storage import JsonLines
 from lilift.train.progress import NoProgress
 from lilift.train.stages import run_stage, stage_fingerprint
 

@@ -9,7 +9,7 @@ import torch
 from lilift.export.bundle import export_bundle
 from lilift.export.job import RunParts
 from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
-from lilift.recipe import storage
+from lilift.recipe import sealed_folders, storage
 from lilift.recipe.load import dump_recipe, load_recipe
 from lilift.recipe.schema import ExportSettings, Recipe
 
@@ -27,9 +27,9 @@ def make_run(folder: Path, *settings: str) -> tuple[Recipe, BridgedModel]:
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.02)
     storage.write_text(folder / "recipe.yaml", dump_recipe(recipe))
-    with storage.sealed_folder(folder / "align" / "alignment") as part:
+    with sealed_folders.sealed_folder(folder / "align" / "alignment") as part:
         bridge.save_alignment(part)
-    with storage.sealed_folder(folder / "transfer" / "adapter") as part:
+    with sealed_folders.sealed_folder(folder / "transfer" / "adapter") as part:
         bridge.save_adapter(part)
     return recipe, bridge.eval()
 

@@ -1,0 +1,161 @@
+"""Folders that are either whole or absent, and of which any later change is found.
+
+A folder is *sealed*: written beside its place, flushed to the disk, given a manifest with the size and SHA-256 of every file,
+and renamed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lilift.recipe.errors import RunFolderError
+from lilift.recipe.storage import (
+    PARTIAL,
+    digest_of_json,
+    read_json,
+    sha256_of,
+    storage_errors,
+    sync_file,
+    sync_folder,
+    write_json,
+)
+
+MANIFEST = "manifest.json"
+_FORMAT = 1
+
+
+@contextlib.contextmanager
+def sealed_folder(folder: Path, details: Mapping[str, Any] | None = None) -> Iterator[Path]:
+    """Write a folder that appears whole or not at all.
+
+    Yields an empty folder beside `folder` to put files in; when the block ends without an error, every file is flushed, a
+    manifest is added, and the folder takes its name, in place of whatever had that name before.
+
+    Args:
+        folder: where the folder is to be.
+        details: plain JSON values kept in the manifest, such as a format version or a recipe's fingerprint. May be filled
+            inside the block.
+
+    Raises:
+        StorageError: it cannot be written; what was there before is untouched.
+    """
+    details = {} if details is None else details
+    partial = folder.with_name(PARTIAL + folder.name)
+    with storage_errors(folder):
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            yield partial
+            _write_manifest(partial, [path for path in partial.rglob("*") if path.is_file()], details)
+            for inner in [partial, *(path for path in partial.rglob("*") if path.is_dir())]:
+                sync_folder(inner)
+            if folder.exists():
+                remove_folder(folder)
+            partial.rename(folder)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        sync_folder(folder.parent)
+
+
+@contextlib.contextmanager
+def replaced_parts(folder: Path, *, parts: Iterable[str], last: str) -> Iterator[Path]:
+    """Write several parts of a folder that also holds other things, and put them in place together.
+
+    Yields an empty folder inside `folder` to write in; when the block ends without an error, everything there is flushed and
+    moved up, and what an earlier writing left of `parts` goes. `last` goes first and comes last: where it is, all is.
+
+    Args:
+        folder: where the parts are to be; made if need be.
+        parts: patterns of the names that parts may have.
+        last: the part that speaks for all others.
+
+    Raises:
+        StorageError: they cannot be written; what was there before is untouched.
+    """
+    staged = folder / f"{PARTIAL}parts"
+    is_new = not folder.exists()
+    with storage_errors(folder):
+        shutil.rmtree(staged, ignore_errors=True)
+        staged.mkdir(parents=True)
+        try:
+            yield staged
+            for path in staged.rglob("*"):
+                sync_folder(path) if path.is_dir() else sync_file(path)
+            (folder / last).unlink(missing_ok=True)
+            for old in [path for pattern in (*parts, last) for path in folder.glob(pattern)]:
+                remove_folder(old) if old.is_dir() else old.unlink()
+            for new in sorted(staged.iterdir(), key=lambda path: path.name == last):
+                new.rename(folder / new.name)
+        finally:
+            shutil.rmtree(staged, ignore_errors=True)
+            if is_new and not any(folder.iterdir()):
+                folder.rmdir()
+        sync_folder(folder)
+
+
+def seal_files(folder: Path, names: Iterable[str], details: Mapping[str, Any] | None = None) -> None:
+    """Give a folder that grows on a manifest of some of its files, so that `verify_sealed_folder` finds any change of them.
+
+    Raises:
+        StorageError: the manifest cannot be written.
+    """
+    with storage_errors(folder):
+        _write_manifest(folder, [folder / name for name in names], details or {})
+
+
+def verify_sealed_folder(folder: Path) -> dict[str, Any]:
+    """Check every file of a sealed folder against its manifest, and return the manifest's details.
+
+    Raises:
+        RunFolderError: the folder is absent or incomplete, or a file is missing, truncated or changed; the message names it.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise RunFolderError("is absent or incomplete: it has no manifest", where=folder)
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or manifest.pop("seal", None) != digest_of_json(manifest):
+        raise RunFolderError(f"is damaged: {MANIFEST} has changed since it was written", where=folder)
+    if manifest["format"] > _FORMAT:
+        raise RunFolderError("was written by a newer lilift", where=folder, remedy="update lilift")
+    for name, expected in manifest["files"].items():
+        _verify_file(folder, name, expected["size"], expected["sha256"])
+    details: dict[str, Any] = manifest["details"]
+    return details
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder so that nobody ever sees half of it.
+
+    Raises:
+        StorageError: it cannot be deleted.
+    """
+    doomed = folder.with_name(PARTIAL + "removed-" + folder.name)
+    with storage_errors(folder):
+        shutil.rmtree(doomed, ignore_errors=True)
+        folder.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _write_manifest(folder: Path, paths: Iterable[Path], details: Mapping[str, Any]) -> None:
+    files = {}
+    for path in sorted(paths):
+        sync_file(path)
+        files[path.relative_to(folder).as_posix()] = {"size": path.stat().st_size, "sha256": sha256_of(path)}
+    manifest = {"format": _FORMAT, "details": dict(details), "files": files}
+    write_json(folder / MANIFEST, {**manifest, "seal": digest_of_json(manifest)})
+
+
+def _verify_file(folder: Path, name: str, size: int, sha256: str) -> None:
+    path = folder / name
+    try:
+        actual = path.stat().st_size
+        if actual != size:
+            raise RunFolderError(f"is damaged: {name} has {actual} bytes instead of {size}", where=folder)
+        if sha256_of(path) != sha256:
+            raise RunFolderError(f"is damaged: {name} has changed since it was written", where=folder)
+    except OSError as error:
+        raise RunFolderError(f"is damaged: {name} cannot be read ({error.strerror})", where=folder) from error
