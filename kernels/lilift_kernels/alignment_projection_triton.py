@@ -102,9 +102,12 @@ def project_backward(
     return ProjectionGradients(states_gradient, w1_gradient, b1_gradient, w2_gradient, b2_gradient)
 
 
-def deepened(blocks: Blocks) -> Blocks:
-    """``blocks`` for ``outer``: one stage more, for the loads of the row numbers that its loads wait for."""
-    return replace(blocks, stages=blocks.stages + 1)
+def deepened(blocks: Blocks, *, flat: bool = False) -> Blocks:
+    """``blocks`` for ``outer``: one stage more, for the loads of the row numbers that its loads wait for.
+
+    ``flat`` where both factors' rows are given by number and one is fp32 beside 16 bits: a step of full depth would spill.
+    """
+    return replace(blocks, stages=blocks.stages + 1, depth=blocks.depth // 2 if flat else blocks.depth)
 
 
 def _linear(
@@ -157,7 +160,10 @@ def _outer(
 ) -> Tensor:
     rows, columns = left.shape[1], right.shape[1]
     out = right.new_empty(rows, columns, dtype=gradient_type)
-    blocks = deepened(blocks or _blocks(right, rows, left.stride(0), right.stride(0)))
+    blocks = deepened(
+        blocks or _blocks(right, rows, left.stride(0), right.stride(0)),
+        flat=left_rows is not None and right_rows is not None and left.element_size() > right.element_size(),
+    )
     grid = (triton.cdiv(rows, blocks.rows) * triton.cdiv(columns, blocks.columns),)
     outer[grid](
         left, left_rows, right, right_rows, out, count, left.stride(0), right.stride(0),

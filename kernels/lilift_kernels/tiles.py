@@ -81,7 +81,9 @@ _SMALL = {
 # For matrices whose rows do not begin at whole 16 elements: they are loaded element by element, and addresses take registers.
 _RAGGED = {
     2: CardBlocks(Blocks(64, 64, 32, 4, 2), Blocks(64, 64, 32, 4, 2), Blocks(64, 64, 32, 4, 2)),
-    4: CardBlocks(Blocks(32, 64, 32, 4, 2), Blocks(32, 64, 32, 4, 2), Blocks(32, 64, 32, 4, 2)),
+    4: CardBlocks(
+        Blocks(32, 64, 32, 8, 2), Blocks(32, 64, 32, 8, 2), Blocks(32, 64, 32, 8, 2), capped=Blocks(32, 32, 32, 4, 2)
+    ),
 }
 FEW_ROWS = 128
 # What autotuning tries beside the table's choice, by bytes of an element.
