@@ -26,7 +26,7 @@ from lilift.data.induction.alignment import Alignment, InductionSettings, Start,
 from lilift.data.induction.embeddings import Embeddings, read_embeddings
 from lilift.data.induction.refinement import procrustes
 
-TRANSPORTED = 2_000
+TRANSPORTED = 1_000
 """Words that optimal transport looks at; its cost grows with their third power."""
 _OLD_NAMES = (
     "import inspect, runpy, sys; inspect.getargspec = inspect.getfullargspec; "
@@ -87,7 +87,8 @@ def muse(folder: Path, hidden: int, words_seen: int, epochs: int) -> Tool:
         command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
         # It reads back the mapping that it has just written, which is a pickle.
         _run(command, {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}, scratch / "muse.log")
-        return *_read_back(scratch / "muse" / "run", "vectors-en.txt", "vectors-xx.txt", english, foreign), {}
+        given = {"hidden units": hidden, "words an epoch": words_seen, "epochs": epochs}
+        return *_read_back(scratch / "muse" / "run", "vectors-en.txt", "vectors-xx.txt", english, foreign), given
 
     return run
 

@@ -9,6 +9,7 @@ a tenth of each vector's length; a translation stands within a thousand places o
 the same English vectors and spaCy's French ones, reduced to 50 dimensions; MUSE's dictionary is the gold data, without the
 pairs that are spelled alike.
 
+Rows of an earlier run that this one does not measure (`--tasks`, `--only`) are kept: some take an hour.
 Every tool's vectors are judged alike: precision by CSLS over all words. MUSE's defaults (a discriminator of 2,048 units, five
 epochs of a million words) take many hours without a GPU; what it was given instead stands in the result.
 """
@@ -16,6 +17,7 @@ epochs of a million words) take many hours without a GPU; what it was given inst
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -25,12 +27,13 @@ from typing import Any
 import torch
 from lexicon_aligners import Aligned, Tool, lilift, muse, optimal_transport, timed, vecmap
 from lexicon_vectors import Gold, english_glove, fewer_dimensions, french_spacy, planted
-from results import keep
+from results import FOLDER, keep
 
 from lilift.data.induction.alignment import Alignment, precision
 from lilift.data.induction.embeddings import Embeddings
 from lilift.data.lexicon_folder import load_lexicon
 
+NAME = "lexicon_induction_rivals"
 WORDS = 20_000
 
 
@@ -71,6 +74,10 @@ def judged(found: Aligned, english: Embeddings, foreign: Embeddings, gold: Gold)
     }
 
 
+def earlier_results(path: Path) -> dict[str, dict[str, Any]]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))["tasks"]) if path.exists() else {}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="lilift's alignment beside MUSE, VecMap and optimal transport.")
     parser.add_argument("--muse", type=Path, metavar="FOLDER", help="a checkout of facebookresearch/MUSE")
@@ -86,12 +93,10 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
     torch.set_num_threads(arguments.threads)
-    settings = {"words": WORDS, "threads": arguments.threads, "lilift's seeds": arguments.seeds}
-    settings |= {"MUSE": {name: getattr(arguments, f"muse_{name}") for name in ("hidden", "words", "epochs")}}
-    results: dict[str, dict[str, Any]] = {}
+    results = earlier_results(arguments.output or FOLDER / f"{NAME}.json")
     for task in arguments.tasks:
         english, foreign, gold = planted_task() if task == "planted" else real_task(Path(os.environ["LILIFT_SHARED_DATA"]))
-        results[task] = {"english": english.source, "foreign": foreign.source}
+        results.setdefault(task, {}).update({"english": english.source, "foreign": foreign.source})
         for name, tool in tools(arguments).items():
             if name == "lilift, identical" and task == "planted":
                 continue  # where no word is spelled alike
@@ -99,7 +104,7 @@ def main() -> None:
                 row = judged(timed(tool, english, foreign, Path(scratch)), english, foreign, gold)
             results[task][name] = row
             print(task, name, row, flush=True)
-            keep("lexicon_induction_rivals", {**settings, "tasks": results}, arguments.output)
+            keep(NAME, {"words": WORDS, "threads": arguments.threads, "tasks": results}, arguments.output)
 
 
 if __name__ == "__main__":
