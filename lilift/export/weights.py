@@ -20,7 +20,7 @@ from lilift.recipe.errors import ModelError
 
 Floats = npt.NDArray[np.float32]
 INDEX = "model.safetensors.index.json"
-CHUNK_ELEMENTS = 2 * 1024**2  # 8 MB in float32; everything that happens to a chunk takes a few times that
+CHUNK_ELEMENTS = 1024**2  # 4 MB in float32; what happens to a chunk takes a few times that, and what is freed leaves holes
 _HEADER_LIMIT = 100 * 1024**2
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
