@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import tempfile
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +19,45 @@ from lilift.export.gguf.llm import LLMFile
 from lilift.export.llm_folder import llm_weights, read_config
 from lilift.export.weights import row_chunks
 
+SERVE = """
+import sys
+import xllamacpp
+
+params = xllamacpp.CommonParams()
+params.model.path = sys.argv[1]
+params.n_ctx, params.n_gpu_layers, params.warmup, params.verbosity = 1024, 0, False, -1
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+# As exact as it gets: by default the cache is float16.
+params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+server = xllamacpp.Server(params)
+print("listening on", server.listening_address, flush=True)
+sys.stdin.read()
+"""
+
 
 class StockServer:
-    """llama.cpp's own server, as anybody runs it, on the loopback interface."""
+    """llama.cpp's own server, as anybody runs it, on the loopback interface.
+
+    It is a process of its own: xllamacpp's server, when it ends, now and then waits for its own threads for ever.
+    """
 
     def __init__(self, path: Path) -> None:
-        xllamacpp = pytest.importorskip("xllamacpp")
-        params = xllamacpp.CommonParams()
-        params.model.path = str(path)
-        params.n_ctx, params.n_gpu_layers, params.warmup, params.verbosity = 1024, 0, False, -1
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-        # As exact as it gets: by default the cache is float16.
-        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
-        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        self._server = xllamacpp.Server(params)
+        command = [sys.executable, "-c", SERVE, str(path)]
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115: closed by `stop`
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True)
+        assert self.process.stdout is not None
+        said = self.process.stdout.readline()
+        if not said.startswith("listening on "):
+            self.process.wait()
+            self.errors.seek(0)
+            raise AssertionError(f"llama.cpp does not load {path.name}: {self.errors.read()[-2000:]}")
+        self.address = said.removeprefix("listening on ").strip()
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+        self.errors.close()
 
     def tokens(self, text: str, *, special: bool = False) -> list[int]:
         """Token ids; with `special` the BOS token and special tokens within the text are read too."""
@@ -54,17 +83,23 @@ class StockServer:
         return found["tokens"], [{top["id"]: top["logprob"] for top in step["top_logprobs"]} for step in steps_found]
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
-        request = urllib.request.Request(
-            self._server.listening_address + path, json.dumps(body).encode(), {"Content-Type": "application/json"}
-        )
+        request = urllib.request.Request(self.address + path, json.dumps(body).encode(), {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.load(answer)
 
 
 @pytest.fixture
-def stock_server() -> type[StockServer]:
-    """Starts a server for a GGUF file."""
-    return StockServer
+def stock_server() -> Iterator[Callable[[Path], StockServer]]:
+    """Starts servers for GGUF files, which run until the test is over."""
+    pytest.importorskip("xllamacpp")
+    with ExitStack() as stack:
+
+        def start(path: Path) -> StockServer:
+            server = StockServer(path)
+            stack.callback(server.stop)
+            return server
+
+        yield start
 
 
 def write_gguf(folder: Path, path: Path, quantisation: str = "f32", *, chat_template: str | None = None) -> LLMFile:
