@@ -44,7 +44,7 @@ class StockServer:
 
     def __init__(self, path: Path) -> None:
         command = [sys.executable, "-c", SERVE, str(path)]
-        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115: closed by `stop`
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - `stop` closes it
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, text=True)
         assert self.process.stdout is not None
         said = self.process.stdout.readline()
