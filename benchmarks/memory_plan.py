@@ -84,7 +84,7 @@ def measure(recipe: Recipe, models: Models) -> dict[str, Any]:
     a_row = (twice.total - found["transfer"].total) / ROWS
     fixed = found["transfer"].total - ROWS * a_row
     fixed_without_encoder = fixed - found["transfer"].parts["encoder"]
-    cached = recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update={"placement": "cached-disk"})})
+    cached = recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update={"placement": "cached-ram"})})
     return {
         "llm": found["align"].parts["llm"] / GIB,
         **{name: simulation.total / GIB for name, simulation in found.items()},
@@ -104,7 +104,7 @@ def most_rows(recipe: Recipe, models: Models, card_name: str, fixed: float, a_ro
         excess = simulation.total + overhead_bytes(simulation) - room
         if excess <= 0:
             return count
-        count -= max(1, int(excess / a_row / 1.25))  # the allocator's share shrinks too
+        count -= max(1, int(excess // a_row))
     return 0
 
 
