@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lilift.cli.console import console, table
@@ -14,12 +15,13 @@ if TYPE_CHECKING:
     from lilift.memory.fitted import InstantPlan
     from lilift.memory.phase_plan import PhasePlan
     from lilift.memory.plan import Plan
+    from lilift.recipe.errors import LiliftError
 
 BAR_WIDTH = 64
 
 
-def print_plan(plan: Plan) -> None:
-    """Bars, a table of MiB by category and phase, changes, and what else the recipe takes."""
+def print_plan(plan: Plan, missing: Sequence[LiliftError] = ()) -> None:
+    """Bars, a table of MiB by category and phase, changes, what else the recipe takes, and what of that is not there yet."""
     from lilift.memory.cards import GIB, MIB
 
     shown = [name for name in CATEGORIES if any(phase.parts.get(name, 0) >= MIB / 2 for phase in plan.phases)]
@@ -46,6 +48,8 @@ def print_plan(plan: Plan) -> None:
         saved = f"{change.saved_bytes / GIB:.1f} GiB less"
         print(f"changed to make it fit: {change.setting} {change.before} → {change.after} ({saved}; {change.cost})")
     _print_footprint(plan)
+    for error in missing:
+        print(f"missing: {error}")
 
 
 def print_instant_plan(plan: InstantPlan) -> None:

@@ -143,14 +143,17 @@ def run_plan(arguments: argparse.Namespace) -> int:
         return _run_instant_plan(arguments)
     from lilift.cli.plan import print_plan
     from lilift.memory.cards import planned_card
+    from lilift.phases.folder import wanted_phases
     from lilift.phases.planning import plan_recipe, require_plan_fits
+    from lilift.phases.readiness import missing_for
 
     recipe = load(arguments)
     plan = plan_recipe(recipe, card=planned_card(arguments.card or recipe.card), strict=arguments.strict)
+    missing = missing_for(recipe, wanted_phases(recipe))
     if arguments.json:
-        print_json(plan.as_dict())
+        print_json(plan.as_dict() | {"missing": [str(error) for error in missing]})
     else:
-        print_plan(plan)
+        print_plan(plan, missing)
     require_plan_fits(plan)
     return 0
 

@@ -59,6 +59,16 @@ def load_lexicons(locations: Mapping[str, str]) -> dict[str, Lexicon]:
     Raises:
         DataError: see `load_lexicon`.
     """
+    require_lexicons(locations)
+    return {code: load_lexicon(location, code) for code, location in locations.items()}
+
+
+def require_lexicons(locations: Mapping[str, str]) -> None:
+    """Check that no folder lacks the lexicon of a language; nothing is read.
+
+    Raises:
+        DataError: one does, or a language is unknown.
+    """
     missing: dict[str, list[str]] = {}
     for code, location in locations.items():
         language(code)
@@ -67,7 +77,6 @@ def load_lexicons(locations: Mapping[str, str]) -> dict[str, Lexicon]:
             missing.setdefault(location, []).append(code)
     for location, codes in missing.items():
         raise missing_lexicons(Path(location).expanduser(), codes)
-    return {code: load_lexicon(location, code) for code, location in locations.items()}
 
 
 def import_lexicon(

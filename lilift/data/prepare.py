@@ -179,8 +179,7 @@ def gather(recipe: Recipe, held_out: HeldOut | None = None) -> tuple[PreparedDat
     Raises:
         DataError: instructions or a lexicon cannot be used, or a lexicon has none of the text's words.
     """
-    switching = recipe.languages if recipe.switches_words else ()
-    lexicons = load_lexicons({code: _location_of(recipe, code) for code in switching})
+    lexicons = load_lexicons(lexicon_locations(recipe))
     examples, instructions = load_instructions(
         recipe.data.instructions, recipe.seed, held_out=held_out, drop_contaminated=recipe.data.contaminated == "drop"
     )
@@ -234,6 +233,11 @@ def load_prepared(folder: Path) -> PreparedData:
     translated = report.get("translations")
     translations = ExampleFile(folder / TRANSLATIONS, TranslatedExample) if translated else ()
     return PreparedData(examples, lexicons, names, report, translations)
+
+
+def lexicon_locations(recipe: Recipe) -> dict[str, str]:
+    """Where the lexicon of each language is, in a recipe that switches words."""
+    return {code: _location_of(recipe, code) for code in recipe.languages} if recipe.switches_words else {}
 
 
 def _location_of(recipe: Recipe, code: str) -> str:

@@ -157,7 +157,7 @@ class RunFolder:
         kept = self.path / "recipe.yaml"
         if kept.exists():
             self._check_same_recipe(_read_kept(kept), restart_from)
-            if not resume and restart_from is None and not self._all_done():
+            if not resume and restart_from is None and self._holds_results() and not self._all_done():
                 raise RunFolderError(
                     "this folder holds a run that is not finished",
                     where=self.path,
@@ -172,6 +172,10 @@ class RunFolder:
                 shutil.rmtree(self.phase_folder(phase), ignore_errors=True)
         storage.write_text(kept, dump_recipe(self.recipe))
 
+    def _holds_results(self) -> bool:
+        """Whether there is anything that would be missed: no phase begins before the data are done."""
+        return any((self.phase_folder(phase) / "done.json").exists() for phase in PHASES)
+
     def _all_done(self) -> bool:
         return all(self.is_done(phase) for phase in wanted_phases(self.recipe))
 
@@ -185,7 +189,8 @@ class RunFolder:
         changed = _changed_settings(kept, self.recipe.as_dict())
         redone = set(phases_from(restart_from)) if restart_from else set()
         for phase in _PRECIOUS:
-            if phase in redone or not (self.phase_folder(phase) / "inputs.json").exists():
+            # Data that are not done yet took nobody's time; a stage that is not done may have.
+            if phase in redone or not (self.phase_folder(phase) / ("done.json" if phase == "data" else "inputs.json")).exists():
                 continue
             touched = sorted(name for name in changed if name.split(".")[0] in _sections_behind(phase))
             if touched:

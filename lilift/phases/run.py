@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +41,7 @@ from lilift.phases.folder import Phase, RunFolder, wanted_phases
 from lilift.phases.held_out import held_out_questions
 from lilift.phases.planning import plan_recipe, require_plan_fits
 from lilift.phases.progress import answer_progress
+from lilift.phases.readiness import missing_for
 from lilift.phases.report import write_report
 from lilift.phases.systems import (
     answers_depend_on,
@@ -50,7 +51,7 @@ from lilift.phases.systems import (
     tokenisation_for,
 )
 from lilift.recipe import storage
-from lilift.recipe.errors import EnvironmentUnfit, RecipeError
+from lilift.recipe.errors import EnvironmentUnfit, LiliftError, RecipeError
 from lilift.recipe.interrupt import polite_interrupts
 from lilift.recipe.schema import Recipe, StageName, StageSettings
 from lilift.train.progress import NoProgress, StageProgress, progress_for
@@ -120,7 +121,11 @@ class Job:
 
 
 def run_recipe(
-    recipe: Recipe, path: Path, options: RunOptions, *, show_plan: Callable[[Plan], None] | None = None
+    recipe: Recipe,
+    path: Path,
+    options: RunOptions,
+    *,
+    show_plan: Callable[[Plan, Sequence[LiliftError]], None] | None = None,
 ) -> FinishedRun:
     """Run every phase that is not done yet.
 
@@ -128,7 +133,7 @@ def run_recipe(
         recipe: what to do.
         path: the run folder.
         options: how to do it.
-        show_plan: is given the plan before anything heavy begins.
+        show_plan: is given the plan before anything heavy begins, and what is missing beside the first thing, which is raised.
 
     Raises:
         LiliftError: see `lilift.recipe.errors`; what is done so far is kept.
@@ -137,13 +142,17 @@ def run_recipe(
     plan = _plan_for(recipe, path, options, device)
     recipe = plan.recipe
     with RunFolder.opened(path, recipe, resume=options.resume, restart_from=options.restart_from) as folder:
+        phases = _phases_until(options.until, recipe)
+        missing = missing_for(recipe, [phase for phase in phases if not folder.is_done(phase)])
         if show_plan is not None:
-            show_plan(plan)
+            show_plan(plan, missing[1:])
+        if missing:
+            raise missing[0]
         storage.write_json(folder / PLAN, plan.as_dict())
         storage.write_json(folder / "environment.json", describe_environment())
         progress = NoProgress() if options.quiet else progress_for(sys.stdout)
         job = Job(recipe, plan, folder, device, progress, options.quiet)
-        for phase in wanted_phases(recipe):
+        for phase in phases:
             if folder.is_done(phase):
                 job.say(f"{phase}: already done")
             else:
@@ -152,8 +161,6 @@ def run_recipe(
                 job.say(f"{phase}: {_title(phase, recipe)}")
                 _run_phase(phase, job)
                 _write_report_so_far(job)
-            if phase == options.until:
-                break
         write_report(folder.path)
         return FinishedRun(path, recipe, read_scores(folder / "evaluate" / SCORES), folder.measured())
 
@@ -174,6 +181,11 @@ def _plan_for(recipe: Recipe, path: Path, options: RunOptions, device: Device) -
     plan = plan_recipe(recipe, card=card, strict=options.strict)
     require_plan_fits(plan)
     return plan
+
+
+def _phases_until(last: Phase | None, recipe: Recipe) -> tuple[Phase, ...]:
+    wanted = wanted_phases(recipe)
+    return wanted[: wanted.index(last) + 1] if last in wanted else wanted
 
 
 def _start_anew(options: RunOptions) -> None:

@@ -1,0 +1,56 @@
+"""What a run reads beside its models, looked for before it begins: a benchmark missed after two days of training is a day lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from lilift.data.lexicon_folder import require_lexicons
+from lilift.data.parallel import parallel_sentences
+from lilift.data.prepare import lexicon_locations
+from lilift.evaluate.evaluator import load_benchmarks
+from lilift.export.gguf.file import DIRECT
+from lilift.export.gguf.quantise import quantiser
+from lilift.phases.folder import Phase
+from lilift.recipe.errors import LiliftError
+from lilift.recipe.schema import Recipe
+
+
+def missing_for(recipe: Recipe, phases: Collection[Phase]) -> list[LiliftError]:
+    """Everything that these phases would stop for: lexicons, benchmarks, parallel sentences, llama.cpp's quantiser.
+
+    Models are not looked for: a run downloads them.
+    """
+    checks: dict[Phase, tuple[Callable[[Recipe], None], ...]] = {
+        "data": (_check_lexicons,),
+        "evaluate": (_check_benchmarks, _check_sentences),
+        "export": (_check_quantiser,),
+    }
+    missing = []
+    for phase in phases:
+        for check in checks.get(phase, ()):
+            try:
+                check(recipe)
+            except LiliftError as error:
+                missing.append(error)
+    return missing
+
+
+def _check_lexicons(recipe: Recipe) -> None:
+    require_lexicons(lexicon_locations(recipe))
+
+
+def _check_benchmarks(recipe: Recipe) -> None:
+    # The generated one is always there; a question shows whether it knows the language.
+    benchmarks = [one.model_copy(update={"limit": 1}) if one.name == "world" else one for one in recipe.evaluate.benchmarks]
+    load_benchmarks(benchmarks, recipe.languages, seed=recipe.seed)
+
+
+def _check_sentences(recipe: Recipe) -> None:
+    source = recipe.evaluate.alignment
+    if source is not None and source != "world":  # which knows some languages, and is asked for no others
+        parallel_sentences(source, ["en", *recipe.languages])
+
+
+def _check_quantiser(recipe: Recipe) -> None:
+    if "gguf" in recipe.export.formats and not set(recipe.export.quantisations) <= DIRECT.keys():
+        quantiser()
