@@ -178,9 +178,11 @@ class CodeSwitcher:
             translations = self.lexicons[language].first_of(forms)
             if translations:
                 spaced = self._spaced[language]
-                texts = _as_written(translations, capital=capital, spaced=spaced)
-                weights = tuple(accumulate([item.weight for item in translations]))
-                made.append(_Choice(language, spaced, texts, weights))
+                texts = [item.text for item in translations]
+                if capital or not spaced:
+                    texts = _as_written(texts, capital=capital, spaced=spaced)
+                weights = accumulate([item.weight for item in translations]) if len(texts) > 1 else ()
+                made.append(_Choice(language, spaced, tuple(texts), tuple(weights)))
         found = self._choices[code][written] = tuple(made) or _UNKNOWN
         return found
 
@@ -192,8 +194,8 @@ def _share(ratios: Sequence[float] | ShareRange, chance: float) -> float:
     return ratios[int(chance * len(ratios))]
 
 
-def _as_written(found: Sequence[Translation], *, capital: bool, spaced: bool) -> tuple[str, ...]:
+def _as_written(texts: Sequence[str], *, capital: bool, spaced: bool) -> list[str]:
     """Translations as a text has them: with a capital where its script has one, without spaces where its language has none."""
-    texts = [item.text if spaced else "".join(item.text.split()) for item in found]
+    written = texts if spaced else ["".join(text.split()) for text in texts]
     # Marks that combine with the first letter stay with it.
-    return tuple(text[:1].title() + text[1:] if capital else text for text in texts)
+    return [text[:1].title() + text[1:] if capital else text for text in written]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import re
+from functools import lru_cache
 
 from lilift.data.english import PLAIN_WORD, PROTECTED
 
@@ -23,6 +24,14 @@ _LEADING_WORDS = """
 _LEADING = frozenset(_LEADING_WORDS.split())
 
 
+@lru_cache(maxsize=1 << 16)
+def _read(piece: str) -> tuple[str, bool, str]:
+    """What stands between two spaces: its word (maybe empty), whether that stays with what follows, and a stop after it."""
+    stop = _STOP.search(piece)
+    word = piece if stop is None else piece[: stop.start()]
+    return word, word.lower() in _LEADING or word[:1].isdigit(), "" if stop is None else stop[0]
+
+
 def shuffled(text: str, rng: random.Random, names: frozenset[str] = frozenset()) -> str:
     """The text with the words of each clause moved about. Every word, number and punctuation mark stays in its clause.
 
@@ -31,59 +40,50 @@ def shuffled(text: str, rng: random.Random, names: frozenset[str] = frozenset())
         rng: where chance comes from.
         names: lower-case words that keep their capital at the beginning of a sentence.
     """
-    result: list[str] = []
-    clause: list[str] = []
     pieces = _PIECE.split(text)  # gap, piece, gap, …, piece, gap
-    for place in range(1, len(pieces), 2):
-        word, gap = pieces[place], pieces[place + 1]
-        if not clause:
-            result.append(pieces[place - 1])
-        clause.append(word)
-        # A word that ends in a letter or digit stops no clause; most do, and are not searched.
-        stop = None if word[-1].isalnum() else _STOP.search(word)
-        if stop is None and "\n" not in gap and place + 2 < len(pieces):
-            continue
-        if stop is not None:
-            clause[-1] = word[: stop.start()]
-        result.append(_clause(clause, rng, names))
-        if stop is not None:
-            result.append(stop[0])
-        clause = []
-    result.append(pieces[-1])
+    result: list[str] = [pieces[0]]
+    chunks: list[list[str]] = []
+    chance = rng.random
+    leading = capital = False
+    for piece, gap in zip(pieces[1::2], pieces[2::2], strict=True):
+        word, leads, stop = _read(piece)
+        if word:
+            if not chunks:
+                capital = word[0].isupper()
+                if capital:
+                    word = _within_clause(word, names)
+            if leading or (chunks and not leads and chance() < 0.3):
+                chunks[-1].append(word)
+            else:
+                chunks.append([word])
+            leading = leads
+        if stop or (gap != " " and "\n" in gap):
+            result += _in_other_order(chunks, rng, capital), stop, gap
+            chunks = []
+            leading = capital = False
+    if chunks:
+        result += _in_other_order(chunks, rng, capital), pieces[-1]
     return "".join(result)
 
 
-def _clause(words: list[str], rng: random.Random, names: frozenset[str]) -> str:
-    """One clause in another order; the punctuation after it is not part of it."""
-    if not words[-1]:
-        del words[-1]
-    capital = bool(words) and words[0][0].isupper()
-    if capital and words[0] != "I" and words[0].lower() not in names and not words[0][1:2].isupper():
-        words[0] = words[0][0].lower() + words[0][1:]
-    moved: list[str] = []
+def _within_clause(word: str, names: frozenset[str]) -> str:
+    """The first word of a sentence as it stands elsewhere."""
+    if word == "I" or word.lower() in names or word[1:2].isupper():
+        return word
+    return word[0].lower() + word[1:]
+
+
+def _in_other_order(chunks: list[list[str]], rng: random.Random, capital: bool) -> str:
+    """A clause whose chunks are moved about, half of them turned around."""
     chance = rng.random
-    for chunk in _in_any_order(_chunks(words, rng), rng):
+    moved: list[str] = []
+    for chunk in _in_any_order(chunks, rng):
         if chance() < 0.5:
             chunk.reverse()
         moved += chunk
     if capital and moved[0][0].isalpha():
         moved[0] = moved[0][0].upper() + moved[0][1:]
     return " ".join(moved)
-
-
-def _chunks(words: list[str], rng: random.Random) -> list[list[str]]:
-    chunks: list[list[str]] = []
-    chance = rng.random
-    leading = False
-    for word in words:
-        leads = word.lower() in _LEADING
-        number = word[0].isdigit()
-        if leading or (chunks and not leads and not number and chance() < 0.3):
-            chunks[-1].append(word)
-        else:
-            chunks.append([word])
-        leading = leads or number
-    return chunks
 
 
 def _in_any_order(chunks: list[list[str]], rng: random.Random) -> list[list[str]]:
