@@ -100,7 +100,7 @@ def vecmap(folder: Path, cutoff: int) -> Tool:
         write_vectors(scratch / names[1], foreign)
         command = [sys.executable, str(folder / "map_embeddings.py"), "--unsupervised", "--vocabulary_cutoff", str(cutoff)]
         _run([*command, *(str(scratch / name) for name in names)], {}, scratch / "vecmap.log")
-        return *_read_back(scratch, names[2], names[3], english, foreign), {}
+        return *_read_back(scratch, names[2], names[3], english, foreign), {"words aligned by": cutoff}
 
     return run
 

@@ -47,7 +47,7 @@ def tools(arguments: argparse.Namespace) -> Mapping[str, Tool]:
     if arguments.muse:
         found["MUSE"] = muse(arguments.muse.resolve(), arguments.muse_hidden, arguments.muse_words, arguments.muse_epochs)
     if arguments.vecmap:
-        found["VecMap"] = vecmap(arguments.vecmap.resolve(), WORDS)
+        found["VecMap"] = vecmap(arguments.vecmap.resolve(), arguments.vecmap_words)
     return {name: tool for name, tool in found.items() if not arguments.only or name in arguments.only}
 
 
@@ -85,6 +85,7 @@ def main() -> None:
     parser.add_argument("--muse-words", type=int, default=500_000, help="words an epoch; its default is 1,000,000")
     parser.add_argument("--muse-epochs", type=int, default=1, help="its default is 5")
     parser.add_argument("--vecmap", type=Path, metavar="FOLDER", help="a checkout of artetxem/vecmap")
+    parser.add_argument("--vecmap-words", type=int, default=WORDS, help="most frequent words that it aligns by")
     parser.add_argument("--seeds", type=int, default=3, help="of lilift's adversarial start")
     parser.add_argument("--tasks", nargs="+", choices=("planted", "real"), default=["planted", "real"])
     parser.add_argument("--only", nargs="+", metavar="TOOL", help="as the result names them")
@@ -93,17 +94,17 @@ def main() -> None:
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(arguments.threads)
     torch.set_num_threads(arguments.threads)
-    results = earlier_results(arguments.output or FOLDER / f"{NAME}.json")
     for task in arguments.tasks:
         english, foreign, gold = planted_task() if task == "planted" else real_task(Path(os.environ["LILIFT_SHARED_DATA"]))
-        results.setdefault(task, {}).update({"english": english.source, "foreign": foreign.source})
         for name, tool in tools(arguments).items():
             if name == "lilift, identical" and task == "planted":
                 continue  # where no word is spelled alike
             with tempfile.TemporaryDirectory() as scratch:
                 row = judged(timed(tool, english, foreign, Path(scratch)), english, foreign, gold)
-            results[task][name] = row
             print(task, name, row, flush=True)
+            # Read only now: another run may have added its rows meanwhile.
+            results = earlier_results(arguments.output or FOLDER / f"{NAME}.json")
+            results.setdefault(task, {}).update({"english": english.source, "foreign": foreign.source, name: row})
             keep(NAME, {"words": WORDS, "threads": arguments.threads, "tasks": results}, arguments.output)
 
 
