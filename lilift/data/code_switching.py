@@ -14,7 +14,7 @@ from itertools import accumulate
 from typing import Final, NamedTuple
 
 from lilift.data.english import dictionary_forms, is_name, words
-from lilift.data.lexicon import Lexicon, Translation
+from lilift.data.lexicon import Lexicon
 from lilift.data.word_order import shuffled
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import CodeSwitchingSettings, ShareRange

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,11 @@ SOURCE_TOKENS = 100  # of the encoder, in the problem alone
 POOL_ROWS = 4096  # rows whose texts are read ahead; see `StepPlan`
 # Their files hold an output head, which transformers takes from the embeddings nowadays.
 STORED_WITH_HEAD = ("mt5", "umt5")
-RESPONSE_BYTES = 600  # a generated answer and its question on the disk
+# Bytes a weight of GGUF files; K-quants mix types, and are here as large as llama.cpp makes Llama-2-7B.
+GGUF_BYTES: Mapping[str, float] = {
+    **{"f32": 4.0, "bf16": 2.0, "f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32},
+    **{"q3_k_m": 0.49, "q4_k_s": 0.57, "q4_k_m": 0.61, "q5_k_s": 0.69, "q5_k_m": 0.71, "q6_k": 0.82},
+}
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Footprint:
 
     Attributes:
         download_bytes: the two models' files on the hub.
-        disk_bytes: that, checkpoints, and the merged weights.
+        run_bytes: the run folder: checkpoints, encoder states, and what is exported; texts and answers are small beside that.
         host_bytes: memory of the host at most while models are loaded.
         merged_bytes: the merged weights.
         largest_weight: elements of the LLM's largest weight.
@@ -42,12 +47,17 @@ class Footprint:
     """
 
     download_bytes: int
-    disk_bytes: int
+    run_bytes: int
     host_bytes: int
     merged_bytes: int
     largest_weight: int
     hours: float | None
     time_basis: str
+
+    @property
+    def disk_bytes(self) -> int:
+        """Downloads and the run folder."""
+        return self.download_bytes + self.run_bytes
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, MiB."""
@@ -88,11 +98,10 @@ def estimate_footprint(recipe: Recipe, models: Models, card: PlannedCard, traine
     hours, basis = _hours(recipe, llm, card)
     return Footprint(
         download_bytes=download,
-        disk_bytes=download
-        + checkpoints
+        run_bytes=checkpoints
         + adapters
         + (_cached_on_disk(recipe, cached) if cached is not None and recipe.encoder.placement == "cached-disk" else 0)
-        + (merged if recipe.export.formats else 0),
+        + _exported_bytes(recipe, parameters, encoder),
         # The encoder is loaded in host memory first; the LLM goes to the card file by file.
         host_bytes=CPU_PROCESS_BYTES
         + encoder * _bytes_of(recipe.encoder.dtype)
@@ -139,6 +148,20 @@ def _whole(config: PreTrainedConfig, encoder: int) -> int:
         model: nn.Module = AutoModelForSeq2SeqLM.from_config(config)
     head = config.vocab_size * config.get_text_config().hidden_size if config.model_type in STORED_WITH_HEAD else 0
     return head + sum(parameter.numel() for parameter in model.parameters())
+
+
+def _exported_bytes(recipe: Recipe, parameters: int, encoder: int) -> int:
+    settings, found = recipe.export, 0.0
+    if "hf" in settings.formats:
+        found += parameters * _bytes_of(settings.dtype)
+    if "gguf" in settings.formats:
+        types = set(settings.quantisations)
+        if not types & {"f32", "bf16", "f16"} and any("_k" in name for name in types):
+            types.add("f16")  # what the quantiser reads, for a while
+        encoder_type = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}[recipe.encoder.dtype]
+        found += parameters * sum(GGUF_BYTES[name] for name in types)
+        found += encoder * GGUF_BYTES[settings.encoder_quantisation or encoder_type]
+    return int(found)
 
 
 def _cached_on_disk(recipe: Recipe, encoder: PreTrainedConfig) -> int:

@@ -1,4 +1,4 @@
-"""What a run reads beside its models, looked for before it begins: a benchmark missed after two days of training is a day lost."""
+"""What a run reads beside its models, looked for before it begins: nobody wants to miss a file after two days of training."""
 
 from __future__ import annotations
 

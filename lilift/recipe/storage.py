@@ -220,8 +220,14 @@ class JsonLines:
             os.truncate(self.path, content.rfind(b"\n") + 1)
 
 
-def require_room(place: Path, needed: int, what: str) -> None:
+def require_room(place: Path, needed: int, what: str, *, option: str = "--output") -> None:
     """Check that a disk has room before anything is written to it.
+
+    Args:
+        place: what will be written; it need not exist.
+        needed: bytes.
+        what: for people.
+        option: of the command, that names another place.
 
     Raises:
         StorageError: it has not.
@@ -232,7 +238,7 @@ def require_room(place: Path, needed: int, what: str) -> None:
         raise StorageError(
             f"no room for {what}: {_readable(needed)} are needed, and {_readable(free)} are free",
             where=place,
-            remedy="free some space, or write to another disk with --output",
+            remedy=f"free some space, or write to another disk with {option}",
         )
 
 

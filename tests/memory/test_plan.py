@@ -50,6 +50,23 @@ def test_a_7b_recipe_is_planned_from_known_configurations_and_fits_its_card(plan
     assert plan_7b.footprint.download_bytes == pytest.approx(6.738e9 * 2 + 3.743e9 * 4, rel=0.002)
 
 
+def test_the_disk_holds_every_file_that_is_exported(plan_7b: Plan) -> None:
+    gib = {
+        setting: plan_recipe(load_recipe("llama-7b-24gb", [f"export={setting}"])).footprint.run_bytes / GIB
+        for setting in (
+            "{formats: []}",
+            "{formats: [gguf], quantisations: [q8_0]}",
+            "{formats: [gguf], quantisations: [q4_k_m]}",
+        )
+    }
+    nothing, q8, q4 = gib.values()
+    parameters, encoder = 6.738e9 / GIB, 2 * 1.67e9 / GIB
+    assert plan_7b.footprint.run_bytes / GIB - nothing == pytest.approx(2 * parameters, rel=0.01)
+    assert q8 - nothing == pytest.approx(parameters * 34 / 32 + encoder, rel=0.01)
+    # The quantiser reads a file of 16 bits; llama.cpp's own table has 3.80 GiB for Q4_K_M.
+    assert q4 - nothing == pytest.approx(2 * parameters + 3.80 + encoder, rel=0.02)
+
+
 def test_a_recipe_that_exports_nothing_has_no_plan_for_it() -> None:
     plan = plan_recipe(load_recipe("tiny-cpu", ["export.formats=[]"]), strict=True)
     assert [phase.phase for phase in plan.phases] == ["align", "transfer", "evaluate"]

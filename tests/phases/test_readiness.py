@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,15 @@ def test_a_plan_lists_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixt
     command = ["recipe", "plan", "tiny-cpu", "--set", f"data.lexicons={tmp_path}/lexicons"]
     assert app.main(command) == 0
     assert f"missing: {tmp_path}/lexicons: has no lexicon of Oromo (om)" in capsys.readouterr().out
+
+
+def test_a_run_that_has_no_room_does_not_begin(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10_000_000))
+    assert app.main(["recipe", "run", "tiny-cpu", "--run-folder", str(tmp_path / "run")]) == 8
+    line = capsys.readouterr().err
+    assert "no room for this run" in line
+    assert "--run-folder" in line
+    assert not list(tmp_path.iterdir())
