@@ -11,7 +11,7 @@ from lilift.cli.lexicon_output import free_output
 if TYPE_CHECKING:
     from lilift.data.induction.embeddings import Embeddings
 
-STARTS = ("identical", "numerals", "similarity", "adversarial")
+STARTS = ("identical", "numerals", "similarity", "adversarial", "aligned")
 
 
 def add_parser(actions: Any) -> None:
@@ -38,7 +38,7 @@ def add_parser(actions: Any) -> None:
         action="append",
         choices=STARTS,
         help="how to begin; may be repeated, the best is kept (default: identical and similarity); adversarial is MUSE's, "
-        "and takes minutes",
+        "and takes minutes; aligned: the vectors are in one space already, as fastText publishes some and VecMap writes them",
     )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="attempts of the adversarial start (default: 3)")
     parser.add_argument("--limit", type=int, default=200_000, metavar="N", help="most frequent words to read (default: 200000)")

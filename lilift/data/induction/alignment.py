@@ -23,7 +23,7 @@ from lilift.recipe.errors import DataError
 FEWEST_WORDS = 50
 """With vectors of fewer words than that, what lies nearest to a word says nothing."""
 
-Start = Literal["identical", "numerals", "similarity", "adversarial"]
+Start = Literal["identical", "numerals", "similarity", "adversarial", "aligned"]
 
 
 @dataclass(frozen=True)
@@ -195,6 +195,8 @@ def _mappings(
                 yield start, None, from_anchors(alike, english, foreign)
         elif start == "similarity":
             yield start, None, from_similarities(english, foreign)
+        elif start == "aligned":  # whoever made the vectors has brought them into one space
+            yield start, None, torch.eye(english.shape[1], device=english.device)
         else:
             for seed in range(settings.seeds):
                 yield start, seed, from_adversary(english, foreign, seed=seed, say=say)

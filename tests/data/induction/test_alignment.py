@@ -53,6 +53,17 @@ def test_a_planted_lexicon_is_found_by_the_shape_of_similarities_alone(noise: fl
     assert all(0 < found[0].weight <= 1.001 for found in lexicon.entries.values())
 
 
+def test_vectors_that_lie_in_one_space_already_are_taken_as_they_are() -> None:
+    english, foreign, gold = planted(0.8)
+    start = InductionSettings(starts=("aligned",))
+    assert precision(align(english, foreign, start), english, foreign, gold)[1][1] < 0.1, "these are rotated"
+    right = torch.tensor([int(english.words.index("e" + word[1:])) for word in foreign.words])
+    turned_back = procrustes(foreign.vectors, english.vectors[right])
+    together = Embeddings(foreign.words, foreign.vectors @ turned_back, "foreign")
+    assert precision(align(english, together, start), english, together, gold)[1][1] > 0.4
+    assert precision(align(english, together, InductionSettings(("similarity",))), english, together, gold)[1][1] < 0.1
+
+
 def test_words_spelled_alike_are_enough_to_start_from() -> None:
     english, foreign, gold = planted(0.2, alike=40)
     alignment = align(english, foreign, InductionSettings(starts=("identical",)))
