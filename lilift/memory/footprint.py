@@ -158,9 +158,9 @@ def _exported_bytes(recipe: Recipe, parameters: int, encoder: int) -> int:
         types = set(settings.quantisations)
         if not types & {"f32", "bf16", "f16"} and any("_k" in name for name in types):
             types.add("f16")  # what the quantiser reads, for a while
-        encoder_type = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}[recipe.encoder.dtype]
         found += parameters * sum(GGUF_BYTES[name] for name in types)
-        found += encoder * GGUF_BYTES[settings.encoder_quantisation or encoder_type]
+        kept_as = settings.encoder_quantisation
+        found += encoder * (_bytes_of(recipe.encoder.dtype) if kept_as is None else GGUF_BYTES[kept_as])
     return int(found)
 
 

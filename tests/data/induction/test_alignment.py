@@ -57,7 +57,7 @@ def test_vectors_that_lie_in_one_space_already_are_taken_as_they_are() -> None:
     english, foreign, gold = planted(0.8)
     start = InductionSettings(starts=("aligned",))
     assert precision(align(english, foreign, start), english, foreign, gold)[1][1] < 0.1, "these are rotated"
-    right = torch.tensor([int(english.words.index("e" + word[1:])) for word in foreign.words])
+    right = torch.tensor([english.words.index("e" + word[1:]) for word in foreign.words])
     turned_back = procrustes(foreign.vectors, english.vectors[right])
     together = Embeddings(foreign.words, foreign.vectors @ turned_back, "foreign")
     assert precision(align(english, together, start), english, together, gold)[1][1] > 0.4
