@@ -34,11 +34,11 @@ lint: setup
 	$(BIN)/mypy
 
 bench: setup
-	for script in cli_startup method_lift evaluation_throughput; do $(BIN)/python benchmarks/$$script.py --check || exit 1; done
+	for script in cli_startup method_lift evaluation_throughput; do $(BIN)/python -m benchmarks $$script --check || exit 1; done
 
 # Needs no setup: a machine with a GPU build of torch, and for what it lacks a folder of wheels (WHEELS=folder). Ten minutes.
 gpu:
-	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) benchmarks/gpu.py $(if $(WHEELS),--wheels $(WHEELS)) $(if $(RESULTS),--results $(RESULTS))
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks gpu $(if $(WHEELS),--wheels $(WHEELS)) $(if $(RESULTS),--results $(RESULTS))
 
 stand-ins: setup
 	$(BIN)/python -m lilift.stand_ins.make

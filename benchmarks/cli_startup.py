@@ -1,6 +1,6 @@
 """How long `lilift --help` takes: the goal is 0.3 s.
 
-python benchmarks/cli_startup.py --check
+python -m benchmarks cli_startup --check
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 
-from results import keep, report_goals
+from benchmarks.shared.result_files import keep, report_goals
 
 GOALS = {"median seconds": ("at most", 0.3)}
 

@@ -1,7 +1,7 @@
 """Everything that needs a GPU, in one command of ten minutes: the tests marked ``gpu``, then the benchmarks in ``PARTS``.
 
-make gpu WHEELS=folder                      # or: python benchmarks/gpu.py --wheels folder
-python benchmarks/gpu.py --device cpu       # a rehearsal: tiny shapes, the Triton kernels in Triton's interpreter
+make gpu WHEELS=folder                      # or: python -m benchmarks gpu --wheels folder
+python -m benchmarks gpu --device cpu       # a rehearsal: tiny shapes, the Triton kernels in Triton's interpreter
 
 Nothing is downloaded, and lilift need not be installed. Packages that the machine lacks (bitsandbytes, liger-kernel,
 cut-cross-entropy, ...) are wheels in a folder; they are installed for this run alone, and what is absent all the same is
@@ -32,15 +32,16 @@ from typing import Any
 from xml.etree import ElementTree
 
 import torch
-from gpu_report import render
-from measuring import BROKEN, culprit
-from results import FOLDER, keep, report_goals
+
+from benchmarks.gpu_report import render
+from benchmarks.shared.measuring import BROKEN, culprit
+from benchmarks.shared.result_files import FOLDER, benchmark_command, keep, report_goals
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [str(ROOT), str(ROOT / "kernels")]
 NEEDS = ("packaging", "psutil")  # of every result file, which names the machine
 TEST_NEEDS = ("hypothesis", "pytest")
-KERNEL_TESTS = [ROOT / "tests" / "kernels" / f"test_triton_{name}.py" for name in ("loss", "projection")]
+KERNEL_TESTS = [ROOT / "tests" / "kernels" / name / f"test_triton_{name}.py" for name in ("loss", "projection")]
 MODEL_TESTS = ROOT / "tests" / "model" / "test_gpu.py"  # a 4-bit LLM in a bridge
 MODEL_NEEDS = ("bitsandbytes", "peft", "pydantic", "regex", "sentencepiece", "tokenizers", "transformers", "yaml")
 TESTS_SHARE = 0.35  # of the time
@@ -55,7 +56,7 @@ class Part:
     """A script of benchmarks/ that runs in a process of its own.
 
     It takes ``--device cpu|cuda``, ``--output FILE`` for its JSON, in which ``summary`` and ``goals`` are what
-    ``results.report_goals`` takes, and ``--check``, with which it exits 1 where a goal is not met.
+    ``result_files.report_goals`` takes, and ``--check``, with which it exits 1 where a goal is not met.
     """
 
     name: str
@@ -201,7 +202,7 @@ def run_part(session: Session, part: Part) -> dict[str, Any]:
         return {"exit_code": TIMED_OUT, "reason": "no time was left"}
     for_others = max(0.0, session.left - part.seconds)
     output = session.folder / f"{part.name}.json"
-    command = [sys.executable, f"benchmarks/{part.name}.py", "--device", session.device, "--output", str(output)]
+    command = [*benchmark_command(part.name), "--device", session.device, "--output", str(output)]
     command += ["--check"] if session.device == "cuda" else part.rehearsal.split()
     broken_by: list[str] = []
     while True:

@@ -1,6 +1,6 @@
 """Tables and plots of what `make gpu` has found: docs/gpu.md, and one SVG per plot beside it.
 
-python benchmarks/gpu_report.py benchmarks/results/<gpu>-<date>.json
+python -m benchmarks gpu_report benchmarks/results/<gpu>-<date>.json
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from measuring import markdown
-from results import goal_met
-from svg import bars
+from benchmarks.shared.measuring import markdown
+from benchmarks.shared.result_files import goal_met
+from benchmarks.shared.svg import bars
 
 DOCS = Path(__file__).parents[1] / "docs"
 LILIFT = "lilift"

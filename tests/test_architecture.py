@@ -112,7 +112,7 @@ def test_our_folders_are_not_installed_under_names_that_others_own(package: str)
     assert str(ROOT) not in found.stdout, "from the repository root the folder may only be seen as a bare namespace"
 
 
-@pytest.mark.parametrize("start", [["-m", "lilift", "--version"], ["-c", "import lilift.model.llm"]])
+@pytest.mark.parametrize("start", [["-m", "lilift", "--version"], ["-c", "import lilift.model.llms.llm"]])
 def test_transformers_and_bitsandbytes_load_from_the_repository_root(start: list[str]) -> None:
     done = subprocess.run([sys.executable, *start], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr

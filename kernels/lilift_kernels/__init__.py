@@ -6,9 +6,9 @@ This package knows torch and, where it is installed, triton; nothing of lilift.
 
 from __future__ import annotations
 
-from lilift_kernels.alignment_projection import project_into
 from lilift_kernels.dispatch import KernelReport, TritonFallbackWarning, describe
-from lilift_kernels.linear_cross_entropy import linear_cross_entropy, workspace_bytes
+from lilift_kernels.loss.linear_cross_entropy import linear_cross_entropy, workspace_bytes
+from lilift_kernels.projection.alignment_projection import project_into
 
 __all__ = [
     "KernelReport",

@@ -24,14 +24,15 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import JITFunction
 from triton.runtime.jit import MockTensor
 
-from lilift_kernels import alignment_projection_triton, linear_cross_entropy_triton
+from lilift_kernels.loss import loss_triton
+from lilift_kernels.projection import projection_triton
 from lilift_kernels.tiles import cut_for
 
 # Shared memory that a block of threads may have, bytes (CUDA C++ programming guide, technical specifications by capability).
 SHARED_MEMORY = {80: 166_912, 86: 101_376, 89: 101_376, 90: 232_448, 120: 101_376}
 # Multiprocessors of the card a capability is best known for: A100, RTX 3090, RTX 4090, H100, RTX 5090.
 PROCESSORS = {80: 108, 86: 82, 89: 128, 90: 132, 120: 170}
-MODULES = (linear_cross_entropy_triton, alignment_projection_triton)
+MODULES = (loss_triton, projection_triton)
 BLOCK = ("BLOCK_ROWS", "BLOCK_COLUMNS", "BLOCK_DEPTH")
 NAMED = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
 ALIGNED, UNALIGNED = 16, 17  # stand for all whole numbers that are, and that are not, multiples of 16

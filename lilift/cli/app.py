@@ -14,7 +14,20 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from lilift import __version__
-from lilift.cli import alignment, chat, compare, data, doctor, evaluate, export, fetch, harness, lexicon, recipe, serve
+from lilift.cli import (
+    chat,
+    data,
+    doctor,
+    eval_alignment,
+    eval_compare,
+    eval_fetch,
+    eval_harness,
+    evaluate,
+    export,
+    lexicon,
+    recipe,
+    serve,
+)
 from lilift.recipe.errors import EXIT_BUG, EXIT_INTERRUPTED, EnvironmentUnfit, LiliftError, RecipeError, StorageError
 
 EPILOG = """\
@@ -59,7 +72,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lilift {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Parser)
-    for verb in (doctor, recipe, lexicon, data, evaluate, compare, alignment, fetch, harness, export, chat, serve):
+    evaluation = (evaluate, eval_compare, eval_alignment, eval_fetch, eval_harness)
+    for verb in (doctor, recipe, lexicon, data, *evaluation, export, chat, serve):
         verb.add_parser(verbs)
     return parser
 

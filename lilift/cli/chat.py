@@ -32,8 +32,8 @@ def add_parser(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from lilift.cli.console import print_notes
-    from lilift.phases.answering import AnswerOptions
-    from lilift.phases.loading import load_answerer
+    from lilift.phases.answering.answerer import AnswerOptions
+    from lilift.phases.answering.load_answerer import load_answerer
     from lilift.recipe.errors import RecipeError
 
     for name in ("max_new_tokens", "threads"):

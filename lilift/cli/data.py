@@ -11,7 +11,7 @@ from lilift.cli.recipe import add_action, add_recipe_arguments, load
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from lilift.data.code_switching import CodeSwitched
+    from lilift.data.switching.code_switching import CodeSwitched
     from lilift.recipe.schema import Recipe
 
 OPEN, CLOSE = "‹", "›"
@@ -71,7 +71,7 @@ def run_preview(arguments: argparse.Namespace) -> int:
     from lilift.cli.console import console, print_json
     from lilift.data.align_tasks import align_tasks
     from lilift.data.prepare import gather
-    from lilift.data.switched_file import switched_line
+    from lilift.data.switching.switched_file import switched_line
     from lilift.phases.held_out import held_out_questions
     from lilift.recipe.errors import RecipeError
 
@@ -125,7 +125,7 @@ def marked(found: CodeSwitched) -> Text:
 def run_switch(arguments: argparse.Namespace) -> int:
     from lilift.data.align_tasks import align_tasks
     from lilift.data.prepare import gather
-    from lilift.data.switched_file import write_switched
+    from lilift.data.switching.switched_file import write_switched
     from lilift.phases.held_out import held_out_questions
 
     recipe = _load_switching(arguments)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lilift.phases.answering import AnswerOptions
+    from lilift.phases.answering.answerer import AnswerOptions
     from lilift.recipe.schema import BenchmarkSettings
 
 
@@ -77,13 +77,13 @@ def _add_answering(group: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from lilift.cli.console import print_json, print_notes
-    from lilift.cli.results import print_cut_responses, print_scores, print_scoring_differences, print_what_is_asked
-    from lilift.evaluate.analysis import read_profiles
+    from lilift.cli.run_output import print_cut_responses, print_scores, print_scoring_differences, print_what_is_asked
     from lilift.evaluate.evaluator import evaluate, load_benchmarks
-    from lilift.evaluate.scores import as_json, by_published_scoring
-    from lilift.phases.loading import load_answerer
-    from lilift.phases.progress import answer_progress
-    from lilift.phases.report.evaluation import write_evaluation_page
+    from lilift.evaluate.scores.response_analysis import read_profiles
+    from lilift.evaluate.scores.scores import as_json, by_published_scoring
+    from lilift.phases.answer_progress import answer_progress
+    from lilift.phases.answering.load_answerer import load_answerer
+    from lilift.phases.report.evaluation_pages import write_evaluation_page
     from lilift.recipe.interrupt import polite_interrupts
 
     options = answer_options(arguments)
@@ -154,8 +154,8 @@ def answer_options(arguments: argparse.Namespace) -> AnswerOptions:
     Raises:
         RecipeError: a number is out of its range.
     """
-    from lilift.model.sampling import Sampling
-    from lilift.phases.answering import AnswerOptions
+    from lilift.model.decoding.sampling import Sampling
+    from lilift.phases.answering.answerer import AnswerOptions
     from lilift.recipe.errors import RecipeError
 
     for name in ("samples", "max_new_tokens", "batch_tokens", "threads"):

@@ -47,9 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
     from lilift.export.bundle import export_bundle
     from lilift.export.drift import Drift
     from lilift.export.job import RunParts
-    from lilift.memory.card import device_for
-    from lilift.phases.drift import drift_of_export
-    from lilift.phases.systems import recipe_of
+    from lilift.memory.device import device_for
+    from lilift.phases.answering.systems import recipe_of
+    from lilift.phases.export_check import drift_of_export
     from lilift.recipe.errors import RecipeError
 
     recipe = recipe_of(arguments.run_folder)

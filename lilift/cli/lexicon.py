@@ -10,7 +10,7 @@ from lilift.cli import lexicon_fetch, lexicon_induction
 from lilift.cli.lexicon_output import free_output, language_codes, print_figures, report
 
 if TYPE_CHECKING:
-    from lilift.data.lexicon import Lexicon
+    from lilift.data.lexicons.lexicon import Lexicon
 
 
 def add_parser(verbs: Any) -> None:
@@ -99,11 +99,11 @@ def _add_stats(actions: Any) -> None:
 
 
 def run_import(arguments: argparse.Namespace) -> int:
-    from lilift.data.lexicon import NOT_STATED
-    from lilift.data.lexicon_filters import Filters
-    from lilift.data.lexicon_folder import import_lexicon
-    from lilift.data.lexicon_table import SUFFIX, write_lexicon
-    from lilift.data.publishers import PUBLISHERS
+    from lilift.data.lexicons.lexicon import NOT_STATED
+    from lilift.data.lexicons.lexicon_folder import import_lexicon
+    from lilift.data.lexicons.lexicon_table import SUFFIX, write_lexicon
+    from lilift.data.lexicons.pair_filters import Filters
+    from lilift.data.lexicons.publishers import PUBLISHERS
     from lilift.recipe.errors import RecipeError
 
     if arguments.most_words < 1:
@@ -130,8 +130,8 @@ def run_import(arguments: argparse.Namespace) -> int:
 
 
 def run_merge(arguments: argparse.Namespace) -> int:
-    from lilift.data.lexicon import merge_lexicons
-    from lilift.data.lexicon_table import read_lexicon, write_lexicon
+    from lilift.data.lexicons.lexicon import merge_lexicons
+    from lilift.data.lexicons.lexicon_table import read_lexicon, write_lexicon
 
     output = free_output(arguments.output, arguments.replace)
     merged = merge_lexicons([read_lexicon(path) for path in arguments.files], arguments.keep)
@@ -141,8 +141,8 @@ def run_merge(arguments: argparse.Namespace) -> int:
 
 
 def run_stats(arguments: argparse.Namespace) -> int:
-    from lilift.data.lexicon_folder import languages_in, load_lexicons
-    from lilift.data.lexicon_stats import lexicon_stats, words_of
+    from lilift.data.lexicons.coverage import lexicon_stats, words_of
+    from lilift.data.lexicons.lexicon_folder import languages_in, load_lexicons
 
     codes = language_codes(arguments.languages) if arguments.languages else languages_in(arguments.path)
     lexicons = load_lexicons({code: str(arguments.path) for code in codes})

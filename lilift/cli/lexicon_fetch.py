@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from lilift.cli.lexicon_output import language_codes, report
 
 if TYPE_CHECKING:
-    from lilift.data.lexicon import Lexicon
-    from lilift.data.publishers import Publisher
+    from lilift.data.lexicons.lexicon import Lexicon
+    from lilift.data.lexicons.publishers import Publisher
 
 SOURCES = ("muse", "wiktionary", "gatitos", "afromt", "panlex")
 
@@ -38,8 +38,8 @@ def add_parser(actions: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from lilift.data.languages import language
-    from lilift.data.lexicon import merge_lexicons
-    from lilift.data.lexicon_table import SUFFIX, write_lexicon
+    from lilift.data.lexicons.lexicon import merge_lexicons
+    from lilift.data.lexicons.lexicon_table import SUFFIX, write_lexicon
     from lilift.recipe.errors import DataError
 
     publishers = _publishers(arguments.sources)
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _publishers(text: str) -> list[Publisher]:
-    from lilift.data.publishers import PUBLISHERS
+    from lilift.data.lexicons.publishers import PUBLISHERS
     from lilift.recipe.errors import RecipeError
 
     names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
@@ -88,7 +88,7 @@ def _publishers(text: str) -> list[Publisher]:
 
 def _require_something(publishers: list[Publisher], codes: list[str]) -> None:
     """Say which languages no named source has, before anything is downloaded."""
-    from lilift.data.publishers import download_for, sources_for
+    from lilift.data.lexicons.publishers import download_for, sources_for
     from lilift.recipe.errors import DataError
 
     without = [code for code in codes if not any(download_for(publisher.name, code) for publisher in publishers)]
@@ -102,7 +102,7 @@ def _require_something(publishers: list[Publisher], codes: list[str]) -> None:
 
 
 def _say_gaps(publishers: list[Publisher], codes: list[str]) -> None:
-    from lilift.data.publishers import download_for
+    from lilift.data.lexicons.publishers import download_for
 
     for publisher in publishers:
         without = [code for code in codes if download_for(publisher.name, code) is None]
@@ -128,8 +128,8 @@ def _agree(publishers: list[Publisher], yes: bool) -> None:
 def _lexicon(publisher: Publisher, code: str, folder: Path) -> Lexicon | None:
     """A publisher's lexicon of a language; None where it has none, or, said in a line, nothing usable."""
     from lilift.data.downloads import fetch
-    from lilift.data.lexicon_folder import import_lexicon
-    from lilift.data.publishers import download_for
+    from lilift.data.lexicons.lexicon_folder import import_lexicon
+    from lilift.data.lexicons.publishers import download_for
     from lilift.recipe.errors import DataError
 
     download = download_for(publisher.name, code)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lilift.cli.lexicon_output import free_output
 
 if TYPE_CHECKING:
-    from lilift.data.induction.embeddings import Embeddings
+    from lilift.data.induction.word_vectors import Embeddings
 
 STARTS = ("identical", "numerals", "similarity", "adversarial", "aligned")
 
@@ -54,9 +54,9 @@ def add_parser(actions: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from lilift.cli.console import print_json
-    from lilift.data.induction.alignment import InductionSettings, align, induced_lexicon, precision
+    from lilift.data.induction.vector_alignment import InductionSettings, align, induced_lexicon, precision
     from lilift.data.languages import language
-    from lilift.data.lexicon_table import SUFFIX, write_lexicon
+    from lilift.data.lexicons.lexicon_table import SUFFIX, write_lexicon
     from lilift.recipe.errors import RecipeError
 
     for name in ("seeds", "limit", "frequent", "dimension", "least_count"):
@@ -103,8 +103,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _vectors(path: Path | None, text: Path | None, code: str, arguments: argparse.Namespace) -> Embeddings:
-    from lilift.data.induction.embeddings import read_embeddings
-    from lilift.data.induction.training import train_embeddings
+    from lilift.data.induction.vector_training import train_embeddings
+    from lilift.data.induction.word_vectors import read_embeddings
     from lilift.data.languages import language
 
     if path is not None:
@@ -114,7 +114,7 @@ def _vectors(path: Path | None, text: Path | None, code: str, arguments: argpars
 
 
 def _gold(path: Path, code: str) -> dict[str, set[str]]:
-    from lilift.data.lexicon_folder import load_lexicon
+    from lilift.data.lexicons.lexicon_folder import load_lexicon
 
     return {word: {item.text for item in found} for word, found in load_lexicon(str(path), code).entries.items()}
 

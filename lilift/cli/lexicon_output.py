@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from lilift.data.lexicon import Lexicon
-    from lilift.data.lexicon_stats import LexiconStats
+    from lilift.data.lexicons.coverage import LexiconStats
+    from lilift.data.lexicons.lexicon import Lexicon
 
 
 def language_codes(text: str) -> list[str]:
@@ -29,7 +29,7 @@ def language_codes(text: str) -> list[str]:
 
 def free_output(path: Path, replace: bool) -> Path:
     """The path, if a lexicon may be written there."""
-    from lilift.data.lexicon_table import SUFFIX
+    from lilift.data.lexicons.lexicon_table import SUFFIX
     from lilift.recipe.errors import RecipeError
 
     if path.suffix != SUFFIX:
@@ -41,7 +41,7 @@ def free_output(path: Path, replace: bool) -> Path:
 
 def report(lexicons: Sequence[Lexicon], as_json: bool) -> None:
     """Say what lexicons have, where it comes from, and what was left out."""
-    from lilift.data.lexicon_stats import lexicon_stats
+    from lilift.data.lexicons.coverage import lexicon_stats
 
     print_figures([lexicon_stats(lexicon) for lexicon in lexicons], as_json)
 

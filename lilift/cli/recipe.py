@@ -90,7 +90,7 @@ def load(arguments: argparse.Namespace) -> Recipe:
 
 
 def run_list(arguments: argparse.Namespace) -> int:
-    from lilift.memory.fitted import instant_plan, is_fitted, measured_peaks
+    from lilift.memory.instant_plan import instant_plan, is_fitted, measured_peaks
     from lilift.recipe.load import load_recipe, shipped_recipes
 
     recipes = [load_recipe(name) for name in shipped_recipes()]
@@ -141,11 +141,11 @@ def run_validate(arguments: argparse.Namespace) -> int:
 def run_plan(arguments: argparse.Namespace) -> int:
     if arguments.instant:
         return _run_instant_plan(arguments)
-    from lilift.cli.plan import print_plan
-    from lilift.memory.cards import planned_card
-    from lilift.phases.folder import wanted_phases
-    from lilift.phases.planning import plan_recipe, require_plan_fits
+    from lilift.cli.plan_output import print_plan
+    from lilift.memory.planned_card import planned_card
     from lilift.phases.readiness import missing_for
+    from lilift.phases.rehearsals import plan_recipe, require_plan_fits
+    from lilift.phases.run_folder import wanted_phases
 
     recipe = load(arguments)
     plan = plan_recipe(recipe, card=planned_card(arguments.card or recipe.card), strict=arguments.strict)
@@ -159,8 +159,8 @@ def run_plan(arguments: argparse.Namespace) -> int:
 
 
 def _run_instant_plan(arguments: argparse.Namespace) -> int:
-    from lilift.cli.plan import print_instant_plan
-    from lilift.memory.fitted import instant_plan
+    from lilift.cli.plan_output import print_instant_plan
+    from lilift.memory.instant_plan import instant_plan
 
     plan = instant_plan(load(arguments), card=arguments.card)
     if arguments.json:
@@ -191,8 +191,8 @@ def resuming(arguments: Sequence[str]) -> list[str]:
 
 
 def run_run(arguments: argparse.Namespace) -> int:
-    from lilift.cli.plan import print_plan
-    from lilift.cli.results import print_results, results_as_dict
+    from lilift.cli.plan_output import print_plan
+    from lilift.cli.run_output import print_results, results_as_dict
     from lilift.phases.run import RunOptions, run_recipe
 
     recipe = load(arguments)

@@ -33,7 +33,7 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lilift.export.runner.bridge import ExportedBridge
+    from lilift.export.runner.exported_bridge import ExportedBridge
     from lilift.export.server.application import LOOPBACK, Limits, build_application
     from lilift.export.server.listening import listen, serve
     from lilift.recipe.errors import RecipeError

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
-from lilift.data.code_switching import CodeSwitched, CodeSwitcher
-from lilift.data.examples import Example, Task
 from lilift.data.prepare import PreparedData
+from lilift.data.switching.code_switching import CodeSwitched, CodeSwitcher
+from lilift.data.texts.examples import Example, Task
 from lilift.recipe.schema import Recipe, Target
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lilift import __version__
-from lilift.data.publishers import Download, Publisher
+from lilift.data.lexicons.publishers import Download, Publisher
 from lilift.recipe import storage
 from lilift.recipe.errors import DataError
 

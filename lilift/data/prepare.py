@@ -21,15 +21,15 @@ from typing import Any, TypeVar, overload
 
 import numpy as np
 
-from lilift.data.contamination import HeldOut
-from lilift.data.english import count_words, find_names
-from lilift.data.examples import Example, TranslatedExample
-from lilift.data.instructions import InstructionReport, load_instructions
 from lilift.data.languages import language
-from lilift.data.lexicon import Coverage, Lexicon
-from lilift.data.lexicon_folder import load_lexicons
-from lilift.data.lexicon_table import SUFFIX, read_lexicon, write_lexicon
-from lilift.data.translations import TranslationReport, load_translations
+from lilift.data.lexicons.english_forms import count_words, find_names
+from lilift.data.lexicons.lexicon import Coverage, Lexicon
+from lilift.data.lexicons.lexicon_folder import load_lexicons
+from lilift.data.lexicons.lexicon_table import SUFFIX, read_lexicon, write_lexicon
+from lilift.data.texts.contamination import HeldOut
+from lilift.data.texts.examples import Example, TranslatedExample
+from lilift.data.texts.instructions import InstructionReport, load_instructions
+from lilift.data.texts.translations import TranslationReport, load_translations
 from lilift.recipe import sealed_folders, storage
 from lilift.recipe.errors import DataError, RunFolderError
 from lilift.recipe.schema import Recipe

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from lilift.data.align_tasks import AlignTasks, align_tasks
-from lilift.data.examples import Example, Row, Task
+from lilift.data.batches.tokenization import LengthReport, Tokenisation, unknown_by_script
 from lilift.data.prepare import PreparedData
-from lilift.data.tokenization import LengthReport, Tokenisation, unknown_by_script
+from lilift.data.texts.examples import Example, Row, Task
 from lilift.recipe.schema import Recipe
 
 Text = Literal["switched", "english", "translated"]
@@ -25,7 +25,7 @@ MEASURED_ON = 20_000
 
 @dataclass(frozen=True)
 class _StageRows(ABC):
-    """Rows of a stage; a `lilift.data.steps.RowSource`.
+    """Rows of a stage; a `lilift.data.batches.step_grouping.RowSource`.
 
     Attributes:
         texts: what is read, in this order, and the examples that it is made of.

@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lilift.evaluate.analysis import analyse
-from lilift.evaluate.asking import Asking
-from lilift.evaluate.benchmarks import Benchmark, check_alignment, load_benchmark
-from lilift.evaluate.generation import Responder
-from lilift.evaluate.scores import (
+from lilift.evaluate.benchmarks.benchmark import Benchmark, check_alignment, load_benchmark
+from lilift.evaluate.language_evaluation import Asking
+from lilift.evaluate.responders import Responder
+from lilift.evaluate.scores.response_analysis import analyse
+from lilift.evaluate.scores.scores import (
     BenchmarkScores,
     SystemScores,
     as_json,

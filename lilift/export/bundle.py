@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from lilift import __version__
-from lilift.data.templates import CHAT, Template, template_of
+from lilift.data.texts.prompt_templates import CHAT, Template, template_of
 from lilift.export import model_card
-from lilift.export.base import check_same_base
+from lilift.export.base_check import check_same_base
 from lilift.export.hugging_face import HuggingFaceFolder
 from lilift.export.job import Export, RunParts
 from lilift.export.merge import MergedWeights
-from lilift.model.llm import load_llm_tokenizer
+from lilift.model.llms.llm import load_llm_tokenizer
 from lilift.model.snapshot import local_model_folder
 from lilift.recipe import sealed_folders, storage
 from lilift.recipe.schema import ExportSettings, Recipe
@@ -119,7 +119,7 @@ def _hugging_face(export: Export, stack: ExitStack) -> Callable[[], None]:
 
 
 def _gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
-    from lilift.export.gguf.bundle import begin_gguf
+    from lilift.export.gguf.gguf_part import begin_gguf
 
     return begin_gguf(export, stack)
 

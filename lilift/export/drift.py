@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lilift.data.examples import Row
+from lilift.data.texts.examples import Row
 from lilift.export.merge import MergedWeights
 from lilift.memory.guard import OutOfMemoryGuard
 from lilift.model.bridge import BridgedModel
-from lilift.model.llm import OutputHead, backbone_of, find_output_head
+from lilift.model.llms.llm import OutputHead, backbone_of, find_output_head
 
 MAX_TOKENS = 1024  # compared; the logits of both models are kept for them
 
@@ -83,7 +83,7 @@ class Candidate:
     @classmethod
     def gguf(cls, path: Path, base: Path) -> Candidate:
         """What a GGUF file of the LLM holds, turned back into the layers' weights."""
-        from lilift.export.gguf.llm import StoredLLM
+        from lilift.export.gguf.llm_gguf import StoredLLM
 
         stored = StoredLLM(path, base)
         return cls(path.name, stored.names.keys(), lambda weight: torch.from_numpy(stored.weight(weight)))

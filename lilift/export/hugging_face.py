@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from lilift.export.llm_folder import read_config
-from lilift.export.weights import INDEX, Floats
+from lilift.export.safetensors_rows import INDEX, Floats
 from lilift.recipe.schema import Dtype
 
 SHARD_BYTES = 2 * 1024**3

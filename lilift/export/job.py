@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from lilift.data.templates import Template
+from lilift.data.texts.prompt_templates import Template
 from lilift.export.merge import MergedWeights
-from lilift.export.weights import Floats
+from lilift.export.safetensors_rows import Floats
 from lilift.memory.guard import OutOfMemoryGuard
 from lilift.recipe import sealed_folders, storage
 from lilift.recipe.errors import EnvironmentUnfit, RunFolderError

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from lilift.export.weights import SafetensorsFolder
+from lilift.export.safetensors_rows import SafetensorsFolder
 from lilift.recipe.errors import ModelError
 
 # `language_model.model.layers…` in most files, `model.language_model.layers…` in some.
@@ -32,7 +32,7 @@ def _text_part(folder: Path) -> dict[str, Any] | None:
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-    from lilift.model.llm import text_part
+    from lilift.model.llms.llm import text_part
     from lilift.model.sources import loading
 
     with loading(str(folder), what="LLM's configuration"):

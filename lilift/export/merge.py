@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lilift.export.llm_folder import llm_weights
-from lilift.export.weights import Floats, SafetensorsFolder, row_chunks
+from lilift.export.safetensors_rows import Floats, SafetensorsFolder, row_chunks
 from lilift.recipe.errors import ModelError
 from lilift.recipe.schema import Dtype
 
@@ -155,7 +155,7 @@ def quantised_layers(base: Path) -> frozenset[str]:
     from torch import nn
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from lilift.model.llm import text_part
+    from lilift.model.llms.llm import text_part
     from lilift.model.sources import loading
 
     with loading(str(base), what="LLM's configuration"), torch.device("meta"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lilift.data.languages import languages
-from lilift.data.templates import Template
+from lilift.data.texts.prompt_templates import Template
 from lilift.recipe.schema import Recipe
 
 FILE_NAME = "README.md"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from lilift.data.templates import Template
+from lilift.data.texts.prompt_templates import Template
 
 FILE_NAME = "Modelfile"
 # All others stand as they are: llama.cpp's template engine refuses a whole template for an escape that it does not know, such

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from lilift.memory.fitted import TOKEN_SETTINGS
+from lilift.memory.instant_plan import TOKEN_SETTINGS
 from lilift.memory.phase_plan import PhasePlan
-from lilift.memory.simulate import LASTING
+from lilift.memory.simulation.simulate import LASTING
 from lilift.recipe.schema import Recipe
 
 STAGES = ("align", "transfer")

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from transformers import AutoModelForSeq2SeqLM, PreTrainedConfig
 
-from lilift.memory.cards import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard
-from lilift.memory.configurations import empty_encoder, empty_llm
-from lilift.memory.simulate import Models
+from lilift.memory.model_configurations import empty_encoder, empty_llm
+from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard
+from lilift.memory.simulation.simulate import Models
 from lilift.recipe.schema import Recipe, StageSettings
 
 # Dense bf16 products with fp32 sums of a common card of each size, in TFLOP/s, from the vendor's data sheets (RTX 4060, 3060,

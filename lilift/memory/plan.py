@@ -1,8 +1,8 @@
 """How much memory each phase of a recipe will take, before anything is downloaded, and what to change where it is too much.
 
-Each phase is run on fake tensors (`lilift.memory.simulate`), its allocations go through a model of torch's allocator, and what
-torch does not see (the context, the desktop) is added. A recipe that does not fit is adapted step by step; every step is told,
-with what it costs.
+Each phase is run on fake tensors (`lilift.memory.simulation`), its allocations go through a model of torch's allocator, and
+what torch does not see (the context, the desktop) is added. A recipe that does not fit is adapted step by step; the plan names every
+step and its cost.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lilift.data.examples import Row
+from lilift.data.texts.examples import Row
 from lilift.memory.calibration import ratio
-from lilift.memory.cards import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard, planned_card, smallest_card_for
 from lilift.memory.changes import Change, next_change, shorter_rows, with_batches_of, with_change
-from lilift.memory.configurations import load_models
 from lilift.memory.footprint import Footprint, estimate_footprint
+from lilift.memory.model_configurations import load_models
 from lilift.memory.phase_plan import PhasePlan
-from lilift.memory.simulate import LASTING, Models, Rehearsal, Simulation, simulate
-from lilift.model.alignment import sequence_shape
+from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard, planned_card, smallest_card_for
+from lilift.memory.simulation.simulate import LASTING, Models, Rehearsal, Simulation, simulate
+from lilift.model.alignment_layer import sequence_shape
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.schema import Recipe
 

@@ -12,7 +12,7 @@ from types import TracebackType
 import psutil
 import torch
 
-from lilift.memory.cards import MIB
+from lilift.memory.planned_card import MIB
 
 _SAMPLE_SECONDS = 0.02
 _open_on_gpu: list[MemoryProbe] = []

@@ -1,8 +1,8 @@
 """Encoder, alignment layer and LLM as one model.
 
 The LLM reads ``[BOS][alignment bos][soft tokens][alignment eos][prompt][response]``, packed without holes, so that a row's
-loss and its answer never depend on the rows beside it. `lilift.data.batching` works out where everything goes; this file
-puts it there.
+loss and its answer never depend on the rows beside it. `lilift.data.batches.batching` works out where everything goes; this
+file puts it there.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from torch.autograd.graph import save_on_cpu
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lilift.data.batching import Batch, collate
-from lilift.data.examples import Row
-from lilift.model import unsloth
-from lilift.model.alignment import AlignmentLayer, build_alignment
-from lilift.model.encoder import Encoder, load_encoder
-from lilift.model.encoder_states import EncoderStates, load_encoder_states
-from lilift.model.generation import Continuer, Embedded, Reply, evaluating, reply_of
-from lilift.model.likelihood import Likelihood, log_likelihoods
-from lilift.model.llm import (
+from lilift.data.batches.batching import Batch, collate
+from lilift.data.texts.examples import Row
+from lilift.model.alignment_layer import AlignmentLayer, build_alignment
+from lilift.model.decoding.generation import Continuer, Embedded, Reply, evaluating, reply_of
+from lilift.model.decoding.likelihood import Likelihood, log_likelihoods
+from lilift.model.decoding.sampling import Sampling
+from lilift.model.encoders.encoder import Encoder, load_encoder
+from lilift.model.encoders.encoder_states import EncoderStates, load_encoder_states
+from lilift.model.llms import unsloth_backend
+from lilift.model.llms.llm import (
     LLMTokens,
     OutputHead,
     add_adapter,
@@ -39,8 +40,7 @@ from lilift.model.llm import (
     load_llm,
     special_tokens,
 )
-from lilift.model.sampling import Sampling
-from lilift.model.weights import check_same_weights, read_adapter_config, read_weights
+from lilift.model.saved_weights import check_same_weights, read_adapter_config, read_weights
 from lilift.recipe.schema import AlignmentSettings, EncoderSettings, LLMSettings, LoraSettings, Recipe, TrainedPart
 from lilift_kernels import linear_cross_entropy
 
@@ -105,7 +105,7 @@ class BridgedModel(nn.Module):
         return device
 
     def collate(self, rows: Sequence[Row], *, left_pad: bool = False, row_ids: Sequence[int] | None = None) -> Batch:
-        """Pack rows for this model; see `lilift.data.batching.collate`. The batch is on the CPU."""
+        """Pack rows for this model; see `lilift.data.batches.batching.collate`. The batch is on the CPU."""
         batch = collate(
             rows,
             self.alignment.shape,
@@ -393,7 +393,7 @@ def attach_lora(bridge: BridgedModel, settings: LoraSettings) -> None:
     Raises:
         RecipeError: no layer of the LLM fits `settings.target_modules`.
     """
-    add = unsloth.add_lora if unsloth.trains(bridge.causal_lm) else add_lora
+    add = unsloth_backend.add_lora if unsloth_backend.trains(bridge.causal_lm) else add_lora
     bridge.attach_adapter(add(bridge.causal_lm, settings, seed=bridge.seed))
 
 

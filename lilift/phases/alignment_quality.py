@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lilift.data.parallel import parallel_sentences
+from lilift.data.texts.parallel_sentences import parallel_sentences
 from lilift.evaluate.retrieval import AlignmentQuality, alignment_quality
 from lilift.model.bridge import load_bridge
 from lilift.model.pooling import pooled_soft_tokens
-from lilift.phases.systems import check_trained_part
+from lilift.phases.answering.systems import check_trained_part
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import Recipe
 

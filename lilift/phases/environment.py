@@ -117,7 +117,7 @@ def _kernels() -> list[Finding]:
 
 def _unsloth() -> list[Finding]:
     """The optional trainer; that it is absent is nothing to mend."""
-    from lilift.model.unsloth import problem
+    from lilift.model.llms.unsloth_backend import problem
 
     found = problem()
     if found is None:
@@ -143,7 +143,7 @@ def four_bit_error(kind: str) -> float:
     import torch
     from bitsandbytes.nn import Linear4bit
 
-    from lilift.model.llm import keep_autograd_on_cpu
+    from lilift.model.llms.llm import keep_autograd_on_cpu
 
     full = torch.nn.Linear(256, 256, bias=False)
     layer = Linear4bit(256, 256, bias=False, compute_dtype=torch.float32, quant_type="nf4")

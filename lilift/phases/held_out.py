@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lilift.data.contamination import HeldOut
-from lilift.evaluate.benchmarks import load_benchmark
+from lilift.data.texts.contamination import HeldOut
+from lilift.evaluate.benchmarks.benchmark import load_benchmark
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import Recipe
 

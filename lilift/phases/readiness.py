@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from lilift.data.lexicon_folder import require_lexicons
-from lilift.data.parallel import parallel_sentences
+from lilift.data.lexicons.lexicon_folder import require_lexicons
 from lilift.data.prepare import lexicon_locations
+from lilift.data.texts.parallel_sentences import parallel_sentences
 from lilift.evaluate.evaluator import load_benchmarks
-from lilift.export.gguf.file import DIRECT
+from lilift.export.gguf.gguf_writer import DIRECT
 from lilift.export.gguf.quantise import quantiser
-from lilift.phases.folder import Phase
+from lilift.phases.run_folder import Phase
 from lilift.recipe.errors import LiliftError
 from lilift.recipe.schema import Recipe
 

@@ -14,25 +14,25 @@ from pathlib import Path
 from typing import Any
 
 from lilift.evaluate.evaluator import SCORES, read_scores
-from lilift.evaluate.scores import SystemScores
+from lilift.evaluate.scores.scores import SystemScores
 from lilift.memory import calibration
-from lilift.memory.card import Device, cap_memory, device_for
-from lilift.memory.cards import limited_card, planned_card
 from lilift.memory.changes import with_recorded_changes
+from lilift.memory.device import Device, cap_memory, device_for
 from lilift.memory.plan import Plan
+from lilift.memory.planned_card import limited_card, planned_card
 from lilift.memory.probe import MemoryProbe
-from lilift.model import unsloth
+from lilift.model.llms import unsloth_backend
 from lilift.phases.environment import describe_environment
-from lilift.phases.folder import Phase, RunFolder, wanted_phases
-from lilift.phases.planning import plan_recipe, require_plan_fits
+from lilift.phases.phase_work import Job, title_of, work_on
 from lilift.phases.readiness import missing_for
+from lilift.phases.rehearsals import plan_recipe, require_plan_fits
 from lilift.phases.report import write_report
-from lilift.phases.work import Job, title_of, work_on
+from lilift.phases.run_folder import Phase, RunFolder, wanted_phases
 from lilift.recipe import storage
 from lilift.recipe.errors import EnvironmentUnfit, LiliftError, RecipeError
 from lilift.recipe.interrupt import polite_interrupts
 from lilift.recipe.schema import Recipe
-from lilift.train.progress import NoProgress, progress_for
+from lilift.train.training_progress import NoProgress, progress_for
 
 PLAN = "plan.json"
 # They load an LLM through transformers, as it is before unsloth has changed it.
@@ -110,7 +110,7 @@ def run_recipe(
             if folder.is_done(phase):
                 job.say(f"{phase}: already done")
             else:
-                if phase in AFTER_TRAINING and unsloth.in_this_process():
+                if phase in AFTER_TRAINING and unsloth_backend.in_this_process():
                     _start_anew(options)
                 job.say(f"{phase}: {title_of(phase, recipe)}")
                 _run_phase(phase, job)

@@ -18,7 +18,7 @@ from transformers import MT5Config, MT5EncoderModel, PreTrainedTokenizerFast
 
 from lilift.data.world import WORLD_LANGUAGES, monolingual_text
 from lilift.stand_ins import sentencepiece_bpe
-from lilift.stand_ins.training import pad, train
+from lilift.stand_ins.pretraining import pad, train
 
 PAD, EOS, UNK = 0, 1, 2
 

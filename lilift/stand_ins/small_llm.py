@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from lilift.data.templates import TEMPLATES
-from lilift.data.tokenization import continuation_ids
+from lilift.data.batches.tokenization import continuation_ids
+from lilift.data.texts.prompt_templates import TEMPLATES
 from lilift.data.world.patterns import Pattern, patterns
 from lilift.data.world.problems import draw
 from lilift.stand_ins import sentencepiece_bpe
-from lilift.stand_ins.english import Passage, passage
-from lilift.stand_ins.training import pad, train
+from lilift.stand_ins.pretraining import pad, train
+from lilift.stand_ins.pretraining_text import Passage, passage
 
 UNK, BOS, EOS, PAD = 0, 1, 2, 3
 TEMPLATE = TEMPLATES["plain"]

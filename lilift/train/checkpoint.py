@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lilift.data.steps import Position
+from lilift.data.batches.step_grouping import Position
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.sealed_folders import remove_folder, sealed_folder, verify_sealed_folder
 from lilift.recipe.storage import read_json, remove_partial, write_json

@@ -13,10 +13,10 @@ from typing import NoReturn, Protocol
 import torch
 from torch import Tensor, nn
 
-from lilift.data.batching import Batch
-from lilift.data.examples import Row
-from lilift.data.steps import RowSource, Step, StepPlan, iterate_steps, survey_steps
-from lilift.memory.encoding import Encode, EncodedRows
+from lilift.data.batches.batching import Batch
+from lilift.data.batches.step_grouping import RowSource, Step, StepPlan, iterate_steps, survey_steps
+from lilift.data.texts.examples import Row
+from lilift.memory.encode_ahead import Encode, EncodedRows
 from lilift.memory.guard import OutOfMemoryGuard, is_out_of_memory
 from lilift.memory.probe import MemoryProbe
 from lilift.recipe.errors import RunFolderError, TrainingError
@@ -26,9 +26,9 @@ from lilift.recipe.storage import JsonLines
 from lilift.train.checkpoint import CheckpointStore, TrainingState
 from lilift.train.metrics import MetricsLine, Window
 from lilift.train.optimizer import allocate_state, build_optimizer, build_schedule, take_step
-from lilift.train.progress import StageProgress, StepReport
 from lilift.train.randomness import deterministic, seed_everything, unchanged_randomness
 from lilift.train.step import StepOutcome, compute_gradients
+from lilift.train.training_progress import StageProgress, StepReport
 
 METRICS = "metrics.jsonl"
 CHECKPOINTS = "checkpoints"

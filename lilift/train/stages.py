@@ -12,16 +12,16 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Literal
 
-from lilift.data.batching import SequenceShape
-from lilift.data.steps import RowSource, StepPlan
-from lilift.memory.encoding import encode_ahead
+from lilift.data.batches.batching import SequenceShape
+from lilift.data.batches.step_grouping import RowSource, StepPlan
+from lilift.memory.encode_ahead import encode_ahead
 from lilift.model.bridge import BridgedModel, attach_lora
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import WITHOUT_EFFECT_ON_RESULT, Recipe, StageName, StageSettings
 from lilift.recipe.sealed_folders import sealed_folder, verify_sealed_folder
 from lilift.train.loop import StageJob, StageResult, train_stage
-from lilift.train.progress import StageProgress
+from lilift.train.training_progress import StageProgress
 
 RunStage = Literal["align", "transfer", "control"]
 """`control` is `transfer` without `align` before it."""

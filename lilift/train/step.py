@@ -18,8 +18,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from lilift.data.batching import Batch
-from lilift.data.examples import Row
+from lilift.data.batches.batching import Batch
+from lilift.data.texts.examples import Row
 from lilift.memory.guard import OutOfMemoryGuard
 from lilift.train.randomness import replayable
 

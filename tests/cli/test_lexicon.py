@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from lilift.cli import app
-from lilift.data.publishers import PUBLISHERS, Download, Publisher
+from lilift.data.lexicons.publishers import PUBLISHERS, Download, Publisher
 
 TABLE = "en\tsw\tbn\ndog\tmbwa\tকুকুর\nhotel\thotel\tহোটেল\ncat\tpaka\tবিড়াল\n"
 
@@ -204,7 +204,7 @@ def served(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Pa
         thread.start()
         address = f"http://127.0.0.1:{running.server_address[1]}"
         local = {name: replace(publisher, files=f"{address}/{name}/") for name, publisher in PUBLISHERS.items()}
-        monkeypatch.setattr("lilift.data.publishers.PUBLISHERS", local)
+        monkeypatch.setattr("lilift.data.lexicons.publishers.PUBLISHERS", local)
         try:
             yield tmp_path / "publishers", asked
         finally:

@@ -14,7 +14,7 @@ import pytest
 
 from lilift.data.downloads import CHECKSUMS, fetch
 from lilift.data.languages import languages
-from lilift.data.publishers import PUBLISHERS, Download, Publisher, download_for, sources_for
+from lilift.data.lexicons.publishers import PUBLISHERS, Download, Publisher, download_for, sources_for
 from lilift.data.world import lexicon_path
 from lilift.recipe.errors import DataError
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from lilift.data.batching import SequenceShape
-from lilift.data.examples import Row
+from lilift.data.batches.batching import SequenceShape
+from lilift.data.batches.step_grouping import StepPlan, iterate_steps
+from lilift.data.batches.tokenization import Limits, Tokenisation
 from lilift.data.prepare import ExampleFile, PreparedData, load_prepared, prepare
 from lilift.data.stage_rows import align_rows, transfer_rows
-from lilift.data.steps import StepPlan, iterate_steps
-from lilift.data.templates import TEMPLATES
-from lilift.data.tokenization import Limits, Tokenisation
+from lilift.data.texts.examples import Row
+from lilift.data.texts.prompt_templates import TEMPLATES
 from lilift.recipe.errors import DataError, RunFolderError
 from lilift.recipe.load import load_recipe
 from lilift.recipe.schema import Recipe

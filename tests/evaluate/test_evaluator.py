@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from lilift.evaluate.benchmarks import Benchmark, Question
+from lilift.evaluate.answers.voting import voted
+from lilift.evaluate.benchmarks.benchmark import Benchmark, Question
 from lilift.evaluate.evaluator import CONTROL, UNTRAINED, Progress, evaluate, load_benchmarks, read_scores
-from lilift.evaluate.generation import Response
-from lilift.evaluate.voting import voted
+from lilift.evaluate.responders import Response
 from lilift.recipe.errors import DataError, RecipeError, RunFolderError
 from lilift.recipe.interrupt import Interruption, StoppedBySignal
 from lilift.recipe.schema import BenchmarkSettings

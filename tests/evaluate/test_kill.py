@@ -15,9 +15,9 @@ EVALUATION = """
 import sys, time
 from decimal import Decimal
 from pathlib import Path
-from lilift.evaluate.benchmarks import Benchmark, Question
+from lilift.evaluate.benchmarks.benchmark import Benchmark, Question
 from lilift.evaluate.evaluator import evaluate
-from lilift.evaluate.generation import Response
+from lilift.evaluate.responders import Response
 
 class Slow:
     def generate(self, questions):

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from lilift.export.gguf.bundle import llm_vocabulary
-from lilift.export.gguf.llm import LLMFile
+from lilift.export.gguf.gguf_part import llm_vocabulary
+from lilift.export.gguf.llm_gguf import LLMFile
 from lilift.export.llm_folder import llm_weights, read_config
-from lilift.export.weights import row_chunks
+from lilift.export.safetensors_rows import row_chunks
 
 SERVE = """
 import sys

@@ -18,21 +18,21 @@ import torch
 from gguf import GGUFReader, dequantize
 from safetensors.torch import load_file
 
-from lilift.data.batching import Batch
-from lilift.data.examples import Task
-from lilift.data.templates import TEMPLATES
-from lilift.data.tokenization import Limits, Tokenisation
-from lilift.export import base as base_sums
-from lilift.export import hugging_face, weights
+from lilift.data.batches.batching import Batch
+from lilift.data.batches.tokenization import Limits, Tokenisation
+from lilift.data.texts.examples import Task
+from lilift.data.texts.prompt_templates import TEMPLATES
+from lilift.export import base_check as base_sums
+from lilift.export import hugging_face, safetensors_rows
 from lilift.export.bundle import export_bundle
 from lilift.export.drift import Candidate, measure_drift
-from lilift.export.gguf import file as gguf_file
+from lilift.export.gguf import gguf_writer as gguf_file
 from lilift.export.gguf import quantise
 from lilift.export.job import RunParts
 from lilift.export.merge import MergedWeights
 from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
 from lilift.model.snapshot import local_model_folder
-from lilift.phases.systems import tokenisation_for
+from lilift.phases.answering.systems import tokenisation_for
 from lilift.recipe import sealed_folders, storage
 from lilift.recipe.errors import EnvironmentUnfit, ModelError, StorageError
 from lilift.recipe.load import load_recipe
@@ -75,7 +75,7 @@ def exported(recipe: Recipe, parts: RunParts, tmp_path_factory: pytest.TempPathF
     output = tmp_path_factory.mktemp("exported")
     settings = ExportSettings(formats=("hf", "gguf"), quantisations=("f32", "q8_0", "q4_k_m"), dtype="float32")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weights, "CHUNK_ELEMENTS", 5000)
+        patch.setattr(safetensors_rows, "CHUNK_ELEMENTS", 5000)
         report = export_bundle(recipe, settings, parts, output)
     assert "q5_0" in " ".join(report.notes), "rows of 128 cannot be K-quants, and the user is told"
     return output
@@ -209,7 +209,7 @@ def test_a_merge_goes_on_in_smaller_chunks_where_memory_runs_out(
     recipe: Recipe, parts: RunParts, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the midst of a tensor, and where one file has it and another does not: it is begun anew in all of them."""
-    monkeypatch.setattr(weights, "CHUNK_ELEMENTS", 40_000)
+    monkeypatch.setattr(safetensors_rows, "CHUNK_ELEMENTS", 40_000)
     monkeypatch.setattr(gguf_file, "quantize", failing(gguf_file.quantize, 4, 40))
     monkeypatch.setattr(hugging_face, "_in_precision", failing(hugging_face._in_precision, 30))
     settings = ExportSettings(formats=("hf", "gguf"), quantisations=("f32", "q8_0"), dtype="float32")

@@ -13,11 +13,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from lilift.export import hugging_face, weights
+from lilift.export import hugging_face, safetensors_rows
 from lilift.export.hugging_face import HuggingFaceFolder
 from lilift.export.merge import MergedWeights, quantised_layers
 from lilift.export.nf4 import through_nf4
-from lilift.model.llm import keep_autograd_on_cpu, quantization
+from lilift.model.llms.llm import keep_autograd_on_cpu, quantization
 from lilift.recipe import sealed_folders
 from lilift.recipe.errors import LiliftError, ModelError
 from lilift.recipe.schema import LLMSettings
@@ -75,9 +75,9 @@ def merged(
     """Merge, and write a Hugging Face folder as an export does."""
     weights = MergedWeights(base, adapter, quantized=quantized, merge_base=merge_base, compute_dtype="float32")
     with sealed_folders.sealed_folder(output) as folder, ExitStack() as stack:
-        files = HuggingFaceFolder(folder, base, weights.shapes, "float32").open(stack)
-        for name in weights.shapes:
-            for rows in weights.chunks(name):
+        files = HuggingFaceFolder(folder, base, safetensors_rows.shapes, "float32").open(stack)
+        for name in safetensors_rows.shapes:
+            for rows in safetensors_rows.chunks(name):
                 files.write(name, rows)
     return weights
 
@@ -132,7 +132,7 @@ def test_rows_that_end_within_a_block_are_not_cut_there(tmp_path: Path, monkeypa
     )
     LlamaForCausalLM(config).save_pretrained(tmp_path / "base")
     adapted(tmp_path / "base", tmp_path / "adapter", four_bit=True)
-    monkeypatch.setattr(weights, "CHUNK_ELEMENTS", 400)
+    monkeypatch.setattr(safetensors_rows, "CHUNK_ELEMENTS", 400)
     found = MergedWeights(
         tmp_path / "base", tmp_path / "adapter", quantized=True, merge_base="dequantised", compute_dtype="float32"
     )
@@ -189,7 +189,7 @@ def test_half_an_adapter_is_refused(base: Path, tmp_path: Path) -> None:
     adapted(base, tmp_path / "adapter", four_bit=True)
     path = tmp_path / "adapter" / "adapter_model.safetensors"
     weights = load_file(path)
-    weights.pop(next(name for name in weights if "lora_B" in name))
+    safetensors_rows.pop(next(name for name in weights if "lora_B" in name))
     save_file(weights, path)
     assert "half of the adapter" in refusal(base, tmp_path / "adapter", tmp_path / "merged")
 

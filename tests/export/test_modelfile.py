@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lilift.data.templates import TEMPLATES, Template
+from lilift.data.texts.prompt_templates import TEMPLATES, Template
 from lilift.export.modelfile import chat_template, modelfile
 from lilift.model.snapshot import local_model_folder
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lilift_kernels import vocabulary_tiles as tiles
+from lilift_kernels.loss import vocabulary_tiles as tiles
 
 Loss = Callable[..., Tensor]
 

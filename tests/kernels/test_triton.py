@@ -20,7 +20,7 @@ if os.environ.get("TRITON_INTERPRET") == "1":
 import triton
 
 from lilift_kernels.compilation import SHARED_MEMORY, Resources, compile_launch, faults, launches
-from lilift_kernels.configurations import Call, LossCall, ProjectionCall, every
+from lilift_kernels.launch_configurations import Call, LossCall, ProjectionCall, every
 
 HERE = Path(__file__).parent
 COMMITTED = HERE.parents[1] / "benchmarks" / "results" / "kernel_resources.json"
@@ -31,7 +31,7 @@ CARDS = sorted(SHARED_MEMORY)
 @pytest.mark.timeout(600)
 def test_the_numbers_in_the_interpreter() -> None:
     # Its own process: Triton decides when it is imported whether it compiles or interprets.
-    files = [str(HERE / "test_triton_loss.py"), str(HERE / "test_triton_projection.py")]
+    files = [str(HERE / "loss" / "test_triton_loss.py"), str(HERE / "projection" / "test_triton_projection.py")]
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", *files]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
@@ -73,7 +73,9 @@ def test_what_is_launched_fits_the_card(capability: int, kind: type[Call]) -> No
         assert not faults(launch, found, capability)
         if committed["triton"] == triton.__version__:
             kept = committed["kernels"][str(launch)][str(capability)]
-            assert found.line() == kept, f"{launch}: {COMMITTED.name} is out of date; run benchmarks/kernel_resources.py"
+            assert found.line() == kept, (
+                f"{launch}: {COMMITTED.name} is out of date; run `python -m benchmarks kernel_resources`"
+            )
 
 
 def test_every_launch_was_compiled_for_every_card_once() -> None:

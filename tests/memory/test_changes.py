@@ -8,10 +8,10 @@ from __future__ import annotations
 import pytest
 
 from lilift.memory import plan as planning
-from lilift.memory.cards import PlannedCard
 from lilift.memory.plan import Plan
-from lilift.memory.simulate import Rehearsal, Simulation
-from lilift.phases.planning import plan_recipe, require_plan_fits
+from lilift.memory.planned_card import PlannedCard
+from lilift.memory.simulation.simulate import Rehearsal, Simulation
+from lilift.phases.rehearsals import plan_recipe, require_plan_fits
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.load import load_recipe
 from lilift.recipe.schema import Recipe

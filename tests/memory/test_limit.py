@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from lilift.memory import calibration, card
-from lilift.memory.card import Device, cap_memory
-from lilift.memory.cards import GIB, limited_card, planned_card
-from lilift.phases.planning import plan_recipe
+from lilift.memory import calibration, device
+from lilift.memory.device import Device, cap_memory
+from lilift.memory.planned_card import GIB, limited_card, planned_card
+from lilift.phases.rehearsals import plan_recipe
 from lilift.recipe.errors import EnvironmentUnfit, RecipeError
 from lilift.recipe.load import load_recipe
 
@@ -20,7 +20,7 @@ BIG = Device("cuda", "a big GPU", 80 * GIB, 79 * GIB)
 
 @pytest.fixture
 def big_card(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(card, "find_device", lambda: BIG)
+    monkeypatch.setattr(device, "find_device", lambda: BIG)
 
 
 @pytest.mark.usefixtures("big_card")

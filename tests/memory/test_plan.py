@@ -7,15 +7,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from lilift.memory import card, configurations
-from lilift.memory.card import device_for
-from lilift.memory.cards import GIB, planned_card
+from lilift.memory import device, model_configurations
 from lilift.memory.changes import with_recorded_changes
-from lilift.memory.configurations import empty_llm, load_config
-from lilift.memory.fitted import instant_plan
+from lilift.memory.device import device_for
+from lilift.memory.instant_plan import instant_plan
+from lilift.memory.model_configurations import empty_llm, load_config
 from lilift.memory.plan import Plan
+from lilift.memory.planned_card import GIB, planned_card
 from lilift.memory.probe import MemoryProbe
-from lilift.phases.planning import plan_recipe, require_plan_fits
+from lilift.phases.rehearsals import plan_recipe, require_plan_fits
 from lilift.recipe.errors import EnvironmentUnfit, ModelError, RecipeError
 from lilift.recipe.load import load_recipe, shipped_recipes
 
@@ -164,7 +164,7 @@ def test_an_unknown_model_without_a_hub_is_one_clear_line() -> None:
 
 
 def test_every_known_configuration_belongs_to_a_shipped_recipe() -> None:
-    folder = configurations.resources.files("lilift.memory") / "known_models"
+    folder = model_configurations.resources.files("lilift.memory") / "known_models"
     known = {path.name.removesuffix(".json").replace("--", "/") for path in folder.iterdir()}
     used = {name for recipe in map(load_recipe, shipped_recipes()) for name in (recipe.llm.model, recipe.encoder.model)}
     assert known <= used
@@ -178,7 +178,7 @@ def test_a_gpu_recipe_needs_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_cpu_recipe_stays_on_the_cpu_beside_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(card, "find_device", lambda: card.Device("cuda", "a GPU", GIB, GIB))
+    monkeypatch.setattr(device, "find_device", lambda: device.Device("cuda", "a GPU", GIB, GIB))
     assert device_for("cpu").kind == "cpu"
     assert device_for("24gb").kind == "cuda"
 

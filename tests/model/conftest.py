@@ -15,7 +15,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers.utils import logging as transformers_logging
 
-from lilift.data.examples import Row
+from lilift.data.texts.examples import Row
 from lilift.model.bridge import BridgedModel, load_bridge
 from lilift.model.seeding import seeded
 from lilift.recipe.schema import Recipe

@@ -13,7 +13,7 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
-from lilift.data.examples import Row
+from lilift.data.texts.examples import Row
 from lilift.model.bridge import BridgedModel, attach_lora
 from lilift.recipe.errors import ModelError
 from lilift.recipe.schema import LoraSettings

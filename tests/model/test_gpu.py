@@ -9,7 +9,7 @@ import pytest
 import torch
 from bitsandbytes.nn import Linear4bit
 
-from lilift.data.examples import Row
+from lilift.data.texts.examples import Row
 from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
 from lilift.recipe.schema import LoraSettings, Recipe
 from lilift_kernels import TritonFallbackWarning

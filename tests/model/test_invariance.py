@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
-from lilift.data.batching import Batch
-from lilift.data.examples import Row
+from lilift.data.batches.batching import Batch
+from lilift.data.texts.examples import Row
 from lilift.model.bridge import BridgedModel, attach_lora
 from lilift.recipe.schema import LoraSettings
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lilift.data.examples import Row
+from lilift.data.texts.examples import Row
 from lilift.model.bridge import BridgedModel
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from lilift.data.examples import Row
+from lilift.data.texts.examples import Row
 from lilift.model import bridge as bridge_module
 from lilift.model.bridge import BridgedModel
 

@@ -20,8 +20,8 @@ from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from lilift.model import sources
-from lilift.model.encoder import load_encoder
-from lilift.model.llm import load_llm
+from lilift.model.encoders.encoder import load_encoder
+from lilift.model.llms.llm import load_llm
 from lilift.model.sources import loading, model_folder_or_hub
 from lilift.recipe.errors import DataError, ModelError
 from lilift.recipe.schema import EncoderSettings, LLMSettings

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lilift.data.world import test_problems as world_problems
-from lilift.evaluate.benchmarks import Benchmark, Question, load_benchmark
+from lilift.evaluate.benchmarks.benchmark import Benchmark, Question, load_benchmark
 from lilift.evaluate.evaluator import CONTROL, LIFTED, UNTRAINED, System, evaluate
 from lilift.recipe.load import dump_recipe, load_recipe
 from lilift.recipe.schema import BenchmarkSettings

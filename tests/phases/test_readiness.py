@@ -9,8 +9,8 @@ import pytest
 
 from lilift.cli import app
 from lilift.phases import readiness
-from lilift.phases.folder import PHASES
 from lilift.phases.readiness import missing_for
+from lilift.phases.run_folder import PHASES
 from lilift.recipe.errors import EnvironmentUnfit
 from lilift.recipe.load import load_recipe
 

@@ -18,10 +18,10 @@ import torch
 from safetensors.torch import load_file
 
 from lilift.cli import app
-from lilift.phases.answering import AnswerOptions
-from lilift.phases.loading import load_answerer
+from lilift.phases.answering.answerer import AnswerOptions
+from lilift.phases.answering.load_answerer import load_answerer
+from lilift.phases.answering.systems import SYSTEMS, load_system
 from lilift.phases.run import FinishedRun, RunOptions, run_recipe
-from lilift.phases.systems import SYSTEMS, load_system
 from lilift.recipe.load import load_recipe
 
 # Every phase does its real work on the real stand-ins, only less of it.

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from lilift.data.steps import Position
+from lilift.data.batches.step_grouping import Position
 from lilift.recipe.errors import RunFolderError, StorageError
 from lilift.recipe.schema import AlignSettings
 from lilift.train.checkpoint import Checkpoint, CheckpointStore, TrainingState, restore_tensors

@@ -13,10 +13,10 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 import pytest
-import tiny_run
-from test_loop import Recorder, metrics
 
 from lilift.recipe.sealed_folders import verify_sealed_folder
+from tests.train import tiny_run
+from tests.train.test_loop import Recorder, metrics
 
 SETTINGS = ("transfer.max_steps=20", "transfer.checkpoint_every=2", "transfer.log_every=3", "transfer.keep_checkpoints=1")
 
@@ -57,7 +57,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> ForkServerContext:
     """Starts processes that have everything imported already."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tiny_run"])
+    context.set_forkserver_preload(["tests.train.tiny_run"])
     return context
 
 
@@ -85,7 +85,7 @@ def test_killed_at_any_moment_and_resumed(
 
 def test_killed_and_started_again_as_a_whole_new_process(models: Path, tmp_path: Path, undisturbed: Undisturbed) -> None:
     folder = tmp_path / "killed"
-    command = [sys.executable, tiny_run.__file__, str(models), str(folder), "transfer", *SETTINGS]
+    command = [sys.executable, "-m", "tests.train.tiny_run", str(models), str(folder), "transfer", *SETTINGS]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
         lines = iter(process.stdout.readline, "")

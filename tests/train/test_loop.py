@@ -8,18 +8,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-import tiny_run
 import torch
 from torch import Tensor
 
-from lilift.data.batching import Batch
-from lilift.data.examples import Row
+from lilift.data.batches.batching import Batch
+from lilift.data.texts.examples import Row
 from lilift.model.bridge import BridgedModel
 from lilift.recipe.errors import DataError, RunFolderError, StorageError, TrainingError
 from lilift.recipe.interrupt import StoppedBySignal
 from lilift.recipe.storage import JsonLines
 from lilift.train.checkpoint import CheckpointStore
-from lilift.train.progress import StepReport
+from lilift.train.training_progress import StepReport
+from tests.train import tiny_run
 
 EXACT = ("step", "epoch", "loss", "learning_rate", "grad_norm", "tokens")
 Line = tuple[float, ...]

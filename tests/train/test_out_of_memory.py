@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny_run
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -20,8 +19,9 @@ from lilift.memory.guard import OutOfMemoryGuard
 from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
 from lilift.train import loop
 from lilift.train.optimizer import allocate_state, build_optimizer
-from lilift.train.progress import NoProgress
 from lilift.train.step import compute_gradients
+from lilift.train.training_progress import NoProgress
+from tests.train import tiny_run
 
 ROWS = [row for row in tiny_run.TinySource(8).rows(0, range(8)) if row is not None]
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import bitsandbytes as bnb
 import pytest
-import tiny_run
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -13,8 +12,9 @@ from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.sealed_folders import verify_sealed_folder
 from lilift.recipe.storage import JsonLines
-from lilift.train.progress import NoProgress
 from lilift.train.stages import run_stage, stage_fingerprint
+from lilift.train.training_progress import NoProgress
+from tests.train import tiny_run
 
 LONGER = [
     f"{stage}.{setting}"

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import tiny_run
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lilift.data.batching import Batch, SequenceShape, collate
-from lilift.data.examples import Row
+from lilift.data.batches.batching import Batch, SequenceShape, collate
+from lilift.data.texts.examples import Row
 from lilift.memory.guard import OutOfMemoryGuard
 from lilift.model.bridge import BridgedModel, load_bridge
 from lilift.train.step import StepOutcome, compute_gradients
+from tests.train import tiny_run
 
 
 @pytest.fixture(scope="module")

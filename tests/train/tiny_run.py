@@ -21,14 +21,14 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 from transformers import LlamaConfig, LlamaForCausalLM, MT5Config, MT5EncoderModel, PreTrainedTokenizerFast
 
-from lilift.data.examples import Row
+from lilift.data.texts.examples import Row
 from lilift.model.bridge import BridgedModel, load_bridge
 from lilift.recipe.errors import LiliftError
 from lilift.recipe.load import parse_override
 from lilift.recipe.schema import Recipe
 from lilift.train.loop import StageResult
-from lilift.train.progress import PlainProgress, StageProgress
 from lilift.train.stages import RunStage, run_stage
+from lilift.train.training_progress import PlainProgress, StageProgress
 
 SPECIAL = ["<pad>", "</s>", "<unk>", "<s>"]
 WORDS = 24  # words of the source language, and as many of the LLM's

@@ -6,8 +6,8 @@ says what is held out for testing; `languages` says how honest its foreign text 
 
 from __future__ import annotations
 
-from lilift.data.world.languages import ENGLISH, WORLD_LANGUAGES, WorldLanguage, lexicon_path
 from lilift.data.world.problems import is_held_out, monolingual_text, test_problems, training_problems
+from lilift.data.world.world_languages import ENGLISH, WORLD_LANGUAGES, WorldLanguage, lexicon_path
 
 __all__ = [
     "ENGLISH",

@@ -14,10 +14,10 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lilift.data.examples import Example
-from lilift.data.world.languages import FilledClause, FilledConstituent, realise
+from lilift.data.texts.examples import Example
 from lilift.data.world.patterns import NAME_SLOTS, NUMBER_SLOTS, Constituent, Pattern, Slot, Step, patterns
-from lilift.data.world.vocabulary import vocabulary
+from lilift.data.world.world_languages import FilledClause, FilledConstituent, realise
+from lilift.data.world.world_vocabulary import vocabulary
 
 LARGEST = 60
 """No number in a question, a working or an answer is larger."""

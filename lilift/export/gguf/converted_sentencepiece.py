@@ -8,7 +8,7 @@ from typing import Any
 
 from gguf import TokenType
 
-from lilift.export.gguf.vocabulary import REMEDY, SPACE, UNUSED_SCORE, Vocabulary, unused_vocabulary
+from lilift.export.gguf.gguf_vocabulary import REMEDY, SPACE, UNUSED_SCORE, Vocabulary, unused_vocabulary
 from lilift.recipe.errors import ModelError
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, GGUFWriter, RopeScalingType
 
-from lilift.export.gguf.vocabulary import Vocabulary
-from lilift.export.weights import Floats
+from lilift.export.gguf.gguf_vocabulary import Vocabulary
+from lilift.export.safetensors_rows import Floats
 from lilift.recipe.errors import ModelError
 
 _REMEDY = "export with --to hf"

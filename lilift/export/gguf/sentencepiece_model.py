@@ -7,7 +7,7 @@ from typing import Any
 
 from gguf import TokenType
 
-from lilift.export.gguf.vocabulary import REMEDY, Vocabulary, unused_vocabulary
+from lilift.export.gguf.gguf_vocabulary import REMEDY, Vocabulary, unused_vocabulary
 from lilift.recipe.errors import ModelError
 
 # SentencePiece's own numbers for its model types.

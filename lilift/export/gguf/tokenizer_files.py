@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from lilift.export.gguf.gguf_vocabulary import REMEDY, Vocabulary, apply_added_tokens
 from lilift.export.gguf.sentencepiece_model import from_sentencepiece, is_sentencepiece
 from lilift.export.gguf.tokenizer_json import from_tokenizer_json
-from lilift.export.gguf.vocabulary import REMEDY, Vocabulary, apply_added_tokens
 from lilift.recipe.errors import ModelError
 
 

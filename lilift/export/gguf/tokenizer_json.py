@@ -9,7 +9,7 @@ from typing import Any
 from gguf import TokenType
 
 from lilift.export.gguf.converted_sentencepiece import converted_sentencepiece, steps_of
-from lilift.export.gguf.vocabulary import REMEDY, Vocabulary, apply_added_tokens, unused_vocabulary
+from lilift.export.gguf.gguf_vocabulary import REMEDY, Vocabulary, apply_added_tokens, unused_vocabulary
 from lilift.recipe.errors import ModelError
 
 # How `tokenizer.json` splits text before byte-level BPE, llama.cpp's name for it, and whether llama.cpp then takes a word that

@@ -1,6 +1,6 @@
 """The alignment layer in numpy: encoder states to what stands in the LLM's sequence.
 
-The same computation as `lilift.model.alignment`, for one text at a time, from `align.gguf`.
+The same computation as `lilift.model.alignment_layer`, for one text at a time, from `align.gguf`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lilift.export.server.requests import RequestError
+from lilift.export.server.chat_requests import RequestError
 
 _BODY_SECONDS = 30.0
 _RETRY_SECONDS = "2"

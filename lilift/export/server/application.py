@@ -18,10 +18,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from lilift.export.runner.bridge import ExportedBridge
+from lilift.export.runner.exported_bridge import ExportedBridge
 from lilift.export.server.admission import Guard, json_of, refusal
-from lilift.export.server.answer import Answer, events, whole
-from lilift.export.server.requests import RequestError, read_request
+from lilift.export.server.answer_stream import Answer, events, whole
+from lilift.export.server.chat_requests import RequestError, read_request
 from lilift.recipe.errors import LiliftError
 
 PAGE = Path(__file__).parent / "page"

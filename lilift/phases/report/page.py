@@ -14,12 +14,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from lilift.evaluate.comparison import p_value
+from lilift.evaluate.scores.paired_comparison import p_value
 from lilift.memory.phase_plan import CATEGORY_COLOURS, CATEGORY_TITLES
 from lilift.phases.report.charts import LineChart, Series, line_chart
-from lilift.phases.report.data import data_section
-from lilift.phases.report.files import RunFiles
-from lilift.phases.report.results import benchmark_sections
+from lilift.phases.report.data_section import data_section
+from lilift.phases.report.report_files import RunFiles
+from lilift.phases.report.results_section import benchmark_sections
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.storage import write_text
 

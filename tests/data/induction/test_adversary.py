@@ -9,9 +9,9 @@ from torch.nn import functional as F
 
 from lilift.data.induction import adversary
 from lilift.data.induction.adversary import Game, from_adversary
-from lilift.data.induction.alignment import InductionSettings, align, precision
-from lilift.data.induction.embeddings import Embeddings
 from lilift.data.induction.refinement import nearest_rotation
+from lilift.data.induction.vector_alignment import InductionSettings, align, precision
+from lilift.data.induction.word_vectors import Embeddings
 
 DIMENSION = 8
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 pytest.importorskip("xllamacpp")
-
-from exported_run import export, make_run
 
 from lilift.model.bridge import BridgedModel
 from lilift.recipe.schema import Recipe
+from tests.export.exported_run import export, make_run
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from exported_run import QUESTIONS
 
-from lilift.export.runner.bridge import ExportedBridge
-from lilift.phases.exported import ExportResponder
+from lilift.export.runner.exported_bridge import ExportedBridge
+from lilift.phases.answering.gguf_answerer import ExportResponder
+from tests.export.exported_run import QUESTIONS
 
 # What an environment with the extra `gguf` alone lacks; see pyproject.toml.
 _WITHOUT = """

@@ -1,0 +1,1 @@
+"""What is done to texts before training: code-switching and batches."""

@@ -1,0 +1,1 @@
+"""Answers: speed, and accuracy after export."""

@@ -1,0 +1,144 @@
+"""How much faster answers come side by side than one by one: the goal is 8 times, with the same answers.
+
+python -m benchmarks evaluation_throughput --check
+python -m benchmarks evaluation_throughput --mmwp FOLDER --check      also all of MMWP, at most 15 minutes on two cores
+python -m benchmarks evaluation_throughput --mmwp FOLDER --limit 40   a part of it, to see how long the whole would take
+
+The models are `tiny-cpu`'s: the stand-in LLM alone, which ends its answers by itself, and the bridged model before training, in
+4 bits. With `--run RUN` the bridged model is a finished run. The speed-ups are in processor time of one thread: what else the
+machine does is not in them. MMWP is timed by the clock on all cores, tokenising, judging, analysis and files included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.shared.result_files import keep, report_goals
+from lilift.data.languages import languages
+from lilift.evaluate.evaluator import LIFTED, evaluate, load_benchmarks
+from lilift.evaluate.responders import Responder
+from lilift.model.bridge import load_bridge
+from lilift.phases.answering.answerer import AnswerOptions
+from lilift.phases.answering.load_answerer import load_answerer
+from lilift.phases.answering.systems import load_system, responder_for, tokenisation_for
+from lilift.recipe.load import load_recipe
+from lilift.recipe.schema import BenchmarkSettings
+
+GOALS = {
+    "LLM alone: speed-up": ("at least", 8.0),
+    "bridged: speed-up": ("at least", 8.0),
+    "different answers": ("at most", 0.0),
+}
+MMWP_GOAL = {"MMWP, 48 languages: minutes": ("at most", 15.0)}
+
+
+def timed(generate: Callable[..., list[str]], rows: list[Any], **options: int) -> tuple[list[str], float]:
+    started = time.process_time()
+    return generate(rows, **options), time.process_time() - started
+
+
+def compared(name: str, generate: Callable[..., list[str]], rows: list[Any], found: dict[str, float], budget: int) -> int:
+    """Answers side by side and one by one; returns how many differ. The first, short call warms caches up."""
+    generate(rows[:4], batch_tokens=budget)
+    together, seconds = timed(generate, rows, batch_tokens=budget)
+    alone, seconds_alone = timed(generate, rows, batch_tokens=1)
+    found[f"{name}: questions a second, one by one"] = len(rows) / seconds_alone
+    found[f"{name}: questions a second, side by side"] = len(rows) / seconds
+    found[f"{name}: speed-up"] = seconds_alone / seconds
+    return sum(one != other for one, other in zip(together, alone, strict=True))
+
+
+def whole_mmwp(folder: Path, run: Path | None, limit: int | None) -> dict[str, float]:
+    """Ask MMWP's questions in all languages, through the path that `lilift eval` takes."""
+    torch.set_num_threads(os.cpu_count() or 1)
+    recipe = load_recipe("tiny-cpu")
+    codes = tuple(code for code, known in languages().items() if known.tier)
+    bridge = load_system(recipe, run, LIFTED, device=torch.device("cpu")) if run else load_bridge(recipe, device="cpu")
+    settings = BenchmarkSettings(name="mmwp", path=str(folder), languages=codes, limit=limit)
+    benchmarks = load_benchmarks([settings], (), seed=0)
+    responder = responder_for(bridge, recipe, recipe.evaluate)
+    with tempfile.TemporaryDirectory() as place:
+        started, processor = time.monotonic(), time.process_time()
+        evaluate(
+            responder,
+            benchmarks,
+            Path(place),
+            progress=lambda at: print(f"\r{at.language} {at.all_done}/{at.all_total}", end="", flush=True),
+        )
+        minutes, processor_minutes = (time.monotonic() - started) / 60, (time.process_time() - processor) / 60
+    print()
+    questions = sum(len(one.questions) for one in benchmarks)
+    return {
+        "MMWP, 48 languages: questions": questions,
+        "MMWP, 48 languages: minutes": minutes,
+        "MMWP, 48 languages: minutes of processor time": processor_minutes,
+        "MMWP, 48 languages: questions a second": questions / minutes / 60,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Answers side by side against one by one.")
+    parser.add_argument("--questions", type=int, default=128)
+    parser.add_argument("--run", type=Path, help="a finished run of tiny-cpu")
+    parser.add_argument("--mmwp", type=Path, help="folder with MMWP's files: also time all of it")
+    parser.add_argument("--limit", type=int, help="of MMWP, only so many questions of each language; nothing is kept")
+    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
+    arguments = parser.parse_args()
+    if arguments.limit:
+        part = whole_mmwp(arguments.mmwp, arguments.run, arguments.limit)
+        for name, value in part.items():
+            print(f"{name}: {value:.4g}")
+        print(f"all of MMWP at this speed: {48 * 811 / part['MMWP, 48 languages: questions a second'] / 60:.1f} minutes")
+        return 0
+    torch.set_num_threads(1)
+    recipe = load_recipe("tiny-cpu")
+    most_new, budget = recipe.evaluate.max_new_tokens, recipe.evaluate.tokens_per_batch
+    found: dict[str, float] = {}
+
+    texts = [
+        question.text
+        for one in load_benchmarks([BenchmarkSettings(name="world", limit=arguments.questions)], (), seed=0)
+        for question in one.questions
+    ]
+
+    def llm_with(batch_tokens: int) -> Responder:
+        options = AnswerOptions(template="plain", max_new_tokens=most_new, batch_tokens=batch_tokens)
+        return load_answerer("stand-in:llm", options).responder
+
+    by_budget = {size: llm_with(size) for size in (1, budget)}
+
+    def by_llm(rows: list[str], *, batch_tokens: int) -> list[str]:
+        return by_budget[batch_tokens].generate(rows)
+
+    different = compared("LLM alone", by_llm, texts, found, budget)
+
+    device = torch.device("cpu")
+    run = arguments.run
+    bridge = load_system(recipe, run, LIFTED, device=device) if run else load_bridge(recipe, device=device)
+    rows = tokenisation_for(bridge, recipe).prompts(texts)
+
+    def by_bridge(rows: list[Any], *, batch_tokens: int) -> list[str]:
+        return bridge.generate(rows, max_new_tokens=most_new, batch_tokens=batch_tokens)
+
+    different += compared("bridged", by_bridge, rows, found, budget)
+    found["different answers"] = different
+    goals = dict(GOALS)
+    if arguments.mmwp:
+        found |= whole_mmwp(arguments.mmwp, run, None)
+        goals |= MMWP_GOAL
+    keep("evaluation_throughput", {"goals": goals, "summary": found, "questions": len(texts), "batch_tokens": budget})
+    for name, value in found.items():
+        print(f"{name}: {value:.4g}")
+    return 0 if report_goals(found, goals) or not arguments.check else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,163 @@
+"""What the Triton kernels take on each card, however they are launched: registers, stack, shared memory. Needs no GPU.
+
+python -m benchmarks kernel_resources --check      # about an hour of processor time
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import triton
+
+from benchmarks.shared.measuring import markdown
+from benchmarks.shared.result_files import keep
+from lilift_kernels.compilation import SHARED_MEMORY, Launch, Resources, compile_launch, faults, launches
+from lilift_kernels.launch_configurations import MANY, Call, LossCall, ProjectionCall, every
+
+TABLE = Path(__file__).parents[2] / "docs" / "kernel_resources.md"
+USUAL = (LossCall(), ProjectionCall(), ProjectionCall(wide_out=True))
+Found = dict[Launch, dict[int, Resources]]  # by card
+
+
+def compiled(calls: Iterable[Call], capabilities: list[int], processes: int) -> Found:
+    """What the calls launch, each launch compiled once for each card."""
+    calls = list(calls)
+    work: dict[tuple[Launch, int], None] = {}
+    for capability in capabilities:
+        for call in calls:
+            work |= dict.fromkeys((launch, capability) for launch in launches(call, capability))
+    found: Found = {}
+    started = time.monotonic()
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        made = pool.map(compile_launch, *zip(*work, strict=True), chunksize=8)
+        for number, ((launch, capability), resources) in enumerate(zip(work, made, strict=True), 1):
+            found.setdefault(launch, {})[capability] = resources
+            if number % 100 == 0:
+                print(f"{number} of {len(work)} compiled in {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    return found
+
+
+def usual(found: Found, capabilities: list[int]) -> str:
+    """Each launch of the usual calls, with what it takes on each card."""
+    rows: dict[tuple[str, ...], dict[str, object]] = {}
+    for call, capability in itertools.product(USUAL, capabilities):
+        for launch in launches(call, capability):
+            key = launch.kernel, ", ".join(launch.switches)
+            row = rows.setdefault(key, {"kernel": f"`{launch.kernel}`", "with": key[1]})
+            if capability in found.get(launch, {}):
+                row[f"sm_{capability}"] = _cell([found[launch][capability]])
+    return markdown(_filled(rows.values(), capabilities))
+
+
+def all_launches(found: Found, capabilities: list[int]) -> str:
+    """The extremes over all launches of one kernel, element type and block."""
+    groups: dict[tuple[str, str, str], dict[int, list[Resources]]] = {}
+    for launch, by_card in found.items():
+        group = groups.setdefault((launch.kernel, launch.element, launch.blocks), {})
+        for capability, resources in by_card.items():
+            group.setdefault(capability, []).append(resources)
+    rows = []
+    for (kernel, element, blocks), group in sorted(groups.items()):
+        row: dict[str, object] = {
+            "kernel": f"`{kernel}`",
+            "type": element,
+            "blocks": blocks,
+            "launches": max(map(len, group.values())),
+        }
+        row |= {f"sm_{capability}": _cell(items) for capability, items in group.items()}
+        rows.append(row)
+    return markdown(_filled(rows, capabilities))
+
+
+def _cell(items: list[Resources]) -> str:
+    """Registers and KiB of shared memory, least to most."""
+    registers, shared = [item.registers for item in items], [item.shared / 1024 for item in items]
+    return f"{_range(registers, 'd')} / {_range(shared, '.0f')}"
+
+
+def _range(values: list[Any], form: str) -> str:
+    least, most = format(min(values), form), format(max(values), form)
+    return least if least == most else f"{least}–{most}"
+
+
+def _filled(rows: Iterable[dict[str, object]], capabilities: list[int]) -> list[dict[str, object]]:
+    return [
+        {**row, **{name: row.get(name, "") for name in (f"sm_{capability}" for capability in capabilities)}} for row in rows
+    ]
+
+
+def page(found: Found, capabilities: list[int]) -> str:
+    limits = ", ".join(f"{SHARED_MEMORY[capability] // 1024} on sm_{capability}" for capability in capabilities)
+    count = sum(map(len, found.values()))
+    faulty = sum(bool(faults(launch, item, card)) for launch, cards in found.items() for card, item in cards.items())
+    verdict = (
+        f"{faulty} of them are at fault: they spill, do not fit, or wait for memory."
+        if faulty
+        else (
+            "None spills, all stay within the\n"
+            f"card's shared memory ({limits}; KiB), and every product of sizes that the blocks divide copies\n"
+            "asynchronously and, in 16 bits and in TF32, uses the matrix units."
+        )
+    )
+    return f"""# What the Triton kernels take
+
+Compiled without a GPU, with triton {triton.__version__}, by `python -m benchmarks kernel_resources`: every launch that the
+options of the two functions and the static table of tiles lead to (`launch_configurations.py`), for {len(capabilities)} cards
+{count} launches. {verdict}
+`make test` compiles a sample anew in which every two choices (card, type, rows, size, option) meet, and compares it with
+`benchmarks/results/kernel_resources.json`.
+
+Each cell: registers of a thread / KiB of shared memory of a block of threads. What a launch is with: `rows` reads rows by
+number, `slots` writes them by number, `left` and `right` read the rows of a factor by number, `keeps` stores what goes into the
+GELU, `stores` is with the gradient, `cap` a softcap, `smooths` label smoothing. The head is 128,256 x 4,096, the projection
+2,048 -> 4,096 -> 4,096, and there are {MANY:,} rows.
+
+## The usual case: bf16, training, frozen head, parameters of the projection in fp32
+
+{usual(found, capabilities)}
+
+## All launches
+
+Blocks are rows x columns x depth / warps / stages. Least to most over all launches of a kernel with these blocks: with and
+without bias, softcap, smoothing, gradient, given rows and so on, and sizes that the blocks divide and that they do not.
+
+{all_launches(found, capabilities)}
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="What the Triton kernels take on each card.")
+    parser.add_argument("--capabilities", type=int, nargs="+", default=sorted(SHARED_MEMORY), choices=sorted(SHARED_MEMORY))
+    parser.add_argument("--usual", action="store_true", help="the usual calls alone; needs --output")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--output", type=Path, help="where the JSON goes; the page in docs is then left alone")
+    parser.add_argument("--check", action="store_true", help="exit 1 where a kernel spills, does not fit, or waits")
+    arguments = parser.parse_args()
+    if arguments.output is None and (arguments.usual or len(arguments.capabilities) < len(SHARED_MEMORY)):
+        parser.error("a part of the launches goes to --output FILE")
+    calls = USUAL if arguments.usual else [*every(LossCall), *every(ProjectionCall)]
+    found = compiled(calls, arguments.capabilities, arguments.processes)
+    kernels = {str(launch): {str(card): item.line() for card, item in cards.items()} for launch, cards in found.items()}
+    order = "registers, bytes of stack, bytes of shared memory, asynchronous copies, matrix instructions"
+    keep("kernel_resources", {"triton": triton.__version__, "order": order, "kernels": kernels}, arguments.output)
+    text = page(found, arguments.capabilities)
+    print(text)
+    if arguments.output is None:
+        TABLE.write_text(text, encoding="utf-8")
+    wrong = [fault for launch, cards in found.items() for card, item in cards.items() for fault in faults(launch, item, card)]
+    for fault in wrong:
+        print(f"NOT MET  {fault}")
+    return 1 if wrong and arguments.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,97 @@
+"""The losses that lilift's is measured beside."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from benchmarks.shared.measuring import first_line
+from lilift_kernels import linear_cross_entropy
+
+IGNORED = -100
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # hidden [N, D], weight [V, D], labels [N] -> mean loss
+
+
+def huggingface(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    """What a causal language model of transformers does: all logits, in fp32."""
+    return functional.cross_entropy((hidden @ weight.T).float(), labels, ignore_index=IGNORED)
+
+
+def on_valid_rows(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    kept = (labels != IGNORED).nonzero().squeeze(1)
+    return functional.cross_entropy((hidden[kept] @ weight.T).float(), labels[kept])
+
+
+def ours(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
+    return linear_cross_entropy(hidden, weight, labels)
+
+
+def torchs_own() -> Loss:
+    function = getattr(functional, "linear_cross_entropy", None)
+    if function is None:
+        raise ImportError(f"torch {torch.__version__} has no F.linear_cross_entropy")
+    return lambda hidden, weight, labels: function(hidden, weight, labels, ignore_index=IGNORED)
+
+
+def liger() -> Loss:
+    from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
+
+    loss = LigerFusedLinearCrossEntropyLoss(ignore_index=IGNORED)
+    return lambda hidden, weight, labels: loss(weight, hidden, labels)
+
+
+def cut_cross_entropy(**options: Any) -> Loss:
+    from cut_cross_entropy import linear_cross_entropy as peer
+
+    return lambda hidden, weight, labels: peer(hidden, weight, labels, ignore_index=IGNORED, impl="cce", **options)
+
+
+def unsloth() -> Loss:
+    os.environ.setdefault("UNSLOTH_IS_PRESENT", "1")  # as `import unsloth` does, which would bring its trainers along
+    from unsloth_zoo.fused_losses import unsloth_fused_ce_loss
+
+    return lambda hidden, weight, labels: unsloth_fused_ce_loss(None, hidden, weight, None, labels, shift_labels=False)
+
+
+def rivals(device: torch.device, backend: str) -> tuple[dict[str, Loss], dict[str, str]]:
+    """The losses that can be measured here, and why the others cannot."""
+    found: dict[str, Loss] = {"lilift": ours, "eager": huggingface, "eager on valid rows": on_valid_rows}
+    absent: dict[str, str] = {}
+    if device.type == "cuda" or backend != "inductor":  # inductor needs a C++ compiler on a CPU
+        # Every shape is compiled anew; beyond a limit of eight torch would go on in eager without a word.
+        torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 10_000
+        found["compiled"] = torch.compile(huggingface, backend=backend, dynamic=False)
+        found["compiled, on valid rows"] = torch.compile(on_valid_rows, backend=backend, dynamic=True)
+    # Each with the packages that it needs. unsloth_zoo refuses to be imported where unsloth is not installed.
+    makers: dict[str, tuple[tuple[str, ...], Callable[[], Loss]]] = {
+        "torch": ((), torchs_own),
+        "liger": (("liger_kernel",), liger),
+        "cut-cross-entropy": (("cut_cross_entropy",), cut_cross_entropy),
+        "cut-cross-entropy, exact": (("cut_cross_entropy",), lambda: cut_cross_entropy(filter_eps=None)),
+        "unsloth": (("unsloth", "unsloth_zoo"), unsloth),
+    }
+    for name, (packages, make) in makers.items():
+        if lacking := [package for package in packages if importlib.util.find_spec(package) is None]:
+            absent[name] = f"{' and '.join(lacking)} not installed"
+        elif packages and device.type != "cuda":
+            absent[name] = "needs a GPU"
+        else:
+            try:
+                found[name] = make()
+            except Exception as failure:  # whatever another package raises on import
+                absent[name] = first_line(failure)
+    return found, absent
+
+
+def peer_versions() -> dict[str, str]:
+    """The versions of the other packages that are installed."""
+    names = ("liger-kernel", "cut-cross-entropy", "unsloth", "unsloth-zoo", "torch", "triton")
+    installed = {name.lower().replace("_", "-") for distribution in metadata.distributions() if (name := distribution.name)}
+    return {name: metadata.version(name) for name in names if name in installed}

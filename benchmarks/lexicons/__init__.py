@@ -1,0 +1,1 @@
+"""Dictionaries: their coverage, and how well they are found in word vectors."""

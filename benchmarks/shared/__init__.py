@@ -1,0 +1,1 @@
+"""What every benchmark uses: timing, result files and charts."""

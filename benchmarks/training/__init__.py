@@ -1,0 +1,1 @@
+"""What training reaches, and how fast."""

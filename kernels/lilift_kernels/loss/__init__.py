@@ -1,0 +1,1 @@
+"""The loss over the vocabulary without its logits: linear cross-entropy."""

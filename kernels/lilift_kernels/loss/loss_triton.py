@@ -1,0 +1,223 @@
+"""Linear cross-entropy in Triton: loss and gradient in one pass of 4·N·V·D operations, no logits kept, no atomics.
+
+For a chunk of rows and a tile of the vocabulary (keys = values = head, as in attention):
+
+1. ``exponentials``: the tile's logits, and from them ``2 ** (z * log2(e) - k)`` in 16 bits, where ``k`` is the block's maximum
+   rounded up to a whole number, with the block's sum in fp32. The label's own logit is left out and kept apart.
+2. ``merge``: the running maximum and sum; the ``k`` become factors ``2 ** (k - maximum)``. Whole numbers make them powers of
+   two, so rescaling rounds nothing: neither the 16-bit operand of the next product nor the running sums.
+3. ``accumulate``: exponentials times head, added to the running sums in fp32.
+
+After the last tile ``finish`` writes loss, log-sum-exp and gradient. Every value is written by one program in one order, so
+results repeat bit for bit. How many rows carry loss is read on the GPU, by programs that leave at once where there are none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+import triton
+from torch import Tensor
+
+from lilift_kernels import autotuning
+from lilift_kernels.loss.loss_options import LossOptions
+from lilift_kernels.loss.loss_triton_kernels import FLOOR, accumulate, exponentials, finish, merge
+from lilift_kernels.tiles import CANDIDATES, FEW_ROWS, Blocks, LossPlan, card, loss_plan
+
+LOG2_E = math.log2(math.e)
+MERGE_ROWS, MERGED = 16, 32  # of the latter, blocks' exponents, a thread holds so many in its registers
+FINISH_ROWS, FINISH_COLUMNS = 8, 512
+FP16_LIFT = 14  # exponentials in fp16 are stored times 2 ** 14, so that small ones keep their digits
+
+
+def losses_and_gradient(
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    labels: Tensor,
+    rows: Tensor | None,
+    scale: Tensor,
+    options: LossOptions,
+    *,
+    with_gradient: bool,
+    plan: LossPlan | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """As in the torch path, for fp32, bf16 and fp16, and not for label smoothing under a softcap.
+
+    ``plan`` replaces the table's choice.
+    """
+    hidden = hidden if hidden.stride(1) == 1 else hidden.contiguous()
+    weight = weight if weight.stride(1) == 1 else weight.contiguous()
+    number, (vocabulary, width) = labels.shape[0], weight.shape
+    losses = torch.zeros(number, dtype=torch.float32, device=hidden.device)
+    log_sums = torch.zeros_like(losses)
+    gradient_shape = (number, width) if with_gradient else (0,)
+    gradient = hidden.new_zeros(gradient_shape) if rows is None else hidden.new_empty(gradient_shape)
+    if number == 0:
+        return losses, log_sums, gradient
+    if plan is None:
+        again = partial(losses_and_gradient, hidden, weight, bias, labels, rows, scale, options, with_gradient=with_gradient)
+        capped = options.softcap is not None
+        plan = _plan(hidden, weight, number, lambda plan: again(plan=plan), with_gradient=with_gradient, capped=capped)
+    chunk = _Chunk(plan, hidden, weight, bias, labels, _compact(labels, rows, options.ignore_index), options, with_gradient)
+    for start in range(0, number, plan.chunk_rows):
+        chunk.begin(start, min(plan.chunk_rows, number - start))
+        for tile in range(0, vocabulary, plan.tile_columns):
+            chunk.add(tile)
+        chunk.finish(scale, losses, log_sums, gradient)
+    return losses, log_sums, gradient
+
+
+def _plan(
+    hidden: Tensor, weight: Tensor, number: int, run: Callable[[LossPlan], object], *, with_gradient: bool, capped: bool
+) -> LossPlan:
+    """The table's cut for ``number`` labels; with autotuning that of the blocks with which ``run`` is fastest."""
+    (vocabulary, width), size = weight.shape, hidden.element_size()
+    work = (*card(hidden.device), number, vocabulary, width, size)
+
+    def cut(logits: Blocks | None = None, gradient: Blocks | None = None) -> LossPlan:
+        return loss_plan(*work, with_gradient=with_gradient, capped=capped, logits=logits, gradient=gradient)
+
+    plan = cut()
+    if not autotuning.enabled():
+        return plan
+    shape = (size, vocabulary, width, int(with_gradient), int(capped), int(number <= FEW_ROWS))
+    candidates = CANDIDATES[size]
+    logits = autotuning.fastest(
+        "loss, logits", shape, hidden.device, plan.logits, candidates, lambda blocks: run(cut(blocks, plan.gradient))
+    )
+    if not with_gradient:
+        return cut(logits)
+    gradient = autotuning.fastest(
+        "loss, gradient", shape, hidden.device, plan.gradient, candidates, lambda blocks: run(cut(logits, blocks))
+    )
+    return cut(logits, gradient)
+
+
+@dataclass(frozen=True)
+class _Compacted:
+    """The positions that carry loss, first ones first; how many they are is known on the GPU alone."""
+
+    sources: Tensor  # [N] rows of ``hidden``
+    positions: Tensor  # [N] places in ``labels``
+    count: Tensor  # [1]
+
+
+class _Chunk:
+    """The buffers of one chunk of rows, and the launches over them; used for chunk after chunk."""
+
+    def __init__(
+        self,
+        plan: LossPlan,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        labels: Tensor,
+        rows: _Compacted,
+        options: LossOptions,
+        with_gradient: bool,
+    ) -> None:
+        self.plan, self.options, self.with_gradient = plan, options, with_gradient
+        self.hidden, self.weight, self.bias, self.labels = hidden, weight, bias, labels
+        self.sources, self.positions, self.count = rows.sources, rows.positions, rows.count
+        self.vocabulary, self.width = weight.shape
+        # A whole number of every kernel's blocks of rows: what is written and read here needs no mask.
+        self.capacity = plan.capacity(labels.shape[0])
+        self.blocks = blocks = plan.tile_columns // plan.logits.columns
+        smooths = options.label_smoothing > 0
+
+        def buffer(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.empty(shape, dtype=dtype, device=hidden.device)
+
+        self.exponents, self.sums = buffer(blocks, self.capacity), buffer(blocks, self.capacity)
+        self.logit_sums = buffer(blocks if smooths else 0, self.capacity)
+        self.maximum, self.total, self.shrink = buffer(self.capacity), buffer(self.capacity), buffer(self.capacity)
+        self.logit_total, self.label_logits, self.label_slopes = buffer(3, self.capacity).unbind()
+        self.powers = buffer(self.capacity, plan.tile_columns if with_gradient else 0, dtype=hidden.dtype)
+        self.product = buffer(self.capacity if with_gradient else 0, self.width)
+        self.column_sum = weight.sum(0, dtype=torch.float32) if smooths and with_gradient else None
+        self.switches = {
+            "HAS_CAP": options.softcap is not None,
+            "SMOOTHS": smooths,
+            "STORES": with_gradient,
+            "LIFT": FP16_LIFT if hidden.dtype == torch.float16 else 0,
+        }
+        self.precision = _precision(hidden.dtype)
+        # Triton's interpreter multiplies bf16 wrongly; on a GPU the matrix units widen by themselves.
+        self.widens = not hidden.is_cuda
+
+    def begin(self, start: int, rows: int) -> None:
+        self.start, self.rows = start, rows
+        self.maximum.fill_(FLOOR.value)
+        for tensor in (self.total, self.logit_total, self.label_logits):
+            tensor.zero_()
+
+    def add(self, tile: int) -> None:
+        """Take the head's columns from ``tile`` on into the running sums."""
+        logits, gradient = self.plan.logits, self.plan.gradient
+        inner, outer = self._scales()
+        row_blocks, padded = triton.cdiv(self.rows, logits.rows), triton.next_power_of_2(self.blocks)
+        exponentials[(row_blocks * self.blocks,)](
+            self.hidden, self.weight, self.bias, self.sources, self.positions, self.labels, self.count,
+            self.powers, self.exponents, self.sums, self.logit_sums, self.label_logits, self.label_slopes,
+            self.start, tile, self.vocabulary, row_blocks, self.capacity,
+            self.hidden.stride(0), self.weight.stride(0), self.powers.stride(0), inner, outer,
+            WIDTH=self.width, BLOCK_ROWS=logits.rows, BLOCK_COLUMNS=logits.columns, BLOCK_DEPTH=logits.depth,
+            HAS_BIAS=self.bias is not None, PRECISION=self.precision, WIDENS=self.widens, **self.switches,
+            num_warps=logits.warps, num_stages=logits.stages,
+        )  # fmt: skip
+        merge[(triton.cdiv(self.rows, MERGE_ROWS),)](
+            self.exponents, self.sums, self.logit_sums, self.count,
+            self.maximum, self.total, self.shrink, self.logit_total, self.start, self.capacity,
+            BLOCKS=self.blocks, BLOCKS_PADDED=padded, ROWS=MERGE_ROWS, SMOOTHS=self.switches["SMOOTHS"],
+            num_warps=max(4, padded * MERGE_ROWS // (32 * MERGED)),
+        )  # fmt: skip
+        if not self.with_gradient:
+            return
+        row_blocks = triton.cdiv(self.rows, gradient.rows)
+        accumulate[(row_blocks * triton.cdiv(self.width, gradient.columns),)](
+            self.powers, self.weight, self.exponents, self.shrink, self.product, self.count,
+            self.start, tile, self.vocabulary, row_blocks, self.capacity, self.weight.stride(0), self.powers.stride(0),
+            WIDTH=self.width, TILE=self.plan.tile_columns, FACTOR_COLUMNS=logits.columns,
+            BLOCK_ROWS=gradient.rows, BLOCK_COLUMNS=gradient.columns, BLOCK_DEPTH=gradient.depth,
+            PRECISION=self.precision, WIDENS=self.widens,
+            num_warps=gradient.warps, num_stages=gradient.stages,
+        )  # fmt: skip
+
+    def finish(self, scale: Tensor, losses: Tensor, log_sums: Tensor, gradient: Tensor) -> None:
+        options = self.options
+        grid = (triton.cdiv(self.rows, FINISH_ROWS), triton.cdiv(self.width, FINISH_COLUMNS) if self.with_gradient else 1)
+        finish[grid](
+            self.product, self.weight, self.column_sum, self.positions, self.labels, self.count, scale,
+            self.maximum, self.total, self.logit_total, self.label_logits, self.label_slopes,
+            losses, log_sums, gradient, self.start, self.vocabulary, self.weight.stride(0),
+            options.ignore_index, float(options.logit_scale), float(options.label_smoothing), float(options.z_loss),
+            WIDTH=self.width, ROWS=FINISH_ROWS, COLUMNS=FINISH_COLUMNS, **self.switches,
+        )  # fmt: skip
+
+    def _scales(self) -> tuple[float, float]:
+        """What a plain logit, and the tanh under a softcap, is multiplied by to come out in units of log 2."""
+        if self.options.softcap is None:
+            return self.options.logit_scale * LOG2_E, 1.0
+        return self.options.logit_scale / self.options.softcap, self.options.softcap * LOG2_E
+
+
+def _compact(labels: Tensor, rows: Tensor | None, ignore_index: int) -> _Compacted:
+    """Without waiting for the GPU. With ``rows`` given the caller has left ignored positions out already."""
+    order = torch.arange(labels.shape[0], device=labels.device)
+    if rows is not None:
+        return _Compacted(rows, order, torch.full((1,), labels.shape[0], dtype=torch.int64, device=labels.device))
+    valid = labels != ignore_index
+    place = valid.cumsum(0)
+    kept = torch.zeros(labels.shape[0] + 1, dtype=torch.int64, device=labels.device)
+    kept.scatter_(0, torch.where(valid, place - 1, labels.shape[0]), order)  # the ignored ones share the last, unread place
+    return _Compacted(kept, kept, place[-1:])
+
+
+def _precision(dtype: torch.dtype) -> str:
+    """How fp32 operands are multiplied: exactly, unless the user has allowed torch to use TF32."""
+    return "ieee" if dtype != torch.float32 or torch.get_float32_matmul_precision() == "highest" else "tf32"

@@ -1,0 +1,1 @@
+"""The alignment projection: encoder states into the LLM's input embeddings."""

@@ -1,0 +1,114 @@
+"""A memory plan as people see it: a bar for each phase, the figures behind it, and what was changed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lilift.cli.console import console, table
+from lilift.memory.phase_plan import CATEGORIES, CATEGORY_COLOURS, CATEGORY_LETTERS, CATEGORY_TITLES
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from lilift.memory.instant_plan import InstantPlan
+    from lilift.memory.phase_plan import PhasePlan
+    from lilift.memory.plan import Plan
+    from lilift.recipe.errors import LiliftError
+
+BAR_WIDTH = 64
+
+
+def print_plan(plan: Plan, missing: Sequence[LiliftError] = ()) -> None:
+    """Bars, a table of MiB by category and phase, changes, what else the recipe takes, and what of that is not there yet."""
+    from lilift.memory.planned_card import GIB, MIB
+
+    shown = [name for name in CATEGORIES if any(phase.parts.get(name, 0) >= MIB / 2 for phase in plan.phases)]
+    out = console()
+    out.print(f"{plan.recipe.name} on {plan.card.name}: predicted memory of each phase, GiB")
+    width = BAR_WIDTH / max(plan.card.total_bytes, plan.peak_bytes)
+    for phase in plan.phases:
+        out.print(_bar(plan, phase, shown, width))
+    out.print(_legend(shown))
+    rows = [
+        (
+            CATEGORY_TITLES[name],
+            *(f"{phase.parts.get(name, 0) / MIB:,.0f}" if name in phase.parts else "–" for phase in plan.phases),
+        )
+        for name in shown
+    ]
+    rows.append(("predicted peak", *(f"{phase.peak_bytes / MIB:,.0f}" for phase in plan.phases)))
+    rows.append(("rows × tokens", *(f"{phase.rows} × {phase.row_tokens}" if phase.rows else "–" for phase in plan.phases)))
+    rows.append(("micro-batches a step", *(str(phase.accumulation or "–") for phase in plan.phases)))
+    columns = ("MiB", *(phase.phase for phase in plan.phases))
+    out.print(table(None, columns, rows, right=range(1, len(columns))))
+    print(f"left of {plan.card.total_bytes / GIB:.1f} GiB at the fullest moment: {plan.margin:.0%}")
+    for change in plan.changes:
+        saved = f"{change.saved_bytes / GIB:.1f} GiB less"
+        print(f"changed to make it fit: {change.setting} {change.before} → {change.after} ({saved}; {change.cost})")
+    _print_footprint(plan)
+    for error in missing:
+        print(f"missing: {error}")
+
+
+def print_instant_plan(plan: InstantPlan) -> None:
+    """A line a phase: peak and parts in MiB."""
+    from lilift.memory.planned_card import MIB
+
+    rows = [
+        (
+            phase.phase,
+            f"{phase.peak_bytes / MIB:,.0f}",
+            ", ".join(f"{CATEGORY_TITLES[name]} {size / MIB:,.0f}" for name, size in phase.parts.items() if size >= MIB / 2),
+        )
+        for phase in plan.phases
+    ]
+    title = f"{plan.recipe} on {plan.card.name}: predicted memory in MiB (fitted), of {plan.card.total_bytes / MIB:,.0f}"
+    console().print(table(title, ("", "peak", "parts"), rows, right=(1,)))
+
+
+def _print_footprint(plan: Plan) -> None:
+    from lilift.memory.planned_card import GIB
+
+    footprint = plan.footprint
+    trained = ", ".join(f"{stage} {count:,}" for stage, count in plan.trained.items())
+    print(f"trained parameters: {trained}")
+    print(
+        f"download {footprint.download_bytes / GIB:.1f} GiB, disk {footprint.disk_bytes / GIB:.1f} GiB, "
+        f"host memory {footprint.host_bytes / GIB:.1f} GiB"
+    )
+    if footprint.hours is not None:
+        print(f"training about {footprint.hours:.0f} hours: {footprint.time_basis}")
+
+
+def _bar(plan: Plan, phase: PhasePlan, shown: list[str], width: float) -> Text:
+    from rich.text import Text
+
+    from lilift.memory.planned_card import GIB
+
+    bar = Text(f"{phase.phase:<9} ")
+    filled = 0
+    total = 0
+    for name in shown:
+        total += phase.parts.get(name, 0)
+        cells = round(total * width) - filled
+        filled += cells
+        bar.append(_cells(name, cells), style=CATEGORY_COLOURS[name])
+    limit = max(round(plan.limit_bytes * width), filled)
+    bar.append("·" * (limit - filled), style="dim")
+    where = " (host)" if phase not in plan.on_card else ""
+    return bar.append(f"▏ {phase.peak_bytes / GIB:.1f}{where}")
+
+
+def _legend(shown: list[str]) -> Text:
+    from rich.text import Text
+
+    legend = Text(" " * 10)
+    for name in shown:
+        legend.append(_cells(name, 1), style=CATEGORY_COLOURS[name]).append(f" {CATEGORY_TITLES[name]}  ")
+    return legend
+
+
+def _cells(name: str, count: int) -> str:
+    return ("█" if sys.stdout.isatty() else CATEGORY_LETTERS[name]) * max(0, count)

@@ -1,0 +1,214 @@
+"""Rows packed into one batch of index tensors.
+
+A packed row is ``[LLM BOS][alignment bos][soft tokens][alignment eos][prompt][response]`` without holes, so that what a row
+computes never depends on its neighbours (padding inside a row, as encoder states padded on the right leave it, moves every
+later token: https://github.com/kaistAI/LangBridge/issues/10). Everything the model needs in order to build its inputs and
+pick the positions that carry loss is computed here, once, on the CPU: a training step gathers and scatters by these indices
+and never waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lilift.data.texts.examples import Row
+from lilift.recipe.errors import DataError
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SequenceShape:
+    """What an alignment layer asks of a sequence.
+
+    Attributes:
+        has_bos: a learned vector stands before the soft tokens.
+        has_eos: a learned vector stands after the soft tokens.
+        latents: a fixed number of soft tokens, or None for one per encoder state; 0 where there is no encoder.
+    """
+
+    has_bos: bool
+    has_eos: bool
+    latents: int | None
+
+    @property
+    def reads_states(self) -> bool:
+        """Whether there is an encoder to read a row's source."""
+        return self.latents != 0
+
+    def soft_length(self, encoder_tokens: int) -> int:
+        """How many soft tokens a text of `encoder_tokens` becomes, boundary vectors not counted."""
+        return encoder_tokens if self.latents is None else self.latents
+
+    def packed_length(self, row: Row, *, has_llm_bos: bool) -> int:
+        """How many positions of the LLM's sequence a row takes, all of them together."""
+        boundaries = int(has_llm_bos) + int(self.has_bos) + int(self.has_eos)
+        return boundaries + self.soft_length(len(row.encoder_ids)) + len(row.prompt_ids) + len(row.response_ids)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows side by side: B rows, S the longest encoder text, T the longest packed row. Index tensors are int64.
+
+    Attributes:
+        encoder_ids: [B, S], padded on the right.
+        encoder_mask: [B, S] bool.
+        mask: [B, T] bool, True on real positions.
+        positions: [B, T] position ids that count real positions from 0; padding repeats 0.
+        text_ids: [N_text] every LLM token of the batch, row by row: BOS, prompt, response.
+        text_slots: [N_text] where its embedding goes, as an index into [B * T].
+        state_rows: [N_state] the real encoder states, as indices into [B * S]; empty for a fixed number of latents.
+        state_slots: [N_soft] where the soft tokens go, as indices into [B * T]; N_soft is N_state, or B * latents.
+        bos_slots: [B] where the alignment layer's first vector goes; [0] if it has none.
+        eos_slots: [B] where its last vector goes; [0] if it has none.
+        loss_rows: [N] the positions whose next token carries loss, as indices into [B * T].
+        loss_labels: [N] that next token.
+        row_ids: which of the caller's rows each row is.
+        encoder_states: [B, S, E] what the encoder gives for its ids, where that is known already.
+    """
+
+    encoder_ids: Tensor
+    encoder_mask: Tensor
+    mask: Tensor
+    positions: Tensor
+    text_ids: Tensor
+    text_slots: Tensor
+    state_rows: Tensor
+    state_slots: Tensor
+    bos_slots: Tensor
+    eos_slots: Tensor
+    loss_rows: Tensor
+    loss_labels: Tensor
+    row_ids: tuple[int, ...]
+    encoder_states: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {
+            name: part.to(device, non_blocking=True) for name, part in parts.items() if isinstance(part, Tensor)
+        }
+        return replace(self, **moved)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.row_ids)
+
+    @property
+    def tokens(self) -> int:
+        """Number of real positions; known from shapes, so that asking does not wait for the device."""
+        parts = (self.text_slots, self.state_slots, self.bos_slots, self.eos_slots)
+        return sum(part.shape[0] for part in parts)
+
+    @property
+    def loss_tokens(self) -> int:
+        """Number of positions that carry loss; known from shapes as well."""
+        return self.loss_labels.shape[0]
+
+
+def collate(
+    rows: Sequence[Row],
+    shape: SequenceShape,
+    *,
+    llm_bos: int | None,
+    encoder_pad: int,
+    left_pad: bool = False,
+    row_ids: Sequence[int] | None = None,
+) -> Batch:
+    """Pack rows into a batch.
+
+    Args:
+        rows: at least one row; a row without response is one to be continued by generation.
+        shape: what the alignment layer asks for.
+        llm_bos: the LLM's own first token, or None for an LLM that uses none.
+        encoder_pad: fills the encoder's ids on the right.
+        left_pad: put the padding before each row instead of after it, as generation needs.
+        row_ids: which of the caller's rows these are; 0.. if left out.
+
+    Raises:
+        DataError: a row without any encoder token, which an encoder cannot read.
+    """
+    if not rows:
+        raise ValueError("a batch needs at least one row")
+    ids = tuple(range(len(rows))) if row_ids is None else tuple(row_ids)
+    if len(ids) != len(rows):
+        raise ValueError(f"{len(rows)} rows but {len(ids)} row ids")
+    encoder_lengths = _lengths([row.encoder_ids for row in rows])
+    if shape.reads_states and not encoder_lengths.all():
+        raise DataError("the row has no source text", where=f"row {ids[int(encoder_lengths.argmin())]}")
+
+    soft_lengths = encoder_lengths if shape.latents is None else np.full_like(encoder_lengths, shape.latents)
+    prompt_lengths = _lengths([row.prompt_ids for row in rows])
+    response_lengths = _lengths([row.response_ids for row in rows])
+    # Where each part of a row begins, counted from the row's own first real position.  All [B].
+    bos_at = np.full_like(soft_lengths, int(llm_bos is not None))
+    soft_at = bos_at + int(shape.has_bos)
+    eos_at = soft_at + soft_lengths
+    prompt_at = eos_at + int(shape.has_eos)
+    response_at = prompt_at + prompt_lengths
+    lengths = response_at + response_lengths
+
+    longest = int(lengths.max())
+    row_starts = np.arange(len(rows), dtype=np.int64) * longest
+    starts = row_starts + (longest - lengths if left_pad else 0)  # [B] flat index of each row's first real position
+
+    counts = np.arange(longest, dtype=np.int64)[None, :] - (starts - row_starts)[:, None]  # [B, T] position in the row
+    mask = (counts >= 0) & (counts < lengths[:, None])
+    text_ids, text_slots = _text(rows, llm_bos, starts, prompt_at, prompt_lengths + response_lengths)
+    encoder_mask = np.arange(int(encoder_lengths.max()))[None, :] < encoder_lengths[:, None]  # [B, S]
+    encoder_ids = np.full(encoder_mask.shape, encoder_pad, dtype=np.int64)
+    encoder_ids[encoder_mask] = _concatenated([row.encoder_ids for row in rows])
+    states = np.flatnonzero(encoder_mask) if shape.latents is None else np.empty(0, dtype=np.int64)
+    none = np.empty(0, dtype=np.int64)
+    return Batch(
+        encoder_ids=torch.from_numpy(encoder_ids),
+        encoder_mask=torch.from_numpy(encoder_mask),
+        mask=torch.from_numpy(mask),
+        positions=torch.from_numpy(np.where(mask, counts, 0)),
+        text_ids=torch.from_numpy(text_ids),
+        text_slots=torch.from_numpy(text_slots),
+        state_rows=torch.from_numpy(states),
+        state_slots=torch.from_numpy(_ranges(starts + soft_at, soft_lengths)),
+        bos_slots=torch.from_numpy(starts + bos_at if shape.has_bos else none),
+        eos_slots=torch.from_numpy(starts + eos_at if shape.has_eos else none),
+        # The position before a response token is the one that predicts it.
+        loss_rows=torch.from_numpy(_ranges(starts + response_at - 1, response_lengths)),
+        loss_labels=torch.from_numpy(_concatenated([row.response_ids for row in rows])),
+        row_ids=ids,
+    )
+
+
+def _text(
+    rows: Sequence[Row], llm_bos: int | None, starts: Integers, prompt_at: Integers, text_lengths: Integers
+) -> tuple[Integers, Integers]:
+    """Every LLM token of the batch and the flat slot of each; both [N_text]."""
+    first = () if llm_bos is None else (llm_bos,)
+    ids = _concatenated([(*first, *row.prompt_ids, *row.response_ids) for row in rows])
+    slots = _ranges(starts + prompt_at, text_lengths)
+    if llm_bos is None:
+        return ids, slots
+    ends = np.cumsum(text_lengths)
+    return ids, np.insert(slots, ends - text_lengths, starts)
+
+
+def _lengths(parts: Sequence[tuple[int, ...]]) -> Integers:
+    return np.array([len(part) for part in parts], dtype=np.int64)
+
+
+def _concatenated(parts: Sequence[tuple[int, ...]]) -> Integers:
+    return np.array([number for part in parts for number in part], dtype=np.int64)
+
+
+def _ranges(starts: Integers, lengths: Integers) -> Integers:
+    """``start, start + 1, …`` of every row, one after the other."""
+    before = np.cumsum(lengths) - lengths  # [B] how many numbers stand before the row's own
+    numbers: Integers = np.arange(int(lengths.sum()), dtype=np.int64) + np.repeat(starts - before, lengths)
+    return numbers

@@ -1,0 +1,230 @@
+"""Rows grouped into optimizer steps, lazily, and the same on every run.
+
+An epoch is a seeded shuffle of the rows, cut into pools of a few thousand. One pool at a time is tokenised, sorted by length
+(so that rows of a micro-batch are alike and little is padding), cut into micro-batches by a budget of padded tokens, and
+grouped into optimizer steps of about `tokens_per_step` real ones, in shuffled order. Only one pool is in memory, and a run
+that was interrupted goes on at any step by rebuilding the pool that step is in.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from lilift.data.batches.batching import SequenceShape
+from lilift.data.texts.examples import Row
+from lilift.recipe.errors import DataError
+
+
+class RowSource(Protocol):
+    """Rows of a stage, made when they are asked for."""
+
+    def __len__(self) -> int:
+        """Number of rows in every epoch, those that will be dropped included."""
+
+    def rows(self, epoch: int, indices: Sequence[int]) -> list[Row | None]:
+        """The rows at `indices` as they are in `epoch`; None for one that the length policy drops."""
+
+    def row_name(self, index: int) -> str:
+        """How an error names the row at `index`."""
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """How rows become steps.
+
+    Attributes:
+        shape: what the alignment layer adds to a sequence.
+        has_llm_bos: whether the LLM's BOS stands first.
+        tokens_per_step: real tokens behind one optimizer step, about.
+        tokens_per_micro_batch: tokens of one micro-batch, padding included, at most.
+        seed: of every shuffle.
+        pool_rows: about how many rows are tokenised and sorted together.
+    """
+
+    shape: SequenceShape
+    has_llm_bos: bool
+    tokens_per_step: int
+    tokens_per_micro_batch: int
+    seed: int
+    pool_rows: int = 4096
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """A place in the endless sequence of steps; `Position()` is the first. Saved in checkpoints as three numbers."""
+
+    epoch: int = 0
+    pool: int = 0
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Step:
+    """What stands behind one optimizer step.
+
+    Attributes:
+        micro_batches: rows that are collated together, for each micro-batch.
+        row_ids: the index of each of those rows in the source.
+        tokens: real tokens of the step.
+        loss_tokens: tokens of the step that carry loss.
+        position: where this step is.
+        following: where the next one is; what a checkpoint after this step remembers.
+    """
+
+    micro_batches: tuple[tuple[Row, ...], ...]
+    row_ids: tuple[tuple[int, ...], ...]
+    tokens: int
+    loss_tokens: int
+    position: Position
+    following: Position
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """A row, its index in the source, and its packed length."""
+
+    row: Row
+    index: int
+    length: int
+
+
+def iterate_steps(source: RowSource, plan: StepPlan, start: Position | None = None) -> Iterator[Step]:
+    """Steps from `start` on, epoch after epoch, without end.
+
+    Raises:
+        DataError: the source is empty, an epoch has no row left, or a row alone exceeds the micro-batch budget.
+    """
+    position = start or Position()
+    if len(source) == 0:
+        raise DataError("there are no rows to train on", remedy="see the data report of the run")
+    while True:
+        pools = _pools(len(source), position.epoch, plan)
+        seen = position.pool > 0 or position.step > 0
+        for pool in range(position.pool, len(pools)):
+            steps = _pool_steps(source, plan, position.epoch, pool, pools[pool])
+            first = position.step if pool == position.pool else 0
+            for number in range(first, len(steps)):
+                last = number + 1 == len(steps)
+                here = Position(position.epoch, pool, number)
+                following = Position(position.epoch, pool + 1, 0) if last else Position(position.epoch, pool, number + 1)
+                seen = True
+                yield _step(steps[number], here, following)
+        if not seen:
+            raise DataError(
+                f"the length limits drop all {len(source)} rows",
+                where=f"epoch {position.epoch}",
+                remedy="raise data.max_tokens and encoder.max_tokens, or set data.over_length to truncate",
+            )
+        position = Position(position.epoch + 1, 0, 0)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a look through the first epoch tells.
+
+    Attributes:
+        steps: how many optimizer steps the stage takes: what its learning-rate schedule is laid out over.
+        heaviest: the rows of the micro-batch that takes the most memory.
+    """
+
+    steps: int
+    heaviest: tuple[Row, ...]
+
+
+def survey_steps(source: RowSource, plan: StepPlan, *, epochs: float, max_steps: int | None) -> Survey:
+    """Count the steps of a stage and find its heaviest micro-batch.
+
+    The first epoch is tokenised once, and its number of steps multiplied by `epochs`; other epochs differ by a few steps where
+    word swaps are drawn anew. Looking ends early once `max_steps` is certain.
+    """
+    count, weight = 0, (0, 0)
+    heaviest: tuple[Row, ...] = ()
+    for step in iterate_steps(source, plan):
+        if step.position.epoch > 0:
+            break
+        count += 1
+        for rows in step.micro_batches:
+            longest = max(plan.shape.packed_length(row, has_llm_bos=plan.has_llm_bos) for row in rows)
+            # As many tokens in longer rows take more: attention grows with the square of the length.
+            if (len(rows) * longest, longest) > weight:
+                heaviest, weight = rows, (len(rows) * longest, longest)
+        if max_steps is not None and count * epochs >= max_steps:
+            return Survey(max_steps, heaviest)
+    return Survey(max(1, math.floor(count * epochs + 0.5)), heaviest)
+
+
+def _pools(rows: int, epoch: int, plan: StepPlan) -> list[list[int]]:
+    """The epoch's order, in pools of nearly equal size."""
+    order = list(range(rows))
+    random.Random(f"order {plan.seed} {epoch}").shuffle(order)
+    count = math.ceil(rows / plan.pool_rows)
+    ends = [rows * pool // count for pool in range(count + 1)]
+    return [order[start:end] for start, end in itertools.pairwise(ends)]
+
+
+def _pool_steps(
+    source: RowSource, plan: StepPlan, epoch: int, pool: int, indices: Sequence[int]
+) -> list[list[list[_Measured]]]:
+    """Steps of micro-batches of rows, for one pool."""
+    measured = [
+        _Measured(row, index, plan.shape.packed_length(row, has_llm_bos=plan.has_llm_bos))
+        for row, index in zip(source.rows(epoch, indices), indices, strict=True)
+        if row is not None
+    ]
+    measured.sort(key=lambda item: item.length)  # stable, so equal lengths stay shuffled
+    micro_batches = _micro_batches(measured, plan, source)
+    rng = random.Random(f"pool {plan.seed} {epoch} {pool}")
+    rng.shuffle(micro_batches)
+    return _grouped(micro_batches, plan.tokens_per_step)
+
+
+def _micro_batches(measured: Sequence[_Measured], plan: StepPlan, source: RowSource) -> list[list[_Measured]]:
+    """Cut rows sorted by length so that rows × longest stays within the budget."""
+    budget = plan.tokens_per_micro_batch
+    micro_batches: list[list[_Measured]] = []
+    for item in measured:
+        if item.length > budget:
+            raise DataError(
+                f"a row of {item.length} tokens does not fit into a micro-batch of {budget}",
+                where=source.row_name(item.index),
+                remedy="raise tokens_per_micro_batch, or lower data.max_tokens",
+            )
+        if micro_batches and (len(micro_batches[-1]) + 1) * item.length <= budget:
+            micro_batches[-1].append(item)
+        else:
+            micro_batches.append([item])
+    return micro_batches
+
+
+def _grouped(micro_batches: Sequence[list[_Measured]], tokens_per_step: int) -> list[list[list[_Measured]]]:
+    """Micro-batches in steps as near to `tokens_per_step` as they come; a last one of less than half joins its neighbour."""
+    steps: list[list[list[_Measured]]] = []
+    tokens = 0
+    for micro_batch in micro_batches:
+        more = sum(item.length for item in micro_batch)
+        if steps and abs(tokens + more - tokens_per_step) <= abs(tokens - tokens_per_step):
+            steps[-1].append(micro_batch)
+            tokens += more
+        else:
+            steps.append([micro_batch])
+            tokens = more
+    if len(steps) > 1 and tokens < tokens_per_step / 2:
+        rest = steps.pop()
+        steps[-1].extend(rest)
+    return steps
+
+
+def _step(micro_batches: Sequence[Sequence[_Measured]], position: Position, following: Position) -> Step:
+    return Step(
+        micro_batches=tuple(tuple(item.row for item in micro_batch) for micro_batch in micro_batches),
+        row_ids=tuple(tuple(item.index for item in micro_batch) for micro_batch in micro_batches),
+        tokens=sum(item.length for micro_batch in micro_batches for item in micro_batch),
+        loss_tokens=sum(len(item.row.response_ids) for micro_batch in micro_batches for item in micro_batch),
+        position=position,
+        following=following,
+    )

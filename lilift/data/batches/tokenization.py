@@ -1,0 +1,272 @@
+"""From texts to rows of tokens, and an honest count of what was too long.
+
+One rule decides where prompt ends and target begins, in training as in generation: the prompt is tokenised by itself, without
+special tokens; the target is the tokens of ``" " + target`` *as they stand after the opener*, then the end of sequence. See
+`continuation_ids`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from lilift.data.batches.batching import SequenceShape
+from lilift.data.batches.token_cache import TokenCache, Tokenise, identity_of
+from lilift.data.languages import script_of
+from lilift.data.texts.examples import Row, Task
+from lilift.data.texts.prompt_templates import Template
+from lilift.recipe.errors import DataError, ModelError
+from lilift.recipe.schema import Layout, OverLength, Target
+
+
+class SourceTokenizer(Protocol):
+    """What is asked of the encoder's tokenizer."""
+
+    @property
+    def unknown_id(self) -> int | None:
+        """The token that stands for what the vocabulary cannot say, or None."""
+
+    def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
+        """Tokens of a text with the encoder's own prefix and end tokens, which stay when it is cut to `max_tokens`."""
+
+
+class LLMTokenizer(Protocol):
+    """What is asked of the LLM's tokenizer: a part of transformers' tokenizers."""
+
+    eos_token_id: int | None
+
+    def __call__(self, text: list[str], *, add_special_tokens: bool, verbose: bool) -> Any: ...
+
+
+@dataclass
+class LengthReport:
+    """How many rows were read, and what became of them."""
+
+    read: int = 0
+    kept: int = 0
+    dropped_source: int = 0
+    dropped_sequence: int = 0
+    truncated_source: int = 0
+    truncated_response: int = 0
+    longest_source: int = 0
+    longest_sequence: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """The counts by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long a row may be, and what happens to a longer one.
+
+    Attributes:
+        source: longest source text in encoder tokens.
+        sequence: longest packed sequence in the LLM: soft tokens, boundary vectors and BOS included.
+        policy: `drop` and count, `truncate` and count, or stop with an `error`.
+    """
+
+    source: int
+    sequence: int
+    policy: OverLength
+
+
+def continuation_ids(
+    tokenizer: LLMTokenizer, opener: str, targets: Sequence[str], separator: str = " "
+) -> list[tuple[int, ...]]:
+    """The tokens of each target after `opener`, without end of sequence.
+
+    Opener, one space and target are tokenised together and the opener's own tokens cut off. Tokenising ``" " + target`` alone
+    would do for byte-level BPE, but SentencePiece models put a space of their own before every text, and the target would
+    begin with two. Where a token spans the border (the joint text does not begin with the opener's tokens), the target is
+    tokenised alone.
+    """
+    opener_ids = _encode(tokenizer, [opener])[0]
+    joint = _encode(tokenizer, [f"{opener}{separator}{target.strip()}" for target in targets])
+    found = [tuple(ids[len(opener_ids) :]) for ids in joint]
+    spanned = [index for index, ids in enumerate(joint) if ids[: len(opener_ids)] != opener_ids]
+    alone = _encode(tokenizer, [separator + targets[index].strip() for index in spanned])
+    for index, ids in zip(spanned, alone, strict=True):
+        found[index] = tuple(ids)
+    return found
+
+
+def _encode(tokenizer: LLMTokenizer, texts: list[str]) -> list[list[int]]:
+    if not texts:
+        return []
+    ids: list[list[int]] = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+    return ids
+
+
+@dataclass
+class Tokenisation:
+    """Turns texts into rows for one pair of encoder and LLM.
+
+    Attributes:
+        encoder: the encoder's tokenizer.
+        llm: the LLM's tokenizer.
+        template: the prompt template.
+        layout: whether the LLM sees the question's text.
+        shape: what the alignment layer adds to a sequence.
+        has_llm_bos: whether the LLM's BOS stands first.
+        limits: how long a row may be.
+        cache: remembers the tokens of rows; without one, texts are tokenised whenever they are read.
+        report: what has been counted so far; grows with every call of `rows` and `prompts`.
+    """
+
+    encoder: SourceTokenizer
+    llm: LLMTokenizer
+    template: Template
+    layout: Layout
+    shape: SequenceShape
+    has_llm_bos: bool
+    limits: Limits
+    cache: TokenCache | None = None
+    report: LengthReport = field(default_factory=LengthReport)
+
+    def __post_init__(self) -> None:
+        self._encoder_identity = identity_of(self.encoder) if self.cache else None
+        self._llm_identity = identity_of(self.llm) if self.cache else None
+
+    def rows(self, tasks: Sequence[Task]) -> list[Row | None]:
+        """Rows to train on, in the order given; None where the policy dropped one.
+
+        Raises:
+            DataError: a row without source or target text, or one that is too long under the policy `error`, or one that no
+                label would be left of.
+            ModelError: the LLM's tokenizer has no end-of-sequence token.
+        """
+        for task in tasks:
+            if not task.source.strip() or not task.target.strip():
+                part = "question" if not task.source.strip() else "response"
+                raise DataError(f"the {part} is empty, so there is nothing to learn", where=task.id, remedy="remove the row")
+        if self.llm.eos_token_id is None:
+            raise ModelError("the LLM's tokenizer has no end-of-sequence token", remedy="set `eos_token` in its config")
+        sources = self._sources([self.template.source(task.source) for task in tasks])
+        prompts = self._prompts([(task.source, task.kind) for task in tasks])
+        responses = self._responses(tasks)
+        end = (self.llm.eos_token_id,)
+        return [
+            self._fit(task, Row(source, prompt, (*response, *end)))
+            for task, source, prompt, response in zip(tasks, sources, prompts, responses, strict=True)
+        ]
+
+    def prompts(self, questions: Sequence[str]) -> list[Row]:
+        """Rows to generate from, in the order given. A question that is too long is cut and counted, never left out."""
+        prompts = self._prompts([(question, "respond") for question in questions])
+        rows = []
+        for question, prompt in zip(questions, prompts, strict=True):
+            source = self.encoder.encode(self.template.source(question))
+            self._count(len(source))
+            rows.append(Row(self._cut_source(question, tuple(source)), prompt, ()))
+            self.report.kept += 1
+        return rows
+
+    def _prompts(self, questions: Iterable[tuple[str, Target]]) -> list[tuple[int, ...]]:
+        texts = [self.template.prompt(question, self.layout, kind) for question, kind in questions]
+        return self._remembered(self._llm_identity, "prompt", texts, lambda missing: _encode(self.llm, missing))
+
+    def _sources(self, texts: list[str]) -> list[tuple[int, ...]]:
+        return self._remembered(self._encoder_identity, "source", texts, lambda missing: map(self.encoder.encode, missing))
+
+    def _responses(self, tasks: Sequence[Task]) -> list[tuple[int, ...]]:
+        found: list[tuple[int, ...]] = [()] * len(tasks)
+        for kind, opener in self.template.openers.items():
+            chosen = [index for index, task in enumerate(tasks) if task.kind == kind]
+            if chosen:
+                tokens = self._targets(opener, [tasks[index].target for index in chosen])
+                for index, ids in zip(chosen, tokens, strict=True):
+                    found[index] = ids
+        return found
+
+    def _targets(self, opener: str, texts: list[str]) -> list[tuple[int, ...]]:
+        separator = self.template.separator
+        return self._remembered(
+            self._llm_identity,
+            f"target {(opener, separator)}",
+            texts,
+            lambda missing: continuation_ids(self.llm, opener, missing, separator),
+        )
+
+    def _remembered(self, tokenizer: str | None, purpose: str, texts: list[str], tokenise: Tokenise) -> list[tuple[int, ...]]:
+        """The tokens of each text; each distinct one is tokenised once, and not at all where the cache has it."""
+        if self.cache is not None and tokenizer is not None:
+            return self.cache.tokens(f"{tokenizer} {purpose}", texts, tokenise)
+        distinct = list(dict.fromkeys(texts))
+        ids = dict(zip(distinct, map(tuple, tokenise(distinct)), strict=True))
+        return [ids[text] for text in texts]
+
+    def _fit(self, task: Task, row: Row) -> Row | None:
+        """The row as the limits want it, counted."""
+        limits, report = self.limits, self.report
+        self._count(len(row.encoder_ids))
+        source_too_long = len(row.encoder_ids) > limits.source
+        if source_too_long and limits.policy == "drop":
+            report.dropped_source += 1
+            return None
+        if source_too_long and limits.policy == "error":
+            raise self._too_long(task, len(row.encoder_ids), limits.source, "source text", "encoder.max_tokens")
+        row = Row(self._cut_source(task.source, row.encoder_ids), row.prompt_ids, row.response_ids)
+
+        length = self.shape.packed_length(row, has_llm_bos=self.has_llm_bos)
+        report.longest_sequence = max(report.longest_sequence, length)
+        excess = length - limits.sequence
+        if excess > 0 and limits.policy == "drop":
+            report.dropped_sequence += 1
+            return None
+        if excess > 0 and limits.policy == "error":
+            raise self._too_long(task, length, limits.sequence, "whole sequence", "data.max_tokens")
+        if excess > 0:
+            row = self._cut_response(task, row, excess)
+        report.kept += 1
+        return row
+
+    def _count(self, source_length: int) -> None:
+        self.report.read += 1
+        self.report.longest_source = max(self.report.longest_source, source_length)
+
+    def _cut_source(self, text: str, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """A source of at most the limit, cut and counted where it is longer."""
+        if len(ids) <= self.limits.source:
+            return ids
+        self.report.truncated_source += 1
+        return tuple(self.encoder.encode(self.template.source(text), self.limits.source))
+
+    def _cut_response(self, task: Task, row: Row, excess: int) -> Row:
+        """The row without its last `excess` tokens; it no longer ends the sequence, so the LLM does not learn to stop there."""
+        kept = row.response_ids[: len(row.response_ids) - excess]
+        if not kept:
+            raise DataError(
+                f"source and prompt alone fill the {self.limits.sequence} tokens of data.max_tokens, so no label would be left",
+                where=task.id,
+                remedy="raise data.max_tokens, lower encoder.max_tokens, or set data.over_length to drop",
+            )
+        self.report.truncated_response += 1
+        return Row(row.encoder_ids, row.prompt_ids, kept)
+
+    @staticmethod
+    def _too_long(task: Task, length: int, limit: int, part: str, setting: str) -> DataError:
+        return DataError(
+            f"the {part} has {length} tokens, more than the {limit} of {setting}",
+            where=task.id,
+            remedy=f"raise {setting}, or set data.over_length to drop or truncate",
+        )
+
+
+def unknown_by_script(encoder: SourceTokenizer, texts: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """How much of these texts the encoder cannot read: script → (its tokens, those of them that are the unknown token).
+
+    A text's words are counted by the script of their first letter (ISO 15924), each distinct word tokenised once.
+    """
+    counts = Counter(word for text in texts for word in text.split())
+    frame = len(encoder.encode(""))
+    tokens: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
+    for word, count in counts.items():
+        ids = encoder.encode(word)
+        script = script_of(word)
+        tokens[script] += (len(ids) - frame) * count
+        unknown[script] += sum(token == encoder.unknown_id for token in ids) * count
+    return {script: (tokens[script], unknown[script]) for script in sorted(tokens)}

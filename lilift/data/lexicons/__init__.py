@@ -1,0 +1,1 @@
+"""Dictionaries: read, cleaned, kept, measured on a text, and who publishes them."""

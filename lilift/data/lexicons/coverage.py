@@ -1,0 +1,87 @@
+"""What a lexicon is worth, before a GPU hour is spent on it: size, origin, scripts, and coverage of one's own text."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lilift.data.languages import script_of
+from lilift.data.lexicons.english_forms import count_words, find_names
+from lilift.data.lexicons.lexicon import Coverage, Lexicon, Source
+from lilift.data.text_files import read_lines
+from lilift.data.texts.instructions import load_instructions
+from lilift.recipe.schema import InstructionSettings
+
+_PLAIN_TEXT = (".txt", ".txt.gz", ".text")
+
+
+@dataclass(frozen=True)
+class LexiconStats:
+    """A lexicon in figures.
+
+    Attributes:
+        code: the language.
+        words: English words that it translates.
+        pairs: pairs of an English word and a translation.
+        sources: where they come from, with licences and what was left out.
+        scripts: ISO 15924 code → translations that begin in that script.
+        several_words: translations of more than one word.
+        coverage: of a text, if one was given.
+        uncovered: the text's most frequent words that it lacks, with how often they occur.
+    """
+
+    code: str
+    words: int
+    pairs: int
+    sources: tuple[Source, ...]
+    scripts: Mapping[str, int]
+    several_words: int
+    coverage: Coverage | None
+    uncovered: Mapping[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures as plain JSON types."""
+        share = {"coverage": round(self.coverage.share, 4)} if self.coverage else {"coverage": None}
+        return asdict(self) | {"sources": [asdict(source) for source in self.sources]} | share
+
+
+def lexicon_stats(lexicon: Lexicon, counts: Mapping[str, int] | None = None, *, uncovered: int = 20) -> LexiconStats:
+    """Measure a lexicon.
+
+    Args:
+        lexicon: which.
+        counts: words of a text (`words_of`), or None.
+        uncovered: how many of the words that it lacks to list.
+    """
+    translations = [item.text for found in lexicon.entries.values() for item in found]
+    missing = Counter({word: count for word, count in (counts or {}).items() if not lexicon.find(word)})
+    return LexiconStats(
+        lexicon.language.code,
+        len(lexicon.entries),
+        len(translations),
+        lexicon.sources,
+        dict(Counter(map(script_of, translations)).most_common()),
+        sum(" " in text for text in translations),
+        lexicon.coverage(counts) if counts is not None else None,
+        dict(missing.most_common(uncovered)),
+    )
+
+
+def words_of(source: str) -> Counter[str]:
+    """How often each word of a text occurs that a lexicon could be asked for: no numbers, no names.
+
+    Args:
+        source: a plain text file, or instructions as a recipe names them, of which the questions count.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    if source.endswith(_PLAIN_TEXT):
+        texts = [line for _, line in read_lines(Path(source).expanduser())]
+    else:
+        examples, _ = load_instructions(InstructionSettings(source=source), seed=0)
+        texts = [example.question for example in examples]
+    return count_words(texts, find_names(texts))

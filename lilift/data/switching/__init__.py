@@ -1,0 +1,1 @@
+"""Code-switching: English texts whose words are swapped for translations."""

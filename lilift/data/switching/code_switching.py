@@ -1,0 +1,201 @@
+"""Code-switching: English texts whose words are swapped for translations from a lexicon, anew in every epoch.
+
+Everything drawn for an example (language, share of words, translations, word order) follows from seed, epoch and the example's
+index alone, so that any run, resumed or parallel, sees the same text.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Final, NamedTuple
+
+from lilift.data.lexicons.english_forms import dictionary_forms, is_name, words
+from lilift.data.lexicons.lexicon import Lexicon
+from lilift.data.switching.word_order import shuffled
+from lilift.recipe.errors import DataError
+from lilift.recipe.schema import CodeSwitchingSettings, ShareRange
+
+
+class Swap(NamedTuple):
+    """One swapped word.
+
+    Attributes:
+        start: where its translation begins in the switched text.
+        end: where it ends.
+        original: the English word that it replaced.
+        language: of the translation.
+        gap: the spaces before the English word that were left out, because the translations on both sides of them are
+            written without spaces between words; empty elsewhere.
+    """
+
+    start: int
+    end: int
+    original: str
+    language: str
+    gap: str
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSwitched:
+    """A code-switched text.
+
+    Attributes:
+        text: the switched text.
+        language: the language of the translations, or None where each word's was drawn by itself.
+        ratio: the share of translatable words that was drawn for this text.
+        translatable: how many words could have been swapped.
+        swaps: which were, in order.
+        shuffled: whether the words were moved about too.
+    """
+
+    text: str
+    language: str | None
+    ratio: float
+    translatable: int
+    swaps: tuple[Swap, ...]
+    shuffled: bool
+
+
+class _Choice(NamedTuple):
+    """What a word may become in one language: translations as they would be written, and their weights added up."""
+
+    language: str
+    spaced: bool
+    texts: tuple[str, ...]
+    weights: tuple[float, ...]
+
+    def draw(self, chance: float) -> str:
+        """The translation at `chance`, 0 to 1, of the whole weight."""
+        if len(self.texts) == 1:
+            return self.texts[0]
+        return self.texts[bisect_right(self.weights, chance * self.weights[-1], hi=len(self.texts) - 1)]
+
+
+_Choices = tuple[_Choice, ...]
+_UNKNOWN: Final[_Choices] = ()
+"""A word that no lexicon of these has."""
+
+
+class CodeSwitcher:
+    """Swaps words of English texts for those of other languages.
+
+    Args:
+        lexicons: one lexicon per language; each text's language (or each word's, in mixed texts) is drawn evenly from them.
+        settings: shares of words, of mixed texts and of shuffled texts.
+        seed: of everything drawn.
+        names: lower-case words that are names even at the beginning of a sentence (`english_forms.find_names`).
+
+    Raises:
+        DataError: no lexicon is given.
+    """
+
+    def __init__(
+        self,
+        lexicons: Mapping[str, Lexicon],
+        settings: CodeSwitchingSettings,
+        *,
+        seed: int,
+        names: frozenset[str] = frozenset(),
+    ) -> None:
+        if not lexicons:
+            raise DataError("there is no lexicon to swap words with", where="data.lexicons", remedy="name one per language")
+        self.lexicons = dict(lexicons)
+        self.settings = settings
+        self.seed = seed
+        self.names = names
+        self._languages = sorted(lexicons)
+        self._spaced = {code: lexicon.language.puts_spaces_between_words for code, lexicon in lexicons.items()}
+        self._random = random.Random()
+        # What each word as written may become, in one language or (None) in any of them.
+        self._choices: dict[str | None, dict[str, _Choices]] = {code: {} for code in (*self._languages, None)}
+
+    def switch(self, text: str, *, epoch: int, index: int) -> CodeSwitched:
+        """The text as the example `index` has it in `epoch`.
+
+        Numbers, units, LaTeX, code, addresses, acronyms and names stay as they are. A word keeps its capital and the
+        punctuation around it; endings (plural, -ing, -ed, 's) go with the English word. A word that occurs twice in a text
+        has the same translation both times. Between two neighbouring translations into languages that put no spaces
+        between words, the space goes.
+        """
+        settings = self.settings
+        rng = self._random  # a new one would be seeded twice
+        rng.seed(f"switch {self.seed} {epoch} {index}")
+        code: str | None = self._languages[int(rng.random() * len(self._languages))]
+        ratio = _share(settings.ratios, rng.random())
+        moved = rng.random() < settings.shuffle
+        if settings.mixed and rng.random() < settings.mixed:
+            code = None
+        english = shuffled(text, rng, self.names) if moved else text
+        return self._swap(english, rng, code, ratio, moved)
+
+    def _swap(self, text: str, rng: random.Random, code: str | None, ratio: float, moved: bool) -> CodeSwitched:
+        known = self._choices[code].get
+        chance, make = rng.random, tuple.__new__  # a third of the time that calling a NamedTuple takes
+        drawn: dict[str, tuple[str, _Choice]] = {}
+        parts: list[str] = []
+        swaps: list[Swap] = []
+        copied = length = translatable = 0
+        spaced = True  # whether the last swap's language puts spaces between words
+        for word in words(text):
+            start, end, written, _ = word
+            choices = known(written)
+            if choices is None:
+                choices = self._look_up(code, written)
+            if choices is _UNKNOWN or (written[0] < "a" and is_name(word, self.names)):
+                continue
+            translatable += 1
+            if chance() >= ratio:
+                continue
+            found = drawn.get(written)
+            if found is None:
+                choice = choices[0] if len(choices) == 1 else choices[int(chance() * len(choices))]
+                found = drawn[written] = choice.draw(chance()), choice
+            translation, choice = found
+            between = text[copied:start]
+            gap = ""
+            if not (spaced or choice.spaced) and swaps and between and not between.strip(" "):
+                gap, between = between, ""
+            spaced = choice.spaced
+            parts.append(between)
+            parts.append(translation)
+            begins = length + len(between)
+            length = begins + len(translation)
+            copied = end
+            swaps.append(make(Swap, (begins, length, written, choice.language, gap)))
+        parts.append(text[copied:])
+        return CodeSwitched("".join(parts), code, ratio, translatable, tuple(swaps), moved)
+
+    def _look_up(self, code: str | None, written: str) -> _Choices:
+        """What a word may become, remembered for the next time."""
+        forms = dictionary_forms(written.lower())
+        capital = written[0].isupper() and written != "I"
+        made = []
+        for language in self._languages if code is None else [code]:
+            translations = self.lexicons[language].first_of(forms)
+            if translations:
+                spaced = self._spaced[language]
+                texts = [item.text for item in translations]
+                if capital or not spaced:
+                    texts = _as_written(texts, capital=capital, spaced=spaced)
+                weights = accumulate([item.weight for item in translations]) if len(texts) > 1 else ()
+                made.append(_Choice(language, spaced, tuple(texts), tuple(weights)))
+        found = self._choices[code][written] = tuple(made) or _UNKNOWN
+        return found
+
+
+def _share(ratios: Sequence[float] | ShareRange, chance: float) -> float:
+    """The share of words at `chance`, 0 to 1."""
+    if isinstance(ratios, ShareRange):
+        return ratios.min + chance * (ratios.max - ratios.min)
+    return ratios[int(chance * len(ratios))]
+
+
+def _as_written(texts: Sequence[str], *, capital: bool, spaced: bool) -> list[str]:
+    """Translations as a text has them: with a capital where its script has one, without spaces where its language has none."""
+    written = texts if spaced else ["".join(text.split()) for text in texts]
+    # Marks that combine with the first letter stay with it.
+    return [text[:1].title() + text[1:] if capital else text for text in written]

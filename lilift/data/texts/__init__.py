@@ -1,0 +1,1 @@
+"""Instructions, translations and prompts: what is read, and from which files."""

@@ -1,0 +1,72 @@
+"""The label that a response names: entailment, neutral or contradiction; A to E.
+
+As with numbers the gold label is never looked at, and a response that names no label is missing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from lilift.evaluate.answers.number_words import answer_words
+
+_ANNOUNCED = re.compile(
+    r"\banswer\W{0,4}(?:is|would be)\b|####|\\boxed\s*\{|答案是|答えは"
+    rf"|(?<!\w)(?:{'|'.join(answer_words())})\W{{0,3}}[:=：]",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"[.!?](?=\s)|[。।\n]")
+
+
+def extract_label(response: str, labels: Sequence[str], choices: Sequence[str] = ()) -> str | None:
+    """The label that a response settles on, or None where it names none.
+
+    What follows the last "the answer is" or "answer:", otherwise what the response opens with, otherwise the last label named;
+    for letters, at last the only choice whose text it repeats.
+
+    Args:
+        response: a whole response.
+        labels: the labels to choose from: words, or the single letters of choices.
+        choices: what each letter stands for; empty where labels are words.
+    """
+    for announced in reversed(list(_ANNOUNCED.finditer(response))):
+        rest = response[announced.end() :].split("\n\n")[0]
+        found = _named(rest, labels, choices, bare=True)
+        if found and not _SENTENCE_END.search(rest[: found[0][0]].strip()):
+            return found[0][1]
+    opening = re.match(r"[\W_]*", response)
+    found = _named(response, labels, choices, bare=False)
+    if found and opening and found[0][0] <= opening.end():
+        return found[0][1]
+    if found:
+        return found[-1][1]
+    return _only_choice(response, labels, choices)
+
+
+def _named(text: str, labels: Sequence[str], choices: Sequence[str], *, bare: bool) -> list[tuple[int, str]]:
+    return _letters(text, labels, bare=bare) if choices else _words(text, labels)
+
+
+def _words(text: str, labels: Sequence[str]) -> list[tuple[int, str]]:
+    """Where each label is named as a word, in order; "not a contradiction" does not name one."""
+    by_word = {label.lower(): label for label in labels}
+    pattern = re.compile(rf"(?<!\w)(?<!not )(?<!not a )(?<!not an )({'|'.join(map(re.escape, by_word))})(?!\w)", re.IGNORECASE)
+    return [(match.start(), by_word[match.group(1).lower()]) for match in pattern.finditer(text)]
+
+
+def _letters(text: str, labels: Sequence[str], *, bare: bool) -> list[tuple[int, str]]:
+    """Where each letter stands as a choice: ``B.``, ``(B)``, ``B)``, ``B:``, alone on a line; `bare`: also before a word."""
+    letters = "".join(labels)
+    after = r"(?!\w)" if bare else r"(?=[.):\]*,]|\s*$|\s*\n)"
+    pattern = re.compile(rf"(?<![\w'’])([{letters}]){after}", re.MULTILINE)
+    return [(match.start(1), match.group(1)) for match in pattern.finditer(text)]
+
+
+def _only_choice(response: str, labels: Sequence[str], choices: Sequence[str]) -> str | None:
+    said = response.casefold()
+    named = [
+        label
+        for label, choice in zip(labels, choices, strict=False)
+        if re.search(rf"(?<!\w){re.escape(choice.casefold())}(?!\w)", said)
+    ]
+    return named[0] if len(named) == 1 else None

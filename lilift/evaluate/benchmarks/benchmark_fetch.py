@@ -1,0 +1,194 @@
+"""Get a benchmark's files from where its authors published them.
+
+`public_files.tsv` has size and SHA-256 of every file; a file that is already there and whole is not fetched again, one that
+was cut short is continued, and none is kept whose hash differs. MMWP, MGSM and MSVAMP are files of repositories, each at one
+commit, and their sums were computed from the files. XNLI and X-CSQA are in archives whose sums are those that others recorded:
+TensorFlow Datasets (url_checksums/xnli.txt) and Hugging Face's datasets (xnli and xcsr, dataset_infos.json), which agree on
+XNLI's. What is wanted of an archive is unpacked beside it.
+"""
+
+from __future__ import annotations
+
+import http
+import http.client
+import os
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+
+from lilift.recipe.errors import DataError, EnvironmentUnfit
+from lilift.recipe.storage import sha256_of, storage_errors, write_bytes
+
+HOST = "https://raw.githubusercontent.com"
+_XCSQA = ("ar", "de", "en", "es", "fr", "hi", "it", "jap", "nl", "pl", "pt", "ru", "sw", "ur", "vi", "zh")  # as it writes them
+_PIECE = 1 << 16
+_SECONDS_TO_ANSWER = 30.0
+
+
+@dataclass(frozen=True)
+class PublicSource:
+    """Where a benchmark is published.
+
+    Attributes:
+        place: folder of its files, in the address behind `host`; for a repository its name, commit and folder.
+        licence: what may be done with it, to be said before it is fetched.
+        host: where it is served from.
+        members: where its files are archives, what of them is unpacked, and the names that it gets.
+    """
+
+    place: str
+    licence: str
+    host: str = HOST
+    members: Mapping[str, str] = field(default_factory=dict)
+
+
+PUBLIC = {
+    "mmwp": PublicSource(
+        "AzureStarz/AlignSFT/0d639b4d9c6be73f3f81fda6a774bc93376e6d2a/baseline_evaluation/eval_data/m_asdiv_mawps",
+        "NO LICENCE is stated for MMWP, and ASDiv, where most of it comes from, is CC BY-NC 4.0: use it for your own "
+        "non-commercial research and do not pass it on",
+    ),
+    "mgsm": PublicSource("google-research/url-nlp/452a21ad3dae5668c06ceeac21ff073e1e40f9be/mgsm", "CC-BY 4.0"),
+    "msvamp": PublicSource(
+        "microsoft/MathOctopus/4d385db696c420b212ccf861fcfab13c1499a576/step1_supervised_finetuning/data/msvamp", "MIT"
+    ),
+    "xnli": PublicSource("XNLI", "CC BY-NC 4.0", "https://dl.fbaipublicfiles.com", {"XNLI-1.0/xnli.test.tsv": "xnli.test.tsv"}),
+    "xcsqa": PublicSource(
+        "XCSR",
+        "MIT, by its card on the Hugging Face hub",
+        "https://inklab.usc.edu",
+        {f"X-CSR_datasets/X-CSQA/{code}/dev.jsonl": f"{code}/dev.jsonl" for code in _XCSQA},
+    ),
+}
+
+
+@dataclass(frozen=True)
+class PublicFile:
+    """One file of a benchmark: its name, size in bytes and SHA-256."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+def public_files(benchmark: str) -> list[PublicFile]:
+    """Every file of a benchmark."""
+    text = (resources.files("lilift.evaluate.benchmarks") / "public_files.tsv").read_text(encoding="utf-8")
+    rows = (line.split("\t") for line in text.splitlines()[1:])
+    return [PublicFile(name, int(size), sha256) for owner, name, size, sha256 in rows if owner == benchmark]
+
+
+def fetch(benchmark: str, folder: Path, *, told: Callable[[int, int], None], host: str | None = None) -> int:
+    """Bring a benchmark's files into a folder; files that are there already are left alone.
+
+    Args:
+        benchmark: one of `PUBLIC`.
+        folder: where the files go.
+        told: called with how many files are there, and how many there are to be, before each one and at the end.
+        host: where the files are served from; the authors' if left out.
+
+    Returns:
+        How many files were fetched.
+
+    Raises:
+        EnvironmentUnfit: the host cannot be reached, or breaks off.
+        DataError: a file is not there, or is another than the one published.
+        StorageError: the folder cannot be written.
+    """
+    files, source = public_files(benchmark), PUBLIC[benchmark]
+    fetched = 0
+    for number, file in enumerate(files):
+        told(number, len(files))
+        path = folder / file.name
+        if path.is_file() and path.stat().st_size == file.size and sha256_of(path) == file.sha256:
+            continue
+        with storage_errors(path):
+            folder.mkdir(parents=True, exist_ok=True)
+            _fetch_file(f"{host or source.host}/{source.place}/{file.name}", file, path)
+        fetched += 1
+    told(len(files), len(files))
+    if source.members:
+        for file in files:
+            _unpack(folder / file.name, source.members)
+    return fetched
+
+
+def _unpack(archive: Path, members: Mapping[str, str]) -> None:
+    """Unpack some files of an archive beside it; those that are there and whole are left alone.
+
+    Raises:
+        DataError: the archive lacks one of them.
+        StorageError: the folder cannot be written.
+    """
+    with zipfile.ZipFile(archive) as opened:
+        for member, name in members.items():
+            try:
+                info = opened.getinfo(member)
+            except KeyError:
+                raise DataError(f"the archive has no {member}", where=archive, remedy="get the files by hand") from None
+            path = archive.parent / name
+            if path.is_file() and path.stat().st_size == info.file_size and zlib.crc32(path.read_bytes()) == info.CRC:
+                continue
+            write_bytes(path, opened.read(info))
+
+
+def _fetch_file(address: str, file: PublicFile, path: Path) -> None:
+    """Continue or begin a file under another name, and give it its own once it is whole and the one published."""
+    partial = path.with_name(path.name + ".partial")
+    if partial.exists() and partial.stat().st_size >= file.size:
+        partial.unlink()
+    start = partial.stat().st_size if partial.exists() else 0
+    with _open(address, start) as answer:
+        begins_anew = start > 0 and answer.status != http.HTTPStatus.PARTIAL_CONTENT
+        with partial.open("wb" if begins_anew else "ab") as output:
+            for piece in _pieces(answer, address):
+                output.write(piece)
+            output.flush()
+            os.fsync(output.fileno())
+    size = partial.stat().st_size
+    if size < file.size:
+        raise EnvironmentUnfit(
+            f"the connection broke off after {size} of {file.size} bytes",
+            where=address,
+            remedy="run the command again to go on",
+        )
+    if size != file.size or sha256_of(partial) != file.sha256:
+        partial.unlink()
+        raise DataError(
+            "the file is not the one published: its SHA-256 differs",
+            where=address,
+            remedy="run the command again; if it stays so, get the files by hand and compare",
+        )
+    partial.replace(path)
+
+
+def _open(address: str, start: int) -> http.client.HTTPResponse:
+    request = urllib.request.Request(address, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_SECONDS_TO_ANSWER)
+    except urllib.error.HTTPError as error:
+        raise DataError(
+            f"the server answers {error.code}: the file is not there", where=address, remedy="get the files by hand"
+        ) from None
+    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise EnvironmentUnfit(
+            f"cannot be reached ({reason})", where=address, remedy="connect to the network, or get the files by hand"
+        ) from None
+    return answer
+
+
+def _pieces(answer: http.client.HTTPResponse, address: str) -> Iterator[bytes]:
+    while True:
+        try:
+            piece = answer.read(_PIECE)
+        except (TimeoutError, ConnectionError, http.client.HTTPException):
+            raise EnvironmentUnfit("the connection broke off", where=address, remedy="run the command again to go on") from None
+        if not piece:
+            return
+        yield piece

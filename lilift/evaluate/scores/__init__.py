@@ -1,0 +1,1 @@
+"""What answers come to: accuracy by language, comparisons of systems, what responses are like."""

@@ -1,0 +1,45 @@
+"""The alignment layer as a small GGUF with an architecture name of its own, for readers of GGUF; llama.cpp cannot run it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gguf import GGMLQuantizationType, GGUFWriter
+
+from lilift.export.gguf.gguf_writer import PlannedTensor, StreamedGGUF
+from lilift.export.safetensors_rows import SafetensorsFolder
+from lilift.recipe.schema import AlignmentSettings
+
+ARCHITECTURE = "lilift-alignment"
+GGUF_VERSION = 1
+
+
+def write_alignment(source: Path, settings: AlignmentSettings, path: Path) -> None:
+    """Write a trained alignment layer in float32, its tensors under the names they have in `alignment.safetensors`.
+
+    Args:
+        source: the folder that holds `alignment.safetensors`.
+        settings: what kind of layer it is.
+        path: the GGUF file.
+
+    Raises:
+        ModelError: the weights cannot be read.
+    """
+    weights = SafetensorsFolder(source)
+    output_rows = weights.shape("output.weight")[0]
+    input_size = weights.shape("queries")[1] if settings.kind == "latent" else _encoder_size(weights)
+    writer = GGUFWriter(None, ARCHITECTURE)
+    writer.add_type("lilift-alignment")
+    writer.add_name("language alignment layer")
+    writer.add_uint32(f"{ARCHITECTURE}.version", GGUF_VERSION)
+    writer.add_string(f"{ARCHITECTURE}.kind", settings.kind)
+    writer.add_uint32(f"{ARCHITECTURE}.encoder_size", input_size)
+    writer.add_uint32(f"{ARCHITECTURE}.llm_size", output_rows)
+    tensors = [PlannedTensor(name, weights.shape(name), GGMLQuantizationType.F32, name) for name in sorted(weights.tensors)]
+    with StreamedGGUF(path, writer, tensors, "f32").opened() as file:
+        for tensor in tensors:
+            file.write(tensor.name, weights.rows(tensor.source))
+
+
+def _encoder_size(weights: SafetensorsFolder) -> int:
+    return weights.shape("hidden.weight" if "hidden.weight" in weights else "output.weight")[1]

@@ -1,0 +1,115 @@
+"""Encoders of T5, mT5 and umT5 as GGUF files of llama.cpp's `t5encoder`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gguf import MODEL_ARCH, GGUFWriter, get_tensor_name_map
+
+from lilift.export.gguf.gguf_vocabulary import Vocabulary
+from lilift.export.gguf.gguf_writer import PlannedTensor, StreamedGGUF, planned_size, storage_type
+from lilift.export.safetensors_rows import SafetensorsFolder, row_chunks
+from lilift.recipe.errors import ModelError
+
+ARCHITECTURES = (
+    "T5EncoderModel",
+    "T5ForConditionalGeneration",
+    "T5Model",
+    "MT5EncoderModel",
+    "MT5ForConditionalGeneration",
+    "MT5Model",
+    "UMT5EncoderModel",
+    "UMT5ForConditionalGeneration",
+    "UMT5Model",
+)
+MAX_DISTANCE = 128  # llama.cpp has it built in
+_EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight")
+_REMEDY = "export with --to hf, or train with a T5, mT5 or umT5 encoder"
+
+
+class EncoderFile:
+    """What a T5 encoder's GGUF file holds.
+
+    Args:
+        folder: the model's folder.
+        vocabulary: its tokens.
+        quantisation: ``f32``, ``bf16``, ``f16`` or ``q8_0``.
+
+    Raises:
+        ModelError: llama.cpp cannot run this encoder, or it is not known here.
+    """
+
+    def __init__(self, folder: Path, vocabulary: Vocabulary, quantisation: str) -> None:
+        self.config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        check_encoder(self.config, folder)
+        self.vocabulary = vocabulary
+        self.quantisation = quantisation
+        self.weights = SafetensorsFolder(folder)
+        self.tensors = self._planned()
+
+    @property
+    def nbytes(self) -> int:
+        return planned_size(self.tensors)
+
+    def write(self, path: Path) -> None:
+        """Write the file, row by row."""
+        with StreamedGGUF(path, self._metadata(), self.tensors, self.quantisation).opened() as file:
+            for tensor in self.tensors:
+                for start, stop in row_chunks(tensor.shape):
+                    file.write(tensor.name, self.weights.rows(tensor.source, start, stop))
+
+    def _planned(self) -> list[PlannedTensor]:
+        names = get_tensor_name_map(MODEL_ARCH.T5ENCODER, self.config["num_layers"])
+        planned: dict[str, PlannedTensor] = {}
+        for source in self.weights.tensors:
+            if source.startswith("decoder.") or source == "lm_head.weight":
+                continue
+            name = names.get_name("shared.weight" if source in _EMBEDDINGS else source, try_suffixes=(".weight",))
+            if name is None:
+                raise ModelError(f"does not know where {source!r} goes in GGUF", where=self.weights.folder, remedy=_REMEDY)
+            shape = self.weights.shape(source)
+            # The embeddings may stand in the file twice, once for each half of an encoder-decoder.
+            planned.setdefault(name, PlannedTensor(name, shape, storage_type(self.quantisation, name, shape), source))
+        return list(planned.values())
+
+    def _metadata(self) -> GGUFWriter:
+        config = self.config
+        writer = GGUFWriter(None, "t5encoder")
+        writer.add_type("model")
+        writer.add_name("multilingual encoder")
+        writer.add_context_length(config.get("n_positions", 512))  # T5 counts distances: there is no longest text
+        writer.add_embedding_length(config["d_model"])
+        writer.add_feed_forward_length(config["d_ff"])
+        writer.add_block_count(config["num_layers"])
+        writer.add_head_count(config["num_heads"])
+        writer.add_key_length(config["d_kv"])
+        writer.add_value_length(config["d_kv"])
+        writer.add_layer_norm_eps(config["layer_norm_epsilon"])
+        writer.add_layer_norm_rms_eps(config["layer_norm_epsilon"])
+        writer.add_relative_attn_buckets_count(config["relative_attention_num_buckets"])
+        self.vocabulary.add_to(writer)
+        return writer
+
+
+def check_encoder(config: Mapping[str, Any], folder: Path) -> None:
+    """Check that llama.cpp's `t5encoder` computes what this encoder does.
+
+    Raises:
+        ModelError: it does not; the message names what is unknown.
+    """
+    architecture = next(iter(config.get("architectures") or []), config.get("model_type", "?"))
+    if architecture not in ARCHITECTURES:
+        raise ModelError(f"{architecture} encoders cannot be written as GGUF", where=folder, remedy=_REMEDY)
+    activation = config.get("feed_forward_proj", "relu")
+    if activation not in ("relu", "gated-gelu"):
+        raise ModelError(f"llama.cpp does not know the feed_forward_proj {activation!r}", where=folder, remedy=_REMEDY)
+    distance = config.get("relative_attention_max_distance", MAX_DISTANCE)
+    if distance != MAX_DISTANCE:
+        raise ModelError(
+            f"the encoder's relative_attention_max_distance is {distance}, and llama.cpp knows {MAX_DISTANCE} only",
+            where=folder,
+            remedy=_REMEDY,
+        )

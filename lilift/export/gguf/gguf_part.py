@@ -1,0 +1,172 @@
+"""The GGUF half of an export: which files, and what `lilift.json` says about them."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+from lilift.export.gguf.alignment_gguf import write_alignment
+from lilift.export.gguf.encoder_gguf import EncoderFile
+from lilift.export.gguf.gguf_vocabulary import Vocabulary
+from lilift.export.gguf.gguf_writer import DIRECT
+from lilift.export.gguf.llm_gguf import LLMFile
+from lilift.export.gguf.quantise import quantise, quantiser
+from lilift.export.gguf.sentencepiece_model import from_sentencepiece
+from lilift.export.gguf.tokenizer_files import read_vocabulary
+from lilift.export.job import Export
+from lilift.export.llm_folder import read_config
+from lilift.export.modelfile import FILE_NAME as MODELFILE
+from lilift.export.modelfile import chat_template, modelfile
+from lilift.model.encoders.encoder_tokenizer import SENTENCEPIECE_FILES, SentencePieceTokenizer, load_encoder_tokenizer
+from lilift.model.llms.llm import LLMTokens, tokens_of
+from lilift.model.snapshot import local_model_folder
+from lilift.model.sources import loading
+from lilift.recipe.errors import ModelError
+
+MODELFILE_CONTEXT = 4096  # positions that Ollama keeps memory for; problems and their answers are shorter
+ALIGNMENT_FILE = "align.gguf"
+ENCODER_TOKENIZER = "spiece.model"
+_SOURCES = ("f32", "f16", "bf16")  # what llama.cpp's quantiser may start from without loss
+_ENCODER_TYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
+
+
+def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
+    """Check everything, see that there is room, and open the LLM's files.
+
+    Returns:
+        What is to be done once the merged weights have been written.
+
+    Raises:
+        ModelError: llama.cpp cannot run the LLM or the encoder.
+        StorageError: there is no room.
+    """
+    config = read_config(export.base)
+    tokens, vocabulary = llm_vocabulary(export.base, config["vocab_size"])
+    vocabulary.chat_template = chat_template(export.template, vocabulary.text(tokens.eos))
+    encoder = EncoderPart(export)
+    wanted = export.settings.quantisations
+    by_llama = [quantisation for quantisation in wanted if quantisation not in DIRECT]
+    direct = {quantisation: llm_file_name(quantisation) for quantisation in wanted if quantisation in DIRECT}
+    source = next((name for quantisation, name in direct.items() if quantisation in _SOURCES), None)
+    if by_llama:
+        quantiser()  # says now that there is none
+        if source is None:
+            source = direct["f16"] = "source-f16.gguf"
+    llms = {
+        name: LLMFile(config, export.merged.shapes, vocabulary, quantisation, name=export.recipe.name, where=export.base)
+        for quantisation, name in direct.items()
+    }
+    parameters = sum(math.prod(shape) for shape in export.merged.shapes.values())
+    room = encoder.file.nbytes + sum(file.nbytes for file in llms.values()) + parameters * len(by_llama)
+    export.plan_file(room, "the GGUF files")
+    for name, file in llms.items():
+        stack.enter_context(file.open(export.stage / name).opened())
+        file.begin()
+        export.sinks.append(file)
+        export.row_multiple = file.config.head_size
+        if file.fallbacks:
+            export.notes.append(f"{name}: {file.fallbacks} tensors whose rows do not divide into blocks are stored in f16")
+    known = next(iter(llms.values())).config
+    encoder_file = f"encoder-{encoder.file.quantisation}.gguf"
+    export.description["llm"] |= {
+        "files": {quantisation: llm_file_name(quantisation) for quantisation in wanted},
+        **asdict(tokens),
+        "hidden_size": known.hidden_size,
+        "context_length": known.context_length,
+        "embedding_scale": known.embedding_scale,
+    }
+    export.description["encoder"] |= {
+        "file": encoder_file,
+        "hidden_size": encoder.file.config["d_model"],
+        "tokenizer": encoder.tokenizer_description(),
+    }
+    export.description["alignment"] |= {"file": ALIGNMENT_FILE}
+
+    def finish() -> None:
+        for quantisation in by_llama:
+            target = export.stage / llm_file_name(quantisation)
+            export.notes += quantise(export.stage / str(source), target, quantisation)
+        if source not in export.description["llm"]["files"].values():
+            (export.stage / str(source)).unlink(missing_ok=True)
+        encoder.file.write(export.stage / encoder_file)
+        shutil.copyfile(encoder.sentencepiece, export.stage / ENCODER_TOKENIZER)
+        files = [export.stage / name for name in export.description["llm"]["files"].values()]
+        ollama = modelfile(
+            min(files, key=lambda path: path.stat().st_size).name,
+            export.template,
+            [vocabulary.text(token) for token in tokens.stop],
+            context_length=min(known.context_length, MODELFILE_CONTEXT),
+            max_new_tokens=export.recipe.evaluate.max_new_tokens,
+        )
+        (export.stage / MODELFILE).write_text(ollama, encoding="utf-8")
+        write_alignment(export.parts.alignment, export.recipe.alignment, export.stage / ALIGNMENT_FILE)
+
+    return finish
+
+
+def llm_file_name(quantisation: str) -> str:
+    return f"llm-{quantisation}.gguf"
+
+
+def llm_vocabulary(folder: Path, size: int) -> tuple[LLMTokens, Vocabulary]:
+    """An LLM's special tokens, and its vocabulary with them.
+
+    Raises:
+        ModelError: the tokenizer is missing, or llama.cpp has no counterpart for it.
+    """
+    vocabulary = read_vocabulary(folder, size)
+    with loading(str(folder), what="LLM's tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokens = tokens_of(_declared_eos(folder), tokenizer, str(folder))
+    roles = {"bos": tokens.bos, "eos": tokens.eos, "unk": tokenizer.unk_token_id, "pad": tokenizer.pad_token_id}
+    if tokens.bos is None:
+        roles["bos"] = tokenizer.bos_token_id
+    vocabulary.special |= {role: token for role, token in roles.items() if token is not None}
+    vocabulary.add_bos = tokens.bos is not None
+    return tokens, vocabulary
+
+
+def _declared_eos(folder: Path) -> Any:
+    """The tokens that end generation, as the model's generation settings or else its configuration name them."""
+    if (folder / "generation_config.json").is_file():
+        return GenerationConfig.from_pretrained(folder).eos_token_id
+    return read_config(folder).get("eos_token_id")
+
+
+class EncoderPart:
+    """The encoder's file and its tokenizer."""
+
+    def __init__(self, export: Export) -> None:
+        settings = export.recipe.encoder
+        folder = local_model_folder(settings.model, settings.revision)
+        with loading(settings.model, what="encoder"):
+            config = AutoConfig.from_pretrained(folder)
+        tokenizer = load_encoder_tokenizer(str(folder), None, config)
+        found = next((folder / name for name in SENTENCEPIECE_FILES if (folder / name).is_file()), None)
+        if found is None or not isinstance(tokenizer, SentencePieceTokenizer):
+            raise ModelError(
+                "the encoder's tokenizer is no SentencePiece file, which the exported bridge needs",
+                where=settings.model,
+                remedy="add spiece.model to the encoder's folder, or export with --to hf",
+            )
+        self.tokenizer = tokenizer
+        self.sentencepiece = found
+        quantisation = export.settings.encoder_quantisation or _ENCODER_TYPES[settings.dtype]
+        self.file = EncoderFile(folder, from_sentencepiece(found, config.vocab_size), quantisation)
+
+    def tokenizer_description(self) -> dict[str, Any]:
+        """What frames a text's SentencePiece ids."""
+        return {
+            "file": ENCODER_TOKENIZER,
+            "prefix": self.tokenizer.prefix,
+            "suffix": self.tokenizer.suffix,
+            "pad": self.tokenizer.pad_id,
+            "unknown": self.tokenizer.unknown_id,
+        }

@@ -1,0 +1,248 @@
+"""An exported bundle that answers questions: encoder → alignment layer → LLM, all through llama.cpp.
+
+docs/export.md says what is computed, step by step; `lilift.model.bridge` is the same thing in torch. One question at a time: an
+answer never depends on what else is asked.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import psutil
+import sentencepiece
+
+from lilift.export.runner.description import check_parts, read_description
+from lilift.export.runner.llama_cpp import Floats, LlamaDecoder, LlamaEncoder
+from lilift.export.runner.soft_tokens import EmbeddingTable, SoftTokens
+from lilift.model.decoding.sampling import Sampling
+from lilift.recipe.errors import DataError, RunFolderError
+
+LONGEST_SEQUENCE = 4096
+"""Positions of a question and its answer together, unless training had longer ones. The cache of keys and values grows with it
+(0.5 MiB a position for Llama 2 7B), and one request to a server may not fill the memory."""
+
+Ending = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A question, ready for the LLM.
+
+    Attributes:
+        vectors: [N, D] soft tokens with the vectors around them.
+        tokens: the prompt's words.
+        source_tokens: tokens of the question in the encoder, those that were cut included.
+        cut: whether the question was longer than the encoder reads.
+    """
+
+    vectors: Floats
+    tokens: list[int]
+    source_tokens: int
+    cut: bool
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of an answer.
+
+    Attributes:
+        text: what comes next; may be empty.
+        tokens: how many tokens the answer has so far.
+        ending: why it ends here, in the last piece only.
+    """
+
+    text: str
+    tokens: int
+    ending: Ending | None = None
+
+
+class ExportedBridge:
+    """A bundle that `lilift export --to gguf` wrote.
+
+    Args:
+        folder: the bundle.
+        quantisation: which of its LLM files; the first that was exported if left out.
+        threads: cores to compute on; all physical ones that this process may use if left out.
+
+    Raises:
+        EnvironmentUnfit: llama.cpp is not installed.
+        RunFolderError: the bundle is incomplete, or a part has been changed or is another bundle's.
+        RecipeError: it has no such LLM file.
+        ModelError: llama.cpp refuses a part.
+    """
+
+    def __init__(self, folder: Path, *, quantisation: str | None = None, threads: int | None = None) -> None:
+        description = read_description(folder)
+        self.folder, self.description = folder, description
+        self.quantisation, llm_file = description.llm_file(quantisation)
+        encoder = description.encoder
+        self.parts = (encoder.file, encoder.tokenizer.file, description.alignment.file, llm_file)
+        check_parts(folder, description, self.parts)
+        threads = threads or usable_cores()
+        self._processor = _sentencepiece(folder / encoder.tokenizer.file)
+        self._soft_tokens = SoftTokens(folder / description.alignment.file)
+        self._embeddings = EmbeddingTable(folder / encoder.file) if encoder.add_embeddings else None
+        self._encoder = LlamaEncoder(folder / encoder.file, longest=encoder.max_tokens, threads=threads)
+        self._llm = LlamaDecoder(folder / llm_file, threads=threads, exact=self.quantisation == "f32")
+        self._check_sizes()
+        self._busy = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """What this model is called where several are told apart."""
+        return f"{self.description.recipe}-{self.quantisation}"
+
+    @property
+    def longest_sequence(self) -> int:
+        """Positions of a question and its answer together."""
+        trained = self.description.max_tokens + self.description.max_new_tokens
+        return min(self.description.llm.context_length, max(trained, LONGEST_SEQUENCE))
+
+    @property
+    def sums(self) -> dict[str, str]:
+        """The SHA-256 of every part that answers come from."""
+        return {name: self.description.sha256[name] for name in self.parts}
+
+    def cuts(self, questions: Sequence[str]) -> list[bool]:
+        """For each question, whether it has more tokens than the encoder reads."""
+        return [self._source_ids(question)[1] > self.description.encoder.max_tokens for question in questions]
+
+    def prepare(self, question: str) -> Prompt:
+        """Everything about a question but its answer.
+
+        Raises:
+            DataError: the question is empty.
+        """
+        if not question.strip():
+            raise DataError("the question is empty", remedy="ask something")
+        ids, source_tokens = self._source_ids(question)
+        with self._busy:
+            states = self._encoder.states(ids)
+        if self._embeddings is not None:
+            states = self._embeddings.added_to(states, ids)
+        vectors = self._soft_tokens.frame(states) / np.float32(self.description.llm.embedding_scale)
+        tokens = self._llm.tokenize(self.description.prompt(question))
+        return Prompt(vectors, tokens, source_tokens, cut=source_tokens > len(ids))
+
+    def stream(
+        self, prompt: Prompt, *, max_new_tokens: int, sampling: Sampling | None = None, seed: int = 0
+    ) -> Iterator[Piece]:
+        """An answer, piece by piece; the last one says why it ended. Others wait until it has.
+
+        Args:
+            prompt: what `prepare` made of the question.
+            max_new_tokens: the answer ends here at the latest; earlier where the sequence would get too long.
+            sampling: how tokens are drawn; None takes the likeliest.
+            seed: this answer's own, beside the sampling's.
+
+        Raises:
+            DataError: the question leaves no room for an answer.
+        """
+        bos = [] if self.description.llm.bos is None else [self.description.llm.bos]
+        read = len(bos) + len(prompt.vectors) + len(prompt.tokens)
+        most = min(max_new_tokens, self.longest_sequence - read)
+        if most < 1:
+            raise DataError(
+                f"the question takes {read} positions of the {self.longest_sequence} that there are", remedy="ask less at once"
+            )
+        with self._busy:
+            self._llm.begin(read + most)
+            self._llm.read_tokens(bos)
+            self._llm.read_vectors(prompt.vectors)
+            self._llm.read_tokens(prompt.tokens)
+            yield from self._continued(most, _chooser(sampling, seed))
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._encoder.close()
+        self._llm.close()
+
+    def _continued(self, most: int, choose: Callable[[Floats], int]) -> Iterator[Piece]:
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        said = False
+        for count in range(1, most + 1):
+            token = choose(self._llm.logits())
+            if token in self.description.llm.stop:
+                yield Piece(decoder.decode(b"", final=True), count - 1, "stop")
+                return
+            last = count == most
+            text = decoder.decode(self._llm.piece(token), final=last)
+            if not said:
+                text = text.lstrip()  # the space between opener and answer
+                said = bool(text)
+            yield Piece(text, count, "length" if last else None)
+            if not last:
+                self._llm.read_tokens([token])
+
+    def _source_ids(self, question: str) -> tuple[list[int], int]:
+        """The encoder's tokens, cut to what it reads, and how many there were before."""
+        encoder = self.description.encoder
+        prefix, suffix = encoder.tokenizer.prefix, encoder.tokenizer.suffix
+        ids: list[int] = self._processor.encode(question.strip())
+        room = max(0, encoder.max_tokens - len(prefix) - len(suffix))
+        return [*prefix, *ids[:room], *suffix], len(prefix) + len(ids) + len(suffix)
+
+    def _check_sizes(self) -> None:
+        """Parts whose sums are right and that still do not fit one another are of no use to anyone."""
+        expected = {
+            self.description.encoder.file: (self._encoder.hidden_size, self.description.encoder.hidden_size),
+            self.description.alignment.file: (self._soft_tokens.encoder_size, self._encoder.hidden_size),
+            self.description.llm_file(self.quantisation)[1]: (self._llm.hidden_size, self._soft_tokens.llm_size),
+        }
+        for name, (found, wanted) in expected.items():
+            if found != wanted:
+                raise RunFolderError(
+                    f"{name} does not fit the other parts: its size is {found}, not {wanted}",
+                    where=self.folder,
+                    remedy="export the run again",
+                )
+        ids = [*self.description.llm.stop, *([] if self.description.llm.bos is None else [self.description.llm.bos])]
+        if not all(0 <= token < self._llm.vocabulary_size for token in ids):
+            raise RunFolderError("names special tokens that the LLM lacks", where=self.folder, remedy="export the run again")
+
+
+def _chooser(sampling: Sampling | None, seed: int) -> Callable[[Floats], int]:
+    """Takes the logits [V] of one token after the other, gives its id."""
+    if sampling is None:
+        return lambda logits: int(logits.argmax())
+    generator = np.random.default_rng([sampling.seed, seed])
+    return lambda logits: drawn(logits, float(generator.random()), sampling)
+
+
+def drawn(logits: Floats, uniform: float, sampling: Sampling) -> int:
+    """One token, drawn as `lilift.model.decoding.sampling.draw` does it.
+
+    Args:
+        logits: [V].
+        uniform: in [0, 1).
+        sampling: temperature and top_p.
+    """
+    scaled = logits.astype(np.float64) / sampling.temperature
+    shares = np.exp(scaled - scaled.max())
+    shares /= shares.sum()
+    ordered = np.sort(shares)[::-1]
+    least = ordered[np.cumsum(ordered) - ordered < sampling.top_p].min()  # the least likely one that may come
+    summed = np.cumsum(np.where(shares < least, 0.0, shares))
+    target = min(uniform * summed[-1], np.nextafter(summed[-1], 0.0))
+    return int(np.searchsorted(summed, target, side="right"))
+
+
+def usable_cores() -> int:
+    """Physical cores, as far as this process may use them: a second thread on a core only slows llama.cpp down."""
+    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else physical
+    return max(1, min(physical, allowed))
+
+
+def _sentencepiece(path: Path) -> sentencepiece.SentencePieceProcessor:
+    try:
+        return sentencepiece.SentencePieceProcessor(model_file=str(path))
+    except (OSError, RuntimeError) as error:
+        raise RunFolderError(f"is no SentencePiece model ({error})", where=path, remedy="export the run again") from None

@@ -1,0 +1,136 @@
+"""The instant form of the plan: bytes as a straight line over the rows of a batch, fitted to the simulation beforehand.
+
+`fitted.json` holds the lines of the shipped recipes, and so of every recipe that differs from one only in how many tokens it
+takes at once. Nothing heavy is imported; `python -m lilift.phases.fit_instant_plan` makes the file anew.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from lilift.memory.phase_plan import PhasePlan
+from lilift.memory.planned_card import GIB, PlannedCard, planned_card
+from lilift.recipe.errors import RecipeError
+from lilift.recipe.load import fingerprint
+from lilift.recipe.schema import Recipe
+
+# How many tokens are taken at once: what the lines are drawn over.
+TOKEN_SETTINGS = {"align": "tokens_per_micro_batch", "transfer": "tokens_per_micro_batch", "evaluate": "tokens_per_batch"}
+# What memory depends on beside that.
+SHAPING = {
+    "encoder": ("model", "revision", "dtype", "quantization", "placement", "add_embeddings", "max_tokens"),
+    "llm": ("model", "revision", "quantization", "dtype", "gradient_checkpointing"),
+    "alignment": ("kind", "layout", "expansion", "latents"),
+    "align": ("optimizer", "skip", "trains"),
+    "transfer": ("optimizer", "skip", "trains"),
+}
+Line = tuple[float, float]  # bytes at no rows, bytes a row
+
+
+@dataclass(frozen=True)
+class InstantPlan:
+    """Predicted peak of the phases on the card."""
+
+    recipe: str
+    card: PlannedCard
+    phases: tuple[PhasePlan, ...]
+
+    @property
+    def peak_bytes(self) -> int:
+        return max(phase.peak_bytes for phase in self.phases)
+
+    def require_fit(self) -> None:
+        """Refuse a plan whose peak is above the card.
+
+        Raises:
+            RecipeError: naming the largest category.
+        """
+        worst = max(self.phases, key=lambda phase: phase.peak_bytes)
+        if worst.peak_bytes > self.card.usable_bytes:
+            raise RecipeError(
+                f"the plan needs {worst.peak_bytes / GIB:.1f} GiB in phase {worst.phase!r} and {self.card.name} has "
+                f"{self.card.usable_bytes / GIB:.1f} GiB for it; its largest part is {worst.largest}",
+                where=self.recipe,
+                remedy="leave out --instant to see what can be changed",
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, MiB."""
+        return {
+            "recipe": self.recipe,
+            "card": self.card.name,
+            "limit_mib": round(self.card.usable_bytes / 2**20, 1),
+            "peak_mib": round(self.peak_bytes / 2**20, 1),
+            "phases": {
+                phase.phase: {
+                    "peak_mib": round(phase.peak_bytes / 2**20, 1),
+                    "parts_mib": {name: round(size / 2**20, 1) for name, size in phase.parts.items() if size},
+                    "rows": phase.rows,
+                }
+                for phase in self.phases
+            },
+            "basis": "straight lines fitted to the simulation of this recipe; nothing was changed to make it fit",
+        }
+
+
+def instant_plan(recipe: Recipe, *, card: str | None = None) -> InstantPlan:
+    """Predict the peak of every phase within a moment.
+
+    Raises:
+        RecipeError: the recipe differs from the shipped ones in more than how many tokens it takes at once; or no such card.
+    """
+    chosen = planned_card(card or recipe.card)
+    fit = _fits().get(shape_of(recipe, chosen.kind))
+    if fit is None:
+        raise RecipeError(
+            "there is no instant plan for it, since it is unlike every shipped recipe",
+            where=recipe.name,
+            remedy="leave out --instant",
+        )
+    phases = tuple(_phase(name, settings, recipe, chosen) for name, settings in fit.items())
+    return InstantPlan(recipe.name, chosen, phases)
+
+
+def is_fitted(recipe: Recipe) -> bool:
+    """Whether there is an instant plan for it."""
+    return shape_of(recipe, planned_card(recipe.card).kind) in _fits()
+
+
+def measured_peaks() -> dict[str, dict[str, float]]:
+    """MiB that a GPU's allocator reserved at most, by recipe and phase, where it has been measured."""
+    text = (resources.files("lilift.memory") / "measured.json").read_text(encoding="utf-8")
+    found: dict[str, dict[str, float]] = json.loads(text)
+    return found
+
+
+def shape_of(recipe: Recipe, kind: str) -> str:
+    """A digest of all that memory depends on but the number of tokens at once."""
+    settings = recipe.as_dict()
+    depends_on = {section: {key: settings[section][key] for key in keys} for section, keys in SHAPING.items()}
+    depends_on["lora"] = {key: settings["transfer"]["lora"][key] for key in ("rank", "target_modules")}
+    limits = {"max_tokens": recipe.data.max_tokens, "max_new_tokens": recipe.evaluate.max_new_tokens}
+    return fingerprint("shape", kind, depends_on, limits)
+
+
+def _phase(name: str, fit: dict[str, Any], recipe: Recipe, card: PlannedCard) -> PhasePlan:
+    rows = max(1, getattr(getattr(recipe, name), TOKEN_SETTINGS[name]) // fit["row_tokens"])
+    segments = [
+        {category: round(base + slope * rows) for category, (base, slope) in lines.items()}
+        for lines in fit["segments"].values()
+    ]
+    parts = max(segments, key=lambda parts: sum(parts.values()))
+    base, slope = fit["overhead"]
+    return PhasePlan(
+        name, {"context": card.context_bytes, **parts, "overhead": round(base + slope * rows)}, rows, fit["row_tokens"]
+    )
+
+
+@cache
+def _fits() -> dict[str, dict[str, Any]]:
+    text = (resources.files("lilift.memory") / "fitted.json").read_text(encoding="utf-8")
+    found: dict[str, dict[str, Any]] = json.loads(text)
+    return found

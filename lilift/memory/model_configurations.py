@@ -1,0 +1,77 @@
+"""Configurations of models, without their weights and without a download where that can be helped."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForTextEncoding,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
+
+from lilift.model.llms.llm import text_part
+from lilift.model.sources import loading, model_folder_or_hub
+from lilift.recipe.errors import ModelError
+from lilift.recipe.schema import LLMSettings, Recipe
+
+
+def load_config(name: str, revision: str | None, *, trust_remote_code: bool = False) -> PreTrainedConfig:
+    """A model's configuration: from its folder, the hub's cache, lilift's own table of known models, or the hub, in this order.
+
+    Raises:
+        ModelError: it is in none of them.
+    """
+    location = model_folder_or_hub(name)
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    known = resources.files("lilift.memory") / "known_models" / f"{name.replace('/', '--')}.json"
+    if known.is_file():
+        try:
+            with loading(name, what="model's configuration"):
+                return AutoConfig.from_pretrained(location, local_files_only=True, **options)
+        except ModelError:
+            fields = json.loads(known.read_text(encoding="utf-8"))
+            return AutoConfig.for_model(**fields)
+    with loading(name, what="model's configuration"):
+        return AutoConfig.from_pretrained(location, **options)
+
+
+def load_llm_config(settings: LLMSettings) -> PreTrainedConfig:
+    """The configuration of a recipe's LLM; of a multimodal checkpoint, that of the LLM inside it.
+
+    Raises:
+        ModelError: as `load_config`.
+    """
+    return text_part(load_config(settings.model, settings.revision, trust_remote_code=settings.trust_remote_code))
+
+
+def load_models(recipe: Recipe) -> tuple[PreTrainedConfig, PreTrainedConfig | None]:
+    """Configurations of a recipe's LLM and of its encoder, if it has one.
+
+    Raises:
+        ModelError: as `load_config`.
+    """
+    encoder = load_config(recipe.encoder.model, recipe.encoder.revision) if recipe.has_encoder else None
+    return load_llm_config(recipe.llm), encoder
+
+
+def empty_llm(config: PreTrainedConfig) -> PreTrainedModel:
+    """The LLM with every parameter in its place and none in memory."""
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
+
+
+def empty_encoder(config: PreTrainedConfig) -> PreTrainedModel:
+    """The encoder (of an encoder-decoder: that half) with every parameter in its place and none in memory."""
+    loader: Any = AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
+    with torch.device("meta"):
+        model = loader.from_config(config)
+    half: PreTrainedModel = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model
+    return half

@@ -1,0 +1,134 @@
+"""Cards as the planner sees them: by size or name, before any of them is looked at. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass, replace
+
+from lilift.recipe.errors import EnvironmentUnfit, RecipeError
+
+GIB = 1024**3
+MIB = 1024**2
+# torch has them on Linux; `lilift` switches them on there.
+EXPANDABLE_SEGMENTS = sys.platform == "linux"
+# GiB of a card, before the desktop takes its share.
+CARD_GIB = {"8gb": 8.0, "12gb": 12.0, "16gb": 16.0, "24gb": 24.0, "32gb": 32.0, "40gb": 40.0, "48gb": 48.0, "80gb": 80.0}
+# Cards by the names that people know them by.
+CARD_NAMES = {
+    "rtx3060": "12gb",
+    "rtx3090": "24gb",
+    "rtx4060": "8gb",
+    "rtx4060ti": "16gb",
+    "rtx4070": "12gb",
+    "rtx4080": "16gb",
+    "rtx4090": "24gb",
+    "rtx5070": "12gb",
+    "rtx5080": "16gb",
+    "rtx5090": "32gb",
+    "t4": "16gb",
+    "l4": "24gb",
+    "a10": "24gb",
+    "a100": "80gb",
+    "h100": "80gb",
+}
+# What a process holds in host memory besides tensors: Python and its libraries, the prepared data, and what the C library keeps
+# of what was given back (measured on tiny-cpu, Linux x86-64).
+CPU_PROCESS_BYTES = 900 * MIB
+# A CUDA context with cuBLAS's workspaces, and a desktop on the same card. Estimates; a run measures the real ones.
+CUDA_CONTEXT_BYTES = int(0.6 * GIB)
+DESKTOP_BYTES = int(0.7 * GIB)
+# The driver keeps a little of every card.
+USABLE_SHARE = 0.98
+
+
+@dataclass(frozen=True)
+class PlannedCard:
+    """A card as the planner sees it.
+
+    Attributes:
+        name: what it is called.
+        kind: ``cuda`` or ``cpu``.
+        total_bytes: what it has.
+        usable_bytes: what a plan may take of it.
+        context_bytes: what is taken before the first tensor.
+        expandable_segments: whether torch's allocator has them there.
+        gpu: the name of this machine's GPU, if it is that one.
+    """
+
+    name: str
+    kind: str
+    total_bytes: int
+    usable_bytes: int
+    context_bytes: int
+    expandable_segments: bool
+    gpu: str | None = None
+
+    @property
+    def allocatable_bytes(self) -> int:
+        """What is left of it for torch's allocator."""
+        return self.usable_bytes - self.context_bytes
+
+
+def planned_card(name: str) -> PlannedCard:
+    """A card by its size or name (``24gb``, ``rtx4090``), this machine's with ``auto``, or ``cpu``.
+
+    Raises:
+        RecipeError: there is no such card.
+        EnvironmentUnfit: ``auto``, and this machine has no GPU.
+    """
+    key = name.lower().replace(" ", "").replace("-", "").replace("_", "")
+    if key == "cpu":
+        import psutil
+
+        total = int(psutil.virtual_memory().total)
+        return PlannedCard("cpu", "cpu", total, total, CPU_PROCESS_BYTES, False)
+    context = CUDA_CONTEXT_BYTES + DESKTOP_BYTES
+    if key == "auto":
+        from lilift.memory.device import find_device
+
+        device = find_device()
+        if device.kind != "cuda":
+            raise EnvironmentUnfit("--card auto: this machine has no CUDA GPU", remedy="name a card, such as --card 24gb")
+        taken = device.total_bytes - device.free_bytes
+        usable = int(USABLE_SHARE * device.total_bytes)
+        before = CUDA_CONTEXT_BYTES + taken
+        return PlannedCard(device.name, "cuda", device.total_bytes, usable, before, EXPANDABLE_SEGMENTS, device.name)
+    size = CARD_NAMES.get(key, key)
+    if size not in CARD_GIB:
+        known = ", ".join([*CARD_GIB, *CARD_NAMES, "auto", "cpu"])
+        raise RecipeError(f"no card is known as {name!r}", remedy=f"use one of {known}")
+    total = int(CARD_GIB[size] * GIB)
+    return PlannedCard(name.lower(), "cuda", total, int(USABLE_SHARE * total), context, EXPANDABLE_SEGMENTS)
+
+
+def limited_card(limit: str) -> PlannedCard:
+    """A smaller card that this machine's GPU is to play.
+
+    Args:
+        limit: its size or name, or any number of GiB, such as ``22.5gb``.
+
+    Raises:
+        RecipeError: it says no size, or more than the GPU has free.
+        EnvironmentUnfit: this machine has no GPU.
+    """
+    real = planned_card("auto")
+    size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*g(?:i?b)?", limit.strip().lower())
+    if size is None:
+        smaller = planned_card(limit)
+    else:
+        total = int(float(size[1]) * GIB)
+        before = CUDA_CONTEXT_BYTES + DESKTOP_BYTES
+        smaller = PlannedCard(limit, "cuda", total, int(USABLE_SHARE * total), before, EXPANDABLE_SEGMENTS)
+    if smaller.kind != "cuda" or smaller.allocatable_bytes > real.allocatable_bytes:
+        raise RecipeError(
+            f"the memory limit {limit} is more than {real.name} has free ({real.allocatable_bytes / GIB:.1f} GiB for tensors)",
+            remedy="leave --memory-limit out, or name a smaller card",
+        )
+    return replace(smaller, name=f"{limit} of {real.name}", gpu=real.gpu)
+
+
+def smallest_card_for(peak_bytes: int) -> str:
+    """The smallest card that a peak fits on, in words."""
+    fitting = (name for name, size in CARD_GIB.items() if USABLE_SHARE * size * GIB >= peak_bytes)
+    return next(fitting, f"more than {max(CARD_GIB.values()):.0f} GB")

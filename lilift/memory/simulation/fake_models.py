@@ -1,0 +1,205 @@
+"""The bridge of a recipe with every tensor in its place and none in memory.
+
+Everything is the real thing (transformers' modules, bitsandbytes' 4-bit layers, peft's adapters, lilift's bridge), built on
+fake tensors from the two configurations. Only what would have to read numbers is answered from the configuration instead.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import bitsandbytes
+import torch
+from bitsandbytes.functional import QuantState
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
+from torch.autograd.graph import saved_tensors_hooks
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForTextEncoding, PreTrainedConfig, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
+from transformers.pytorch_utils import Conv1D
+
+from lilift.model.alignment_layer import build_alignment
+from lilift.model.bridge import BridgedModel
+from lilift.model.encoders.encoder import UNQUANTISED, AbsentEncoder, Encoder
+from lilift.model.encoders.encoder_states import EncoderStates, StatesInMemory, TokenIds
+from lilift.model.llms.llm import LLMTokens, OutputHead, enable_gradient_checkpointing, without_dropout
+from lilift.recipe.schema import Recipe
+
+BLOCK, NESTED_BLOCK = 64, 256  # weights that share a scale, and scales that share one, in NF4 with double quantisation
+CODES = 16
+# Where configurations say how many layers a model has; an encoder-decoder's encoder first.
+DEPTH_NAMES = ("encoder_layers", "num_layers", "num_hidden_layers")
+
+
+class FakeLinear4bit(bitsandbytes.nn.Linear4bit):  # type: ignore[misc]  # bitsandbytes is not typed
+    """bitsandbytes' 4-bit layer around fake tensors, which its own parameter class cannot hold; computes by its own code."""
+
+    def __init__(self, replaced: nn.Linear | Conv1D, dtype: torch.dtype) -> None:
+        nn.Module.__init__(self)
+        shape = replaced.weight.shape if isinstance(replaced, nn.Linear) else replaced.weight.shape[::-1]
+        self.out_features, self.in_features = int(shape[0]), int(shape[1])
+        self.weight = _packed_weight(shape, dtype)
+        self.bias = replaced.bias
+        self.compute_dtype, self.compute_type_is_set = dtype, True
+        self.quant_state, self.quant_storage = None, torch.uint8
+        self.support_avx512bf16_for_cpu = False
+
+
+class FakeBridge(BridgedModel):
+    """A bridge whose LLM is not asked for anything that needs numbers."""
+
+    def _saving(self) -> AbstractContextManager[Any]:
+        """What is offloaded is gone from the card: nothing holds it but its shape."""
+        if not self.offloads:
+            return nullcontext()
+        return saved_tensors_hooks(
+            lambda tensor: (tensor.shape, tensor.dtype), lambda kept: torch.empty(kept[0], dtype=kept[1])
+        )
+
+    def _find_tokens(self, llm: PreTrainedModel, name: str) -> LLMTokens:  # noqa: ARG002
+        return LLMTokens(bos=0, eos=0, stop=(0,))
+
+    def _find_head(self, llm: PreTrainedModel) -> OutputHead | None:
+        linear = llm.get_output_embeddings()
+        if type(linear) is not nn.Linear:
+            return None
+        return OutputHead(linear, 1.0, getattr(llm.config.get_text_config(), "final_logit_softcapping", None))
+
+
+class FakeStates(EncoderStates):
+    """States that are kept elsewhere: they appear with the batch that they belong to."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__(encoder, StatesInMemory(0), torch.device("cpu"))
+
+    def padded(self, texts: Sequence[TokenIds]) -> Tensor:
+        shape = len(texts), max(len(text) for text in texts), self.encoder.hidden_size
+        return torch.empty(shape, dtype=next(self.encoder.parameters()).dtype)
+
+
+def fake_bridge(
+    recipe: Recipe, llm_config: PreTrainedConfig, encoder_config: PreTrainedConfig | None, *, device: str
+) -> BridgedModel:
+    """The recipe's bridge as `load_bridge` makes it on this kind of device; to be called under `FakeTensorMode`."""
+    encoder = fake_encoder(recipe, encoder_config)
+    llm = _fake_llm(recipe, llm_config)
+    width = llm.get_input_embeddings().weight.shape[1]
+    alignment = build_alignment(recipe.alignment, encoder_size=encoder.hidden_size, llm_size=width, seed=recipe.seed)
+    tokenizer: Any = SimpleNamespace()
+    # Without a card there is nothing to leave and nothing to move away from.
+    on_card = device != "cpu"
+    return FakeBridge(
+        encoder,
+        alignment,
+        llm,
+        tokenizer,
+        name=recipe.llm.model,
+        seed=recipe.seed,
+        states=FakeStates(encoder) if on_card and recipe.encoder.placement != "resident" else None,
+        offloads=on_card and recipe.llm.gradient_checkpointing == "offload",
+    )
+
+
+def replace_real_parameters(module: nn.Module) -> None:
+    """Make those parameters fake that were added to a fake model outside of `FakeTensorMode`; to be called under it."""
+    for child in module.modules():
+        for name, parameter in child.named_parameters(recurse=False):
+            if not isinstance(parameter, FakeTensor):
+                fake = nn.Parameter(torch.empty(parameter.shape, dtype=parameter.dtype), requires_grad=parameter.requires_grad)
+                child.register_parameter(name, fake)
+
+
+def with_depth(config: PreTrainedConfig, layers: int) -> PreTrainedConfig:
+    """The same model with so many layers."""
+    config = copy.deepcopy(config)
+    for part in (config, config.get_text_config()):
+        name = depth_name(part)
+        kinds = getattr(part, "layer_types", None)
+        if kinds is not None:
+            part.layer_types = kinds[:layers]
+        setattr(part, name, layers)
+    return config
+
+
+def depth_of(config: PreTrainedConfig) -> int:
+    """How many layers the model (of an encoder-decoder: its encoder) has."""
+    text = config.get_text_config()
+    return int(getattr(text, depth_name(text)))
+
+
+def depth_name(config: PreTrainedConfig) -> str:
+    own = config.to_dict()
+    return next((name for name in DEPTH_NAMES if name in own), "num_hidden_layers")
+
+
+def _fake_llm(recipe: Recipe, config: PreTrainedConfig) -> PreTrainedModel:
+    dtype: torch.dtype = getattr(torch, recipe.llm.dtype)
+    llm = AutoModelForCausalLM.from_config(without_dropout(copy.deepcopy(config)), dtype=dtype)
+    if recipe.llm.quantization == "nf4":
+        quantise(llm, partial(FakeLinear4bit, dtype=dtype), skip=llm.get_output_embeddings())
+        llm.is_loaded_in_4bit = True  # peft asks
+    llm.requires_grad_(False).eval()
+    if recipe.llm.gradient_checkpointing:
+        enable_gradient_checkpointing(llm)
+    return llm
+
+
+def fake_encoder(recipe: Recipe, config: PreTrainedConfig | None) -> Encoder:
+    """The recipe's encoder; to be called under `FakeTensorMode`."""
+    if config is None:
+        return AbsentEncoder(torch.device("cpu"))
+    dtype: torch.dtype = getattr(torch, recipe.encoder.dtype)
+    loader: Any = AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
+    model = loader.from_config(copy.deepcopy(config), dtype=dtype)
+    half = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model
+    if recipe.encoder.quantization == "nf4":
+        quantise(half, partial(FakeLinear4bit, dtype=dtype), skip_names=UNQUANTISED)
+    tokenizer: Any = SimpleNamespace(pad_id=0)
+    return Encoder(half, tokenizer, add_embeddings=recipe.encoder.add_embeddings)
+
+
+def quantise(
+    model: nn.Module, four_bit: Callable[[Any], nn.Module], *, skip: nn.Module | None = None, skip_names: tuple[str, ...] = ()
+) -> None:
+    """Put 4-bit layers in place of linear ones, as bitsandbytes' integration in transformers does.
+
+    Args:
+        model: changed in place.
+        four_bit: makes a layer's replacement.
+        skip, skip_names: layers that stay as they are.
+    """
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, (nn.Linear, Conv1D)) and child is not skip and name not in skip_names:
+                setattr(parent, name, four_bit(child))
+
+
+def _packed_weight(shape: torch.Size, dtype: torch.dtype) -> nn.Parameter:
+    count = shape[0] * shape[1]
+    blocks = -(-count // BLOCK)
+    scales = QuantState(
+        absmax=_empty(-(-blocks // NESTED_BLOCK)), code=_empty(256), blocksize=NESTED_BLOCK, dtype=torch.float32
+    )
+    weight = nn.Parameter(torch.empty((count + 1) // 2, 1, dtype=torch.uint8), requires_grad=False)
+    described: Any = weight
+    described.quant_state = QuantState(
+        absmax=_empty(blocks, torch.uint8),
+        shape=shape,
+        code=_empty(CODES),
+        blocksize=BLOCK,
+        quant_type="nf4",
+        dtype=dtype,
+        offset=_empty(()),
+        state2=scales,
+    )
+    described.compress_statistics, described.quant_type = True, "nf4"
+    return weight
+
+
+def _empty(shape: int | tuple[int, ...], dtype: torch.dtype = torch.float32) -> Tensor:
+    return torch.empty(shape, dtype=dtype)

@@ -1,0 +1,258 @@
+"""The language alignment layer: encoder states into soft tokens, vectors that stand among the LLM's token embeddings.
+
+Kinds (LinguaLIFT, arXiv 2412.12499, and the baselines it is compared with):
+
+- ``ffn``: Linear, GELU (exact), Linear, between two learned boundary vectors. The paper's own.
+- ``linear``: one Linear and a learned vector after it, as in LangBridge (arXiv 2401.10695).
+- ``latent``: a Perceiver resampler (arXiv 2204.14198): learned latents attend to the states, so that a text becomes the same
+  number of soft tokens whatever its length.
+
+The weights are kept in float32, since optimizer steps of 1e-4 are lost in bfloat16.
+
+Beyond the paper, `normalized` layers give every vector the size of the LLM's own embeddings. Without it the vectors grow while
+the layer learns, to more than a hundred times that size (docs/tiny-cpu.md); what the LLM's layers add to such an input is
+negligible beside it, so that at these positions the LLM no longer computes anything.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lilift.data.batches.batching import Batch, SequenceShape
+from lilift.model.seeding import seeded
+from lilift.recipe.schema import AlignmentSettings
+from lilift_kernels import project_into
+
+LATENT_BLOCKS = 2
+ATTENTION_HEADS = 8
+HEAD_WIDTH = 64
+SMALL = 1e-6
+
+
+class AlignmentLayer(nn.Module):
+    """What every kind has in common. D is the LLM's width, E the encoder's.
+
+    Attributes:
+        bos, eos: learned vectors [D] before and after the soft tokens, or None.
+        size: root mean square of an element of every vector that the layer gives, a scalar; None where they are not normalised.
+    """
+
+    bos: nn.Parameter | None
+    eos: nn.Parameter | None
+    size: Tensor | None
+    latents: int | None = None
+
+    def __init__(self, encoder_size: int, llm_size: int, *, has_bos: bool, has_eos: bool, normalized: bool) -> None:
+        super().__init__()
+        self.encoder_size, self.llm_size = encoder_size, llm_size
+        self.register_buffer("size", torch.ones(()) if normalized else None)
+        self.bos = nn.Parameter(torch.randn(llm_size)) if has_bos else None
+        self.eos = nn.Parameter(torch.randn(llm_size)) if has_eos else None
+
+    @property
+    def shape(self) -> SequenceShape:
+        """What this layer asks of a sequence; its boundary vectors count in mask and positions like any token."""
+        return SequenceShape(has_bos=self.bos is not None, has_eos=self.eos is not None, latents=self.latents)
+
+    def forward(self, states: Tensor, mask: Tensor, state_rows: Tensor) -> Tensor:
+        """The soft tokens of a batch, without boundary vectors.
+
+        Args:
+            states: [B, S, E] encoder states.
+            mask: [B, S] bool, True on real states.
+            state_rows: [N_state] the real states, as indices into [B * S]; not needed by ``latent``.
+
+        Returns:
+            [N_soft, D]: one row per real state in their order, or B * latents rows.
+        """
+        return self._sized(self._project(states, mask, state_rows))
+
+    def write_into(self, out: Tensor, states: Tensor, batch: Batch) -> Tensor:
+        """Write soft tokens and boundary vectors where the packed sequence wants them.
+
+        Args:
+            out: [B * T, D] input embeddings, changed in place.
+            states: [B, S, E] encoder states.
+            batch: says where.
+
+        Returns:
+            `out`, which carries the gradients.
+        """
+        out = self._write_into(out, states, batch)
+        if self.size is None:
+            return out
+        boundaries = ((self.bos, batch.bos_slots), (self.eos, batch.eos_slots))
+        slots = torch.cat([batch.state_slots, *(slots for vector, slots in boundaries if vector is not None)])
+        return out.index_copy_(0, slots, self._sized(out.index_select(0, slots)))
+
+    def start_at_size(self, states: Tensor, mask: Tensor, size: float) -> None:
+        """Scale a fresh layer so that its soft tokens are as large as the LLM's embeddings.
+
+        One measurement on real states, one factor on the last weights (the idea of layer-sequential unit-variance
+        initialisation, arXiv 1511.06422). Encoders differ a hundredfold in the size of their states and LLMs in that of their
+        embeddings; an input many times too large or too small drowns, or drowns in, what the LLM's first layers add to it.
+
+        Args:
+            states: [B, S, E] of some ordinary text; mask: [B, S].
+            size: root mean square of an element of the LLM's input embeddings.
+        """
+        with torch.no_grad():
+            if self.size is not None:
+                self.size.fill_(size)
+                size = (
+                    1.0  # of the vectors before they are normalised, so that a step of the optimizer means the same for any LLM
+                )
+            soft = self._project(states, mask, mask.flatten().nonzero().squeeze(1))
+            self._scale(size / float(soft.float().square().mean().sqrt()))
+            for vector in (self.bos, self.eos):
+                if vector is not None:
+                    vector.mul_(size)
+
+    def _sized(self, vectors: Tensor) -> Tensor:
+        """Vectors [N, D] at the size that they are to have."""
+        if self.size is None:
+            return vectors
+        return (functional.rms_norm(vectors.float(), (self.llm_size,), eps=SMALL) * self.size).to(vectors.dtype)
+
+    def _project(self, states: Tensor, mask: Tensor, state_rows: Tensor) -> Tensor:
+        """`forward`, before the vectors are normalised."""
+        raise NotImplementedError
+
+    def _write_into(self, out: Tensor, states: Tensor, batch: Batch) -> Tensor:
+        """`write_into`, before the vectors are normalised."""
+        raise NotImplementedError
+
+    def _scale(self, factor: float) -> None:
+        raise NotImplementedError
+
+
+class AbsentLayer(AlignmentLayer):
+    """No layer, where there is no encoder: nothing stands before the prompt."""
+
+    latents = 0
+
+    def start_at_size(self, states: Tensor, mask: Tensor, size: float) -> None:
+        """There is nothing to scale."""
+
+    def _project(self, states: Tensor, mask: Tensor, state_rows: Tensor) -> Tensor:  # noqa: ARG002
+        return states.new_empty(0, self.llm_size)
+
+    def _write_into(self, out: Tensor, states: Tensor, batch: Batch) -> Tensor:  # noqa: ARG002
+        return out
+
+
+class ProjectionLayer(AlignmentLayer):
+    """Kinds ``ffn`` (with a hidden layer) and ``linear`` (without): each encoder state becomes one soft token."""
+
+    def __init__(self, encoder_size: int, llm_size: int, *, hidden_size: int | None, normalized: bool) -> None:
+        super().__init__(encoder_size, llm_size, has_bos=hidden_size is not None, has_eos=True, normalized=normalized)
+        self.hidden = nn.Linear(encoder_size, hidden_size) if hidden_size is not None else None
+        self.output = nn.Linear(encoder_size if hidden_size is None else hidden_size, llm_size)
+
+    def _project(self, states: Tensor, mask: Tensor, state_rows: Tensor) -> Tensor:  # noqa: ARG002
+        out = self.output.weight.new_empty(state_rows.shape[0], self.llm_size)  # [N_state, D]
+        slots = torch.arange(state_rows.shape[0], device=state_rows.device)
+        return project_into(states, state_rows, slots, *self._weights(), out=out)
+
+    def _write_into(self, out: Tensor, states: Tensor, batch: Batch) -> Tensor:
+        """Nothing is concatenated and padding is never projected."""
+        return project_into(
+            states,
+            batch.state_rows,
+            batch.state_slots,
+            *self._weights(),
+            out=out,
+            bos=self.bos,
+            bos_slots=None if self.bos is None else batch.bos_slots,
+            eos=self.eos,
+            eos_slots=batch.eos_slots,
+        )
+
+    def _weights(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+        if self.hidden is None:
+            return self.output.weight, self.output.bias, None, None
+        return self.hidden.weight, self.hidden.bias, self.output.weight, self.output.bias
+
+    def _scale(self, factor: float) -> None:
+        self.output.weight.mul_(factor)
+        self.output.bias.mul_(factor)
+
+
+class LatentLayer(AlignmentLayer):
+    """Kind ``latent``: learned latents gather what a text says into a fixed number of soft tokens."""
+
+    def __init__(self, encoder_size: int, llm_size: int, *, latents: int, normalized: bool) -> None:
+        super().__init__(encoder_size, llm_size, has_bos=False, has_eos=True, normalized=normalized)
+        self.latents = latents
+        self.queries = nn.Parameter(torch.randn(latents, encoder_size))
+        self.blocks = nn.ModuleList(ResamplerBlock(encoder_size) for _ in range(LATENT_BLOCKS))
+        self.output = nn.Linear(encoder_size, llm_size)
+        self.norm = nn.LayerNorm(llm_size)
+
+    def _project(self, states: Tensor, mask: Tensor, state_rows: Tensor) -> Tensor:  # noqa: ARG002
+        states = states.to(self.queries.dtype)
+        latents = self.queries.expand(states.shape[0], -1, -1)  # [B, L, E]
+        for block in self.blocks:
+            latents = block(latents, states, mask)
+        soft: Tensor = self.norm(self.output(latents))  # [B, L, D]
+        return soft.flatten(0, 1)
+
+    def _write_into(self, out: Tensor, states: Tensor, batch: Batch) -> Tensor:
+        assert self.eos is not None
+        soft = self._project(states, batch.encoder_mask, batch.state_rows)
+        out = out.index_copy_(0, batch.state_slots, soft.to(out.dtype))
+        return out.index_copy_(0, batch.eos_slots, self.eos.to(out.dtype).expand(batch.eos_slots.shape[0], -1))
+
+    def _scale(self, factor: float) -> None:
+        self.norm.weight.mul_(factor)
+
+
+class ResamplerBlock(nn.Module):
+    """Latents attend to the states and to one another, then pass a feed-forward layer; both with pre-normalisation."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        width = ATTENTION_HEADS * HEAD_WIDTH
+        self.norm_states, self.norm_latents = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.query = nn.Linear(size, width, bias=False)
+        self.key_value = nn.Linear(size, 2 * width, bias=False)
+        self.attended = nn.Linear(width, size, bias=False)
+        self.feed_forward = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, 4 * size), nn.GELU(), nn.Linear(4 * size, size))
+
+    def forward(self, latents: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+        """latents [B, L, E], states [B, S, E], mask [B, S] to latents [B, L, E]."""
+        normed = self.norm_latents(latents)
+        seen = torch.cat([self.norm_states(states), normed], dim=1)  # [B, S + L, E]
+        visible = torch.cat([mask, mask.new_ones(latents.shape[:2])], dim=1)  # [B, S + L]
+        keys, values = (_heads(part) for part in self.key_value(seen).chunk(2, dim=-1))
+        mixed = functional.scaled_dot_product_attention(
+            _heads(self.query(normed)), keys, values, attn_mask=visible[:, None, None, :]
+        )  # [B, heads, L, width]
+        latents = latents + self.attended(mixed.transpose(1, 2).flatten(2))
+        changed: Tensor = latents + self.feed_forward(latents)
+        return changed
+
+
+def _heads(vectors: Tensor) -> Tensor:
+    """[B, N, heads * width] to [B, heads, N, width]."""
+    return vectors.reshape(*vectors.shape[:2], ATTENTION_HEADS, HEAD_WIDTH).transpose(1, 2)
+
+
+def sequence_shape(settings: AlignmentSettings) -> SequenceShape:
+    """What the layer of these settings asks of a sequence: `AlignmentLayer.shape`, without a layer."""
+    if settings.layout == "text":
+        return SequenceShape(has_bos=False, has_eos=False, latents=0)
+    return SequenceShape(settings.kind == "ffn", True, settings.latents if settings.kind == "latent" else None)
+
+
+def build_alignment(settings: AlignmentSettings, *, encoder_size: int, llm_size: int, seed: int) -> AlignmentLayer:
+    """A fresh alignment layer in float32 on the CPU; equal for equal seeds, whatever ran before."""
+    if settings.layout == "text":
+        return AbsentLayer(encoder_size, llm_size, has_bos=False, has_eos=False, normalized=False)
+    with seeded(seed):
+        if settings.kind == "latent":
+            return LatentLayer(encoder_size, llm_size, latents=settings.latents, normalized=settings.normalize)
+        hidden_size = settings.expansion * encoder_size if settings.kind == "ffn" else None
+        return ProjectionLayer(encoder_size, llm_size, hidden_size=hidden_size, normalized=settings.normalize)

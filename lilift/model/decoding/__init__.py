@@ -1,0 +1,1 @@
+"""How an LLM answers: many rows side by side, each as if it were alone."""

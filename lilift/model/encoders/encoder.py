@@ -1,0 +1,195 @@
+"""The frozen multilingual encoder: any text encoder that transformers can load, giving one state per token.
+
+Encoders, and the encoder half of encoder-decoders, are found through transformers' own mappings. A row's states are the same
+alone and in any batch: padding stands on the right, where it moves no position, and is masked.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, PreTrainedModel
+from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
+
+from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer, load_encoder_tokenizer
+from lilift.model.llms.llm import keep_autograd_on_cpu, nf4
+from lilift.model.sources import loading, model_folder_or_hub
+from lilift.recipe.errors import ModelError
+from lilift.recipe.schema import EncoderSettings
+
+# T5's second feed-forward layer has outliers that 4 bits do not survive; transformers keeps it as well.
+UNQUANTISED = ("wo",)
+SMALL = 1e-6  # keeps a division by the size of an all-zero embedding finite
+
+
+class Encoder(nn.Module):
+    """A frozen encoder with its tokenizer.
+
+    Args:
+        model: takes ``input_ids`` and ``attention_mask``, gives ``last_hidden_state``; its parameters are frozen here.
+        tokenizer: gives the model's ids.
+        add_embeddings: see `EncoderSettings`.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: EncoderTokenizer, *, add_embeddings: bool = False) -> None:
+        super().__init__()
+        self.model = model.requires_grad_(False).eval()
+        self.tokenizer = tokenizer
+        self.add_embeddings = add_embeddings
+        self.hidden_size: int = model.config.get_text_config().hidden_size
+
+    @property
+    def device(self) -> torch.device:
+        """Where the encoder is."""
+        device: torch.device = next(self.model.parameters()).device
+        return device
+
+    @property
+    def max_positions(self) -> int | None:
+        """The longest text that the model has positions for, in tokens; None where there is no end."""
+        tables = (module for name, module in self.model.named_modules() if "position" in name.rpartition(".")[2])
+        # Positions are counted from the row after the padding row, where there is one.
+        return min(
+            (
+                table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+                for table in tables
+                if isinstance(table, nn.Embedding)
+            ),
+            default=None,
+        )
+
+    def train(self, mode: bool = True) -> Encoder:  # noqa: ARG002
+        """A frozen encoder is always evaluated: no dropout, whatever the rest of the bridge does."""
+        super().train(False)
+        return self
+
+    @torch.no_grad()
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Encode texts.
+
+        Args:
+            ids: [B, S] token ids, padded on the right with any token.
+            mask: [B, S] bool, True on real tokens.
+
+        Returns:
+            [B, S, E] states in the encoder's precision, zero at padding.
+        """
+        states: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        if self.add_embeddings:
+            # Called as a module, because some embedding layers scale their rows. The embeddings then get the states' own size,
+            # token by token: in mT5 they are many times larger and would drown them.
+            embeddings: Tensor = self.model.get_input_embeddings()(ids)
+            states = states + embeddings * (_size(states) / _size(embeddings).clamp_min(SMALL)).to(states.dtype)
+        return states.masked_fill(~mask[..., None], 0)
+
+
+class AbsentTokenizer:
+    """Texts of an encoder that is not there have no tokens; an `EncoderTokenizer`."""
+
+    pad_id = 0
+    unknown_id = None
+    identity = "no encoder"
+
+    def encode(self, text: str, max_tokens: int | None = None) -> list[int]:  # noqa: ARG002
+        """None."""
+        return []
+
+
+class AbsentEncoder(Encoder):
+    """No encoder: the LLM reads questions itself."""
+
+    def __init__(self, device: torch.device) -> None:
+        nn.Module.__init__(self)
+        self.tokenizer = AbsentTokenizer()
+        self.hidden_size = 0
+        self.add_embeddings = False
+        self._device = device
+
+    @property
+    def device(self) -> torch.device:
+        """Where its states, which have no elements, are."""
+        return self._device
+
+    @property
+    def max_positions(self) -> int | None:
+        """There is no end."""
+        return None
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002
+        """[B, 0, 0]."""
+        return torch.empty(ids.shape[0], 0, 0, device=ids.device)
+
+
+def load_encoder(settings: EncoderSettings, *, device: torch.device) -> Encoder:
+    """Load the frozen encoder of a recipe; an `AbsentEncoder` where it names none.
+
+    Raises:
+        ModelError: it cannot be found, loaded or used as an encoder, or it has no positions for `settings.max_tokens`.
+    """
+    if settings.model == "none":
+        return AbsentEncoder(device)
+    location = model_folder_or_hub(settings.model)
+    with loading(settings.model, what="encoder"):
+        config = AutoConfig.from_pretrained(location, revision=settings.revision)
+        known = type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
+        loader: Any = AutoModelForTextEncoding if known else AutoModel
+        model, report = loader.from_pretrained(
+            location,
+            config=config,
+            revision=settings.revision,
+            dtype=getattr(torch, settings.dtype),
+            use_safetensors=True,
+            output_loading_info=True,
+            **_quantised(settings, device),
+        )
+        keep_autograd_on_cpu(model)
+        tokenizer = load_encoder_tokenizer(location, settings.revision, config)
+        missing = [parameter for name, parameter in model.named_parameters() if name in report["missing_keys"]]
+        # An encoder-decoder's decoder is dropped here, before anything is moved to the device.
+        half = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model
+        _check_states(half, missing, tokenizer, settings)
+        encoder = Encoder(half.to(device), tokenizer, add_embeddings=settings.add_embeddings)
+    limit = encoder.max_positions
+    if limit is not None and settings.max_tokens > limit:
+        raise ModelError(
+            f"the encoder reads at most {limit} tokens, not encoder.max_tokens = {settings.max_tokens}",
+            where=settings.model,
+            remedy=f"set encoder.max_tokens to {limit} or less",
+        )
+    return encoder
+
+
+def _quantised(settings: EncoderSettings, device: torch.device) -> dict[str, Any]:
+    """What loading in 4 bits needs beside; a quantised model is loaded where it stays."""
+    if settings.quantization == "none":
+        return {}
+    return {"quantization_config": nf4(settings.dtype, skip=list(UNQUANTISED)), "device_map": {"": device}}
+
+
+def _check_states(
+    model: PreTrainedModel, missing: list[nn.Parameter], tokenizer: EncoderTokenizer, settings: EncoderSettings
+) -> None:
+    """Check that the model gives states, and that none of the weights they come from was left at a random start.
+
+    A pooler that a checkpoint lacks is harmless; an encoder layer that it lacks is not, and transformers only warns of both.
+    """
+    ids = torch.tensor([tokenizer.encode("a")], device=model.device)
+    outputs = model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids))
+    states = getattr(outputs, "last_hidden_state", None)
+    if not isinstance(states, Tensor) or states.shape[:2] != ids.shape:
+        raise ModelError("the model gives no state for each token", where=settings.model, remedy="choose a text encoder")
+    if missing and any(
+        gradient is not None for gradient in torch.autograd.grad(states.float().square().sum(), missing, allow_unused=True)
+    ):
+        raise ModelError(
+            f"the weights of the encoder are incomplete: {len(missing)} tensors are missing",
+            where=settings.model,
+            remedy="download it again, or check that the folder holds this model's weights",
+        )
+
+
+def _size(vectors: Tensor) -> Tensor:
+    """Root mean square of each vector: [..., D] to [..., 1]."""
+    return vectors.float().square().mean(-1, keepdim=True).sqrt()

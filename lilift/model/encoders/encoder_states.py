@@ -1,0 +1,247 @@
+"""Encoder states kept in place of the encoder, so that the LLM has the card to itself.
+
+A frozen encoder gives a text the same states each time. Where `encoder.placement` is not ``resident``, the encoder waits in
+host memory, comes to the card to read the texts of the next few thousand rows, and leaves again; steps then take states from
+where they are kept. A text's states are computed once, are kept in the encoder's own precision, and differ from those of a
+resident encoder by the rounding of another batch alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from lilift.model.encoders.encoder import Encoder, load_encoder
+from lilift.recipe.schema import EncoderSettings
+from lilift.recipe.storage import remove_partial, whole_file
+
+TokenIds = tuple[int, ...]
+BATCH_TOKENS = 4096
+"""Encoder tokens read at once, padding included."""
+_KEY_BYTES = 16
+
+
+class StateStore(Protocol):
+    """Where states wait."""
+
+    def lacking(self, texts: Sequence[TokenIds]) -> list[TokenIds]:
+        """The distinct ones of `texts`, in their order, that are to be computed and added before they are needed."""
+
+    def add(self, text: TokenIds, states: Tensor) -> None:
+        """Keep the states [S, E] of a text, if there is room for them."""
+
+    def flush(self) -> None:
+        """What was added is safe from here on."""
+
+    def find(self, text: TokenIds) -> Tensor | None:
+        """States [S, E] of a text; None if they are not kept."""
+
+
+class StatesInMemory:
+    """States of the texts that were asked for last, in host memory.
+
+    Everything is computed anew for each call of `lacking`: which texts are read side by side then depends on nothing that was
+    done before, and a resumed run gets the very states of one that was never interrupted.
+
+    Args:
+        limit_bytes: no more than this is kept.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit, self._used = limit_bytes, 0
+        self._states: dict[TokenIds, Tensor] = {}
+
+    def lacking(self, texts: Sequence[TokenIds]) -> list[TokenIds]:
+        """All of them; what was kept before is forgotten."""
+        self._states, self._used = {}, 0
+        return list(dict.fromkeys(texts))
+
+    def add(self, text: TokenIds, states: Tensor) -> None:
+        """Keep the states [S, E] of a text, if there is room for them."""
+        if self._used + states.nbytes <= self._limit:
+            self._states[text] = states
+            self._used += states.nbytes
+
+    def flush(self) -> None:
+        """Nothing to do."""
+
+    def find(self, text: TokenIds) -> Tensor | None:
+        """States [S, E] of a text; None if they are not kept."""
+        return self._states.get(text)
+
+
+class StatesOnDisk:
+    """States in safetensors files, a file for each call of `flush`, that stay over an interruption.
+
+    Args:
+        folder: holds the files; made if need be. What is unreadable there is deleted, and computed again.
+        limit_bytes: no more than this is kept.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self._folder, self._limit, self._used = folder, limit_bytes, 0
+        self._files: list[Any] = []
+        self._index: dict[bytes, tuple[int, int, int, int]] = {}  # file, first and last token, checksum
+        self._added: dict[TokenIds, Tensor] = {}
+        remove_partial(folder)
+        for path in sorted(folder.glob("states-*.safetensors")):
+            self._open(path)
+
+    def lacking(self, texts: Sequence[TokenIds]) -> list[TokenIds]:
+        """Those that no file holds."""
+        return [text for text in dict.fromkeys(texts) if _key(text) not in self._index]
+
+    def add(self, text: TokenIds, states: Tensor) -> None:
+        """Keep the states [S, E] of a text, if there is room for them."""
+        if self._used + states.nbytes <= self._limit:
+            self._added[text] = states
+            self._used += states.nbytes
+
+    def flush(self) -> None:
+        """Write what was added since the last call to a file of its own, which appears whole.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        if not self._added:
+            return
+        lengths = [states.shape[0] for states in self._added.values()]
+        content = {
+            "keys": torch.frombuffer(bytearray(b"".join(map(_key, self._added))), dtype=torch.uint8).view(-1, _KEY_BYTES),
+            "ends": torch.tensor(lengths).cumsum(0),
+            "checksums": torch.tensor([_checksum(states) for states in self._added.values()]),
+            "states": torch.cat(list(self._added.values())),
+        }
+        path = self._folder / f"states-{len(self._files):05d}.safetensors"
+        with whole_file(path) as partial:
+            save_file(content, partial)
+        self._added = {}
+        self._used -= content["states"].nbytes  # `_open` counts it
+        self._open(path)
+
+    def find(self, text: TokenIds) -> Tensor | None:
+        """States [S, E] of a text; None if they are not kept, or are no longer what was written."""
+        if text in self._added:
+            return self._added[text]
+        place = self._index.get(_key(text))
+        if place is None:
+            return None
+        file, start, end, checksum = place
+        states: Tensor = self._files[file].get_slice("states")[start:end]
+        return states if _checksum(states) == checksum else None
+
+    def _open(self, path: Path) -> None:
+        try:
+            file: Any = safe_open(path, framework="pt")
+            keys, ends, checksums = (file.get_tensor(name) for name in ("keys", "ends", "checksums"))
+            self._used += path.stat().st_size
+        except (SafetensorError, OSError):
+            path.unlink(missing_ok=True)
+            return
+        start = 0
+        for key, end, checksum in zip(keys.numpy(), ends.tolist(), checksums.tolist(), strict=True):
+            self._index[key.tobytes()] = (len(self._files), start, end, checksum)
+            start = end
+        self._files.append(file)
+
+
+class EncoderStates:
+    """An encoder that waits in host memory, and the states of texts that it has read.
+
+    Args:
+        encoder: on the CPU.
+        store: where states are kept.
+        device: where the encoder reads.
+    """
+
+    def __init__(self, encoder: Encoder, store: StateStore, device: torch.device) -> None:
+        self.encoder, self.store, self.device = encoder, store, device
+
+    def batches(self, texts: Sequence[TokenIds]) -> list[list[TokenIds]]:
+        """What is still to be read of `texts`, texts of like length together."""
+        batches: list[list[TokenIds]] = []
+        for text in sorted(self.store.lacking(texts), key=len):
+            if batches and (len(batches[-1]) + 1) * len(text) <= BATCH_TOKENS:
+                batches[-1].append(text)
+            else:
+                batches.append([text])
+        return batches
+
+    def read(self, texts: Sequence[TokenIds]) -> None:
+        """Read texts side by side, and keep their states."""
+        for text, states in zip(texts, self._states_of(texts), strict=True):
+            self.store.add(text, states)
+
+    def padded(self, texts: Sequence[TokenIds]) -> Tensor:
+        """States [B, S, E] on the CPU, zero at padding; a text that was not read ahead is read now."""
+        found = {text: self.store.find(text) for text in texts}
+        late = [text for text, states in found.items() if states is None]
+        if late:
+            with self.encoder_on_card():
+                found |= dict(zip(late, self._states_of(late), strict=True))
+        return pad_sequence([states for text in texts if (states := found[text]) is not None], batch_first=True)
+
+    @contextmanager
+    def encoder_on_card(self) -> Iterator[None]:
+        """The encoder is on the card for as long as the block runs; where it does not fit, it stays and reads slowly."""
+        if self.device.type == "cpu":
+            yield
+            return
+        try:
+            try:
+                self.encoder.to(self.device)
+            except torch.OutOfMemoryError:
+                self.encoder.to("cpu")
+            yield
+        finally:
+            self.encoder.to("cpu")
+            torch.cuda.empty_cache()
+
+    def _states_of(self, texts: Sequence[TokenIds]) -> list[Tensor]:
+        """States [S, E] of each text, on the CPU."""
+        lengths = [len(text) for text in texts]
+        ids = torch.full((len(texts), max(lengths)), self.encoder.tokenizer.pad_id)  # [B, S]
+        for row, text in enumerate(texts):
+            ids[row, : len(text)] = torch.tensor(text)
+        mask = torch.arange(max(lengths))[None, :] < torch.tensor(lengths)[:, None]
+        states = self.encoder(ids.to(self.encoder.device), mask.to(self.encoder.device)).cpu()  # [B, S, E]
+        return [states[row, :length].clone() for row, length in enumerate(lengths)]
+
+
+def load_encoder_states(settings: EncoderSettings, *, device: torch.device, folder: Path | None) -> EncoderStates:
+    """Load a recipe's encoder, which is not to stay on the card.
+
+    Args:
+        settings: of the encoder.
+        device: where it reads.
+        folder: keeps states, if the settings want them on the disk; without it they are kept in host memory.
+
+    Raises:
+        ModelError: see `load_encoder`.
+    """
+    encoder = load_encoder(settings, device=torch.device("cpu"))
+    limit = int(settings.cache_gib * 2**30)
+    if settings.placement == "cached-disk" and folder is not None:
+        return EncoderStates(encoder, StatesOnDisk(folder, limit), device)
+    return EncoderStates(encoder, StatesInMemory(limit), device)
+
+
+def _key(text: TokenIds) -> bytes:
+    return hashlib.blake2b(",".join(map(str, text)).encode(), digest_size=_KEY_BYTES).digest()
+
+
+def _checksum(states: Tensor) -> int:
+    return zlib.crc32(states.contiguous().view(torch.uint8).numpy().tobytes())

@@ -1,0 +1,159 @@
+"""Text into the encoder's own tokens.
+
+A SentencePiece model with byte fallback spells rare letters out in bytes. Transformers' conversion of T5's tokenizer (and
+llama.cpp's: https://github.com/ggml-org/llama.cpp/issues/28862) gives one unknown token instead, and the letters are lost: in
+low-resource scripts often whole words. So the original SentencePiece file is used wherever its ids are the model's ids.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import sentencepiece
+from transformers import AutoTokenizer, PreTrainedConfig
+from transformers.utils import cached_file
+
+from lilift.data.batches.token_cache import identity_of
+from lilift.model.sources import check_tokenizer, loading
+from lilift.recipe.errors import ModelError
+
+SENTENCEPIECE_FILES = ("spiece.model", "sentencepiece.model", "sentencepiece.bpe.model", "tokenizer.model", "spm.model")
+
+
+class EncoderTokenizer(Protocol):
+    """What lilift asks of an encoder's tokenizer."""
+
+    @property
+    def pad_id(self) -> int:
+        """Fills shorter texts of a batch."""
+
+    @property
+    def unknown_id(self) -> int | None:
+        """Stands for text that the vocabulary cannot spell; None where there is no such text."""
+
+    @property
+    def identity(self) -> str | None:
+        """See `lilift.data.batches.token_cache.identity_of`."""
+
+    def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
+        """The tokens of a text, with the prefix and end tokens that the encoder expects; these stay when it is cut."""
+
+
+class HuggingFaceTokenizer:
+    """A tokenizer as transformers loads it."""
+
+    def __init__(self, tokenizer: Any, pad_id: int) -> None:
+        self.tokenizer = tokenizer
+        self.pad_id = pad_id
+        self.unknown_id: int | None = tokenizer.unk_token_id
+        self.prefix, self.suffix = special_tokens_around(tokenizer)
+        self.identity = identity_of(tokenizer)  # which puts those around a text
+
+    def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
+        """See `EncoderTokenizer`."""
+        ids = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
+        return _framed(ids, self.prefix, self.suffix, max_tokens)
+
+
+class SentencePieceTokenizer:
+    """The model's original SentencePiece file, byte fallback included."""
+
+    def __init__(
+        self, processor: sentencepiece.SentencePieceProcessor, prefix: Sequence[int], suffix: Sequence[int], pad_id: int
+    ) -> None:
+        self.processor = processor
+        self.prefix, self.suffix = list(prefix), list(suffix)
+        self.pad_id = pad_id
+        self.unknown_id: int | None = processor.unk_id()
+        made_by = f"sentencepiece {version('sentencepiece')} {self.prefix} {self.suffix} "
+        self.identity = hashlib.sha256(made_by.encode() + processor.serialized_model_proto()).hexdigest()
+
+    def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
+        """See `EncoderTokenizer`."""
+        return _framed(self.processor.encode(text), self.prefix, self.suffix, max_tokens)
+
+
+def load_encoder_tokenizer(location: str, revision: str | None, config: PreTrainedConfig) -> EncoderTokenizer:
+    """The tokenizer of an encoder: its SentencePiece file if that has the model's ids, else transformers' tokenizer.
+
+    Args:
+        location: a folder or hub name, as `model_folder_or_hub` gives it.
+        revision: commit, tag or branch on the hub.
+        config: the encoder's configuration.
+
+    Raises:
+        ModelError: there is no tokenizer that fits the model.
+    """
+    converted: Any = None
+    failure: ModelError | None = None
+    try:
+        with loading(location, what="encoder's tokenizer"):
+            converted = AutoTokenizer.from_pretrained(location, revision=revision)
+            check_tokenizer(converted, location, what="encoder")
+    except ModelError as error:
+        converted, failure = None, error
+    processor = _sentencepiece_processor(location, revision)
+    if processor is not None and has_model_ids(processor, converted, config):
+        pad_id = processor.pad_id() if processor.pad_id() >= 0 else config.pad_token_id
+        if converted is None:
+            return SentencePieceTokenizer(processor, [], [processor.eos_id()], pad_id)
+        return SentencePieceTokenizer(processor, *special_tokens_around(converted), pad_id)
+    if failure is not None:
+        raise failure
+    pad_id = converted.pad_token_id if converted.pad_token_id is not None else config.pad_token_id
+    if pad_id is None:
+        raise ModelError("the encoder's tokenizer has no padding token", where=location, remedy="set `pad_token` in it")
+    return HuggingFaceTokenizer(converted, pad_id)
+
+
+def has_model_ids(processor: sentencepiece.SentencePieceProcessor, converted: Any | None, config: PreTrainedConfig) -> bool:
+    """Whether a SentencePiece file numbers its pieces as the model does.
+
+    Compared piece by piece with the converted tokenizer (the fairseq models, XLM-R and NLLB, shift every id by one). Where
+    transformers cannot convert the file, its special tokens are compared with those of the model's configuration.
+    """
+    size = processor.get_piece_size()
+    if converted is None:
+        special = (processor.pad_id(), processor.eos_id())
+        return special == (config.pad_token_id, config.eos_token_id) and size <= config.vocab_size
+    spelled = [index for index in range(size) if not processor.is_control(index) and not processor.is_unknown(index)]
+    pieces = [processor.id_to_piece(index) for index in spelled]
+    return size <= len(converted) and bool(pieces == converted.convert_ids_to_tokens(spelled))
+
+
+def special_tokens_around(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The tokens that a tokenizer puts before and after a text, such as ``[CLS]``, a language code or ``</s>``."""
+    bare = tokenizer("a", add_special_tokens=False).input_ids
+    framed = tokenizer("a").input_ids
+    for start in range(len(framed) - len(bare) + 1):
+        if framed[start : start + len(bare)] == bare:
+            return list(framed[:start]), list(framed[start + len(bare) :])
+    raise ModelError("the tokenizer changes a text when it adds its special tokens", where=tokenizer.name_or_path)
+
+
+def _sentencepiece_processor(location: str, revision: str | None) -> sentencepiece.SentencePieceProcessor | None:
+    for name in SENTENCEPIECE_FILES:
+        path = cached_file(
+            location,
+            name,
+            revision=revision,
+            _raise_exceptions_for_gated_repo=False,
+            _raise_exceptions_for_missing_entries=False,
+            _raise_exceptions_for_connection_errors=False,
+        )
+        if path is not None:
+            try:
+                return sentencepiece.SentencePieceProcessor(model_file=str(Path(path)))
+            except (OSError, RuntimeError):
+                return None  # a `tokenizer.model` of another kind, such as tiktoken's
+    return None
+
+
+def _framed(ids: Sequence[int], prefix: list[int], suffix: list[int], max_tokens: int | None) -> list[int]:
+    if max_tokens is not None:
+        ids = ids[: max(0, max_tokens - len(prefix) - len(suffix))]
+    return [*prefix, *ids, *suffix]

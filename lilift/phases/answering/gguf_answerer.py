@@ -1,0 +1,76 @@
+"""An export's GGUF files behind the interface of evaluation and chat. Nothing here imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lilift.evaluate.evaluator import System
+from lilift.evaluate.responders import Response, seed_of
+from lilift.export.runner.exported_bridge import ExportedBridge
+from lilift.model.decoding.sampling import Sampling
+from lilift.phases.answering.answerer import EXPORTED, Answerer, AnswerOptions, drawing, refuse, refuse_template
+
+
+class ExportResponder:
+    """Answers with an exported bridge, one question after the other.
+
+    Args:
+        bridge: the export.
+        max_new_tokens: longest response.
+        sampling: None takes the likeliest token.
+    """
+
+    def __init__(self, bridge: ExportedBridge, *, max_new_tokens: int, sampling: Sampling | None) -> None:
+        self._bridge = bridge
+        self._max_new_tokens = max_new_tokens
+        self._sampling = sampling
+
+    def with_settings(self, *, max_new_tokens: int | None, sampling: Sampling | None) -> ExportResponder:
+        """The same export answering in another way; see `TakesSettings`."""
+        return ExportResponder(self._bridge, max_new_tokens=max_new_tokens or self._max_new_tokens, sampling=sampling)
+
+    def generate(self, questions: Sequence[str]) -> list[str]:
+        """One response for each question, in the same order."""
+        return [response.text for response in self.stream(questions)]
+
+    def stream(self, questions: Sequence[str], *, samples: int = 1) -> Iterator[Response]:
+        """`samples` responses for each question, in the order of the questions."""
+        for place, question in enumerate(questions):
+            prompt = self._bridge.prepare(question)
+            for sample in range(samples):
+                seed = seed_of(question, sample)
+                pieces = list(
+                    self._bridge.stream(prompt, max_new_tokens=self._max_new_tokens, sampling=self._sampling, seed=seed)
+                )
+                text = "".join(piece.text for piece in pieces).strip()
+                yield Response(place, text, pieces[-1].tokens, pieces[-1].ending == "stop")
+
+    def cuts(self, questions: Sequence[str]) -> list[bool]:
+        """For each question, whether it has more tokens than the encoder reads."""
+        return self._bridge.cuts(questions)
+
+
+def load_exported(folder: Path, options: AnswerOptions) -> Answerer:
+    """An export with GGUF files, ready to answer; see `load_answerer`.
+
+    Raises:
+        EnvironmentUnfit: llama.cpp is not installed.
+        RunFolderError: a part is missing, has been changed, or is another export's.
+        RecipeError: an option does not fit.
+    """
+    refuse_template(options, folder)
+    refuse(options, ("batch_tokens",), "llama.cpp answers one question after the other")
+    bridge = ExportedBridge(folder, quantisation=options.gguf, threads=options.threads)
+    most_new = options.max_new_tokens or bridge.description.max_new_tokens
+    # Answers of different files are kept side by side.
+    system = System(f"{EXPORTED.name}-{bridge.quantisation}", f"{EXPORTED.title}, {bridge.quantisation}")
+    inputs = {"parts": bridge.sums, "max_new_tokens": most_new}
+    return Answerer(
+        ExportResponder(bridge, max_new_tokens=most_new, sampling=options.sampling),
+        system,
+        tuple(bridge.description.languages),
+        bridge.description.seed,
+        inputs | drawing(options),
+        folder / "evaluations",
+    )

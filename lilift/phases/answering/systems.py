@@ -1,0 +1,135 @@
+"""The systems that a run compares, and how each is put together from what the run has trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from lilift.data.batches.token_cache import TokenCache
+from lilift.data.batches.tokenization import Limits, Tokenisation
+from lilift.data.texts.prompt_templates import template_of
+from lilift.evaluate.evaluator import CONTROL, LIFTED, UNTRAINED, System
+from lilift.evaluate.responders import BridgeResponder
+from lilift.model.alignment_layer import sequence_shape
+from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
+from lilift.model.decoding.sampling import Sampling
+from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer
+from lilift.model.llms.llm import first_token
+from lilift.phases.run_folder import phase_fingerprint
+from lilift.recipe import sealed_folders, storage
+from lilift.recipe.errors import RunFolderError
+from lilift.recipe.load import fingerprint, load_recipe
+from lilift.recipe.schema import EvaluateSettings, Recipe, TrainedPart
+
+SYSTEMS = {system.name: system for system in (UNTRAINED, CONTROL, LIFTED)}
+
+
+def evaluated_systems(recipe: Recipe) -> tuple[System, ...]:
+    """The systems that the recipe's evaluation compares, in the order of the table."""
+    trained = LIFTED if len(recipe.stages) > 1 else replace(LIFTED, title="after training")
+    wanted = {UNTRAINED: recipe.evaluate.untrained, CONTROL: recipe.transfer.control, trained: True}
+    return tuple(system for system, asked in wanted.items() if asked)
+
+
+def load_system(
+    recipe: Recipe, run: Path, system: System, *, device: torch.device, states_folder: Path | None = None
+) -> BridgedModel:
+    """Load one of a run's systems, ready to answer; arguments as for `load_bridge`.
+
+    Raises:
+        RunFolderError: the run has not trained it yet, or a file of it is damaged.
+        ModelError: one of the two models cannot be loaded.
+    """
+    parts = _trained_parts(recipe, run, system)
+    for part in parts.values():
+        check_trained_part(part, run)
+    bridge = load_bridge(recipe, device=device, states_folder=states_folder)
+    if "alignment" in parts:
+        bridge.load_alignment(parts["alignment"])
+    if "adapter" in parts:
+        attach_lora(bridge, recipe.transfer.lora)
+        bridge.load_adapter(parts["adapter"])
+    return bridge
+
+
+def tokenisation_for(bridge: BridgedModel, recipe: Recipe, cache: TokenCache | None = None) -> Tokenisation:
+    """How texts become rows for this bridge: the same in training, which may remember them, evaluation and chat."""
+    return tokenisation_of(recipe, bridge.encoder.tokenizer, bridge.llm_tokenizer, cache)
+
+
+def tokenisation_of(
+    recipe: Recipe, encoder: EncoderTokenizer, llm: PreTrainedTokenizerBase, cache: TokenCache | None = None
+) -> Tokenisation:
+    """How texts become rows for a recipe's two tokenizers."""
+    return Tokenisation(
+        encoder=encoder,
+        llm=llm,
+        template=template_of(recipe.data.template, llm),
+        layout=recipe.alignment.layout,
+        shape=sequence_shape(recipe.alignment),
+        has_llm_bos=first_token(llm) is not None,
+        limits=Limits(recipe.encoder.max_tokens, recipe.data.max_tokens, recipe.data.over_length),
+        cache=cache,
+    )
+
+
+def answers_depend_on(recipe: Recipe, run: Path, system: System) -> dict[str, str]:
+    """What a system's answers depend on: its weights and the recipe's settings, as fingerprints."""
+    parts = _trained_parts(recipe, run, system)
+    weights = {name: storage.read_json(part / sealed_folders.MANIFEST)["seal"] for name, part in parts.items()}
+    return {"settings": phase_fingerprint(recipe, "transfer"), "limits": fingerprint(recipe.evaluate.max_new_tokens)} | weights
+
+
+def responder_for(
+    bridge: BridgedModel, recipe: Recipe, settings: EvaluateSettings, *, sampling: Sampling | None = None
+) -> BridgeResponder:
+    """The bridge behind the interface that evaluation and chat speak to, with the template and limits of training."""
+    return BridgeResponder(
+        bridge,
+        tokenisation_for(bridge, recipe),
+        max_new_tokens=settings.max_new_tokens,
+        batch_tokens=settings.tokens_per_batch,
+        sampling=sampling,
+    )
+
+
+def recipe_of(run: Path) -> Recipe:
+    """The resolved recipe of a run folder.
+
+    Raises:
+        RunFolderError: it is no run folder.
+    """
+    kept = run / "recipe.yaml"
+    if not kept.is_file():
+        raise RunFolderError("this is no run folder: it has no recipe.yaml", where=run, remedy="give the folder of a run")
+    return load_recipe(str(kept))
+
+
+def _trained_parts(recipe: Recipe, run: Path, system: System) -> dict[str, Path]:
+    if system.name == LIFTED.name:
+        parts: tuple[TrainedPart, ...] = ("alignment", "adapter")
+        return {part: run / stage / part for part in parts if (stage := recipe.trained_by(part)) is not None}
+    if system.name == CONTROL.name:
+        return {"adapter": run / "control" / "adapter"}
+    return {}
+
+
+def check_trained_part(part: Path, run: Path) -> None:
+    """Refuse what a stage of the run has not finished, or what is not as the stage left it.
+
+    Raises:
+        RunFolderError: the sealed folder `part` is missing or damaged; names the stage to finish or to repeat.
+    """
+    if not part.exists():
+        raise RunFolderError(
+            f"{part.parent.name} is not finished in this run", where=run, remedy="finish it with `lilift recipe run … --resume`"
+        )
+    try:
+        sealed_folders.verify_sealed_folder(part)
+    except RunFolderError as error:
+        raise RunFolderError(
+            error.what, where=error.where, remedy=f"make it again with `lilift recipe run … --restart-from {part.parent.name}`"
+        ) from error

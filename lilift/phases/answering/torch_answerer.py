@@ -1,0 +1,171 @@
+"""What is asked with torch: a run, the Hugging Face part of an export, or an LLM as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from lilift.data.batches.tokenization import Limits, Tokenisation
+from lilift.data.texts.prompt_templates import CHAT, TEMPLATES, Template
+from lilift.evaluate.evaluator import System
+from lilift.evaluate.responders import BridgeResponder, PlainResponder
+from lilift.memory.device import device_for, find_device
+from lilift.model.bridge import join_models
+from lilift.model.llms.plain_llm import load_plain_llm
+from lilift.model.sources import STAND_IN
+from lilift.phases.answering.answerer import DESCRIPTION, EXPORTED, Answerer, AnswerOptions, drawing, refuse, refuse_template
+from lilift.phases.answering.systems import SYSTEMS, answers_depend_on, load_system, recipe_of, responder_for
+from lilift.recipe import sealed_folders, storage
+from lilift.recipe.errors import ModelError, RecipeError, RunFolderError
+from lilift.recipe.load import fingerprint
+from lilift.recipe.schema import AlignmentSettings, EncoderSettings, LLMSettings
+
+Kind = TypeVar("Kind", EncoderSettings, AlignmentSettings)
+PLAIN = System("plain", "the LLM alone")
+_DEFAULT_TEMPLATE = "metamath"
+_MAX_NEW_TOKENS = 512
+_BATCH_TOKENS = 8192
+
+
+def load_with_torch(model: str, options: AnswerOptions, system: str) -> Answerer:
+    """Load what is not run by llama.cpp; see `load_answerer` for arguments and errors."""
+    folder = Path(model).expanduser()
+    if (folder / "recipe.yaml").is_file():
+        return _of_run(folder, options, system)
+    if (folder / DESCRIPTION).is_file():
+        return _of_export(folder, options)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise RunFolderError(
+            "holds no run (recipe.yaml), no export (lilift.json) and no LLM (config.json)",
+            where=folder,
+            remedy="give the folder of one of them, or the name of an LLM on the hub",
+        )
+    if folder.is_dir() or model.startswith(STAND_IN):
+        return _of_plain(str(folder.resolve()) if folder.is_dir() else model, options)
+    try:
+        return _of_plain(model, options)
+    except ModelError as error:
+        raise ModelError(f"no such folder is here, and on the hub: {error.what}", where=model, remedy=error.remedy) from error
+
+
+def _of_run(run: Path, options: AnswerOptions, system: str) -> Answerer:
+    recipe = recipe_of(run)
+    named = recipe.data.template if isinstance(recipe.data.template, str) else "of its own"
+    refuse(options, ("template",), f"a run answers in the prompt template that it was trained with ({named})")
+    refuse(options, ("quantization", "dtype"), "a run answers as it was trained")
+    chosen = SYSTEMS[system]
+    bridge = load_system(recipe, run, chosen, device=device_for(recipe.card).torch_device)
+    changed = {"max_new_tokens": options.max_new_tokens, "tokens_per_batch": options.batch_tokens}
+    settings = recipe.evaluate.model_copy(update={name: value for name, value in changed.items() if value is not None})
+    inputs = answers_depend_on(recipe, run, chosen) | {"limits": fingerprint(settings.max_new_tokens)}
+    responder = responder_for(bridge, recipe, settings, sampling=options.sampling)
+    return Answerer(responder, chosen, recipe.languages, recipe.seed, inputs | drawing(options), run / "evaluations")
+
+
+def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
+    refuse_template(options, folder)
+    content = storage.read_json(folder / DESCRIPTION)
+    try:
+        encoder = _settings(EncoderSettings, content["encoder"])
+        alignment = _settings(AlignmentSettings, content["alignment"])
+        template = Template(**content["template"])
+        longest, languages, dtype = int(content["max_tokens"]), tuple(content["languages"]), content["dtype"]
+        seed = int(content["seed"])
+    except (KeyError, TypeError, ValueError, ValidationError):
+        raise RunFolderError("is damaged: not lilift's export", where=folder / DESCRIPTION, remedy="export again") from None
+    if not (folder / "hf").is_dir() or not (folder / "alignment").is_dir():
+        raise RunFolderError(
+            "holds no hf/ and alignment/", where=folder, remedy="export with `--to hf`, or leave --dtype and --quantization out"
+        )
+    sealed_folders.verify_sealed_folder(folder / "alignment")
+    llm = LLMSettings(
+        model=str((folder / "hf").resolve()),
+        quantization=options.quantization or "none",
+        dtype=options.dtype or dtype,
+        gradient_checkpointing=False,
+    )
+    bridge = join_models(encoder, llm, alignment, seed=0, device=find_device().torch_device)
+    bridge.load_alignment(folder / "alignment")
+    tokenisation = Tokenisation(
+        encoder=bridge.encoder.tokenizer,
+        llm=bridge.llm_tokenizer,
+        template=template,
+        layout=alignment.layout,
+        shape=bridge.alignment.shape,
+        has_llm_bos=bridge.tokens.bos is not None,
+        limits=Limits(encoder.max_tokens, longest, "truncate"),
+    )
+    most_new = options.max_new_tokens or int(content.get("max_new_tokens", _MAX_NEW_TOKENS))
+    responder = BridgeResponder(
+        bridge,
+        tokenisation,
+        max_new_tokens=most_new,
+        batch_tokens=options.batch_tokens or _BATCH_TOKENS,
+        sampling=options.sampling,
+    )
+    inputs = {"export": fingerprint(content), "llm": fingerprint(llm.model_dump(mode="json")), "max_new_tokens": most_new}
+    return Answerer(responder, EXPORTED, languages, seed, inputs | drawing(options), folder / "evaluations")
+
+
+def _settings(kind: type[Kind], content: Mapping[str, Any]) -> Kind:
+    """A section of the recipe out of a part of `lilift.json`, which says more of it where there are GGUF files too."""
+    return kind(**{name: value for name, value in content.items() if name in kind.model_fields})
+
+
+def _of_plain(model: str, options: AnswerOptions) -> Answerer:
+    trained = _template_of_training(Path(model))
+    name = options.template or (trained.name if trained else _DEFAULT_TEMPLATE)
+    if name not in (CHAT, *TEMPLATES) and not (trained and name == trained.name):
+        raise RecipeError(
+            f"no prompt template is called {name!r}", remedy=f"choose from {', '.join([*TEMPLATES, CHAT])} with --template"
+        )
+    if trained and name != trained.name:
+        raise RecipeError(
+            f"this LLM was trained with the prompt template {trained.name!r}, not {name!r}",
+            where=model,
+            remedy=f"leave --template out, or give {Path(model).parent} to ask it through its bridge",
+        )
+    device = find_device()
+    llm_settings = LLMSettings(
+        model=model,
+        quantization=options.quantization or "none",
+        dtype=options.dtype or ("bfloat16" if device.kind == "cuda" else "float32"),
+        gradient_checkpointing=False,
+    )
+    llm = load_plain_llm(llm_settings, device=device.torch_device)
+    template: Template | None = trained or TEMPLATES.get(name)
+    if template is None:
+        llm.chat_prompts([])  # says at once if there is none
+    most_new = options.max_new_tokens or _MAX_NEW_TOKENS
+    responder = PlainResponder(
+        llm,
+        llm.chat_prompts if template is None else lambda questions: llm.prompts(questions, template),
+        lambda labels: llm.continuations(labels, template),
+        max_new_tokens=most_new,
+        batch_tokens=options.batch_tokens or _BATCH_TOKENS,
+        sampling=options.sampling,
+    )
+    inputs = {"llm": llm_settings.model_dump(mode="json"), "template": name, "max_new_tokens": most_new}
+    folder = Path("evaluations") / model.removeprefix(STAND_IN).strip("/").split("/")[-1]
+    notes = []
+    if trained:
+        notes.append(f"{model} is asked alone, without its bridge, in the prompt template of its training ({name})")
+    elif options.template is None and llm.tokenizer.chat_template:
+        notes.append(
+            f"{model} has a chat template and is asked in {name!r} instead: if it was tuned to chat, give --template {CHAT}"
+        )
+    return Answerer(responder, PLAIN, (), 0, inputs | drawing(options), folder, tuple(notes))
+
+
+def _template_of_training(model: Path) -> Template | None:
+    """The prompt template of the export whose `hf/` this LLM is; None for an LLM from elsewhere."""
+    description = model.parent / DESCRIPTION
+    if model.name != "hf" or not description.is_file():
+        return None
+    try:
+        return Template(**storage.read_json(description)["template"])
+    except (KeyError, TypeError):
+        raise RunFolderError("is damaged: not lilift's export", where=description, remedy="export again") from None

@@ -1,0 +1,158 @@
+"""Two evaluations side by side: found on the disk, compared, and written down."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from lilift.evaluate.evaluator import SCORES, read_scores
+from lilift.evaluate.scores.paired_comparison import Comparison, check_same_questions, compare, read_verdicts
+from lilift.evaluate.scores.scores import SystemScores
+from lilift.phases.report.evaluation_pages import write_comparison_page
+from lilift.recipe.errors import DataError, RunFolderError
+from lilift.recipe.storage import write_json, write_text
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One system's evaluation on the disk; `title` tells it from the other one."""
+
+    folder: Path
+    system: SystemScores
+    title: str
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two evaluations, and how they compare on each benchmark."""
+
+    first: Evaluation
+    second: Evaluation
+    comparisons: tuple[Comparison, ...]
+
+
+def compare_evaluations(first: str, second: str, *, benchmark: str | None = None) -> Compared:
+    """Compare two evaluations.
+
+    Args:
+        first, second: a run, or a folder with `scores.json`; ``:system`` behind it chooses one of several.
+        benchmark: only this one; all that both were asked if left out.
+
+    Raises:
+        RunFolderError: there is no evaluation, or no such system in it.
+        DataError: the two were not asked the same questions.
+    """
+    one, other = _told_apart(find_evaluation(first), find_evaluation(second))
+    asked = {scores.benchmark for scores in other.system.benchmarks}
+    shared = [scores.benchmark for scores in one.system.benchmarks if scores.benchmark in asked]
+    if benchmark is not None:
+        shared = [name for name in shared if name == benchmark]
+    if not shared:
+        what = f"were not both asked {benchmark!r}" if benchmark else "were asked no benchmark in common"
+        raise DataError(f"the two {what}", where=f"{first}, {second}", remedy="evaluate both on one benchmark")
+    comparisons = []
+    for name in shared:
+        verdicts, texts = read_verdicts(one.folder, one.system, name)
+        others, other_texts = read_verdicts(other.folder, other.system, name)
+        check_same_questions(texts, other_texts, name)
+        comparisons.append(compare(name, (one.title, other.title), verdicts, others))
+    return Compared(one, other, tuple(comparisons))
+
+
+def find_evaluation(given: str) -> Evaluation:
+    """The evaluation that a text names.
+
+    Raises:
+        RunFolderError: there is none, or it holds several systems and none is chosen.
+    """
+    path, chosen = Path(given).expanduser(), None
+    if not path.exists() and ":" in path.name:
+        name, _, chosen = path.name.rpartition(":")
+        path = path.with_name(name)
+    folder = next((place for place in (path, path / "evaluate") if (place / SCORES).is_file()), None)
+    if folder is None:
+        raise RunFolderError(
+            f"there is no evaluation here: no {SCORES}", where=path, remedy="give a run that has been evaluated, or the folder "
+            "that `lilift eval` named at its end",
+        )  # fmt: skip
+    systems = {system.system: system for system in read_scores(folder / SCORES)}
+    if chosen is None:
+        chosen = "lifted" if "lifted" in systems else next(iter(systems), "")
+    if chosen not in systems:
+        raise RunFolderError(
+            f"no system is called {chosen!r} here", where=folder, remedy=f"choose from {', '.join(systems) or 'none'}"
+        )
+    return Evaluation(folder, systems[chosen], systems[chosen].title)
+
+
+def _told_apart(first: Evaluation, second: Evaluation) -> tuple[Evaluation, Evaluation]:
+    """Two of the same title are named by their folders too."""
+    if first.title != second.title:
+        return first, second
+    ours, theirs = (_telling_parts(one) for one in (first, second))
+    while len(ours) > 1 and len(theirs) > 1 and ours[-1] == theirs[-1]:
+        ours.pop()
+        theirs.pop()
+    return (
+        Evaluation(first.folder, first.system, f"{ours[-1]}, {first.title}"),
+        Evaluation(second.folder, second.system, f"{theirs[-1]}, {second.title}"),
+    )
+
+
+def _telling_parts(one: Evaluation) -> list[str]:
+    """The parts of a folder's path that are not the same for every run."""
+    usual = {"evaluate", "evaluations", *(scores.benchmark for scores in one.system.benchmarks)}
+    return [part for part in one.folder.resolve().parts if part not in usual]
+
+
+def write_comparison(folder: Path, found: Compared) -> None:
+    """Write `comparison.json`, `.csv`, `.md` and `.html`.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    write_json(folder / "comparison.json", {"format": 1, "benchmarks": [one.as_dict() for one in found.comparisons]})
+    write_text(folder / "comparison.csv", _as_csv(found))
+    systems = [(one.folder, one.system, one.title) for one in (found.first, found.second)]
+    write_comparison_page(folder / "comparison.html", systems, found.comparisons)
+    write_text(folder / "comparison.md", "\n".join(line for one in found.comparisons for line in _as_markdown(one)))
+
+
+def _as_csv(found: Compared) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    header = "benchmark,language,name,tier,questions,first,second,difference,only_first,only_second,p,p_holm"
+    writer.writerow(header.split(","))
+    for one in found.comparisons:
+        for row in one.languages:
+            writer.writerow(
+                (
+                    one.benchmark,
+                    *(row.language, row.name, row.tier, row.questions, row.first, row.second, row.difference),
+                    *(row.only_first, row.only_second, row.p, row.p_holm),
+                )
+            )
+    return text.getvalue()
+
+
+def _as_markdown(found: Comparison) -> list[str]:
+    first, second = found.titles
+    lines = [f"## {found.benchmark}: {first} → {second}", ""]
+    lines += [
+        f"| language | questions | {first} | {second} | difference | McNemar p | Holm p |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    lines += [
+        f"| {row.name} ({row.language}) | {row.questions} | {row.first:.1%} | {row.second:.1%} | {100 * row.difference:+.1f} | "
+        f"{row.p:.3g} | {row.p_holm:.3g} |"
+        for row in found.languages
+    ]
+    lines += ["", "| average | languages | first | second | difference | 95% interval | p |", "|---|--:|--:|--:|--:|--:|--:|"]
+    lines += [
+        f"| {mean.title} | {mean.languages} | {mean.first:.1%} | {mean.second:.1%} | {100 * mean.difference:+.1f} | "
+        f"{100 * mean.low:+.1f} to {100 * mean.high:+.1f} | {mean.p:.3g} |"
+        for mean in found.means
+    ]
+    return [*lines, ""]

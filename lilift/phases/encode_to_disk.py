@@ -1,0 +1,88 @@
+"""Reading a phase's texts before the LLM is loaded (`encoder.placement: cached-disk`): the two are never on the card together.
+
+States lie in the phase's folder until the phase is done. What an interruption has left of them is not read again.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from lilift.data.batches.step_grouping import iterate_steps, survey_steps
+from lilift.data.batches.token_cache import TokenCache
+from lilift.data.batches.tokenization import Tokenisation
+from lilift.data.prepare import PreparedData
+from lilift.data.stage_rows import AlignRows, TransferRows
+from lilift.memory.encode_ahead import EncodedRows, encode_ahead
+from lilift.model.encoders.encoder_states import EncoderStates, load_encoder_states
+from lilift.model.llms.llm import load_llm_tokenizer
+from lilift.phases.answering.systems import tokenisation_of
+from lilift.recipe.schema import Recipe, StageSettings
+from lilift.train.stages import step_plan
+
+STATES = "encoder-states"
+StageRows = Callable[[PreparedData, Recipe, Tokenisation], AlignRows | TransferRows]
+
+
+def read_stage(
+    recipe: Recipe,
+    settings: StageSettings,
+    prepared: PreparedData,
+    rows_of: StageRows,
+    where: Path,
+    *,
+    cache: TokenCache,
+    device: torch.device,
+    note: Callable[[str], None],
+) -> None:
+    """Read every text of a training stage, if the recipe wants it.
+
+    Args:
+        recipe: what to do.
+        settings: of the stage.
+        prepared: the data.
+        rows_of: makes the stage's rows.
+        where: the phase's folder.
+        cache: remembers tokens.
+        device: where the encoder reads.
+        note: is given lines for people.
+    """
+    if recipe.encoder.placement != "cached-disk":
+        return
+    states, tokenisation = _reader(recipe, where, device, cache)
+    source = rows_of(prepared, recipe, tokenisation)
+    plan = step_plan(settings, recipe.seed, tokenisation.shape, has_llm_bos=tokenisation.has_llm_bos)
+    steps = survey_steps(source, plan, epochs=settings.epochs, max_steps=settings.max_steps).steps
+    note(f"  the encoder reads the texts of {steps:,} steps; what it makes of them lies in {where / STATES} meanwhile")
+    encoded = EncodedRows(source, partial(encode_ahead, states, note=note))
+    for _ in islice(iterate_steps(encoded, plan), steps):
+        pass
+
+
+def read_questions(
+    recipe: Recipe, questions: Iterable[Sequence[str]], where: Path, *, device: torch.device, note: Callable[[str], None]
+) -> None:
+    """Read every question of an evaluation, if the recipe wants it; arguments as for `read_stage`."""
+    if recipe.encoder.placement != "cached-disk":
+        return
+    states, tokenisation = _reader(recipe, where, device)
+    for some in questions:
+        encode_ahead(states, tokenisation.prompts(some), note)
+
+
+def forget_states(where: Path) -> None:
+    """Delete the states of a phase that is done."""
+    shutil.rmtree(where / STATES, ignore_errors=True)
+
+
+def _reader(
+    recipe: Recipe, where: Path, device: torch.device, cache: TokenCache | None = None
+) -> tuple[EncoderStates, Tokenisation]:
+    """The encoder with the states that are there, and how texts become its tokens: as for a bridge, without an LLM."""
+    states = load_encoder_states(recipe.encoder, device=device, folder=where / STATES)
+    return states, tokenisation_of(recipe, states.encoder.tokenizer, load_llm_tokenizer(recipe.llm), cache)

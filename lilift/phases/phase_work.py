@@ -1,0 +1,224 @@
+"""What each phase of a run does in its folder: read data, train a stage, ask questions, write the merged weights."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+from lilift.data.batches.token_cache import token_cache
+from lilift.data.prepare import load_prepared, prepare
+from lilift.data.stage_rows import AlignRows, TransferRows, align_rows, transfer_rows
+from lilift.data.world import WORLD_LANGUAGES
+from lilift.evaluate.evaluator import evaluate, load_benchmarks
+from lilift.evaluate.retrieval import ALIGNMENT_QUALITY
+from lilift.export.base_check import record_base
+from lilift.export.bundle import export_bundle
+from lilift.export.job import RunParts
+from lilift.memory.device import Device
+from lilift.memory.plan import Plan
+from lilift.memory.planned_card import MIB
+from lilift.model.bridge import attach_lora, load_bridge
+from lilift.model.snapshot import local_model_folder
+from lilift.phases.alignment_quality import measure_alignment
+from lilift.phases.answer_progress import answer_progress
+from lilift.phases.answering.systems import (
+    answers_depend_on,
+    evaluated_systems,
+    load_system,
+    responder_for,
+    tokenisation_for,
+)
+from lilift.phases.encode_to_disk import STATES, StageRows, forget_states, read_questions, read_stage
+from lilift.phases.export_check import drift_of_export
+from lilift.phases.held_out import held_out_questions
+from lilift.phases.run_folder import Phase, RunFolder
+from lilift.recipe import storage
+from lilift.recipe.interrupt import polite_interrupts
+from lilift.recipe.schema import Recipe, StageName, StageSettings
+from lilift.train.stages import RunStage, run_stage
+from lilift.train.training_progress import StageProgress
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a phase needs to know."""
+
+    recipe: Recipe
+    plan: Plan
+    folder: RunFolder
+    device: Device
+    progress: StageProgress
+    quiet: bool
+
+    def predicted_mib(self, phase: Phase) -> float | None:
+        """What the plan says of a phase; on a GPU, without what other programs and the context take of the card."""
+        for planned in self.plan.phases:
+            if planned.phase == ("transfer" if phase == "control" else phase):
+                unseen = planned.parts["context"] if self.device.kind == "cuda" and phase != "export" else 0
+                return round((planned.peak_bytes - unseen) / MIB, 1)
+        return None
+
+    def say(self, line: str) -> None:
+        """A line for people who watch."""
+        if not self.quiet:
+            print(line, flush=True)
+
+
+def _data(job: Job, where: Path) -> None:
+    report = prepare(job.recipe, where, held_out_questions(job.recipe))
+    for line in report.lines():
+        job.say(f"  {line}")
+
+
+def _align(job: Job, where: Path) -> None:
+    _train(job, where, "align", align_rows)
+
+
+def _transfer(job: Job, where: Path) -> None:
+    record_base(local_model_folder(job.recipe.llm.model, job.recipe.llm.revision), where)
+    _train(job, where, "transfer", transfer_rows, after="align" if "align" in job.recipe.stages else None)
+
+
+def _control(job: Job, where: Path) -> None:
+    """Stage 2 exactly as it is, but on the alignment layer as it was before stage 1."""
+    _train(job, where, "control", transfer_rows)
+
+
+def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: StageName | None = None) -> None:
+    """A training stage, from what the stage `after` which it comes has trained."""
+    recipe, device = job.recipe, job.device.torch_device
+    settings: StageSettings = recipe.align if name == "align" else recipe.transfer
+    prepared = load_prepared(job.folder / "data")
+    with token_cache(where) as cache:
+        read_stage(recipe, settings, prepared, rows_of, where, cache=cache, device=device, note=job.say)
+        bridge = load_bridge(recipe, device=device, states_folder=where / STATES, to_train=True)
+        if after is not None:
+            part = getattr(recipe, after).trains
+            if part == "adapter":
+                attach_lora(bridge, recipe.transfer.lora)
+            bridge.load_part(part, job.folder / after / part)
+        rows = rows_of(prepared, recipe, tokenisation_for(bridge, recipe, cache))
+        _count_rows(job, where, rows)
+        predicted = job.predicted_mib(name)
+        run_stage(bridge, rows, recipe, where, name=name, progress=job.progress, predicted_mib=predicted)
+    forget_states(where)
+
+
+def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows) -> None:
+    """Tell and keep what the length limits do to the first epoch's rows, before any of them is trained on."""
+    kept = where / "rows.json"
+    if kept.exists():
+        return
+    lengths = rows.lengths()
+    cut = lengths.truncated_source + lengths.truncated_response
+    job.say(
+        f"  {lengths.kept:,} of {lengths.read:,} rows fit; {lengths.dropped_source + lengths.dropped_sequence:,} too long and "
+        f"dropped, {cut:,} cut; longest source {lengths.longest_source} tokens, longest sequence {lengths.longest_sequence}"
+    )
+    unreadable = rows.unreadable()
+    for script, share in unreadable.items():
+        job.say(f"  the encoder cannot spell {share:.1%} of the tokens in {script} script: it reads <unk> there")
+    flattened = rows.flattened()
+    if flattened:
+        job.say(f"  {flattened:,} texts have line breaks, which the encoder's tokenizer reads as spaces")
+    storage.write_json(kept, lengths.as_dict() | {"unreadable": unreadable, "flattened": flattened})
+
+
+def _evaluate(job: Job, where: Path) -> None:
+    if job.recipe.evaluate.alignment is not None:
+        _measure_alignment(job, where, job.recipe.evaluate.alignment)
+    benchmarks = load_benchmarks(job.recipe.evaluate.benchmarks, job.recipe.languages, seed=job.recipe.seed)
+    device = job.device.torch_device
+    questions = ([question.text for question in benchmark.questions] for benchmark in benchmarks)
+    read_questions(job.recipe, questions, where, device=device, note=job.say)
+    for system in evaluated_systems(job.recipe):
+        bridge = load_system(job.recipe, job.folder.path, system, device=device, states_folder=where / STATES)
+        responder = responder_for(bridge, job.recipe, job.recipe.evaluate)
+        shown = nullcontext(None) if job.quiet else answer_progress(sys.stdout)
+        with polite_interrupts() as interruption, shown as progress:
+            evaluate(
+                responder,
+                benchmarks,
+                where,
+                system=system,
+                inputs=answers_depend_on(job.recipe, job.folder.path, system),
+                progress=progress,
+                interruption=interruption,
+            )
+    forget_states(where)
+
+
+def _measure_alignment(job: Job, where: Path, source: str) -> None:
+    languages = job.recipe.languages
+    if source == "world":  # which knows a few languages; a recipe may have been given others
+        languages = tuple(code for code in languages if code in WORLD_LANGUAGES)
+    if not languages:
+        job.say("  alignment is not measured: the generated problems are in none of the languages")
+        return
+    found = measure_alignment(
+        job.recipe,
+        job.folder.path,
+        source,
+        languages=languages,
+        limit=None,
+        device=job.device.torch_device,
+    )
+    storage.write_json(where / ALIGNMENT_QUALITY, found.as_dict())
+    job.say(
+        f"  sentences whose nearest neighbour is their translation: {found.before:.0%} before stage 1, {found.after:.0%} after "
+        f"(chance {1 / found.sentences:.1%})"
+    )
+
+
+def _export(job: Job, where: Path) -> None:
+    recipe, settings = job.recipe, job.recipe.export
+    report = export_bundle(recipe, settings, RunParts.of(job.folder.path), where)
+    for line in report.lines():
+        job.say(f"  {line}")
+    if settings.drift:
+        device = job.device.torch_device
+        what, found = drift_of_export(recipe, settings, job.folder.path, where, device=device, note=job.say)
+        storage.write_json(where / "drift.json", {"measured on": what, "drift": [drift.as_dict() for drift in found]})
+        for line in (f"measured on {what}:", *(drift.line() for drift in found)) if found else ():
+            job.say(f"  {line}")
+
+
+_WORK: dict[Phase, Callable[[Job, Path], None]] = {
+    "data": _data,
+    "align": _align,
+    "transfer": _transfer,
+    "control": _control,
+    "evaluate": _evaluate,
+    "export": _export,
+}
+_TITLES: dict[Phase, str] = {
+    "data": "reading instructions and lexicons",
+    "align": "stage 1, {align} learns",
+    "transfer": "stage 2, {transfer} learns",
+    "control": "stage 2 once more on an unaligned layer, to show what stage 1 brings",
+    "evaluate": "asking the benchmarks' questions",
+    "export": "merging the adapter into the LLM's weights, and writing them down",
+}
+
+
+def work_on(phase: Phase, job: Job, where: Path) -> None:
+    """Do a phase's work, or what is left of it.
+
+    Args:
+        phase: which.
+        job: what it needs to know.
+        where: its folder.
+
+    Raises:
+        LiliftError: see `lilift.recipe.errors`; what is done so far is kept.
+    """
+    _WORK[phase](job, where)
+
+
+def title_of(phase: Phase, recipe: Recipe) -> str:
+    """What a phase does, for people who watch."""
+    names = {"alignment": "the alignment layer", "adapter": "the LLM's adapter"}
+    return _TITLES[phase].format(align=names[recipe.align.trains], transfer=names[recipe.transfer.trains])

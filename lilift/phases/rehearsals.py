@@ -1,0 +1,57 @@
+"""The memory plan of a recipe: its phases' own code, handed to the planner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lilift.data.texts.examples import Row
+from lilift.evaluate.evaluation_rehearsal import rehearsal as rehearse_evaluation
+from lilift.memory.plan import OWN_TOKENS, Plan, make_plan, require_fit
+from lilift.memory.planned_card import PlannedCard
+from lilift.memory.simulation.simulate import Rehearsal, example_row
+from lilift.model.alignment_layer import sequence_shape
+from lilift.recipe.schema import Recipe, StageSettings
+from lilift.train.stage_rehearsal import rehearsal as rehearse_stage
+
+# The template around a question, where the LLM reads it as tokens.
+TEMPLATE_TOKENS = 48
+
+
+def plan_recipe(recipe: Recipe, *, card: PlannedCard | None = None, strict: bool = False) -> Plan:
+    """Plan every phase of a recipe; see `make_plan`."""
+    return make_plan(recipe, rehearse, card=card, strict=strict)
+
+
+def require_plan_fits(plan: Plan) -> None:
+    """Refuse a plan that does not fit; see `require_fit`."""
+    require_fit(plan, rehearse)
+
+
+def rehearse(recipe: Recipe) -> Sequence[Rehearsal]:
+    """The phases that hold a model on the card, each with the heaviest batch that the recipe allows."""
+    stages = [rehearse_stage(recipe, name, heaviest_rows(recipe, getattr(recipe, name))) for name in recipe.stages]
+    return *stages, rehearse_evaluation(heaviest_questions(recipe))
+
+
+def heaviest_rows(recipe: Recipe, stage: StageSettings) -> list[Row]:
+    """A full micro-batch of rows that are as long as the recipe lets them be, half question and half response."""
+    longest = recipe.data.max_tokens
+    return [_row(recipe, longest // 2, longest)] * max(1, stage.tokens_per_micro_batch // longest)
+
+
+def heaviest_questions(recipe: Recipe) -> list[Row]:
+    """A full batch of questions that take half a sequence, with room for the longest answers."""
+    row = _row(recipe, recipe.data.max_tokens // 2, recipe.data.max_tokens)
+    answer = recipe.evaluate.max_new_tokens
+    prompt = recipe.data.max_tokens - len(row.response_ids)
+    return [Row(row.encoder_ids, row.prompt_ids, (0,) * answer)] * max(1, recipe.evaluate.tokens_per_batch // (prompt + answer))
+
+
+def _row(recipe: Recipe, question: int, whole: int) -> Row:
+    """A row of `whole` positions whose question has `question` tokens, in the encoder and in the LLM."""
+    layout = recipe.alignment.layout
+    text = min(question, whole // 3) if layout == "soft+text" else question
+    source = max(1, min(text, recipe.encoder.max_tokens)) if recipe.has_encoder else 0
+    soft = sequence_shape(recipe.alignment).soft_length(source)
+    prompt = min(TEMPLATE_TOKENS + (0 if layout == "soft" else text), max(0, whole - soft - OWN_TOKENS - 1))
+    return example_row(source=source, prompt=prompt, response=max(1, whole - soft - prompt - OWN_TOKENS))

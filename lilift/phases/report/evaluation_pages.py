@@ -1,0 +1,82 @@
+"""Pages of evaluations that belong to no run's report: one folder's systems, or two evaluations side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lilift.evaluate.evaluator import SCORES, read_scores
+from lilift.evaluate.scores.paired_comparison import Comparison
+from lilift.evaluate.scores.response_analysis import read_profiles
+from lilift.evaluate.scores.scores import SystemScores
+from lilift.phases.report.page import render
+from lilift.phases.report.results_section import benchmark_sections
+from lilift.recipe.storage import JsonLines, write_text
+
+_TEMPLATE = "evaluation.html.j2"
+
+
+def write_evaluation_page(folder: Path, title: str) -> Path:
+    """Write `report.html` into an evaluation's folder.
+
+    Args:
+        folder: of the evaluation; see `lilift.evaluate.evaluator`.
+        title: what the page is called.
+
+    Raises:
+        RunFolderError: a file of the evaluation is damaged.
+        StorageError: the page cannot be written.
+    """
+    sections = benchmark_sections(read_scores(folder / SCORES), _Lines({"": folder}).of, read_profiles(folder))
+    page = render(_TEMPLATE, {"title": title, "notes": (), "comparisons": (), "benchmarks": sections})
+    write_text(folder / "report.html", page)
+    return folder / "report.html"
+
+
+def write_comparison_page(
+    path: Path,
+    systems: Sequence[tuple[Path, SystemScores, str]],
+    comparisons: Sequence[Comparison],
+) -> None:
+    """Write two evaluations on one page.
+
+    Args:
+        path: of the page.
+        systems: folder, scores and title of each.
+        comparisons: what differs between them, a benchmark each.
+
+    Raises:
+        RunFolderError: a file of an evaluation is damaged.
+        StorageError: the page cannot be written.
+    """
+    names = [f"{place}:{scores.system}" for place, (_, scores, _) in enumerate(systems)]
+    shared = {comparison.benchmark for comparison in comparisons}
+    shown = [
+        replace(
+            scores,
+            system=name,
+            title=title,
+            benchmarks=tuple(one for one in scores.benchmarks if one.benchmark in shared),
+        )
+        for name, (_, scores, title) in zip(names, systems, strict=True)
+    ]
+    profiles = {
+        name: read_profiles(folder).get(scores.system, {}) for name, (folder, scores, _) in zip(names, systems, strict=True)
+    }
+    lines = _Lines({name.partition(":")[0]: folder for name, (folder, _, _) in zip(names, systems, strict=True)})
+    sections = benchmark_sections(shown, lines.of, profiles)
+    title = " and ".join(title for _, _, title in systems)
+    write_text(path, render(_TEMPLATE, {"title": title, "notes": (), "comparisons": comparisons, "benchmarks": sections}))
+
+
+class _Lines:
+    """Kept responses from several folders; a system is named ``folder:system``, or by itself where there is one folder."""
+
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        self._folders = folders
+
+    def of(self, system: str, benchmark: str, language: str) -> Sequence[Mapping[str, Any]]:
+        place, _, name = system.rpartition(":")
+        return JsonLines(self._folders[place] / name / benchmark / f"{language}.jsonl").read()

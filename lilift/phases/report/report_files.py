@@ -1,0 +1,80 @@
+"""The files of a run folder, read for a report that has to survive whatever state they are in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lilift.evaluate.evaluator import SCORES, read_scores
+from lilift.evaluate.retrieval import ALIGNMENT_QUALITY, AlignmentQuality, read_alignment_quality
+from lilift.evaluate.scores.response_analysis import ANALYSIS, Profiles, read_profiles
+from lilift.evaluate.scores.scores import SystemScores
+from lilift.recipe.errors import RunFolderError
+from lilift.recipe.storage import JsonLines, read_json
+
+
+class RunFiles:
+    """Reads what is there; what is damaged becomes a note in the report instead of an error."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self.notes: list[str] = []
+
+    def mapping(self, name: str) -> dict[str, Any]:
+        path = self._run / name
+        if not path.exists():
+            return {}
+        try:
+            content = read_json(path)
+        except RunFolderError as error:
+            self.notes.append(f"{name} {error.what}")
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        try:
+            return JsonLines(self._run / name).read()
+        except RunFolderError as error:
+            self.notes.append(f"{name} {error.what}")
+            return []
+
+    def scores(self) -> list[SystemScores]:
+        try:
+            return read_scores(self._run / "evaluate" / SCORES)
+        except RunFolderError as error:
+            self.notes.append(f"evaluate/{SCORES} {error.what}")
+            return []
+
+    def responses(self, system: str, benchmark: str, language: str) -> list[dict[str, Any]]:
+        return self.lines(f"evaluate/{system}/{benchmark}/{language}.jsonl")
+
+    def profiles(self) -> Profiles:
+        try:
+            return read_profiles(self._run / "evaluate")
+        except RunFolderError as error:
+            self.notes.append(f"evaluate/{ANALYSIS} {error.what}")
+            return {}
+
+    def alignment_qualities(self) -> list[AlignmentQuality]:
+        """Of the evaluate phase and of `lilift eval alignment`."""
+        found = []
+        for name in (f"evaluate/{ALIGNMENT_QUALITY}", f"evaluations/{ALIGNMENT_QUALITY}"):
+            try:
+                found.append(read_alignment_quality(self._run / name))
+            except RunFolderError as error:
+                self.notes.append(f"{name} {error.what}")
+        return [quality for quality in found if quality is not None]
+
+    def text(self, name: str) -> str:
+        path = self._run / name
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+    def recipe(self) -> dict[str, Any]:
+        try:
+            content = yaml.safe_load(self.text("recipe.yaml"))
+        except yaml.YAMLError:
+            self.notes.append("recipe.yaml is damaged: not YAML")
+            return {}
+        return content if isinstance(content, dict) else {}

@@ -1,0 +1,71 @@
+"""A stage as the memory plan runs it: the trainer's own step, on fake tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import unset_fake_temporarily
+
+from lilift.data.texts.examples import Row
+from lilift.memory.guard import OutOfMemoryGuard
+from lilift.memory.simulation.allocation_trace import MemoryTrace
+from lilift.memory.simulation.simulate import Rehearsal
+from lilift.model.bridge import BridgedModel, attach_lora
+from lilift.recipe.schema import Recipe, StageName, StageSettings
+from lilift.train.optimizer import allocate_state, build_optimizer
+from lilift.train.step import accumulate_gradients
+
+
+def rehearsal(recipe: Recipe, stage: StageName, rows: Sequence[Row]) -> Rehearsal:
+    """A stage of a recipe, on the rows of its heaviest micro-batch."""
+    settings: StageSettings = getattr(recipe, stage)
+    return Rehearsal(stage, partial(_prepare, stage), partial(_step, settings, recipe.card != "cpu"), rows)
+
+
+def _prepare(stage: StageName, bridge: BridgedModel, recipe: Recipe) -> None:
+    trains = {name: getattr(recipe, name).trains for name in recipe.stages}
+    # An adapter that an earlier stage has trained is there, whatever this one trains.
+    if "adapter" in (trains[stage], trains.get("align")):
+        attach_lora(bridge, recipe.transfer.lora)
+    bridge.train_only(trains[stage])
+
+
+def _step(settings: StageSettings, on_gpu: bool, bridge: BridgedModel, rows: Sequence[Row], trace: MemoryTrace) -> None:
+    """One optimizer step."""
+    trained = {name: parameter for name, parameter in bridge.named_parameters() if parameter.requires_grad}
+    for parameter in trained.values():
+        parameter.register_post_accumulate_grad_hook(_counts_gradient(trace))  # type: ignore[no-untyped-call]
+    bridge.train()
+    with unset_fake_temporarily():  # bitsandbytes makes its tables from numbers
+        optimizer = build_optimizer(trained, settings)
+    # What a paged optimizer keeps lies in host memory when the card is full.
+    in_host_memory = on_gpu and settings.optimizer == "paged_adamw_8bit"
+    if not in_host_memory:
+        with trace.labelled("optimizer"):
+            allocate_state(optimizer)
+    for parameter in trained.values():  # the gradients of an earlier micro-batch are there
+        parameter.grad = torch.empty_like(parameter)
+        trace.add(parameter.grad, "gradients")
+    guard = OutOfMemoryGuard(lambda _line: None)
+    accumulate_gradients(
+        bridge,
+        [rows],
+        list(trained.values()),
+        loss_tokens=sum(len(row.response_ids) for row in rows),
+        max_grad_norm=settings.max_grad_norm,
+        guard=guard,
+    )
+    trace.enter("optimizer")
+    if not in_host_memory:
+        optimizer.step()
+
+
+def _counts_gradient(trace: MemoryTrace) -> Callable[[nn.Parameter], None]:
+    def count(parameter: nn.Parameter) -> None:
+        assert parameter.grad is not None
+        trace.add(parameter.grad, "gradients")
+
+    return count

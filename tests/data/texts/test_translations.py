@@ -1,0 +1,139 @@
+"""Parallel sentences and translated questions: read in every form, and made into the rows of the stage that asks for them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lilift.data.align_tasks import align_tasks
+from lilift.data.prepare import load_prepared, prepare
+from lilift.data.stage_rows import align_rows, transfer_rows
+from lilift.data.texts.contamination import HeldOut
+from lilift.data.texts.examples import TranslatedExample
+from lilift.data.texts.translations import load_translations
+from lilift.recipe.errors import DataError, RecipeError
+from lilift.recipe.load import load_recipe
+from tests.data.test_prepare import rows_of, spoken, tokenisation
+
+ROWS = [("How many apples?", "Matofaa mangapi?", "3 + 4 = <<3+4=7>>7\n#### 7"), ("The dog.", "Mbwa.", "")]
+
+
+def jsonl(path: Path, rows: list[dict[str, object]]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def tsv(path: Path, rows: list[tuple[str, ...]] | None = None) -> str:
+    lines = ["\t".join(row).replace("\n", " ") for row in rows or [row[:2] for row in ROWS]]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "names", [("english", "sw"), ("en", "swahili"), ("question", "translation"), ("sentence_eng_Latn", "sentence_swh_Latn")]
+)
+def test_columns_are_recognised(tmp_path: Path, names: tuple[str, str]) -> None:
+    source = jsonl(tmp_path / "a.jsonl", [{names[0]: en, names[1]: sw, "answer": answer} for en, sw, answer in ROWS])
+    found, report = load_translations(source, "sw", needs_response=False)
+    assert found == [
+        TranslatedExample("a.jsonl:1", ROWS[0][0], "3 + 4 = 7\nThe answer is 7.", "7", ROWS[0][1], "sw"),
+        TranslatedExample("a.jsonl:2", ROWS[1][0], "", None, ROWS[1][1], "sw"),
+    ]
+    assert (report.read, report.kept, report.dropped) == (2, 2, {})
+
+
+def test_lines_with_tabs_and_the_objects_of_hub_data_sets_are_read(tmp_path: Path) -> None:
+    expected = [(en, sw) for en, sw, _ in ROWS]
+    objects = jsonl(tmp_path / "b.jsonl", [{"translation": {"en": en, "sw": sw}} for en, sw in expected])
+    for source in (tsv(tmp_path / "a.tsv"), objects):
+        found, _ = load_translations(source, "sw", needs_response=False)
+        assert [(example.question, example.text) for example in found] == expected
+
+
+def test_every_row_is_kept_or_counted_with_its_reason(tmp_path: Path) -> None:
+    rows = [("One dog.", "Mbwa mmoja.", "1"), ("One dog.", "Mbwa mmoja.", "1"), ("Two.", "Два.", "2"), ("", "Tatu.", "3")]
+    source = tsv(tmp_path / "a.tsv", [*rows, ("Four.", "", "4"), ("Five.", "Tano.", ""), ("Six?", "Sita?", "6")])
+    found, report = load_translations(source, "sw", needs_response=True, held_out=HeldOut({"mgsm": ["six"]}))
+    assert [example.text for example in found] == ["Mbwa mmoja."]
+    assert report.dropped == {
+        "empty English": 1,
+        "empty translation": 1,
+        "in mgsm": 1,
+        "no response": 1,
+        "repeated": 1,
+        "wrong script": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.tsv", "one\ttwo\tthree\tfour\n", r"a\.tsv:1: the line has 4 columns"),
+        ("a.tsv", "Hello.\tПривет.\n", "none of 1 translated rows is usable for Swahili .wrong script 1"),
+        ("a.jsonl", '{"english": "a", "fr": "b"}\n', "cannot tell English from Swahili among the columns english, fr"),
+        ("b.jsonl", None, "no such file or folder; check data.translations"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path, name: str, content: str | None, words: str) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(DataError, match=words):
+        load_translations(str(tmp_path / name), "sw", needs_response=False)
+
+
+def overrides(tmp_path: Path, *more: str) -> list[str]:
+    source = tsv(tmp_path / "t.tsv", [("How many?", "Meeqa?", "Seven."), ("The dog.", "Saree.", "Bark.")])
+    return ["languages=[om]", "data.instructions.limit=20", f"data.translations={source}", *more]
+
+
+def test_stage_1_reads_parallel_sentences_and_says_their_english(tmp_path: Path) -> None:
+    recipe = load_recipe(
+        "tiny-cpu", overrides(tmp_path, "align.texts=[translated]", "align.target=reconstruct", "data.lexicons={}")
+    )
+    prepare(recipe, tmp_path / "data")
+    prepared = load_prepared(tmp_path / "data")
+    assert prepared.lexicons == {}
+    rows = rows_of(align_rows(prepared, recipe, tokenisation()))
+    assert [(spoken(row.encoder_ids), spoken(row.prompt_ids), spoken(row.response_ids)) for row in rows] == [
+        ("Meeqa?", "English:", "How many?"),
+        ("Saree.", "English:", "The dog."),
+    ]
+
+
+def test_both_kinds_of_texts_follow_one_another_in_both_stages(tmp_path: Path) -> None:
+    texts = ("align.texts=[switched, translated]", "transfer.texts=[english, translated]", "align.target=respond")
+    recipe = load_recipe("tiny-cpu", overrides(tmp_path, *texts))
+    prepare(recipe, tmp_path / "data")
+    prepared = load_prepared(tmp_path / "data")
+    count = len(prepared.examples)
+    align, transfer = align_rows(prepared, recipe, tokenisation()), transfer_rows(prepared, recipe, tokenisation())
+    assert len(align) == len(transfer) == count + 2
+    tasks = align_tasks(prepared, recipe)
+    assert align.task(1, 3) == tasks.task(prepared.examples[3], 1, 3)[0]
+    assert (transfer.task(0, 3).source, transfer.row_name(3)) == (prepared.examples[3].question, prepared.examples[3].id)
+    for rows in (align, transfer):
+        last = rows.task(0, count + 1)
+        assert (last.source, last.target, last.kind, rows.row_name(count + 1)) == ("Saree.", "Bark.", "respond", "t.tsv:2")
+
+
+def test_stage_1_reads_english_as_it_is(tmp_path: Path) -> None:
+    """LangBridge's only stage: the alignment layer learns the task itself, without a dictionary."""
+    recipe = load_recipe(
+        "tiny-cpu",
+        overrides(tmp_path, "align.texts=[english]", "align.target=respond", "data.lexicons={}", "data.translations={}"),
+    )
+    prepare(recipe, tmp_path / "data")
+    prepared = load_prepared(tmp_path / "data")
+    rows = align_rows(prepared, recipe, tokenisation())
+    assert [(task.source, task.target, task.kind) for task in (rows.task(0, index) for index in range(len(rows)))] == [
+        (example.question, example.response, "respond") for example in prepared.examples
+    ]
+
+
+def test_a_recipe_that_reads_translations_names_them_for_every_language() -> None:
+    with pytest.raises(RecipeError, match="no translated texts are named for language 'qu'"):
+        load_recipe("tiny-cpu", ["languages=[om, qu]", "data.translations={om: ./a.tsv}", "transfer.texts=[translated]"])
+    with pytest.raises(RecipeError, match="no lexicon is named for language 'om'"):
+        load_recipe("tiny-cpu", ["data.lexicons={}"])

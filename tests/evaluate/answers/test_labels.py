@@ -1,0 +1,56 @@
+"""The label that a response names."""
+
+from __future__ import annotations
+
+import pytest
+
+from lilift.evaluate.answers.labels import extract_label
+from lilift.evaluate.benchmarks.benchmark_files import LETTERS, NLI_LABELS
+
+CHOICES = ("shelf", "oven", "refrigerator", "garden", "a drawer")
+
+
+@pytest.mark.parametrize(
+    ("response", "label"),
+    [
+        ("Entailment", "Entailment"),
+        ("entailment.", "Entailment"),
+        ("The answer is neutral, because contradiction is too strong.", "Neutral"),
+        ("Answer: CONTRADICTION", "Contradiction"),
+        ("Jibu: Neutral", "Neutral"),
+        ("It is not a contradiction, so it is neutral.", "Neutral"),
+        ("Neutral. There is neither entailment nor contradiction.", "Neutral"),
+        ("First I thought entailment. In the end: contradiction", "Contradiction"),
+        ("The answer is unclear. I say neutral", "Neutral"),
+        ("They contradict each other", None),
+        ("", None),
+        ("I cannot tell.", None),
+    ],
+)
+def test_words(response: str, label: str | None) -> None:
+    assert extract_label(response, NLI_LABELS) == label
+
+
+@pytest.mark.parametrize(
+    ("response", "label"),
+    [
+        ("C", "C"),
+        ("C.", "C"),
+        ("(C) refrigerator", "C"),
+        ("C. refrigerator, for A. and B. are warm", "C"),
+        ("Choice D.", "D"),
+        ("The answer is C", "C"),
+        ("The answer is C because it is cold. A. is wrong", "C"),
+        ("Answer: (E)", "E"),
+        ("\\boxed{B}", "B"),
+        ("A shelf is warm, so it has to be C.", "C"),
+        ("You keep it in the Refrigerator of the house", "C"),
+        ("a drawer", "E"),
+        ("in the oven or in the garden", None),
+        ("A good question that I cannot answer", None),
+        ("F.", None),
+        ("", None),
+    ],
+)
+def test_letters(response: str, label: str | None) -> None:
+    assert extract_label(response, LETTERS, CHOICES) == label

@@ -1,0 +1,124 @@
+"""The web page in a real browser: by keyboard, on a phone's screen, with a key, and when something goes wrong."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lilift.export.runner.exported_bridge import ExportedBridge, Piece
+from lilift.phases.answering.gguf_answerer import ExportResponder
+from tests.export.exported_run import QUESTIONS
+from tests.export.server.serving import served
+
+sync_api = pytest.importorskip("playwright.sync_api")
+
+PHONE = {"width": 360, "height": 640}
+PATIENCE = 60_000
+expect = sync_api.expect
+expect.set_options(timeout=PATIENCE)  # `wait_for_function` would need the `eval` that the page's policy forbids
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    found = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip("no chromium is installed on this machine")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"], timeout=PATIENCE)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A phone's screen; whatever the page complains of in the console fails the test."""
+    context = browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text) if "Content Security" in message.text else None)
+    yield page
+    context.close()
+    assert not complaints
+
+
+@pytest.fixture(scope="module")
+def bridge(exported: Path) -> ExportedBridge:
+    return ExportedBridge(exported, quantisation="f32", threads=1)
+
+
+def test_a_question_typed_on_a_phone_is_answered(bridge: ExportedBridge, page: Any) -> None:
+    expected = ExportResponder(bridge, max_new_tokens=16, sampling=None).generate(QUESTIONS[:1])[0]
+    with served(bridge) as address:
+        page.goto(address)
+        expect(page.locator("#model")).to_have_text("tiny-cpu-f32")
+        expect(page.locator("#question"), "typing must need no click").to_be_focused()
+        page.keyboard.type("two")
+        page.keyboard.press("Shift+Enter")
+        page.keyboard.type("lines")
+        assert page.input_value("#question") == "two\nlines"
+        page.fill("#question", QUESTIONS[0])
+        page.keyboard.press("Enter")
+        expect(page.locator("#talk[aria-busy=false] .answer")).not_to_be_empty()
+        assert page.inner_text("#talk .question") == QUESTIONS[0]
+        assert page.inner_text("#talk .answer").startswith(expected)
+        assert page.input_value("#question") == ""
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], "nothing may stick out sideways"
+        assert all(button.bounding_box()["height"] >= 44 for button in page.query_selector_all("button")), "room for a thumb"
+        page.fill("#question", "<img src=x onerror=alert(1)>")
+        page.tap("#send")
+        expect(page.locator("#talk .answer")).to_have_count(2)
+        assert page.query_selector("#talk img") is None
+
+
+def test_a_key_is_asked_for_and_nothing_typed_is_lost(bridge: ExportedBridge, page: Any) -> None:
+    with served(bridge, api_key="secret") as address:
+        page.goto(address)
+        page.wait_for_selector("#key", state="visible")
+        assert "API key" in page.inner_text("#problem")
+        page.fill("#question", "Omar")
+        page.focus("#question")
+        page.keyboard.press("Enter")
+        expect(page.locator("#question")).to_have_value("Omar")
+        page.fill("#key", "secret")
+        page.focus("#question")
+        page.keyboard.press("Enter")
+        expect(page.locator("#talk[aria-busy=false] .answer")).not_to_be_empty()
+    page.fill("#question", "and now?")
+    page.focus("#question")
+    page.keyboard.press("Enter")
+    expect(page.locator("#problem")).to_contain_text("cannot be reached")
+    assert page.input_value("#question") == "and now?"
+
+
+def test_escape_stops_an_answer(bridge: ExportedBridge, page: Any) -> None:
+    stopped = threading.Event()
+
+    class Endless:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bridge, name)
+
+        def stream(self, *_: Any, **__: Any) -> Iterator[Piece]:
+            try:
+                for count in range(1, 10**6):
+                    yield Piece("more ", count)
+                    threading.Event().wait(0.02)
+            finally:
+                stopped.set()
+
+    with served(Endless()) as address:  # type: ignore[arg-type]
+        page.goto(address)
+        page.fill("#question", "Omar")
+        page.keyboard.press("Enter")
+        expect(page.locator("#talk .answer")).to_contain_text("more more")
+        page.keyboard.press("Escape")
+        page.wait_for_selector("#talk .note")
+        assert page.inner_text("#talk .note") == "Stopped."
+        assert stopped.wait(60), "the server must stop, too"
+        assert page.is_enabled("#send")

@@ -1,0 +1,198 @@
+"""Predicted memory against the allocator's own record of a real step: real NF4 weights, LoRA, both stages and generation."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from lilift.data.texts.examples import Row
+from lilift.evaluate.evaluation_rehearsal import rehearsal as rehearse_evaluation
+from lilift.memory.guard import OutOfMemoryGuard
+from lilift.memory.model_configurations import load_config
+from lilift.memory.simulation.simulate import LASTING, READING, Models, Rehearsal, Simulation, simulate
+from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
+from lilift.recipe.schema import Recipe
+from lilift.train.stage_rehearsal import rehearsal as rehearse_stage
+from lilift.train.step import accumulate_gradients
+from tests.memory import tiny_models
+
+# Of unequal length: without any padding transformers leaves the mask out, which takes less.
+ROWS = [Row((3,) * 24, (), (3,) * response) for response in (72, 70, 61, 48)]
+ANSWER = 130  # so long that the cache is rebuilt for the last time just before its end
+QUESTIONS = [Row((3,) * source, (3,) * 8, (3,) * ANSWER) for source in (24, 20, 17, 24)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_models.make_models(tmp_path_factory.mktemp("models"))
+
+
+def models_of(recipe: Recipe) -> Models:
+    return load_config(recipe.llm.model, None), load_config(recipe.encoder.model, None)
+
+
+def phases(recipe: Recipe) -> dict[str, Rehearsal]:
+    align, transfer = (rehearse_stage(recipe, stage, ROWS) for stage in recipe.stages)
+    return {"align": align, "transfer": transfer, "evaluate": rehearse_evaluation(QUESTIONS)}
+
+
+def predicted(recipe: Recipe, phase: str, *, exact: bool = False) -> Simulation:
+    return simulate(recipe, models_of(recipe), phases(recipe)[phase], device="cpu", expandable=False, exact=exact)
+
+
+def changing(simulation: Simulation) -> int:
+    """Bytes that come and go, as a profiler that starts with the step sees them; gradients of an earlier micro-batch do not."""
+    before = simulation.segments.get("optimizer", {}).get("gradients", 0)
+    return simulation.total - before - sum(simulation.parts.get(name, 0) for name in LASTING if name != "gradients")
+
+
+def allocated_by(work: Callable[[], object]) -> int:
+    """The most that `work` has allocated at once, by the record of torch's allocator."""
+    work()  # kernels that allocate once do it here
+    gc.collect()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+        work()
+    events = sorted(
+        (event.start_ns(), event.nbytes()) for event in record.profiler.kineto_results.events() if event.name() == "[memory]"
+    )
+    now = most = 0
+    for _, size in events:
+        now += size
+        most = max(most, now)
+    return most
+
+
+def stage_step(bridge: BridgedModel, phase: str, recipe: Recipe) -> Callable[[], object]:
+    if phase == "transfer":
+        attach_lora(bridge, recipe.transfer.lora)
+        bridge.train_only("adapter")
+    else:
+        bridge.train_only("alignment")
+    bridge.train()
+    trained = [parameter for parameter in bridge.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.grad = torch.zeros_like(parameter)
+
+    def step() -> None:
+        guard = OutOfMemoryGuard(lambda _line: None)
+        accumulate_gradients(bridge, [ROWS], trained, loss_tokens=9, max_grad_norm=1.0, guard=guard)
+
+    return step
+
+
+@pytest.mark.parametrize("phase", ["align", "transfer"])
+@pytest.mark.parametrize(("checkpointing", "tolerance"), [("true", 0.02), ("false", 0.05)])
+def test_a_training_step_takes_what_was_predicted(folder: Path, phase: str, checkpointing: str, tolerance: float) -> None:
+    recipe = tiny_models.make_recipe(folder, f"llm.gradient_checkpointing={checkpointing}")
+    bridge = load_bridge(recipe, device="cpu")
+    measured = allocated_by(stage_step(bridge, phase, recipe))
+    assert changing(predicted(recipe, phase, exact=True)) == pytest.approx(measured, rel=tolerance)
+
+
+def test_generation_takes_what_was_predicted(folder: Path) -> None:
+    recipe = tiny_models.make_recipe(folder)
+    bridge = load_bridge(recipe, device="cpu")
+    attach_lora(bridge, recipe.transfer.lora)
+    # No token ends a row, so that all of them get as long as they may.
+    bridge.tokens = type(bridge.tokens)(bos=bridge.tokens.bos, eos=bridge.tokens.eos, stop=(10**6,))
+    measured = allocated_by(lambda: bridge.generate(QUESTIONS, max_new_tokens=ANSWER, batch_tokens=10**6))
+    expected = predicted(recipe, "evaluate", exact=True)
+    lasting = expected.total - changing(expected)
+    # Here all rows end together, so that none comes in beside others.
+    alone = max(sum(parts.values()) for segment, parts in expected.segments.items() if not segment.startswith("new rows"))
+    assert alone - lasting == pytest.approx(measured, rel=0.05)
+    assert changing(expected) >= 0.95 * measured
+
+
+@pytest.mark.parametrize(
+    ("phase", "checkpointing"), [("align", "false"), ("transfer", "true"), ("transfer", "false"), ("evaluate", "true")]
+)
+def test_two_and_four_layers_tell_all_layers_exactly(folder: Path, phase: str, checkpointing: str) -> None:
+    recipe = tiny_models.make_recipe(folder, f"llm.gradient_checkpointing={checkpointing}")
+    all_layers = predicted(recipe, phase, exact=True)
+    extrapolated = predicted(recipe, phase)
+    assert extrapolated.total == all_layers.total
+    assert extrapolated.parts == all_layers.parts
+
+
+def on_card(recipe: Recipe, phase: str, *, exact: bool = False) -> Simulation:
+    return simulate(recipe, models_of(recipe), phases(recipe)[phase], device="cuda", expandable=True, exact=exact)
+
+
+@pytest.fixture(scope="module")
+def resident(folder: Path) -> Simulation:
+    return on_card(tiny_models.make_recipe(folder), "transfer")
+
+
+@pytest.mark.parametrize("placement", ["cached-ram", "cached-disk"])
+def test_an_encoder_that_leaves_the_card_is_there_only_while_it_reads(
+    folder: Path, resident: Simulation, placement: str
+) -> None:
+    """The LLM waits beside it where the encoder comes back, and is not loaded yet where it has read everything before."""
+    segments = dict(on_card(tiny_models.make_recipe(folder, f"encoder.placement={placement}"), "transfer").segments)
+    reading = segments.pop(READING)
+    assert reading["encoder"] == resident.parts["encoder"]
+    assert reading.get("llm", 0) == (resident.parts["llm"] if placement == "cached-ram" else 0)
+    assert not any(parts.get("encoder") for parts in segments.values())
+    states = len(ROWS) * 24 * 64 * 4  # in float32; they stay with the batch until its backward pass is done
+    for name in ("forward", "backward, last layers", "backward, first layers"):
+        parts = segments[name]
+        activations = resident.segments[name].get("activations", 0)
+        assert activations <= parts.get("activations", 0) <= activations + states
+
+
+def test_offloaded_checkpoints_leave_the_card(folder: Path, resident: Simulation) -> None:
+    recipe = tiny_models.make_recipe(folder, "llm.gradient_checkpointing=offload")
+    offloaded = on_card(recipe, "transfer")
+    a_layer = len(ROWS) * 100 * 128 * 2  # hidden states of the longest row, times rows, in bfloat16
+    saved = resident.segments["forward"]["activations"] - offloaded.segments["forward"]["activations"]
+    assert saved > (tiny_models.LAYERS - 2) * 0.9 * a_layer
+    assert offloaded.parts == on_card(recipe, "transfer", exact=True).parts
+
+
+def test_a_rank_whose_gradients_outweigh_the_activations_is_extrapolated_exactly(folder: Path) -> None:
+    """Then the backward pass is fullest at its end, not at its beginning."""
+    recipe = tiny_models.make_recipe(folder, "transfer.lora.rank=64")
+    assert predicted(recipe, "transfer").total == predicted(recipe, "transfer", exact=True).total
+
+
+def test_what_lasts_is_counted_as_it_is_loaded(folder: Path) -> None:
+    recipe = tiny_models.make_recipe(folder)
+    bridge = load_bridge(recipe, device="cpu")
+    attach_lora(bridge, recipe.transfer.lora)
+    simulation = predicted(recipe, "transfer")
+    parts = simulation.parts
+    adapter = sum(p.numel() for name, p in bridge.llm.named_parameters() if "lora_" in name)
+    assert parts["adapter"] == simulation.segments["optimizer"]["gradients"] == 4 * adapter
+    assert parts["encoder"] == sum(p.numel() * p.element_size() for p in bridge.encoder.parameters())
+    assert parts["alignment"] == sum(t.nbytes for t in (*bridge.alignment.parameters(), *bridge.alignment.buffers()))
+    frozen = {
+        p.untyped_storage().data_ptr(): p.untyped_storage().nbytes()
+        for n, p in bridge.llm.named_parameters()
+        if "lora_" not in n
+    }
+    scales = sum(_scales(parameter) for parameter in bridge.llm.parameters())
+    assert parts["llm"] == pytest.approx(sum(frozen.values()) + scales, rel=0.02)
+
+
+def test_a_four_bit_encoder_is_counted_as_it_is_loaded(folder: Path) -> None:
+    recipe = tiny_models.make_recipe(folder, "encoder.quantization=nf4")
+    bridge = load_bridge(recipe, device="cpu")
+    states = bridge.encoder(torch.full((1, 5), 3), torch.ones(1, 5, dtype=torch.bool))
+    assert torch.isfinite(states).all()
+    held = sum(p.nbytes + _scales(p) for p in bridge.encoder.parameters())
+    full = predicted(tiny_models.make_recipe(folder), "align").parts["encoder"]
+    assert predicted(recipe, "align").parts["encoder"] == pytest.approx(held, rel=0.05)
+    assert held < 0.8 * full
+
+
+def _scales(parameter: torch.nn.Parameter) -> int:
+    state = getattr(parameter, "quant_state", None)
+    if state is None:
+        return 0
+    return sum(tensor.nbytes for tensor in (state.absmax, state.code, state.state2.absmax, state.state2.code))

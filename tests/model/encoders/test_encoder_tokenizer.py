@@ -1,0 +1,90 @@
+"""Letters that the vocabulary lacks must reach the encoder as bytes, and ids must be the model's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sentencepiece
+import transformers
+
+from lilift.model.encoders.encoder_tokenizer import (
+    EncoderTokenizer,
+    HuggingFaceTokenizer,
+    SentencePieceTokenizer,
+    load_encoder_tokenizer,
+)
+from lilift.recipe.errors import ModelError
+
+RARE = "mary has Żółta ఎన్ని apples"
+
+
+def tokenizer_in(folder: Path) -> EncoderTokenizer:
+    return load_encoder_tokenizer(str(folder), None, transformers.AutoConfig.from_pretrained(folder))
+
+
+@pytest.mark.parametrize("name", ["mt5", "umt5"])
+def test_rare_letters_become_bytes(name: str, encoder_folder: Callable[[str], Path], sentencepiece_file: Path) -> None:
+    tokenizer = tokenizer_in(encoder_folder(name))
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(sentencepiece_file))
+    assert isinstance(tokenizer, SentencePieceTokenizer)
+    assert tokenizer.encode(RARE) == [*processor.encode(RARE), processor.eos_id()]
+    assert tokenizer.unknown_id not in tokenizer.encode(RARE)
+    assert tokenizer.pad_id == 0
+
+
+def test_transformers_alone_would_lose_them(encoder_folder: Callable[[str], Path]) -> None:
+    """The reason for all this; when it fails, transformers has learnt byte fallback and the detour may go."""
+    converted = transformers.AutoTokenizer.from_pretrained(encoder_folder("mt5"))
+    assert converted.unk_token_id in converted(RARE).input_ids
+
+
+def test_a_sentencepiece_file_with_other_ids_is_not_used(encoder_folder: Callable[[str], Path]) -> None:
+    """XLM-R's file lies beside its model, but the model's ids are the file's plus one."""
+    folder = encoder_folder("xlmr")
+    assert (folder / "sentencepiece.bpe.model").is_file()
+    tokenizer = tokenizer_in(folder)
+    assert isinstance(tokenizer, HuggingFaceTokenizer)
+    converted = transformers.AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.encode("mary has apples") == converted("mary has apples").input_ids
+
+
+@pytest.mark.parametrize("name", ["byt5", "nllb", "xlmr"])
+def test_tokens_are_those_that_the_model_was_trained_with(name: str, encoder_folder: Callable[[str], Path]) -> None:
+    tokenizer = tokenizer_in(encoder_folder(name))
+    converted = transformers.AutoTokenizer.from_pretrained(encoder_folder(name))
+    for text in ("mary has 3 apples", "", "a" * 40):
+        assert tokenizer.encode(text) == converted(text).input_ids
+    assert tokenizer.pad_id == converted.pad_token_id
+
+
+@pytest.mark.parametrize("name", ["mt5", "umt5", "byt5", "nllb", "xlmr"])
+def test_a_long_text_is_cut_between_its_special_tokens(name: str, encoder_folder: Callable[[str], Path]) -> None:
+    tokenizer = tokenizer_in(encoder_folder(name))
+    frame = tokenizer.encode("")
+    whole = tokenizer.encode("mary has apples and buys more")
+    cut = tokenizer.encode("mary has apples and buys more", 6)
+    assert len(cut) == 6
+    assert cut[-1] == whole[-1]
+    assert cut[: 6 - len(frame)] == whole[: 6 - len(frame)]
+    assert tokenizer.encode("mary has apples and buys more", len(whole)) == whole
+
+
+def test_a_folder_without_tokenizer_is_one_line(encoder_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((encoder_folder("mt5") / "config.json").read_bytes())
+    with pytest.raises(ModelError, match="tokenizer") as caught:
+        tokenizer_in(tmp_path)
+    assert "\n" not in caught.value.line()
+    assert len(caught.value.line()) < 400
+
+
+def test_a_shifted_file_alone_never_gives_shifted_ids(encoder_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    """XLM-R's SentencePiece file alone: the model's own ids where transformers can convert it, a refusal where it cannot."""
+    for name in ("config.json", "sentencepiece.bpe.model"):
+        (tmp_path / name).write_bytes((encoder_folder("xlmr") / name).read_bytes())
+    try:
+        alone = tokenizer_in(tmp_path)
+    except ModelError:
+        return
+    assert alone.encode("two red apples") == tokenizer_in(encoder_folder("xlmr")).encode("two red apples")
