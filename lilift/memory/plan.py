@@ -1,8 +1,8 @@
 """How much memory each phase of a recipe will take, before anything is downloaded, and what to change where it is too much.
 
 Each phase is run on fake tensors (`lilift.memory.simulation`), its allocations go through a model of torch's allocator, and
-what torch does not see (the context, the desktop) is added. A recipe that does not fit is adapted step by step; the plan names every
-step and its cost.
+what torch does not see (the context, the desktop) is added. A recipe that does not fit is adapted step by step; the plan names
+every step and its cost.
 """
 
 from __future__ import annotations
