@@ -1,4 +1,4 @@
-"""Stock llama.cpp, and small models for it to load."""
+"""Stock llama.cpp with small models for it to load, and a run with its export, made once."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ from lilift.export.gguf.gguf_part import llm_vocabulary
 from lilift.export.gguf.llm_gguf import LLMFile
 from lilift.export.llm_folder import llm_weights, read_config
 from lilift.export.safetensors_rows import row_chunks
+from lilift.model.bridge import BridgedModel
+from lilift.recipe.schema import Recipe
+from tests.export.exported_run import export, make_run
 
 SERVE = """
 import sys
@@ -122,3 +125,18 @@ def write_gguf(folder: Path, path: Path, quantisation: str = "f32", *, chat_temp
 def written() -> Any:
     """`write_gguf`."""
     return write_gguf
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, BridgedModel, Path]:
+    """Recipe, live model, and the folder of its run."""
+    pytest.importorskip("xllamacpp")
+    folder = tmp_path_factory.mktemp("made") / "run"
+    return *make_run(folder), folder
+
+
+@pytest.fixture(scope="session")
+def exported(made: tuple[Recipe, BridgedModel, Path]) -> Path:
+    """Its export in `f32` and `q8_0`; look, but change nothing."""
+    recipe, _, run = made
+    return export(recipe, run, run.parent / "exported", "f32", "q8_0")

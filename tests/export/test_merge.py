@@ -75,9 +75,9 @@ def merged(
     """Merge, and write a Hugging Face folder as an export does."""
     weights = MergedWeights(base, adapter, quantized=quantized, merge_base=merge_base, compute_dtype="float32")
     with sealed_folders.sealed_folder(output) as folder, ExitStack() as stack:
-        files = HuggingFaceFolder(folder, base, safetensors_rows.shapes, "float32").open(stack)
-        for name in safetensors_rows.shapes:
-            for rows in safetensors_rows.chunks(name):
+        files = HuggingFaceFolder(folder, base, weights.shapes, "float32").open(stack)
+        for name in weights.shapes:
+            for rows in weights.chunks(name):
                 files.write(name, rows)
     return weights
 
@@ -189,7 +189,7 @@ def test_half_an_adapter_is_refused(base: Path, tmp_path: Path) -> None:
     adapted(base, tmp_path / "adapter", four_bit=True)
     path = tmp_path / "adapter" / "adapter_model.safetensors"
     weights = load_file(path)
-    safetensors_rows.pop(next(name for name in weights if "lora_B" in name))
+    weights.pop(next(name for name in weights if "lora_B" in name))
     save_file(weights, path)
     assert "half of the adapter" in refusal(base, tmp_path / "adapter", tmp_path / "merged")
 
