@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,11 +24,20 @@ ORDER = (
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(ORDER) for name in names}
+PACKAGES = ("lilift", "kernels/lilift_kernels")
+MOST_LINES = 320
+MOST_FILES = 16  # of a folder's own; sub-folders have their own count
+ONE_MODULE_A_VERB = "lilift/cli"  # as many files as there are verbs
 HEAVY = ("torch", "transformers", "bitsandbytes", "peft", "datasets", "numpy", "pydantic", "rich", "jinja2", "yaml")
 
 
 def python_files(folder: str) -> Iterator[Path]:
     return (ROOT / folder).rglob("*.py")
+
+
+def all_python_files() -> Iterator[Path]:
+    for folder in (*PACKAGES, "tests", "benchmarks"):
+        yield from python_files(folder)
 
 
 def imported_modules(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
@@ -82,6 +93,54 @@ def test_no_two_modules_import_each_other() -> None:
 
     for name in modules:
         visit(name, ())
+
+
+def test_no_file_does_several_things() -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in all_python_files()}
+    assert not {str(path.relative_to(ROOT)): length for path, length in lengths.items() if length > MOST_LINES}
+
+
+def test_no_folder_is_a_heap() -> None:
+    counts = Counter(str(path.parent.relative_to(ROOT)) for path in all_python_files() if path.name != "__init__.py")
+    assert not {folder: count for folder, count in counts.items() if count > MOST_FILES and folder != ONE_MODULE_A_VERB}
+
+
+def test_no_two_modules_share_a_name() -> None:
+    """A name in a traceback or an editor's tab says which file it is. A verb's module has the verb's name, whatever else has it."""
+    named = defaultdict(list)
+    for folder in PACKAGES:
+        for path in python_files(folder):
+            if path.stem not in ("__init__", "__main__") and path.parent != ROOT / ONE_MODULE_A_VERB:
+                named[path.stem.replace("_", "").removesuffix("s")].append(str(path.relative_to(ROOT)))
+    assert not {name: paths for name, paths in named.items() if len(paths) > 1}
+
+
+def test_every_file_opens_by_saying_what_it_is_for() -> None:
+    """One line that ends as a sentence does: lists of files quote it."""
+    without = []
+    for path in all_python_files():
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        first, _, following = docstring.partition("\n")
+        if not first.endswith((".", "?")) or following.split("\n")[0].strip():
+            without.append(str(path.relative_to(ROOT)))
+    assert not without
+
+
+def test_tests_mirror_what_they_test() -> None:
+    """``tests/data/texts`` tests ``lilift/data/texts``: a folder of tests has a folder of the same name behind it."""
+    homes = [ROOT / "lilift", ROOT / "kernels" / "lilift_kernels", ROOT]
+    for folder in {path.parent.relative_to(ROOT / "tests") for path in python_files("tests")}:
+        inside_kernels = folder.parts[:1] == ("kernels",)
+        wanted = Path(*folder.parts[1:]) if inside_kernels else folder
+        assert any((home / wanted).is_dir() for home in homes), f"tests/{folder} mirrors nothing"
+
+
+def test_contributing_shows_every_room_and_only_files_that_exist() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:lilift|kernels|tests|benchmarks|docs|recipes)/[\w./-]*)`", text))
+    assert not {name for name in named if not (ROOT / name).exists() and name != "recipes/NAME.yaml"}
+    rooms = {str(path.parent.relative_to(ROOT)) for folder in PACKAGES for path in (ROOT / folder).rglob("__init__.py")}
+    assert rooms - {"lilift"} <= named
 
 
 def test_the_kernels_know_nothing_of_lilift() -> None:
