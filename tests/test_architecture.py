@@ -106,7 +106,7 @@ def test_no_folder_is_a_heap() -> None:
 
 
 def test_no_two_modules_share_a_name() -> None:
-    """A name in a traceback or an editor's tab says which file it is. A verb's module has the verb's name, whatever else has it."""
+    """A traceback or an editor's tab shows the name alone. A verb's module has the verb's name, whatever else has it."""
     named = defaultdict(list)
     for folder in PACKAGES:
         for path in python_files(folder):
