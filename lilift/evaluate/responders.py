@@ -224,7 +224,7 @@ class BridgeResponder(_ModelResponder):
         super().__init__(
             bridge,
             partial(_rows_of_questions, bridge, tokenisation),
-            lambda answers: continuation_ids(tokenisation.llm, opener, answers, tokenisation.template.separator),
+            lambda answers: continuation_ids(tokenisation.control_tokens, opener, answers, tokenisation.template.separator),
             max_new_tokens=max_new_tokens,
             batch_tokens=batch_tokens,
             sampling=sampling,

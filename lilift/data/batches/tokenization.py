@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from lilift.data.batches.batching import SequenceShape
+from lilift.data.batches.control_tokens import ControlTokens
 from lilift.data.batches.token_cache import TokenCache, Tokenise, identity_of
 from lilift.data.languages import script_of
 from lilift.data.texts.examples import Row, Task
@@ -74,30 +75,23 @@ class Limits:
 
 
 def continuation_ids(
-    tokenizer: LLMTokenizer, opener: str, targets: Sequence[str], separator: str = " "
+    llm: ControlTokens, opener: str, targets: Sequence[str], separator: str = " "
 ) -> list[tuple[int, ...]]:
-    """The tokens of each target after `opener`, without end of sequence.
+    """The tokens of each target after `opener`, without end of sequence; control tokens that a target spells out are text.
 
     Opener, one space and target are tokenised together and the opener's own tokens cut off. Tokenising ``" " + target`` alone
     would do for byte-level BPE, but SentencePiece models put a space of their own before every text, and the target would
     begin with two. Where a token spans the border (the joint text does not begin with the opener's tokens), the target is
     tokenised alone.
     """
-    opener_ids = _encode(tokenizer, [opener])[0]
-    joint = _encode(tokenizer, [f"{opener}{separator}{target.strip()}" for target in targets])
+    opener_ids = llm.encode([opener])[0]
+    joint = llm.encode([f"{opener}{separator}{llm.mark(target.strip())}" for target in targets])
     found = [tuple(ids[len(opener_ids) :]) for ids in joint]
     spanned = [index for index, ids in enumerate(joint) if ids[: len(opener_ids)] != opener_ids]
-    alone = _encode(tokenizer, [separator + targets[index].strip() for index in spanned])
+    alone = llm.encode([separator + llm.mark(targets[index].strip()) for index in spanned])
     for index, ids in zip(spanned, alone, strict=True):
         found[index] = tuple(ids)
     return found
-
-
-def _encode(tokenizer: LLMTokenizer, texts: list[str]) -> list[list[int]]:
-    if not texts:
-        return []
-    ids: list[list[int]] = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-    return ids
 
 
 @dataclass
@@ -127,6 +121,7 @@ class Tokenisation:
     report: LengthReport = field(default_factory=LengthReport)
 
     def __post_init__(self) -> None:
+        self.control_tokens = ControlTokens(self.llm)
         self._encoder_identity = identity_of(self.encoder) if self.cache else None
         self._llm_identity = identity_of(self.llm) if self.cache else None
 
@@ -165,8 +160,9 @@ class Tokenisation:
         return rows
 
     def _prompts(self, questions: Iterable[tuple[str, Target]]) -> list[tuple[int, ...]]:
-        texts = [self.template.prompt(question, self.layout, kind) for question, kind in questions]
-        return self._remembered(self._llm_identity, "prompt", texts, lambda missing: _encode(self.llm, missing))
+        mark = self.control_tokens.mark
+        texts = [self.template.prompt(mark(question), self.layout, kind) for question, kind in questions]
+        return self._remembered(self._llm_identity, "prompt", texts, self.control_tokens.encode)
 
     def _sources(self, texts: list[str]) -> list[tuple[int, ...]]:
         return self._remembered(self._encoder_identity, "source", texts, lambda missing: map(self.encoder.encode, missing))
@@ -187,7 +183,7 @@ class Tokenisation:
             self._llm_identity,
             f"target {(opener, separator)}",
             texts,
-            lambda missing: continuation_ids(self.llm, opener, missing, separator),
+            lambda missing: continuation_ids(self.control_tokens, opener, missing, separator),
         )
 
     def _remembered(self, tokenizer: str | None, purpose: str, texts: list[str], tokenise: Tokenise) -> list[tuple[int, ...]]:

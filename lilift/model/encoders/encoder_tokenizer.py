@@ -17,6 +17,7 @@ import sentencepiece
 from transformers import AutoTokenizer, PreTrainedConfig
 from transformers.utils import cached_file
 
+from lilift.data.batches.control_tokens import ControlTokens
 from lilift.data.batches.token_cache import identity_of
 from lilift.model.sources import check_tokenizer, loading
 from lilift.recipe.errors import ModelError
@@ -52,11 +53,11 @@ class HuggingFaceTokenizer:
         self.unknown_id: int | None = tokenizer.unk_token_id
         self.prefix, self.suffix = special_tokens_around(tokenizer)
         self.identity = identity_of(tokenizer)  # which puts those around a text
+        self._control_tokens = ControlTokens(tokenizer)
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
         """See `EncoderTokenizer`."""
-        ids = self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-        return _framed(ids, self.prefix, self.suffix, max_tokens)
+        return _framed(self._control_tokens.encode_as_text(text), self.prefix, self.suffix, max_tokens)
 
 
 class SentencePieceTokenizer:

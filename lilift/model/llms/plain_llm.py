@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from lilift.data.batches.control_tokens import ControlTokens
 from lilift.data.batches.tokenization import continuation_ids
 from lilift.data.texts.prompt_templates import Template
 from lilift.model.decoding.generation import Continuer, Embedded, Reply, evaluating, reply_of
@@ -31,14 +32,15 @@ class PlainLLM:
         self.llm = llm
         self.tokenizer = tokenizer
         self.name = name
+        self._control_tokens = ControlTokens(tokenizer)
         self.tokens: LLMTokens = special_tokens(llm, tokenizer, name)
 
     def prompts(self, questions: Sequence[str], template: Template) -> list[list[int]]:
         """Questions in a template's words as token ids, the LLM's first token before them."""
-        texts = [template.prompt(question, "soft+text", "respond") for question in questions]
+        mark = self._control_tokens.mark
+        texts = [template.prompt(mark(question), "soft+text", "respond") for question in questions]
         first = [] if self.tokens.bos is None else [self.tokens.bos]
-        ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
-        return [first + found for found in ids]
+        return [first + found for found in self._control_tokens.encode(texts)]
 
     def chat_prompts(self, questions: Sequence[str]) -> list[list[int]]:
         """Questions in the words of the LLM's own chat template as token ids.
@@ -48,17 +50,16 @@ class PlainLLM:
         """
         if not self.tokenizer.chat_template:
             raise DataError("the LLM has no chat template of its own", where=self.name, remedy="choose another with --template")
-        turns: list[Any] = [[{"role": "user", "content": question.strip()}] for question in questions]
+        mark = self._control_tokens.mark
+        turns: list[Any] = [[{"role": "user", "content": mark(question.strip())}] for question in questions]
         texts = [self.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True) for turn in turns]
-        ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"] if texts else []
-        return ids
+        return self._control_tokens.encode(texts)
 
     def continuations(self, answers: Sequence[str], template: Template | None) -> list[tuple[int, ...]]:
         """Answers as the token ids that follow a prompt; after a chat template's (None) an answer begins without a space."""
         if template is not None:
-            return continuation_ids(self.tokenizer, template.openers["respond"], answers, template.separator)
-        ids: list[list[int]] = self.tokenizer(list(answers), add_special_tokens=False, verbose=False)["input_ids"]
-        return [tuple(found) for found in ids]
+            return continuation_ids(self._control_tokens, template.openers["respond"], answers, template.separator)
+        return [tuple(self._control_tokens.encode_as_text(answer)) for answer in answers]
 
     def stream(
         self,

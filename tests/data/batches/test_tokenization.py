@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedTokenizerFast
 
 from lilift.data.batches.batching import SequenceShape
+from lilift.data.batches.control_tokens import ControlTokens
 from lilift.data.batches.tokenization import Limits, Task, Tokenisation, continuation_ids, unknown_by_script
 from lilift.data.texts.examples import Row
 from lilift.data.texts.prompt_templates import TEMPLATES
@@ -71,7 +72,7 @@ def text_of(llm: Any, ids: Sequence[int]) -> str:
 def test_prompt_and_target_are_the_tokens_of_their_joint_text(llm: Any, opener: str) -> None:
     targets = ["3 + 4 = 7. The answer is 7.", "  apples\n", "x"]
     opener_ids = llm([opener], add_special_tokens=False)["input_ids"][0]
-    for target, ids in zip(targets, continuation_ids(llm, opener, targets), strict=True):
+    for target, ids in zip(targets, continuation_ids(ControlTokens(llm), opener, targets), strict=True):
         joint = llm([f"{opener} {target.strip()}"], add_special_tokens=False)["input_ids"][0]
         assert [*opener_ids, *ids] == joint
 
@@ -83,7 +84,7 @@ def test_a_target_whose_first_token_spans_the_border_is_still_the_whole_target()
         joint[: len(SPANNING([opener], add_special_tokens=False)["input_ids"][0])]
         != SPANNING([opener], add_special_tokens=False)["input_ids"][0]
     ), "the tokenizer of this test must merge across the border"
-    assert text_of(SPANNING, continuation_ids(SPANNING, opener, ["3 + 4"])[0]) == " 3 + 4"
+    assert text_of(SPANNING, continuation_ids(ControlTokens(SPANNING), opener, ["3 + 4"])[0]) == " 3 + 4"
 
 
 def test_a_row_reads_the_question_and_says_the_target_and_the_end() -> None:

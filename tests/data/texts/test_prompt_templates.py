@@ -8,6 +8,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
+from lilift.data.batches.control_tokens import ControlTokens
 from lilift.data.batches.tokenization import continuation_ids
 from lilift.data.texts.prompt_templates import TEMPLATES, Template, template_of
 from lilift.recipe.errors import DataError, RecipeError
@@ -54,7 +55,7 @@ def test_prompt_and_target_together_are_what_the_llm_was_trained_on(source: str)
     tokenizer = llm(source)
     template = template_of("chat", tokenizer)
     prompt = template.prompt("How many?", "soft+text", "respond")
-    (target,) = continuation_ids(tokenizer, template.openers["respond"], ["3 apples"], template.separator)
+    (target,) = continuation_ids(ControlTokens(tokenizer), template.openers["respond"], ["3 apples"], template.separator)
     turns = [{"role": "user", "content": "How many?"}, {"role": "assistant", "content": "3 apples"}]
     whole = tokenizer.apply_chat_template(turns, tokenize=False).removeprefix("<s>")
     read = tokenizer(prompt, add_special_tokens=False)["input_ids"] + list(target)
