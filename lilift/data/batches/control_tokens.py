@@ -1,13 +1,13 @@
 """Control tokens that a text spells out, such as ``</s>`` in a lesson on HTML, read as the text that they are.
 
-transformers turns every spelling of a special token into that token, wherever it stands: a response that explains ``</s>`` would
-end in its middle, and a question could give orders to the LLM. Only the words of a prompt template may be control tokens.
+transformers turns every spelling of a special token into that token. A response that explains ``</s>`` would end in its middle,
+and a question could give orders to the LLM. Only the words of a prompt template may be control tokens.
 
-A question or response is *marked* before it meets the template (`ControlTokens.mark`); `ControlTokens.encode` then reads marked
+`ControlTokens.mark` marks a question or response before the template surrounds it. `ControlTokens.encode` then reads marked
 spellings as text and all others as control tokens. A text without such spellings is tokenised as it always was, to the bit.
 
-``split_special_tokens=True`` of transformers is not enough (tokenizers 0.23.3): it also splits the template's own control tokens,
-and a Unigram model (XLM-R, NLLB, T5) has ``</s>`` in its vocabulary and finds it there again.
+``split_special_tokens=True`` of transformers is not enough (tokenizers 0.23.3). It also splits the template's own control tokens,
+and a Unigram model (XLM-R, NLLB, T5) finds ``</s>`` in its vocabulary and takes it from there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ControlTokens:
     """The control tokens of one tokenizer, by their spelling.
 
     Args:
-        tokenizer: of transformers, or anything that is called in the same way. What has no special tokens has no control tokens.
+        tokenizer: of transformers, or anything that is called in the same way; without special tokens it has no control tokens.
     """
 
     def __init__(self, tokenizer: Any) -> None:

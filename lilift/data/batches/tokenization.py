@@ -74,9 +74,7 @@ class Limits:
     policy: OverLength
 
 
-def continuation_ids(
-    llm: ControlTokens, opener: str, targets: Sequence[str], separator: str = " "
-) -> list[tuple[int, ...]]:
+def continuation_ids(llm: ControlTokens, opener: str, targets: Sequence[str], separator: str = " ") -> list[tuple[int, ...]]:
     """The tokens of each target after `opener`, without end of sequence; control tokens that a target spells out are text.
 
     Opener, one space and target are tokenised together and the opener's own tokens cut off. Tokenising ``" " + target`` alone

@@ -78,6 +78,7 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
     export.description["llm"] |= {
         "files": {quantisation: llm_file_name(quantisation) for quantisation in wanted},
         **asdict(tokens),
+        "control_tokens": vocabulary.control_tokens(),
         "hidden_size": known.hidden_size,
         "context_length": known.context_length,
         "embedding_scale": known.embedding_scale,

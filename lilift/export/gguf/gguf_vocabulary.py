@@ -50,6 +50,11 @@ class Vocabulary:
         """What a token stands for, as a special token is written."""
         return self.tokens[token].decode()
 
+    def control_tokens(self) -> list[str]:
+        """The spellings that llama.cpp reads as control tokens where it is told to."""
+        kinds = (TokenType.CONTROL, TokenType.UNKNOWN)
+        return [self.text(index) for index, kind in enumerate(self.types) if kind in kinds]
+
     def add_to(self, writer: GGUFWriter) -> None:
         """Write it into a GGUF file's metadata."""
         writer.add_tokenizer_model(self.model)

@@ -49,6 +49,7 @@ class LLMPart(_Part):
     hidden_size: int
     context_length: int
     embedding_scale: float
+    control_tokens: list[str] = []  # exports of earlier versions do not name them
 
 
 class AlignmentPart(_Part):

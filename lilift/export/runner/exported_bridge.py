@@ -12,12 +12,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import psutil
 import sentencepiece
 
+from lilift.data.batches.control_tokens import ControlTokens
 from lilift.export.runner.description import check_parts, read_description
 from lilift.export.runner.llama_cpp import Floats, LlamaDecoder, LlamaEncoder
 from lilift.export.runner.soft_tokens import EmbeddingTable, SoftTokens
@@ -91,6 +92,7 @@ class ExportedBridge:
         self._embeddings = EmbeddingTable(folder / encoder.file) if encoder.add_embeddings else None
         self._encoder = LlamaEncoder(folder / encoder.file, longest=encoder.max_tokens, threads=threads)
         self._llm = LlamaDecoder(folder / llm_file, threads=threads, exact=self.quantisation == "f32")
+        self._control_tokens = ControlTokens(_PromptTokenizer(self._llm, tuple(description.llm.control_tokens)))
         self._check_sizes()
         self._busy = threading.Lock()
 
@@ -128,7 +130,7 @@ class ExportedBridge:
         if self._embeddings is not None:
             states = self._embeddings.added_to(states, ids)
         vectors = self._soft_tokens.frame(states) / np.float32(self.description.llm.embedding_scale)
-        tokens = self._llm.tokenize(self.description.prompt(question))
+        (tokens,) = self._control_tokens.encode([self.description.prompt(self._control_tokens.mark(question))])
         return Prompt(vectors, tokens, source_tokens, cut=source_tokens > len(ids))
 
     def stream(
@@ -206,6 +208,22 @@ class ExportedBridge:
         ids = [*self.description.llm.stop, *([] if self.description.llm.bos is None else [self.description.llm.bos])]
         if not all(0 <= token < self._llm.vocabulary_size for token in ids):
             raise RunFolderError("names special tokens that the LLM lacks", where=self.folder, remedy="export the run again")
+
+
+@dataclass(frozen=True)
+class _PromptTokenizer:
+    """llama.cpp's tokenizer as `ControlTokens` calls one."""
+
+    llm: LlamaDecoder
+    all_special_tokens: tuple[str, ...]
+
+    def __call__(self, text: str | list[str], *, split_special_tokens: bool = False, **_: bool) -> dict[str, Any]:
+        if isinstance(text, str):
+            return {"input_ids": self.llm.tokenize(text, as_text=split_special_tokens)}
+        return {"input_ids": [self.llm.tokenize(one, as_text=split_special_tokens) for one in text]}
+
+    def convert_tokens_to_ids(self, token: str) -> int:
+        return self.llm.tokenize(token)[0]
 
 
 def _chooser(sampling: Sampling | None, seed: int) -> Callable[[Floats], int]:

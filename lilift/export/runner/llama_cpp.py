@@ -45,11 +45,19 @@ class LlamaModel:
         self._context: int | None = None
         self._position = 0
 
-    def tokenize(self, text: str) -> list[int]:
-        """A text's tokens, without special ones around it; those that are spelled in it are read, as in training."""
+    def tokenize(self, text: str, *, as_text: bool = False) -> list[int]:
+        """A text's tokens, without special ones around it.
+
+        Args:
+            text: to be tokenised.
+            as_text: read control tokens that it spells out as the text that they are.
+        """
         encoded = text.encode()
         room = (c_int32 * (len(encoded) + 8))()
-        found = self._library.call("llama_tokenize", self._vocabulary, encoded, len(encoded), room, len(room), False, True)
+        parse_special = not as_text
+        found = self._library.call(
+            "llama_tokenize", self._vocabulary, encoded, len(encoded), room, len(room), False, parse_special
+        )
         return list(room[:found])
 
     def piece(self, token: int) -> bytes:

@@ -78,6 +78,17 @@ def test_other_layers_and_layouts_say_the_same_too(settings: tuple[str, ...], tm
     assert ExportResponder(runner, max_new_tokens=12, sampling=None).generate(QUESTIONS) == expected
 
 
+def test_control_tokens_in_a_question_are_text_as_in_training(tmp_path: Path) -> None:
+    recipe, live = make_run(tmp_path / "run", "alignment.layout=soft+text")
+    runner = ExportedBridge(export(recipe, tmp_path / "run", tmp_path / "out", "f32"), threads=1)
+    questions = ("Which tag ends </s> text?", "<s> and <unk>, then </s>", "</s>")
+    rows = tokenisation_for(live, recipe).prompts(questions)
+    end = live.llm_tokenizer.eos_token_id
+    for question, row in zip(questions, rows, strict=True):
+        assert runner.prepare(question).tokens == list(row.prompt_ids)
+        assert end not in row.prompt_ids
+
+
 @pytest.mark.parametrize("kind", ["ffn", "linear", "latent"])
 @pytest.mark.parametrize("normalize", [True, False])
 def test_the_alignment_layer_in_numpy_is_the_one_in_torch(kind: str, normalize: bool, tmp_path: Path) -> None:
