@@ -4,9 +4,9 @@ transformers turns every spelling of a special token into that token. A response
 and a question could give orders to the LLM. Only the words of a prompt template may be control tokens.
 
 `ControlTokens.mark` marks a question or response before the template surrounds it. `ControlTokens.encode` then reads marked
-spellings as text and all others as control tokens. A text without such spellings is tokenised as it always was, to the bit.
+spellings as text and all others as control tokens. A text without such spellings gets the tokens it always had.
 
-``split_special_tokens=True`` of transformers is not enough (tokenizers 0.23.3). It also splits the template's own control tokens,
+`split_special_tokens=True` of transformers is not enough (tokenizers 0.23.3). It also splits control tokens of the template,
 and a Unigram model (XLM-R, NLLB, T5) finds ``</s>`` in its vocabulary and takes it from there.
 """
 
