@@ -127,6 +127,34 @@ def verify_sealed_folder(folder: Path) -> dict[str, Any]:
     return details
 
 
+def verify_part(
+    part: Path, *, if_unfinished: str | None = None, if_damaged: str | None = None, message: str | None = None
+) -> dict[str, Any]:
+    """Check a sealed folder of a run or an export, and tell the user what to do about it. Returns the manifest's details.
+
+    Args:
+        part: the sealed folder. In a run, its parent is the folder of the stage that makes it.
+        if_unfinished: the remedy if the folder does not exist, because the stage is not finished. If you leave it out, a folder
+            that does not exist counts as damaged.
+        if_damaged: the remedy if the folder is damaged, instead of the one that `verify_sealed_folder` gives.
+        message: the error's text if the folder is damaged, with ``{reason}`` in it.
+
+    Raises:
+        RunFolderError: the stage is not finished, or the folder is damaged; the message names the stage or the file.
+    """
+    stage = part.parent
+    if if_unfinished is not None and not part.exists():
+        raise RunFolderError(f"{stage.name} is not finished in this run", where=stage.parent, remedy=if_unfinished)
+    try:
+        return verify_sealed_folder(part)
+    except RunFolderError as error:
+        remedy = if_damaged or error.remedy
+        if message is None:
+            raise RunFolderError(error.what, where=error.where, remedy=remedy) from error
+        reason = error.what.removeprefix("is damaged: ")
+        raise RunFolderError(message.format(reason=reason), where=part, remedy=remedy) from error
+
+
 def remove_folder(folder: Path) -> None:
     """Delete a folder so that nobody ever sees half of it.
 
