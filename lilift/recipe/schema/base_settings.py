@@ -10,6 +10,6 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 
 
 class Settings(BaseModel):
-    """A section of a recipe: unknown keys are errors, and nothing changes after loading."""
+    """A section of a recipe. It refuses unknown keys, and it cannot be changed after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_default=True)

@@ -13,27 +13,30 @@ Quantisation = Literal["f32", "bf16", "f16", "q8_0", "q4_0", "q3_k_m", "q4_k_s",
 
 
 class ExportSettings(Settings):
-    """What to take away."""
+    """The files that lilift writes for other tools after training."""
 
     formats: tuple[ExportFormat, ...] = Field(
         ("hf",),
         description="hf: merged safetensors for Hugging Face tools. gguf: LLM, encoder and alignment layer for llama.cpp and "
-        "Ollama. Empty: nothing is exported.",
+        "Ollama. If the list is empty, lilift exports nothing.",
     )
     quantisations: tuple[Quantisation, ...] = Field(
         ("f16", "q8_0"),
         min_length=1,
-        description="GGUF files of the LLM, one each. f16: 2 bytes a parameter. q8_0: 1.1. q4_k_m: 0.6; K-quants are "
-        "made by llama.cpp's quantiser (`lilift[gguf]`).",
+        description="Types of the LLM's GGUF files; lilift writes one file for each. f16: 2 bytes per parameter. q8_0: 1.1 "
+        "bytes. q4_k_m: 0.6 bytes. The quantiser of llama.cpp makes the K-quants (install `lilift[gguf]`).",
     )
     encoder_quantisation: Literal["f32", "bf16", "f16", "q8_0"] | None = Field(
-        None, description="The encoder's GGUF file. Left out: the precision it has in training. mT5 overflows in f16."
+        None,
+        description="Type of the encoder's GGUF file. If you leave it out: the precision of training. mT5 overflows in f16.",
     )
     merge_base: Literal["dequantised", "original"] = Field(
         "dequantised",
-        description="Weights the adapter is merged into: those it was trained against (dequantised NF4), or the originals.",
+        description="Weights that lilift merges the adapter into. dequantised: the NF4 weights that the adapter was trained "
+        "with, converted back. original: the weights before quantisation.",
     )
-    dtype: Dtype = Field("bfloat16", description="Precision of the merged safetensors on disk.")
+    dtype: Dtype = Field("bfloat16", description="Number type of the merged safetensors files.")
     drift: bool = Field(
-        True, description="Compare what was written, and both merge bases, with the live model; loads it once more."
+        True,
+        description="Compare the exported files, and both merge bases, with the trained model. This loads the model once more.",
     )

@@ -13,71 +13,99 @@ Layout = Literal["soft", "soft+text", "text"]
 
 
 class EncoderSettings(Settings):
-    """The frozen multilingual encoder."""
+    """The frozen multilingual encoder, which reads the questions."""
 
     model: str = Field(
-        description="A folder, a hub name, or `stand-in:encoder`. `none`: there is no bridge, the LLM reads questions itself "
-        "(alignment.layout: text), as baselines do."
+        description="A folder, a name on the Hugging Face hub, or `stand-in:encoder` (a small model that comes with lilift). "
+        "`none`: no encoder and no alignment layer; the LLM reads the questions itself, as in the baselines. `none` needs "
+        "`alignment.layout: text`."
     )
-    revision: str | None = Field(None, description="Commit, tag or branch on the hub; pin it to be able to repeat a run.")
-    dtype: Dtype = Field("bfloat16", description="Precision of the frozen encoder. mT5 overflows in float16.")
+    revision: str | None = Field(
+        None, description="Commit, tag or branch of the model on the hub. Set a commit so that you can repeat the run exactly."
+    )
+    dtype: Dtype = Field("bfloat16", description="Number type of the frozen encoder. mT5 overflows in float16.")
     quantization: Literal["nf4", "none"] = Field(
         "none",
-        description="none: the full `dtype`. nf4: 4 bits, 1.2 GiB less for mT5-xl; its states lose precision, so evaluate "
-        "with the setting of training.",
+        description="none: full precision (`encoder.dtype`). nf4: 4 bits, which saves 1.2 GiB for mT5-xl. The encoder's states "
+        "lose precision with nf4, so evaluate with the same setting that you train with.",
     )
     placement: Literal["resident", "cached-ram", "cached-disk"] = Field(
         "resident",
-        description="resident: on the card all the time. cached-ram: in host memory, and on the card only to read the texts of "
-        "the next few thousand rows. cached-disk: all texts of a phase are read before the LLM is loaded, and their states "
-        "kept on the disk (4 KiB a token for mT5-xl). Both free the card of the encoder while the LLM works.",
+        description="resident: the encoder stays on the card. cached-ram: it waits in host memory, and moves to the card only "
+        "to read the texts of the next few thousand rows. cached-disk: it reads all texts of a phase before lilift loads the "
+        "LLM, and lilift keeps its states on disk (4 KiB per token for mT5-xl). cached-ram and cached-disk free the encoder's "
+        "memory on the card while the LLM works.",
     )
     cache_gib: float = Field(
-        100, gt=0, description="Room for cached states, in GiB; what does not fit is read anew when it is needed."
+        100,
+        gt=0,
+        description="Largest size of the cached encoder states, in GiB. The encoder reads the texts that do not fit again each "
+        "time they are needed.",
     )
     add_embeddings: bool = Field(
-        False, description="Add the encoder's own token embeddings to its output states. Helps small encoders; free."
+        False,
+        description="Add the encoder's own token embeddings to its output states. This helps small encoders and is free.",
     )
-    max_tokens: int = Field(1024, ge=8, description="Longest source text in encoder tokens; see data.over_length.")
+    max_tokens: int = Field(
+        1024,
+        ge=8,
+        description="Longest text for the encoder, in encoder tokens. `data.over_length` decides what happens to longer texts.",
+    )
 
 
 class LLMSettings(Settings):
-    """The decoder that learns to read the aligned states."""
+    """The decoder, which learns to read the aligned states."""
 
-    model: str = Field(description="A folder, a hub name, or `stand-in:llm`.")
-    revision: str | None = Field(None, description="Commit, tag or branch on the hub; pin it to be able to repeat a run.")
-    quantization: Literal["nf4", "none"] = Field(
-        "nf4", description="nf4: about 0.52 bytes a parameter (bitsandbytes, double quantisation). none: the full `dtype`."
+    model: str = Field(
+        description="A folder, a name on the Hugging Face hub, or `stand-in:llm` (a small model that comes with lilift)."
     )
-    dtype: Dtype = Field("bfloat16", description="Precision of computation and of what is not quantised.")
+    revision: str | None = Field(
+        None, description="Commit, tag or branch of the model on the hub. Set a commit so that you can repeat the run exactly."
+    )
+    quantization: Literal["nf4", "none"] = Field(
+        "nf4",
+        description="nf4: 4 bits, about 0.52 bytes per parameter (bitsandbytes with double quantisation). none: full precision "
+        "(`llm.dtype`).",
+    )
+    dtype: Dtype = Field(
+        "bfloat16", description="Number type in which the LLM computes, and of the weights that are not quantised."
+    )
     backend: Literal["auto", "transformers", "unsloth"] = Field(
         "auto",
-        description="What trains the LLM. auto: transformers. unsloth: its kernels, if installed (`lilift[unsloth]`); "
-        "experimental. Evaluation always uses transformers.",
+        description="The library that trains the LLM. auto: transformers. unsloth: the kernels of unsloth, if you installed "
+        "`lilift[unsloth]`; experimental. Evaluation always uses transformers.",
     )
     gradient_checkpointing: bool | Literal["offload"] = Field(
         True,
-        description="true: recompute activations in the backward pass: about a quarter slower, a third of the memory. offload: "
-        "what is kept for it (one hidden state a layer) waits in host memory too; slower by what the copies take.",
+        description="true: compute the activations again in the backward pass; training is about a quarter slower and needs a "
+        "third of their memory. offload: as true, and what remains of them (one hidden state per layer) waits in host memory; "
+        "slower by the time of the copies. false: keep all activations.",
     )
-    trust_remote_code: bool = Field(False, description="Run Python code that comes with the model. Off unless you read it.")
+    trust_remote_code: bool = Field(
+        False, description="Run Python code that comes with the model. Keep it off unless you have read that code."
+    )
 
 
 class AlignmentSettings(Settings):
-    """The language alignment layer between encoder and LLM."""
+    """The language alignment layer, which turns encoder states into soft tokens for the LLM."""
 
     kind: AlignmentKind = Field(
-        "ffn", description="ffn: the paper's two-layer network. linear: LangBridge's. latent: a Perceiver resampler."
+        "ffn",
+        description="ffn: the two-layer network of the LinguaLIFT paper. linear: one linear layer, as in LangBridge. latent: a "
+        "Perceiver resampler, which gives a fixed number of soft tokens.",
     )
     layout: Layout = Field(
         "soft",
-        description="soft: the LLM sees only the aligned states. soft+text: the question's own tokens follow them. text: those "
-        "alone, without an encoder.",
+        description="soft: the LLM sees only the aligned states. soft+text: the LLM sees the aligned states, then the "
+        "question's own tokens; rows are longer and need more memory. text: the LLM sees only the question's own tokens, for "
+        "recipes without an encoder.",
     )
-    expansion: int = Field(2, ge=1, le=16, description="Hidden width of `ffn`, in multiples of the encoder's width.")
-    latents: int = Field(64, ge=1, le=1024, description="Number of soft tokens of `latent`, whatever the text's length.")
+    expansion: int = Field(2, ge=1, le=16, description="Hidden width of the `ffn` layer, as a multiple of the encoder's width.")
+    latents: int = Field(
+        64, ge=1, le=1024, description="Number of soft tokens that a `latent` layer gives for a text of any length."
+    )
     normalize: bool = Field(
         True,
-        description="Keep the layer's vectors at the size of the LLM's embeddings, which the paper does not; without it they "
-        "outgrow what the LLM can work with.",
+        description="Scale the layer's vectors to the size of the LLM's embeddings. The LinguaLIFT paper does not do this. "
+        "Without it the vectors grow until the LLM cannot use them.",
     )

@@ -20,14 +20,22 @@ Card = Literal["cpu", "8gb", "12gb", "16gb", "24gb"]
 class Recipe(Settings):
     """A whole recipe."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    description: str = ""
-    card: Card = Field("24gb", description="The smallest card that the recipe is meant for.")
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9._-]*$",
+        description="Name of the recipe: lower-case letters, digits, `.`, `_` and `-`. By default, a run is in `runs/NAME`.",
+    )
+    description: str = Field("", description="What the recipe does, in one line. `lilift recipe list --json` prints it.")
+    card: Card = Field(
+        "24gb", description="The smallest card that the recipe is made for, by its memory. cpu: the recipe needs no GPU."
+    )
     languages: Annotated[tuple[str, ...], BeforeValidator(expand_languages, json_schema_input_type=str | list[str])] = Field(
         min_length=1,
-        description="Codes of the languages to be lifted, or groups of them: `mmwp-low`, `mmwp-medium`, `mmwp-high`, `mmwp`.",
+        description="Codes of the languages that the LLM learns to reason in, or groups of them: `mmwp-low`, "
+        "`mmwp-medium`, `mmwp-high`, `mmwp`. English is never one of them.",
     )
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="Seed of everything that lilift draws at random, such as word swaps and new weights."
+    )
     encoder: EncoderSettings
     llm: LLMSettings
     alignment: AlignmentSettings = Field(default_factory=AlignmentSettings)
@@ -41,68 +49,80 @@ class Recipe(Settings):
     def _no_contradictions(self) -> Recipe:
         for language in self.languages:
             if language == "en":
-                raise ValueError("languages: English is what the LLM already knows; leave `en` out (it is always evaluated)")
+                raise ValueError("languages: the LLM already knows English; remove `en` (lilift evaluates English too)")
             if self.switches_words and self.data.lexicon_of(language) is None:
-                raise ValueError(f"data.lexicons: no lexicon is named for language {language!r}")
+                raise ValueError(f"data.lexicons: the recipe names no lexicon for language {language!r}")
             if self.uses_translations and self.data.translations_of(language) is None:
-                raise ValueError(f"data.translations: no translated texts are named for language {language!r}")
+                raise ValueError(f"data.translations: the recipe names no translated texts for language {language!r}")
         if len(set(self.languages)) != len(self.languages):
-            raise ValueError("languages: a language is named twice")
+            raise ValueError("languages: the list names a language twice")
         for name, stage in (("align", self.align), ("transfer", self.transfer)):
             if stage.tokens_per_micro_batch > stage.tokens_per_step:
                 raise ValueError(f"{name}.tokens_per_micro_batch is larger than {name}.tokens_per_step")
             if stage.tokens_per_micro_batch < self.data.max_tokens:
                 raise ValueError(
-                    f"{name}.tokens_per_micro_batch is smaller than data.max_tokens: the longest row would not fit"
+                    f"{name}.tokens_per_micro_batch is smaller than data.max_tokens, so the longest row would not fit"
                 )
         self._check_stages()
         if self.encoder.quantization == "nf4" and self.encoder.placement != "resident":
-            raise ValueError("encoder.placement: a 4-bit encoder cannot leave the card; set encoder.quantization to none")
+            raise ValueError(
+                "encoder.placement: a 4-bit encoder cannot leave the card; set encoder.quantization to none, or set resident"
+            )
         if self.encoder.quantization == "nf4" and self.encoder.dtype == "float16":
-            raise ValueError("encoder.quantization: nf4 computes in encoder.dtype, which must be bfloat16 or float32")
+            raise ValueError("encoder.quantization: nf4 computes in encoder.dtype; set encoder.dtype to bfloat16 or float32")
         if self.card != "cpu" and self.encoder.dtype == "float16":
             raise ValueError("encoder.dtype: mT5 overflows in float16; use bfloat16")
         return self
 
     def _check_stages(self) -> None:
-        """What the stages train must be there, and what comes after them must have been trained."""
+        """Check that the recipe has the parts that its stages train, and trains the parts that later phases need."""
         if not self.stages:
-            raise ValueError("align.skip: both stages are left out, so that nothing is trained")
+            raise ValueError(
+                "align.skip: the recipe skips both stages and trains nothing; set align.skip or transfer.skip to false"
+            )
         if (self.alignment.layout == "text") != (not self.has_encoder):
-            raise ValueError("alignment.layout: text is for recipes without an encoder (encoder.model: none), and they need it")
+            raise ValueError(
+                "alignment.layout: recipes without an encoder (encoder.model: none) need text, and other recipes cannot use it"
+            )
         if not self.has_encoder and self.trained_by("alignment") is not None:
-            raise ValueError("align.trains: without an encoder there is no alignment layer; set adapter, or align.skip to true")
+            raise ValueError(
+                "align.trains: a recipe without an encoder has no alignment layer; set adapter, or set align.skip to true"
+            )
         if not self.has_encoder and self.encoder.placement != "resident":
-            raise ValueError("encoder.placement: there is no encoder")
+            raise ValueError("encoder.placement: the recipe has no encoder; set it to resident")
         if self.transfer.control and (self.trained_by("alignment"), self.trained_by("adapter")) != ("align", "transfer"):
-            raise ValueError("transfer.control: it is stage 2 without stage 1, where they train alignment layer and adapter")
+            raise ValueError(
+                "transfer.control: the control needs align to train the alignment layer and transfer to train the adapter"
+            )
         if self.evaluate.alignment is not None and self.trained_by("alignment") != "align":
-            raise ValueError("evaluate.alignment: it is measured before and after stage 1, which does not train the layer here")
+            raise ValueError(
+                "evaluate.alignment: lilift measures it before and after stage 1, but stage 1 does not train the layer here"
+            )
         if self.export.formats and not self.can_be_exported:
             raise ValueError(
-                "export.formats: what is exported is an encoder, an alignment layer and an adapter, and this recipe lacks one; "
+                "export.formats: an export needs an encoder, an alignment layer and an adapter, and this recipe lacks one; "
                 "set it to []"
             )
 
     @property
     def has_encoder(self) -> bool:
-        """Whether there is a bridge; without one the LLM reads questions itself."""
+        """Whether the recipe has an encoder. Without one, the LLM reads the questions itself."""
         return self.encoder.model != "none"
 
     @property
     def stages(self) -> tuple[StageName, ...]:
-        """The training stages that are not left out, in order."""
+        """The training stages that the recipe does not skip, in order."""
         skipped: dict[StageName, bool] = {"align": self.align.skip, "transfer": self.transfer.skip}
         return tuple(name for name, skip in skipped.items() if not skip)
 
     def trained_by(self, part: TrainedPart) -> StageName | None:
-        """The stage that trains a part last, whose result is the run's; None if none does."""
+        """The last stage that trains a part, whose result the run uses. None if no stage trains it."""
         trains: dict[StageName, TrainedPart] = {"align": self.align.trains, "transfer": self.transfer.trains}
         return next((name for name in reversed(self.stages) if trains[name] == part), None)
 
     @property
     def can_be_exported(self) -> bool:
-        """Whether a run has all that an export is made of."""
+        """Whether a run has all parts that an export needs."""
         return self.has_encoder and self.trained_by("alignment") == "align" and self.trained_by("adapter") == "transfer"
 
     @property
@@ -117,10 +137,10 @@ class Recipe(Settings):
 
     @property
     def translations_need_response(self) -> bool:
-        """Whether a stage is to say the response of a translated text."""
+        """Whether a stage learns the response of a translated text."""
         in_align = "align" in self.stages and "translated" in self.align.texts and "respond" in self.align.target
         return in_align or ("transfer" in self.stages and "translated" in self.transfer.texts)
 
     def as_dict(self) -> dict[str, Any]:
-        """The recipe with every default written out, as plain JSON types."""
+        """The recipe with every default, as plain JSON types."""
         return self.model_dump(mode="json")
