@@ -145,7 +145,7 @@ def _extend(
         raise RecipeError(
             f"{parent_name!r} itself extends another recipe, and lilift follows one level only",
             where=path,
-            remedy="extend that other recipe",
+            remedy=f"extend {parent['extends']!r} instead",
         )
     parent.pop("name", None)
     return _merge(parent, settings), lines

@@ -113,7 +113,7 @@ def verify_sealed_folder(folder: Path) -> dict[str, Any]:
     """Check every file of a sealed folder against its manifest, and return the manifest's details.
 
     Raises:
-        RunFolderError: the folder is absent or incomplete, or a file is missing, truncated or changed; the message names the file.
+        RunFolderError: the folder is absent or incomplete, or a file is missing, truncated or changed; the message names it.
     """
     if not (folder / MANIFEST).is_file():
         raise RunFolderError("is absent or incomplete: it has no manifest", where=folder)
