@@ -40,7 +40,7 @@ def measure_alignment(
     if recipe.trained_by("alignment") != "align":
         raise DataError("stage 1 of this run trains no alignment layer that could be measured", where=run)
     part = run / "align" / "alignment"
-    check_trained_part(part, run)
+    check_trained_part(part)
     bridge = load_bridge(recipe, device=device)
 
     def vectors(texts: Sequence[str]) -> Tensor:

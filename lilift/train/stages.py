@@ -19,7 +19,7 @@ from lilift.model.bridge import BridgedModel, attach_lora
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import WITHOUT_EFFECT_ON_RESULT, Recipe, StageName, StageSettings
-from lilift.recipe.sealed_folders import sealed_folder, verify_sealed_folder
+from lilift.recipe.sealed_folders import sealed_folder, verify_part
 from lilift.train.loop import StageJob, StageResult, train_stage
 from lilift.train.training_progress import StageProgress
 
@@ -119,10 +119,7 @@ def _finished(artifact: Path, fingerprint: str) -> StageResult:
     Raises:
         RunFolderError: the result is damaged, or was made with other settings.
     """
-    try:
-        details = verify_sealed_folder(artifact)
-    except RunFolderError as error:
-        raise RunFolderError(error.what, where=error.where, remedy="delete this folder to train the stage again") from error
+    details = verify_part(artifact, if_damaged="delete this folder to train the stage again")
     if details.get("fingerprint") != fingerprint:
         raise RunFolderError("was made with other settings", where=artifact, remedy="use another run folder")
     return StageResult(**{field.name: details[field.name] for field in fields(StageResult)})

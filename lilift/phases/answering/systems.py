@@ -45,7 +45,7 @@ def load_system(
     """
     parts = _trained_parts(recipe, run, system)
     for part in parts.values():
-        check_trained_part(part, run)
+        check_trained_part(part)
     bridge = load_bridge(recipe, device=device, states_folder=states_folder)
     if "alignment" in parts:
         bridge.load_alignment(parts["alignment"])
@@ -117,19 +117,14 @@ def _trained_parts(recipe: Recipe, run: Path, system: System) -> dict[str, Path]
     return {}
 
 
-def check_trained_part(part: Path, run: Path) -> None:
+def check_trained_part(part: Path) -> None:
     """Refuse what a stage of the run has not finished, or what is not as the stage left it.
 
     Raises:
         RunFolderError: the sealed folder `part` is missing or damaged; names the stage to finish or to repeat.
     """
-    if not part.exists():
-        raise RunFolderError(
-            f"{part.parent.name} is not finished in this run", where=run, remedy="finish it with `lilift recipe run … --resume`"
-        )
-    try:
-        sealed_folders.verify_sealed_folder(part)
-    except RunFolderError as error:
-        raise RunFolderError(
-            error.what, where=error.where, remedy=f"make it again with `lilift recipe run … --restart-from {part.parent.name}`"
-        ) from error
+    sealed_folders.verify_part(
+        part,
+        if_unfinished="finish it with `lilift recipe run … --resume`",
+        if_damaged=f"make it again with `lilift recipe run … --restart-from {part.parent.name}`",
+    )

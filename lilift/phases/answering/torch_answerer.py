@@ -80,7 +80,7 @@ def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
         raise RunFolderError(
             "holds no hf/ and alignment/", where=folder, remedy="export with `--to hf`, or leave --dtype and --quantization out"
         )
-    sealed_folders.verify_sealed_folder(folder / "alignment")
+    sealed_folders.verify_part(folder / "alignment")
     llm = LLMSettings(
         model=str((folder / "hf").resolve()),
         quantization=options.quantization or "none",
