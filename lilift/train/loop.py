@@ -6,108 +6,26 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from lilift.data.batches.batching import Batch
-from lilift.data.batches.step_grouping import RowSource, Step, StepPlan, iterate_steps, survey_steps
+from lilift.data.batches.step_grouping import Step, iterate_steps, survey_steps
 from lilift.data.texts.examples import Row
-from lilift.memory.encode_ahead import Encode, EncodedRows
+from lilift.memory.encode_ahead import EncodedRows
 from lilift.memory.guard import OutOfMemoryGuard, is_out_of_memory
 from lilift.memory.probe import MemoryProbe
 from lilift.recipe.errors import RunFolderError, TrainingError
 from lilift.recipe.interrupt import Interruption, polite_interrupts
-from lilift.recipe.schema import StageSettings
-from lilift.recipe.storage import JsonLines
-from lilift.train.checkpoint import CheckpointStore, TrainingState
+from lilift.train.checkpoint import TrainingState
+from lilift.train.learner import Learner
 from lilift.train.metrics import MetricsLine, Window
 from lilift.train.optimizer import allocate_state, build_optimizer, build_schedule, take_step
 from lilift.train.randomness import deterministic, seed_everything, unchanged_randomness
+from lilift.train.stage_job import StageJob, StageResult
 from lilift.train.step import StepOutcome, compute_gradients
 from lilift.train.training_progress import StageProgress, StepReport
-
-METRICS = "metrics.jsonl"
-CHECKPOINTS = "checkpoints"
-
-
-class Learner(Protocol):
-    """What the loop asks of a model; parameters that require gradients are the ones it trains."""
-
-    def collate(self, rows: Sequence[Row]) -> Batch:
-        """Pack rows into a batch on the CPU."""
-
-    def padded_tokens(self, rows: Sequence[Row]) -> int:
-        """Positions of the rows' batch, padding included."""
-
-    def loss(self, batch: Batch, *, num_items: int | None = None) -> Tensor:
-        """The sum of the batch's token losses over `num_items`."""
-
-    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Every parameter by name, in an order that never changes."""
-
-    def train(self, mode: bool = True) -> object:
-        """Switch dropout and the like on or off."""
-
-
-@dataclass(frozen=True)
-class StageJob:
-    """What is trained, how, and where it is written.
-
-    Attributes:
-        name: what the stage is called on the screen.
-        section: the section of the recipe that its settings are from, as errors name it.
-        settings: that section.
-        source: the rows.
-        plan: how rows become steps.
-        folder: holds `metrics.jsonl` and `checkpoints/`.
-        fingerprint: of everything in the recipe that the stage depends on.
-        seed: of dropout and whatever else draws at random while training.
-        resume: go on from a checkpoint if there is one; without it, one that is there is an error.
-        predicted_mib: the peak that was planned, to be shown beside the measured one.
-        encode: is given the rows that come next, where the encoder is not to stay on the card; None where it does.
-    """
-
-    name: str
-    section: str
-    settings: StageSettings
-    source: RowSource
-    plan: StepPlan
-    folder: Path
-    fingerprint: str
-    seed: int
-    resume: bool
-    predicted_mib: float | None = None
-    encode: Encode | None = None
-
-    @property
-    def checkpoints(self) -> CheckpointStore:
-        """The stage's checkpoints."""
-        return CheckpointStore(self.folder / CHECKPOINTS, fingerprint=self.fingerprint, keep=self.settings.keep_checkpoints)
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """What a finished stage took and reached.
-
-    Attributes:
-        steps: optimizer steps.
-        tokens: real positions trained on.
-        loss_tokens: tokens that carried loss.
-        seconds: training time, pauses not counted.
-        peak_memory_mib: highest memory in use.
-        loss: mean cross-entropy of the last line of metrics, in nats.
-    """
-
-    steps: int
-    tokens: int
-    loss_tokens: int
-    seconds: float
-    peak_memory_mib: float
-    loss: float
 
 
 def train_stage(model: Learner, job: StageJob, progress: StageProgress) -> StageResult:
@@ -156,7 +74,7 @@ class _Run:
         self.model, self.job, self.trained, self.device = model, job, trained, device
         self.total_steps, self.progress, self.probe = total_steps, progress, probe
         self.checkpoints = job.checkpoints
-        self.metrics = JsonLines(job.folder / METRICS)
+        self.metrics = job.metrics
         self.optimizer = build_optimizer(trained, job.settings)
         seed_everything(job.seed)
         self.state = self._state_to_start_from()

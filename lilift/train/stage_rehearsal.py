@@ -13,7 +13,8 @@ from lilift.data.texts.examples import Row
 from lilift.memory.guard import OutOfMemoryGuard
 from lilift.memory.simulation.allocation_trace import MemoryTrace
 from lilift.memory.simulation.simulate import Rehearsal
-from lilift.model.bridge import BridgedModel, attach_lora
+from lilift.model.assemble_bridge import attach_lora
+from lilift.model.bridge import BridgedModel
 from lilift.recipe.schema import Recipe, StageName, StageSettings
 from lilift.train.optimizer import allocate_state, build_optimizer
 from lilift.train.step import accumulate_gradients

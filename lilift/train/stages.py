@@ -15,12 +15,15 @@ from typing import Literal
 from lilift.data.batches.batching import SequenceShape
 from lilift.data.batches.step_grouping import RowSource, StepPlan
 from lilift.memory.encode_ahead import encode_ahead
-from lilift.model.bridge import BridgedModel, attach_lora
+from lilift.model.assemble_bridge import attach_lora
+from lilift.model.bridge import BridgedModel
+from lilift.model.bridge_files import load_part, save_part
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import WITHOUT_EFFECT_ON_RESULT, Recipe, StageName, StageSettings
 from lilift.recipe.sealed_folders import sealed_folder, verify_sealed_folder
-from lilift.train.loop import StageJob, StageResult, train_stage
+from lilift.train.loop import train_stage
+from lilift.train.stage_job import StageJob, StageResult
 from lilift.train.training_progress import StageProgress
 
 RunStage = Literal["align", "transfer", "control"]
@@ -103,11 +106,11 @@ def _train_or_load(bridge: BridgedModel, job: StageJob, artifact: Path, progress
     part = job.settings.trains
     if artifact.exists():
         result = _finished(artifact, job.fingerprint)
-        bridge.load_part(part, artifact)
+        load_part(bridge, part, artifact)
     else:
         result = train_stage(bridge, job, progress)
         with sealed_folder(artifact, {"stage": job.name, "fingerprint": job.fingerprint, **asdict(result)}) as partial:
-            bridge.save_part(part, partial)
+            save_part(bridge, part, partial)
     # Only now: a process that dies before this point goes on from the last one.
     job.checkpoints.remove_all()
     return result

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,20 +20,8 @@ from torch import Tensor, nn
 from lilift.data.batches.batching import Batch
 from lilift.data.texts.examples import Row
 from lilift.memory.guard import OutOfMemoryGuard
+from lilift.train.learner import Learner
 from lilift.train.randomness import replayable
-
-
-class Learner(Protocol):
-    """What a step asks of the model."""
-
-    def collate(self, rows: Sequence[Row]) -> Batch:
-        """Pack rows into a batch on the CPU."""
-
-    def padded_tokens(self, rows: Sequence[Row]) -> int:
-        """Positions of the rows' batch, padding included."""
-
-    def loss(self, batch: Batch, *, num_items: int | None = None) -> Tensor:
-        """The sum of the batch's token losses over `num_items`."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers.utils import logging as transformers_logging
 
 from lilift.data.texts.examples import Row
-from lilift.model.bridge import BridgedModel, load_bridge
+from lilift.model.assemble_bridge import load_bridge
+from lilift.model.bridge import BridgedModel
 from lilift.model.seeding import seeded
 from lilift.recipe.schema import Recipe
 

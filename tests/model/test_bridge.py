@@ -14,7 +14,9 @@ from peft import PeftModel
 from safetensors.torch import load_file, save_file
 
 from lilift.data.texts.examples import Row
-from lilift.model.bridge import BridgedModel, attach_lora
+from lilift.model.assemble_bridge import attach_lora
+from lilift.model.bridge import BridgedModel
+from lilift.model.bridge_files import load_part, save_part
 from lilift.recipe.errors import ModelError
 from lilift.recipe.schema import LoraSettings
 
@@ -200,8 +202,8 @@ def test_alignment_and_adapter_come_back(kind: str, bridge_of: BridgeOf, rows_of
         return bridge
 
     bridge = trained()
-    bridge.save_alignment(tmp_path)
-    bridge.save_adapter(tmp_path)
+    save_part(bridge, "alignment", tmp_path)
+    save_part(bridge, "adapter", tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {
         "alignment.safetensors",
         "adapter_model.safetensors",
@@ -212,8 +214,8 @@ def test_alignment_and_adapter_come_back(kind: str, bridge_of: BridgeOf, rows_of
     assert float(fresh.loss(fresh.collate(rows)).detach()) != pytest.approx(
         float(bridge.loss(bridge.collate(rows)).detach()), abs=1e-3
     )
-    fresh.load_alignment(tmp_path)
-    fresh.load_adapter(tmp_path)
+    load_part(fresh, "alignment", tmp_path)
+    load_part(fresh, "adapter", tmp_path)
     assert fresh.has_adapter
     expected = weights_of(bridge)
     assert all(torch.equal(value, expected[name]) for name, value in weights_of(fresh).items())
@@ -221,7 +223,7 @@ def test_alignment_and_adapter_come_back(kind: str, bridge_of: BridgeOf, rows_of
     bridge.eval()
     assert torch.equal(fresh.loss(fresh.collate(rows)), bridge.loss(bridge.collate(rows)))
     # Into a bridge that carries an adapter already; and as peft itself reads it.
-    fresh.load_adapter(tmp_path)
+    load_part(fresh, "adapter", tmp_path)
     assert all(torch.equal(value, expected[name]) for name, value in weights_of(fresh).items())
     by_peft = PeftModel.from_pretrained(bridge_of().causal_lm, str(tmp_path))
     name = next(name for name, _ in by_peft.named_parameters() if "lora_B" in name)
@@ -231,8 +233,8 @@ def test_alignment_and_adapter_come_back(kind: str, bridge_of: BridgeOf, rows_of
 def test_weights_that_do_not_fit_are_one_line(bridge_of: BridgeOf, tmp_path: Path) -> None:
     bridge = bridge_of()
     attach_lora(bridge, LORA)
-    bridge.save_alignment(tmp_path)
-    bridge.save_adapter(tmp_path)
+    save_part(bridge, "alignment", tmp_path)
+    save_part(bridge, "adapter", tmp_path)
     before = weights_of(bridge)
 
     def refused(file: str, words: str, other: Any = bridge) -> None:
@@ -264,7 +266,7 @@ def test_weights_that_do_not_fit_are_one_line(bridge_of: BridgeOf, tmp_path: Pat
 
 def test_the_adapters_settings_are_pefts(bridge_of: BridgeOf, tmp_path: Path) -> None:
     bridge = _with_lora(bridge_of(), rank=3, alpha=5, dropout=0.25)
-    bridge.save_adapter(tmp_path)
+    save_part(bridge, "adapter", tmp_path)
     settings = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
     assert (settings["peft_type"], settings["r"], settings["lora_alpha"], settings["lora_dropout"]) == ("LORA", 3, 5, 0.25)
 

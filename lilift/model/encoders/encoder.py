@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, PreTra
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
 from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer, load_encoder_tokenizer
-from lilift.model.llms.llm import keep_autograd_on_cpu, nf4
+from lilift.model.four_bit_loading import keep_autograd_on_cpu, nf4
 from lilift.model.sources import loading, model_folder_or_hub
 from lilift.recipe.errors import ModelError
 from lilift.recipe.schema import EncoderSettings

@@ -13,7 +13,8 @@ from lilift.data.texts.prompt_templates import Template
 from lilift.model.decoding.generation import Continuer, Embedded, Reply, evaluating, reply_of
 from lilift.model.decoding.likelihood import Likelihood, log_likelihoods
 from lilift.model.decoding.sampling import Sampling
-from lilift.model.llms.llm import LLMTokens, load_llm, special_tokens
+from lilift.model.llms.llm import load_llm
+from lilift.model.llms.special_tokens import LLMTokens, special_tokens
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import LLMSettings
 

@@ -104,7 +104,7 @@ def in_this_process() -> bool:
 
 
 def add_lora(llm: PreTrainedModel, settings: LoraSettings, *, seed: int) -> PeftModel:
-    """Add a LoRA adapter with unsloth's own forward and backward passes; see `lilift.model.llms.llm.add_lora`."""
+    """Add a LoRA adapter with unsloth's own forward and backward passes; see `lilift.model.llms.lora.add_lora`."""
     targets = settings.target_modules
     adapted: PeftModel = _fast_language_model().get_peft_model(
         llm,

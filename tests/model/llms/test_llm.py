@@ -14,16 +14,10 @@ import transformers
 from peft import LoraConfig
 from torch import nn
 
-from lilift.model.llms.llm import (
-    add_adapter,
-    add_lora,
-    backbone_of,
-    check_reads_embeddings,
-    find_output_head,
-    load_llm,
-    special_tokens,
-    without_dropout,
-)
+from lilift.model.llms.llm import load_llm, without_dropout
+from lilift.model.llms.lora import add_adapter, add_lora
+from lilift.model.llms.output_head import backbone_of, check_reads_embeddings, find_output_head
+from lilift.model.llms.special_tokens import special_tokens
 from lilift.recipe.errors import ModelError, RecipeError
 from lilift.recipe.schema import LLMSettings, LoraSettings
 

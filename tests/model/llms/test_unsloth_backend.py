@@ -18,9 +18,10 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, LlamaModel, PreTrainedModel
 
 from lilift.data.texts.examples import Row
-from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
+from lilift.model.assemble_bridge import attach_lora, load_bridge
+from lilift.model.bridge import BridgedModel
 from lilift.model.llms import unsloth_backend
-from lilift.model.llms.llm import backbone_of
+from lilift.model.llms.output_head import backbone_of
 from lilift.recipe.errors import EnvironmentUnfit, ModelError
 from lilift.recipe.schema import LoraSettings, Recipe
 
