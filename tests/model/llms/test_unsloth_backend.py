@@ -137,7 +137,7 @@ def test_other_versions_than_it_allows_are_told(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(unsloth_backend.metadata, "requires", lambda _name: allowed["requires"])
     found = unsloth_backend.problem()
     assert found is not None
-    assert found.startswith("it wants transformers<=4.0, and ")
+    assert found.startswith("it needs transformers<=4.0, and ")
     allowed["requires"] = ["transformers>=4.0 ; extra == 'huggingfacenotorch'"]
     assert unsloth_backend.problem() is None
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
