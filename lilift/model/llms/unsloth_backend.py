@@ -1,8 +1,8 @@
 """unsloth in place of transformers for training the LLM: optional, experimental, only on NVIDIA GPUs.
 
-The import of unsloth replaces forward passes of transformers' own classes, and its generation uses another kind of cache. So only
-training uses unsloth, in a process where nothing else runs an LLM; `lilift.phases.run` takes care of that. The traps of unsloth,
-and what lilift does about each:
+The import of unsloth replaces forward passes of transformers' own classes, and its generation uses another kind of cache. So
+only training uses unsloth, in a process where nothing else runs an LLM; `lilift.phases.run` takes care of that. The traps of
+unsloth, and what lilift does about each:
 
 - Training ignores the attention mask. lilift pads training batches only on the right, where causal attention sees no padding.
 - unsloth silently cuts rows longer than `max_seq_length`. lilift gives it the length of the longest possible row.
