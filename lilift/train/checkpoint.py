@@ -194,7 +194,7 @@ def restore_tensors(trained: Mapping[str, nn.Parameter], saved: Mapping[str, Ten
     for name, parameter in trained.items():
         if parameter.shape != saved[name].shape:
             raise RunFolderError(
-                f"the checkpoint does not fit the model: {name} is {list(saved[name].shape)} there, not {list(parameter.shape)}"
+                f"the checkpoint does not fit the model: {name} is {list(saved[name].shape)}, not {list(parameter.shape)}"
             )
     with torch.no_grad():
         for name, parameter in trained.items():
