@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lilift.data.texts.parallel_sentences import parallel_sentences
 from lilift.evaluate.retrieval import AlignmentQuality, alignment_quality
-from lilift.model.bridge import load_bridge
+from lilift.model.assemble_bridge import load_bridge
+from lilift.model.bridge_files import load_part
 from lilift.model.pooling import pooled_soft_tokens
 from lilift.phases.answering.systems import check_trained_part
 from lilift.recipe.errors import DataError
@@ -49,7 +50,7 @@ def measure_alignment(
         )
 
     def after(texts: Sequence[str]) -> Tensor:
-        bridge.load_alignment(part)
+        load_part(bridge, "alignment", part)
         return vectors(texts)
 
     return alignment_quality(sentences, source, before=vectors, after=after)

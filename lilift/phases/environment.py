@@ -143,7 +143,7 @@ def four_bit_error(kind: str) -> float:
     import torch
     from bitsandbytes.nn import Linear4bit
 
-    from lilift.model.llms.llm import keep_autograd_on_cpu
+    from lilift.model.four_bit_loading import keep_autograd_on_cpu
 
     full = torch.nn.Linear(256, 256, bias=False)
     layer = Linear4bit(256, 256, bias=False, compute_dtype=torch.float32, quant_type="nf4")

@@ -20,7 +20,8 @@ from lilift.export.job import RunParts
 from lilift.memory.device import Device
 from lilift.memory.plan import Plan
 from lilift.memory.planned_card import MIB
-from lilift.model.bridge import attach_lora, load_bridge
+from lilift.model.assemble_bridge import attach_lora, load_bridge
+from lilift.model.bridge_files import load_part
 from lilift.model.snapshot import local_model_folder
 from lilift.phases.alignment_quality import measure_alignment
 from lilift.phases.answer_progress import answer_progress
@@ -99,7 +100,7 @@ def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: 
             part = getattr(recipe, after).trains
             if part == "adapter":
                 attach_lora(bridge, recipe.transfer.lora)
-            bridge.load_part(part, job.folder / after / part)
+            load_part(bridge, part, job.folder / after / part)
         rows = rows_of(prepared, recipe, tokenisation_for(bridge, recipe, cache))
         _count_rows(job, where, rows)
         predicted = job.predicted_mib(name)

@@ -27,7 +27,9 @@ from lilift.model.alignment_layer import build_alignment
 from lilift.model.bridge import BridgedModel
 from lilift.model.encoders.encoder import UNQUANTISED, AbsentEncoder, Encoder
 from lilift.model.encoders.encoder_states import EncoderStates, StatesInMemory, TokenIds
-from lilift.model.llms.llm import LLMTokens, OutputHead, enable_gradient_checkpointing, without_dropout
+from lilift.model.llms.llm import enable_gradient_checkpointing, without_dropout
+from lilift.model.llms.output_head import OutputHead
+from lilift.model.llms.special_tokens import LLMTokens
 from lilift.recipe.schema import Recipe
 
 BLOCK, NESTED_BLOCK = 64, 256  # weights that share a scale, and scales that share one, in NF4 with double quantisation

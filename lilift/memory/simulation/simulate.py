@@ -24,7 +24,7 @@ from lilift.memory.simulation.fake_models import depth_of, fake_bridge, fake_enc
 from lilift.memory.simulation.operator_scratch import expansions, temporary, transients
 from lilift.model.bridge import BridgedModel
 from lilift.model.encoders.encoder_states import BATCH_TOKENS
-from lilift.model.llms.llm import backbone_of
+from lilift.model.llms.output_head import backbone_of
 from lilift.recipe.schema import Recipe
 
 SHALLOW, DEEP = 2, 4

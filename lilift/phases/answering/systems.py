@@ -14,10 +14,12 @@ from lilift.data.texts.prompt_templates import template_of
 from lilift.evaluate.evaluator import CONTROL, LIFTED, UNTRAINED, System
 from lilift.evaluate.responders import BridgeResponder
 from lilift.model.alignment_layer import sequence_shape
-from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
+from lilift.model.assemble_bridge import attach_lora, load_bridge
+from lilift.model.bridge import BridgedModel
+from lilift.model.bridge_files import load_part
 from lilift.model.decoding.sampling import Sampling
 from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer
-from lilift.model.llms.llm import first_token
+from lilift.model.llms.special_tokens import first_token
 from lilift.phases.run_folder import phase_fingerprint
 from lilift.recipe import sealed_folders, storage
 from lilift.recipe.errors import RunFolderError
@@ -48,10 +50,10 @@ def load_system(
         check_trained_part(part)
     bridge = load_bridge(recipe, device=device, states_folder=states_folder)
     if "alignment" in parts:
-        bridge.load_alignment(parts["alignment"])
+        load_part(bridge, "alignment", parts["alignment"])
     if "adapter" in parts:
         attach_lora(bridge, recipe.transfer.lora)
-        bridge.load_adapter(parts["adapter"])
+        load_part(bridge, "adapter", parts["adapter"])
     return bridge
 
 

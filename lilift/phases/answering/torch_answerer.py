@@ -13,7 +13,8 @@ from lilift.data.texts.prompt_templates import CHAT, TEMPLATES, Template
 from lilift.evaluate.evaluator import System
 from lilift.evaluate.responders import BridgeResponder, PlainResponder
 from lilift.memory.device import device_for, find_device
-from lilift.model.bridge import join_models
+from lilift.model.assemble_bridge import join_models
+from lilift.model.bridge_files import load_part
 from lilift.model.llms.plain_llm import load_plain_llm
 from lilift.model.sources import STAND_IN
 from lilift.phases.answering.answerer import DESCRIPTION, EXPORTED, Answerer, AnswerOptions, drawing, refuse, refuse_template
@@ -88,7 +89,7 @@ def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
         gradient_checkpointing=False,
     )
     bridge = join_models(encoder, llm, alignment, seed=0, device=find_device().torch_device)
-    bridge.load_alignment(folder / "alignment")
+    load_part(bridge, "alignment", folder / "alignment")
     tokenisation = Tokenisation(
         encoder=bridge.encoder.tokenizer,
         llm=bridge.llm_tokenizer,

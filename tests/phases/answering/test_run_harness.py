@@ -17,7 +17,7 @@ from lilift.data.world import test_problems as world_problems
 from lilift.evaluate.benchmarks.benchmark import load_benchmark
 from lilift.evaluate.evaluator import evaluate
 from lilift.evaluate.harness_model import HarnessModel
-from lilift.model.bridge import load_bridge
+from lilift.model.assemble_bridge import load_bridge
 from lilift.phases.answering.answerer import AnswerOptions
 from lilift.phases.answering.load_answerer import load_answerer
 from lilift.phases.answering.run_harness import NamedModel
