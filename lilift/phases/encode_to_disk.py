@@ -59,7 +59,7 @@ def read_stage(
     source = rows_of(prepared, recipe, tokenisation)
     plan = step_plan(settings, recipe.seed, tokenisation.shape, has_llm_bos=tokenisation.has_llm_bos)
     steps = survey_steps(source, plan, epochs=settings.epochs, max_steps=settings.max_steps).steps
-    note(f"  the encoder reads the texts of {steps:,} steps; lilift keeps its states in {where / STATES} until the phase is done")
+    note(f"  the encoder reads the texts of {steps:,} steps; its states stay in {where / STATES} until the phase is done")
     encoded = EncodedRows(source, partial(encode_ahead, states, note=note))
     for _ in islice(iterate_steps(encoded, plan), steps):
         pass

@@ -126,7 +126,7 @@ def _unsloth() -> list[Finding]:
 
 
 def _four_bit() -> list[Finding]:
-    """Train through one NF4 layer after an evaluation: the CPU path of bitsandbytes fails here without lilift's fix."""
+    """Train through one NF4 layer after using it in evaluation mode, where bitsandbytes on a CPU needs lilift's fix."""
     import torch
 
     kind = "cuda" if torch.cuda.is_available() else "cpu"
@@ -135,7 +135,11 @@ def _four_bit() -> list[Finding]:
     except Exception as failure:  # a broken installation may raise anything, and doctor shows it
         reason = " ".join(str(failure).split())[:200]
         return [Finding("4-bit training", "broken", f"{type(failure).__name__}: {reason}", "reinstall bitsandbytes")]
-    return [Finding("4-bit training", "works", f"NF4 forward and backward pass on {kind}; outputs differ by {error:.1%} from 32-bit")]
+    return [
+        Finding(
+            "4-bit training", "works", f"NF4 forward and backward pass on {kind}; outputs differ by {error:.1%} from 32-bit"
+        )
+    ]
 
 
 def four_bit_error(kind: str) -> float:

@@ -47,7 +47,7 @@ def drift_of_export(
             raise
     note(
         "the export is complete, but lilift could not compare it with the model of the run: that model does not fit into the "
-        "free memory; close other programs, or give --no-drift to skip this comparison"
+        "free memory; close other programs, and run `lilift export` on this run to compare"
     )
     return "", []
 

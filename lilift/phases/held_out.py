@@ -9,7 +9,7 @@ from lilift.recipe.schema import Recipe
 
 
 def held_out_questions(recipe: Recipe) -> HeldOut:
-    """The English questions of `data.held_out` and `evaluate.benchmarks`. `world` holds out its own questions by construction.
+    """The English questions of `data.held_out` and `evaluate.benchmarks`. `world` holds its own out by construction.
 
     All questions of a benchmark count, also those beyond its `limit`.
 
