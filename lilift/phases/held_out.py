@@ -14,7 +14,7 @@ def held_out_questions(recipe: Recipe) -> HeldOut:
     All questions of a benchmark count, also those beyond its `limit`.
 
     Raises:
-        DataError: a benchmark of `data.held_out` cannot be read. A benchmark of `evaluate.benchmarks` without English is skipped.
+        DataError: a benchmark of `data.held_out` cannot be read. One of `evaluate.benchmarks` without English is skipped.
     """
     texts: dict[str, list[str]] = {}
     unchecked: dict[str, str] = {}

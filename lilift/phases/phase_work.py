@@ -114,9 +114,10 @@ def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows) -> None:
         return
     lengths = rows.lengths()
     cut = lengths.truncated_source + lengths.truncated_response
+    dropped = lengths.dropped_source + lengths.dropped_sequence
     job.say(
-        f"  kept {lengths.kept:,} of {lengths.read:,} rows: dropped {lengths.dropped_source + lengths.dropped_sequence:,} "
-        f"that are too long, cut {cut:,}; longest source {lengths.longest_source} tokens, longest sequence {lengths.longest_sequence}"
+        f"  kept {lengths.kept:,} of {lengths.read:,} rows; dropped {dropped:,} and cut {cut:,} that are too long; "
+        f"longest source {lengths.longest_source} tokens, longest sequence {lengths.longest_sequence}"
     )
     unreadable = rows.unreadable()
     for script, share in unreadable.items():

@@ -161,7 +161,7 @@ def _of_plain(model: str, options: AnswerOptions) -> Answerer:
         notes.append(f"{model} answers alone, without its bridge, in the prompt template of its training ({name})")
     elif options.template is None and llm.tokenizer.chat_template:
         notes.append(
-            f"{model} has a chat template, but lilift uses the template {name!r}: give --template {CHAT} for a model tuned to chat"
+            f"{model} has a chat template, but lilift uses {name!r}: give --template {CHAT} if the model was tuned to chat"
         )
     return Answerer(responder, PLAIN, (), 0, inputs | drawing(options), folder, tuple(notes))
 
