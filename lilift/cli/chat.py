@@ -1,4 +1,4 @@
-"""`lilift chat MODEL`: ask a run or an export questions in its languages."""
+"""`lilift chat MODEL`: chat with a run or an export in its languages."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lilift.cli.console import HelpFormatter, print_notes
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "chat",
-        help="ask a finished run or an export questions",
-        description="Ask a finished run or an export questions. Without a question on the command line, lilift reads one "
-        "question per line until an empty line or Ctrl-D. llama.cpp runs an export with GGUF files; this needs no torch.",
+        help="chat with a finished run or an export",
+        description="Chat with a finished run or an export. Without a question on the command line, lilift reads one "
+        "question per line until an empty line or Ctrl-D. An export with GGUF files runs in llama.cpp and needs no torch.",
         epilog="examples:\n"
         '  lilift chat runs/tiny-cpu "Omar kanniisa 25 qaba. …"\n'
         "  lilift chat runs/tiny-cpu < questions.txt\n"

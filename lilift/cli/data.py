@@ -20,7 +20,7 @@ OPEN, CLOSE = "‹", "›"
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "data",
-        help="show the training data, write code-switched files",
+        help="show the training data, or write code-switched files",
         description="Show the data that a recipe trains on.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)

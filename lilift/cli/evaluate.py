@@ -32,7 +32,7 @@ def add_parser(verbs: Any) -> None:
         "model", metavar="MODEL", help="a run, a folder made by `lilift export`, or a Hugging Face LLM (folder or hub name)"
     )
     parser.add_argument(
-        "--benchmark", required=True, choices=("world", "mmwp", "mgsm", "msvamp", "xnli", "xcsqa"), help="its questions"
+        "--benchmark", required=True, choices=("world", "mmwp", "mgsm", "msvamp", "xnli", "xcsqa"), help="the benchmark"
     )
     parser.add_argument(
         "--path", type=Path, metavar="DIR", help="folder with the authors' files (default: those of `lilift eval fetch`)"
@@ -74,7 +74,9 @@ def _add_answering(group: Any) -> None:
         "--samples", type=int, default=1, metavar="K", help="draw K answers, take the most frequent one; also pass@K"
     )
     group.add_argument("--temperature", type=float, metavar="T", help="draw answers at this temperature (with --samples: 0.7)")
-    group.add_argument("--top-p", type=float, metavar="P", help="draw among the likeliest tokens up to this share (0.95)")
+    group.add_argument(
+        "--top-p", type=float, metavar="P", help="draw among the likeliest tokens of this total probability (0.95)"
+    )
     group.add_argument("--seed", type=int, default=0, metavar="N", help="random seed of drawn answers (default: 0)")
     group.add_argument("--max-new-tokens", type=int, metavar="N", help="longest answer in tokens")
     group.add_argument("--batch-tokens", type=int, metavar="N", help="tokens in a batch; lower it if memory runs out")

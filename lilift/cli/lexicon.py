@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "lexicon",
-        help="bilingual dictionaries: fetch, import, merge, measure, induce",
+        help="fetch, import, merge, measure and induce bilingual dictionaries",
         description="Make and measure lexicons: the dictionaries with which stage 1 swaps English words. One lexicon is one "
         "Parquet file, LANGUAGE.parquet, with the source and the licence of every pair. Set `data.lexicons` in a recipe to the "
         "folder that holds them.",

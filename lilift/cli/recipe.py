@@ -58,7 +58,10 @@ def add_parser(verbs: Any) -> None:
     run.add_argument("--run-folder", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME)")
     run.add_argument("--resume", action="store_true", help="continue the run in the run folder, or start a new one")
     run.add_argument(
-        "--restart-from", choices=PHASES, metavar="PHASE", help=f"run this phase and those after it again: {', '.join(PHASES)}"
+        "--restart-from",
+        choices=PHASES,
+        metavar="PHASE",
+        help=f"repeat this phase and the phases after it: {', '.join(PHASES)}",
     )
     run.add_argument("--until", choices=PHASES, metavar="PHASE", help="stop after this phase")
     run.add_argument("--memory-limit", metavar="CARD", help="use at most the memory of this card: 24gb, rtx4090, 20gb …")
@@ -72,7 +75,7 @@ def add_action(actions: Any, name: str, description: str, example: str) -> argpa
         name,
         help=description,
         description=description[0].upper() + description[1:] + ".",
-        epilog=f"example:\n  {example}",
+        epilog=f"{'examples' if len(example.splitlines()) > 1 else 'example'}:\n  {example}",
         formatter_class=HelpFormatter,
     )
     return made
@@ -81,7 +84,12 @@ def add_action(actions: Any, name: str, description: str, example: str) -> argpa
 def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a shipped recipe's name, or a .yaml file")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="A.B=C", dest="overrides", help="override a setting; may be repeated"
+        "--set",
+        action="append",
+        default=[],
+        metavar="A.B=C",
+        dest="overrides",
+        help="override a setting; repeat the option for several",
     )
 
 

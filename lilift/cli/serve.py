@@ -17,7 +17,7 @@ def add_parser(verbs: Any) -> None:
         "serve",
         help="answer other programs and a browser with an export",
         description="Run an export's GGUF files and answer requests on this machine. Programs use OpenAI-compatible chat "
-        "completions, and people use a web page. lilift writes one answer at a time. This needs no torch.",
+        "completions, and people use a web page. lilift writes one answer at a time. It needs no torch for this.",
         epilog="examples:\n  lilift serve my-export                            http://127.0.0.1:8737, only for this machine\n"
         "  lilift serve my-export --quant q8_0 --port 9000\n"
         f"  {API_KEY_VARIABLE}=secret lilift serve my-export --host 0.0.0.0   also for a phone in the same network",
