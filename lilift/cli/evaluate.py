@@ -144,7 +144,7 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
     from lilift.recipe.schema import WITH_LABELS, BenchmarkSettings
 
     if arguments.limit is not None and arguments.limit < 1:
-        raise RecipeError(f"--limit {arguments.limit} is not a number of questions", remedy="give 1 or more")
+        raise RecipeError(f"--limit {arguments.limit} is too small", remedy="give 1 or more")
     if arguments.labels == "likelihood" and arguments.benchmark not in WITH_LABELS:
         raise RecipeError(
             f"--labels likelihood needs a benchmark with labels ({', '.join(WITH_LABELS)}), and {arguments.benchmark} has none",
@@ -186,7 +186,7 @@ def answer_options(arguments: argparse.Namespace) -> AnswerOptions:
         top_p = 0.95 if arguments.top_p is None else arguments.top_p
         if not temperature > 0 or not 0 < top_p <= 1 or arguments.seed < 0:
             raise RecipeError(
-                f"--temperature {temperature:g}, --top-p {top_p:g}, --seed {arguments.seed} is out of range",
+                f"--temperature {temperature:g}, --top-p {top_p:g} or --seed {arguments.seed} is out of range",
                 remedy="give a temperature above 0, a share above 0 and at most 1, and a seed of 0 or more",
             )
         sampling = Sampling(temperature, top_p, arguments.seed)

@@ -50,7 +50,7 @@ def compare_evaluations(first: str, second: str, *, benchmark: str | None = None
     if benchmark is not None:
         shared = [name for name in shared if name == benchmark]
     if not shared:
-        what = f"one of the two has no results on {benchmark!r}" if benchmark else "the two have no benchmark in common"
+        what = f"the two do not both have results on {benchmark!r}" if benchmark else "the two have no benchmark in common"
         raise DataError(what, where=f"{first}, {second}", remedy="evaluate both on the same benchmark")
     comparisons = []
     for name in shared:

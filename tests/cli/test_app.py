@@ -58,7 +58,11 @@ def test_every_verb_has_help_with_examples(capsys: pytest.CaptureFixture[str], v
         (["recipe", "plan", "tiny-cpu", "--set", "llm.modell=x"], 2, "did you mean 'model'"),
         (["recipe", "plan", "tiny-cpu", "--set", "llm.model=./nowhere"], 4, "no such model folder"),
         (["recipe", "plan", "tiny-cpu", "--set", "llm.model=nobody/nothing"], 4, "hub cannot be reached"),
-        (["eval", "stand-in:llm", "--benchmark", "world", "--labels", "likelihood", "--languages", "en"], 2, "needs a benchmark with labels (xnli, xcsqa), and world has none"),
+        (
+            ["eval", "stand-in:llm", "--benchmark", "world", "--labels", "likelihood", "--languages", "en"],
+            2,
+            "needs a benchmark with labels (xnli, xcsqa), and world has none",
+        ),
         (["eval", "fetch", "world"], 2, "choose from"),
         (["eval", "stand-in:llm", "--benchmark", "mmwp", "--source", "hub"], 3, "mmwp is not on the hub"),
         (["eval", "nowhere", "--benchmark", "world"], 4, "there is no such folder"),

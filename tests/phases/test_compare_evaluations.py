@@ -67,7 +67,7 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
         compare_evaluations(str(first), f"{first}:control")
     with pytest.raises(RunFolderError, match="holds no evaluation"):
         compare_evaluations(str(first), str(tmp_path / "c"))
-    with pytest.raises(DataError, match="no results on 'mgsm'"):
+    with pytest.raises(DataError, match="do not both have results on 'mgsm'"):
         compare_evaluations(str(first), str(other), benchmark="mgsm")
     (first / "lifted/mmwp/sw.jsonl").unlink()
     with pytest.raises(RunFolderError, match="answers behind the scores are gone"):

@@ -29,7 +29,7 @@ def load_answerer(model: str, options: AnswerOptions, *, system: str = "lifted")
     """
     folder = Path(model).expanduser()
     if system != LIFTED.name and not (folder / "recipe.yaml").is_file():
-        raise RecipeError(f"--system {system} needs a run, and {model} is none", remedy="leave it out")
+        raise RecipeError(f"--system {system} needs a run, and {model} is not a run", remedy="leave it out")
     if has_gguf(folder) and options.quantization is None and options.dtype is None:
         from lilift.phases.answering.gguf_answerer import load_exported
 

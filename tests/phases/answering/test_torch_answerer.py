@@ -84,8 +84,6 @@ def test_a_chat_template_that_is_not_used_is_said_aloud(llm: Path) -> None:
     assert load_answerer(str(llm), AnswerOptions()).notes == ()
     (llm / "chat_template.jinja").write_text("{% for one in messages %}<{{ one.content }}>{% endfor %}:", encoding="utf-8")
     (note,) = load_answerer(str(llm), AnswerOptions()).notes
-    assert note.endswith(
-        "has a chat template, but lilift uses 'metamath': give --template chat if the model was tuned to chat"
-    )
+    assert note.endswith("has a chat template, but lilift uses 'metamath': give --template chat if the model was tuned to chat")
     assert load_answerer(str(llm), AnswerOptions(template="metamath")).notes == (), "whoever names one knows"
     assert load_answerer(str(llm), AnswerOptions(template="chat")).notes == ()
