@@ -145,7 +145,7 @@ def verify_part(
     """
     stage = part.parent
     if if_unfinished is not None and not part.exists():
-        raise RunFolderError(f"{stage.name} is not finished in this run", where=stage.parent, remedy=if_unfinished)
+        raise RunFolderError(f"phase {stage.name!r} of this run is not finished", where=stage.parent, remedy=if_unfinished)
     try:
         return verify_sealed_folder(part)
     except RunFolderError as error:

@@ -127,7 +127,7 @@ def test_real_benchmark_files_are_read_asked_and_counted(
     more = ["--languages", "sw,bn,th", "--limit", "3", "--output", str(tmp_path / "scores")]
     assert app.main([*command, *more]) == 0
     printed = capsys.readouterr().out
-    assert "mmwp: 811 rows read and 3 asked in each of 3 languages: sw, bn, th" in printed
+    assert "mmwp: 811 rows read, 3 questions to answer in each of 3 languages: sw, bn, th" in printed
     for code in ("sw", "bn", "th"):
         assert len((tmp_path / "scores" / "lifted" / "mmwp" / f"{code}.jsonl").read_text("utf-8").splitlines()) == 3
     assert app.main([*command, *more, "--json"]) == 0

@@ -1,4 +1,4 @@
-"""The systems that a run compares, and how each is put together from what the run has trained."""
+"""The systems that a run compares, and how each one is built from the parts that the run has trained."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def evaluated_systems(recipe: Recipe) -> tuple[System, ...]:
 def load_system(
     recipe: Recipe, run: Path, system: System, *, device: torch.device, states_folder: Path | None = None
 ) -> BridgedModel:
-    """Load one of a run's systems, ready to answer; arguments as for `load_bridge`.
+    """Load one of a run's systems; arguments as for `load_bridge`.
 
     Raises:
-        RunFolderError: the run has not trained it yet, or a file of it is damaged.
+        RunFolderError: the run has not trained it yet, or one of its files is damaged.
         ModelError: one of the two models cannot be loaded.
     """
     parts = _trained_parts(recipe, run, system)
@@ -58,7 +58,7 @@ def load_system(
 
 
 def tokenisation_for(bridge: BridgedModel, recipe: Recipe, cache: TokenCache | None = None) -> Tokenisation:
-    """How texts become rows for this bridge: the same in training, which may remember them, evaluation and chat."""
+    """How texts become rows for this bridge: the same in training (which may use a cache), evaluation and chat."""
     return tokenisation_of(recipe, bridge.encoder.tokenizer, bridge.llm_tokenizer, cache)
 
 
@@ -88,7 +88,7 @@ def answers_depend_on(recipe: Recipe, run: Path, system: System) -> dict[str, st
 def responder_for(
     bridge: BridgedModel, recipe: Recipe, settings: EvaluateSettings, *, sampling: Sampling | None = None
 ) -> BridgeResponder:
-    """The bridge behind the interface that evaluation and chat speak to, with the template and limits of training."""
+    """A responder for evaluation and chat, with the template and the limits of training."""
     return BridgeResponder(
         bridge,
         tokenisation_for(bridge, recipe),
@@ -102,11 +102,13 @@ def recipe_of(run: Path) -> Recipe:
     """The resolved recipe of a run folder.
 
     Raises:
-        RunFolderError: it is no run folder.
+        RunFolderError: the folder holds no run.
     """
     kept = run / "recipe.yaml"
     if not kept.is_file():
-        raise RunFolderError("this is no run folder: it has no recipe.yaml", where=run, remedy="give the folder of a run")
+        raise RunFolderError(
+            "this folder holds no run, because it has no recipe.yaml", where=run, remedy="give the folder of a run"
+        )
     return load_recipe(str(kept))
 
 
@@ -120,13 +122,13 @@ def _trained_parts(recipe: Recipe, run: Path, system: System) -> dict[str, Path]
 
 
 def check_trained_part(part: Path) -> None:
-    """Refuse what a stage of the run has not finished, or what is not as the stage left it.
+    """Check that a stage of the run has finished a part, and that nobody has changed the part since.
 
     Raises:
-        RunFolderError: the sealed folder `part` is missing or damaged; names the stage to finish or to repeat.
+        RunFolderError: the sealed folder `part` is missing or damaged. The error names the stage to finish or to repeat.
     """
     sealed_folders.verify_part(
         part,
         if_unfinished="finish it with `lilift recipe run … --resume`",
-        if_damaged=f"make it again with `lilift recipe run … --restart-from {part.parent.name}`",
+        if_damaged=f"train it again with `lilift recipe run … --restart-from {part.parent.name}`",
     )
