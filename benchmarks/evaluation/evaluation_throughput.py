@@ -25,7 +25,7 @@ from benchmarks.shared.result_files import keep, report_goals
 from lilift.data.languages import languages
 from lilift.evaluate.evaluator import LIFTED, evaluate, load_benchmarks
 from lilift.evaluate.responders import Responder
-from lilift.model.bridge import load_bridge
+from lilift.model.assemble_bridge import load_bridge
 from lilift.phases.answering.answerer import AnswerOptions
 from lilift.phases.answering.load_answerer import load_answerer
 from lilift.phases.answering.systems import load_system, responder_for, tokenisation_for

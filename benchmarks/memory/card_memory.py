@@ -34,7 +34,8 @@ from lilift.memory.model_configurations import load_models
 from lilift.memory.plan import Plan
 from lilift.memory.planned_card import CUDA_CONTEXT_BYTES, MIB, PlannedCard, limited_card, planned_card
 from lilift.memory.probe import MemoryProbe
-from lilift.model.bridge import BridgedModel, attach_lora
+from lilift.model.assemble_bridge import attach_lora
+from lilift.model.bridge import BridgedModel
 from lilift.phases.rehearsals import heaviest_questions, heaviest_rows, plan_recipe, require_plan_fits
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.load import load_recipe

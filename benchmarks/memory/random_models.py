@@ -18,7 +18,9 @@ from lilift.memory.simulation.simulate import Models, decoder_layers
 from lilift.model.alignment_layer import build_alignment
 from lilift.model.bridge import BridgedModel
 from lilift.model.encoders.encoder import UNQUANTISED, Encoder
-from lilift.model.llms.llm import LLMTokens, enable_gradient_checkpointing, keep_autograd_on_cpu, without_dropout
+from lilift.model.four_bit_loading import keep_autograd_on_cpu
+from lilift.model.llms.llm import enable_gradient_checkpointing, without_dropout
+from lilift.model.llms.special_tokens import LLMTokens
 from lilift.recipe.schema import Recipe
 
 

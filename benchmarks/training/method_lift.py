@@ -22,7 +22,8 @@ import torch
 
 from benchmarks.shared.result_files import keep, report_goals
 from lilift.data.texts.examples import Row
-from lilift.model.bridge import SAMPLE_TEXT, load_bridge
+from lilift.model.assemble_bridge import SAMPLE_TEXT, load_bridge
+from lilift.model.bridge_files import load_part
 from lilift.phases.run import RunOptions, run_recipe
 from lilift.recipe.load import load_recipe
 from lilift.recipe.schema import Recipe
@@ -54,7 +55,7 @@ def measure(seed: int, overrides: list[str], folder: Path) -> dict[str, Any]:
 def soft_token_size(recipe: Recipe, run: Path) -> float:
     """How large the soft tokens of an ordinary text are after stage 1, in sizes of the LLM's embeddings of it."""
     bridge = load_bridge(recipe, device="cpu")
-    bridge.load_alignment(run / "align" / "alignment")
+    load_part(bridge, "alignment", run / "align" / "alignment")
     source = bridge.encoder.tokenizer.encode(SAMPLE_TEXT, bridge.encoder.max_positions)
     text = bridge.llm_tokenizer(SAMPLE_TEXT, add_special_tokens=False).input_ids
     batch = bridge.collate([Row(tuple(source), tuple(text), (bridge.tokens.eos,))])

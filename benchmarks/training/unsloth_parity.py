@@ -27,7 +27,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from benchmarks.shared.result_files import benchmark_command, keep, report_goals
 from lilift.data.texts.examples import Row
 from lilift.memory.guard import OutOfMemoryGuard
-from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
+from lilift.model.assemble_bridge import attach_lora, load_bridge
+from lilift.model.bridge import BridgedModel
+from lilift.model.bridge_files import load_part, save_part
 from lilift.model.sources import model_folder_or_hub
 from lilift.recipe.load import load_recipe
 from lilift.recipe.schema import Recipe
@@ -113,8 +115,8 @@ def _same_adapter(bridge: BridgedModel, folder: Path) -> None:
             for name, weight in bridge.llm.named_parameters():
                 if "lora_B" in name:
                     weight.copy_(torch.randn_like(weight) * 0.01)
-        bridge.save_adapter(kept)
-    bridge.load_adapter(kept)
+        save_part(bridge, "adapter", kept)
+    load_part(bridge, "adapter", kept)
 
 
 def _one_stage(bridge: BridgedModel, trained: dict[str, torch.nn.Parameter], device: str) -> dict[str, float]:

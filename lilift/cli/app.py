@@ -1,6 +1,7 @@
-"""`lilift`: the command line. Parses, calls, prints; every verb lives in its own module of this folder.
+"""The command line `lilift`: it parses the arguments, calls the verb, and prints every error as one line.
 
-Nothing heavy is imported before a verb is known, so that `lilift --help` answers at once.
+Each verb has its own module in this folder. Heavy packages are imported only when the verb is known, so that `lilift --help`
+answers at once.
 """
 
 from __future__ import annotations
@@ -28,19 +29,20 @@ from lilift.cli import (
     recipe,
     serve,
 )
+from lilift.cli.console import HelpFormatter
 from lilift.recipe.errors import EXIT_BUG, EXIT_INTERRUPTED, EnvironmentUnfit, LiliftError, RecipeError, StorageError
 
 EPILOG = """\
 examples:
-  lilift doctor                                    what works on this machine
-  lilift recipe run tiny-cpu                       both stages end to end, on a CPU, in minutes
-  lilift recipe plan llama-7b-24gb                 memory by phase, before anything is downloaded
-  lilift recipe run tiny-cpu --resume              go on after an interruption
-  lilift chat runs/tiny-cpu                        talk to the result
+  lilift doctor                                    check what works on this machine
+  lilift recipe run tiny-cpu                       train and evaluate both stages on a CPU, in minutes
+  lilift recipe plan llama-7b-24gb                 predict the memory of each phase before any download
+  lilift recipe run tiny-cpu --resume              continue after an interruption
+  lilift chat runs/tiny-cpu                        ask the trained model questions
 
 exit codes:
   0 done              3 data                  6 training failed         130 Ctrl-C (saved)
-  1 a bug in lilift   4 model or hub          7 machine lacks something 143 terminated (saved)
+  1 a bug in lilift   4 model or hub          7 missing GPU or package  143 terminated (saved)
   2 usage or recipe   5 run folder            8 disk
 """
 
@@ -56,7 +58,7 @@ _EXTRAS = {
 
 
 class Parser(argparse.ArgumentParser):
-    """Argument errors are one line with exit code 2, like every other mistake."""
+    """A parser whose errors are one line with exit code 2, like every other mistake of a user."""
 
     def error(self, message: str) -> NoReturn:
         raise RecipeError(message, remedy=f"see `{self.prog} --help`")
@@ -67,7 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="lilift",
         description="Teach an open LLM to reason in a language it barely knows, on one consumer GPU.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"lilift {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -79,17 +81,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _joined(words: list[str]) -> list[str]:
-    """`eval compare` as one verb: argparse cannot have verbs in the place of a model's name."""
+    """Join `eval compare` into one verb, because argparse cannot accept a verb and a model's name in the same place."""
     return [" ".join(words[:2]), *words[2:]] if words[:2] in EVAL_VERBS else words
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    # Batches come in hundreds of shapes; a large cache of CPU kernels for each scatters small blocks over the heap, which then
-    # grows by hundreds of MiB. Read by torch when it is imported.
+    # Batches have hundreds of shapes. A large cache of CPU kernels for each shape scatters small blocks over the heap, and the
+    # heap grows by hundreds of MiB. torch reads this variable when it is imported.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8")
-    # Fewer holes between tensors of changing sizes on a GPU; read by torch when it is imported. Windows has no such thing.
+    # This leaves fewer holes between tensors of changing sizes on a GPU. torch reads it when it is imported. Windows does not
+    # support it.
     if sys.platform == "linux" and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     # --debug is accepted anywhere on the line.
@@ -104,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         return _fail(error, EXIT_INTERRUPTED, debug, "interrupted")
     except BrokenPipeError:
-        # The reader of our output went away (`lilift … | head`); that is its right.
+        # The program that reads the output has ended (`lilift … | head`). This is no error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except ImportError as error:
@@ -112,8 +115,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(unfit or error, unfit.exit_code if unfit else EXIT_BUG, debug, None if unfit else _bug_line(error))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             place = StorageError(
-                error.strerror or "cannot write", where=error.filename, remedy="free space or choose another folder"
+                error.strerror or "cannot write",
+                where=error.filename,
+                remedy=f"{'free some disk space' if full else 'check the permissions'}, or choose another folder",
             )
             return _fail(place, place.exit_code, debug)
         return _fail(error, EXIT_BUG, debug, _bug_line(error))
@@ -122,17 +128,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _missing_package(error: ImportError) -> EnvironmentUnfit | None:
-    """The error as the user's own, where it is a package of an extra that was not asked for."""
+    """The error for the user if the missing package belongs to an extra of lilift; None for any other package."""
     name = (error.name or "").split(".")[0]
     extra = next((extra for extra, names in _EXTRAS.items() if name in names), None)
     if extra is None:
         return None
-    return EnvironmentUnfit(f"this needs {name}, which is not installed", remedy=f"run `pip install 'lilift[{extra}]'`")
+    return EnvironmentUnfit(f"this command needs {name}, which is not installed", remedy=f"run `pip install 'lilift[{extra}]'`")
 
 
 def _bug_line(error: Exception) -> str:
     detail = " ".join(str(error).split())[:300]
-    return f"this is a bug in lilift: {type(error).__name__}: {detail}; repeat with --debug and report what it prints"
+    return f"this is a bug in lilift: {type(error).__name__}: {detail}; run it again with --debug and report what it prints"
 
 
 def _fail(error: BaseException, code: int, debug: bool, line: str | None = None) -> int:

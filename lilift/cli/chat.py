@@ -1,4 +1,4 @@
-"""`lilift chat MODEL`: ask a run or an export in its own languages."""
+"""`lilift chat MODEL`: chat with a run or an export in its languages."""
 
 from __future__ import annotations
 
@@ -6,32 +6,35 @@ import argparse
 import sys
 from typing import Any
 
+from lilift.cli.console import HelpFormatter, print_notes
+
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "chat",
-        help="ask a finished run or an export",
-        description="Ask a finished run or an export. Without a question: one line at a time, until an empty line or Ctrl-D. "
-        "An export with GGUF files is run by llama.cpp; no torch is needed.",
+        help="chat with a finished run or an export",
+        description="Chat with a finished run or an export. Without a question on the command line, lilift reads one "
+        "question per line until an empty line or Ctrl-D. An export with GGUF files runs in llama.cpp and needs no torch.",
         epilog="examples:\n"
         '  lilift chat runs/tiny-cpu "Omar kanniisa 25 qaba. …"\n'
         "  lilift chat runs/tiny-cpu < questions.txt\n"
         '  lilift chat my-export "Omar kanniisa 25 qaba. …" --quant q8_0',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "model", metavar="MODEL", help="a run folder, such as runs/tiny-cpu, or a folder made by `lilift export`"
     )
-    parser.add_argument("question", nargs="?", help="one question; left out, questions are read line by line")
-    parser.add_argument("--max-new-tokens", type=int, metavar="N", help="longest answer (default: the recipe's)")
-    parser.add_argument("--system", choices=("lifted", "control", "untrained"), default="lifted", help="which of a run's")
-    parser.add_argument("--quant", metavar="TYPE", help="which GGUF file of an export, e.g. q8_0 (default: its first)")
-    parser.add_argument("--threads", type=int, metavar="N", help="cores for an export's GGUF files (default: all)")
+    parser.add_argument("question", nargs="?", help="one question (default: read questions line by line)")
+    parser.add_argument("--max-new-tokens", type=int, metavar="N", help="longest answer in tokens (default: as in the recipe)")
+    parser.add_argument(
+        "--system", choices=("lifted", "control", "untrained"), default="lifted", help="the system of a run that answers"
+    )
+    parser.add_argument("--quant", metavar="TYPE", help="the GGUF file of an export, e.g. q8_0 (default: the first)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU cores for an export's GGUF files (default: all)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lilift.cli.console import print_notes
     from lilift.phases.answering.answerer import AnswerOptions
     from lilift.phases.answering.load_answerer import load_answerer
     from lilift.recipe.errors import RecipeError
@@ -53,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _questions() -> Any:
-    """Lines from the terminal until an empty one, or every line of a file."""
+    """Lines from the terminal until an empty line, or every line of a file that is not empty."""
     asking = sys.stdin.isatty()
     while True:
         if asking:

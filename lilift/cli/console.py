@@ -1,7 +1,8 @@
-"""How results are printed: text and tables for people, JSON where a script reads."""
+"""Printing on the command line: help, text and tables for people, JSON for scripts."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -12,8 +13,15 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Wraps descriptions at the width of the terminal, and leaves a text with line breaks (examples) as it is."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return indent + text if "\n" in text else super()._fill_text(text, width, indent)
+
+
 def console() -> Console:
-    """Standard output; plain and wide enough to keep table rows whole where it is not a terminal."""
+    """A console on standard output. Without a terminal, it is plain and 120 columns wide, so that table rows stay whole."""
     from rich.console import Console
 
     return (
@@ -28,13 +36,13 @@ def print_json(value: Any) -> None:
 
 
 def print_notes(notes: Sequence[str]) -> None:
-    """What is worth knowing and no error; beside standard output, which may be JSON or answers."""
+    """Print notes, which are no errors, to standard error: standard output may hold JSON or answers."""
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
 
 
 def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> Table:
-    """A table; the columns numbered in `right` are aligned to the right."""
+    """Make a table. The columns whose numbers are in `right` are aligned to the right."""
     from rich import box
     from rich.table import Table
 

@@ -1,4 +1,4 @@
-"""`lilift data preview | switch`: what stage 1 reads, before anything is trained."""
+"""`lilift data preview | switch`: show the examples that stage 1 reads, or write them to a file, before any training."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ OPEN, CLOSE = "‹", "›"
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
-        "data", help="look at the training data, write code-switched files", description="What a recipe trains on."
+        "data",
+        help="show the training data, or write code-switched files",
+        description="Show the data that a recipe trains on.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     preview = add_action(
         actions,
         "preview",
-        "code-switched examples of a recipe, the switched words marked",
+        "show code-switched examples of a recipe, with the switched words marked",
         "lilift data preview tiny-cpu --count 3\n  lilift data preview my.yaml --language sw --epoch 1 --json",
     )
     add_recipe_arguments(preview)
     preview.add_argument("--count", type=_positive, default=5, metavar="N", help="examples to show (default: 5)")
-    preview.add_argument("--epoch", type=_positive, default=1, metavar="N", help="as stage 1 reads them in this epoch")
+    preview.add_argument("--epoch", type=_positive, default=1, metavar="N", help="show them as in this epoch (default: 1)")
     preview.add_argument("--language", metavar="CODE", help="only examples in this language")
     preview.add_argument("--json", action="store_true", help="print JSON")
     preview.set_defaults(run=run_preview)
@@ -43,10 +45,16 @@ def add_parser(verbs: Any) -> None:
         "lilift data switch tiny-cpu --output switched.jsonl --epochs 2 --workers 4",
     )
     add_recipe_arguments(switch)
-    switch.add_argument("--output", type=Path, required=True, metavar="FILE", help="where; an interrupted call is gone on with")
-    switch.add_argument("--epochs", type=_positive, default=1, metavar="N", help="how many epochs' draws (default: 1)")
     switch.add_argument(
-        "--workers", type=_positive, default=1, metavar="N", help="processes; the file is the same with any number"
+        "--output",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="file to write; after an interruption, the same command continues it",
+    )
+    switch.add_argument("--epochs", type=_positive, default=1, metavar="N", help="number of epochs to write (default: 1)")
+    switch.add_argument(
+        "--workers", type=_positive, default=1, metavar="N", help="number of processes (default: 1); the file stays the same"
     )
     switch.set_defaults(run=run_switch)
 
@@ -56,14 +64,14 @@ def _load_switching(arguments: argparse.Namespace) -> Recipe:
 
     recipe = load(arguments)
     if not recipe.switches_words:
-        raise RecipeError("stage 1 of this recipe switches no words", where="align.texts", remedy="add `switched` to it")
+        raise RecipeError("stage 1 of this recipe switches no words", where="align.texts", remedy="add `switched` to this list")
     return recipe
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isascii() and text.isdecimal() else 0
     if number < 1:
-        raise argparse.ArgumentTypeError("give 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return number
 
 
@@ -105,12 +113,13 @@ def run_preview(arguments: argparse.Namespace) -> int:
 
 def _summary(found: CodeSwitched) -> str:
     share = len(found.swaps) / found.translatable if found.translatable else 0.0
-    words = f"{len(found.swaps)} of {found.translatable} words of the dictionary ({share:.0%}, drawn with {found.ratio:.0%})"
-    return f"{found.language or 'mixed'}, {words}{', words moved about' if found.shuffled else ''}"
+    counts = f"{len(found.swaps)} of {found.translatable} words in the dictionary"
+    words = f"{counts} switched ({share:.0%}; drawn ratio {found.ratio:.0%})"
+    return f"{found.language or 'mixed'}, {words}{', words moved' if found.shuffled else ''}"
 
 
 def marked(found: CodeSwitched) -> Text:
-    """The switched text with every swapped word in marks, in colour where there is any."""
+    """The switched text with marks around every swapped word, in colour if the terminal has colours."""
     from rich.text import Text
 
     text, copied = Text(), 0
@@ -136,5 +145,5 @@ def run_switch(arguments: argparse.Namespace) -> int:
     lines, before = write_switched(
         path, align_tasks(data, recipe), data.examples, epochs=arguments.epochs, workers=arguments.workers
     )
-    print(f"{path}: {lines:,} lines" + (f", {before:,} of them from before the interruption" if before else ""))
+    print(f"{path}: {lines:,} lines" + (f", {before:,} of them written before the interruption" if before else ""))
     return 0

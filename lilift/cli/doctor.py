@@ -1,20 +1,20 @@
-"""`lilift doctor`: what works on this machine, what does not, and what to do about it."""
+"""`lilift doctor`: report what works on this machine, what does not work, and what to do about it."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from lilift.cli.console import console, print_json, table
+from lilift.cli.console import HelpFormatter, console, print_json, table
 
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "doctor",
-        help="what works on this machine",
+        help="check what works on this machine",
         description="Check this machine: versions, GPU, memory, 4-bit training, kernels, stand-in models.",
         epilog="example:\n  lilift doctor --json",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)

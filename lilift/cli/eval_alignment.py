@@ -1,4 +1,4 @@
-"""`lilift eval alignment RUN`: do sentences lie next to their translations, before and after stage 1?"""
+"""`lilift eval alignment RUN`: measure how often sentences lie next to their translations, before and after stage 1."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lilift.cli.console import console, print_json, table
+from lilift.cli.console import HelpFormatter, console, print_json, table
 
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "eval alignment",
-        help="do sentences lie next to their translations?",
-        description="For parallel sentences, how often the nearest neighbour of a sentence's mean soft token is its "
-        "translation, between English and each language, with the alignment layer before and after stage 1.",
+        help="measure how often sentences lie next to their translations",
+        description="Measure on parallel sentences how often a sentence's nearest neighbour is its translation. lilift "
+        "compares the mean soft tokens of the sentences, in English and in each language, with the alignment layer before and "
+        "after stage 1.",
         epilog="examples:\n  lilift eval alignment runs/tiny-cpu\n"
         "  lilift eval alignment runs/mine --sentences ./flores200/devtest --languages sw,bn,th",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="a run folder, such as runs/tiny-cpu")
     parser.add_argument(
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lilift.recipe.storage import write_json
 
     if arguments.limit is not None and arguments.limit < 2:
-        raise RecipeError(f"--limit {arguments.limit} leaves nothing to choose from", remedy="give 2 or more")
+        raise RecipeError(f"--limit {arguments.limit} leaves too few sentences to compare", remedy="give 2 or more")
     recipe = recipe_of(arguments.run_folder)
     found = measure_alignment(
         recipe,

@@ -1,4 +1,4 @@
-"""`lilift eval compare A B`: two evaluations on the same questions, paired."""
+"""`lilift eval compare FIRST SECOND`: compare two evaluations question by question."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lilift.cli.console import console, print_json, table
+from lilift.cli.console import HelpFormatter, console, print_json, table
 
 if TYPE_CHECKING:
     from lilift.evaluate.scores.paired_comparison import Comparison
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "eval compare",
-        help="two evaluations on the same questions, paired",
-        description="Compare two evaluations question by question: McNemar's exact test for each language, and a bootstrap "
-        "over questions for the averages. The differences are the second's minus the first's.",
+        help="compare two evaluations question by question",
+        description="Compare two evaluations question by question. lilift computes McNemar's exact test for each language and "
+        "a bootstrap over questions for the averages. A difference is SECOND minus FIRST.",
         epilog="examples:\n  lilift eval compare runs/baseline runs/mine\n"
         "  lilift eval compare runs/mine:control runs/mine:lifted          two systems of one run\n"
         "  lilift eval compare evaluations/Llama-2-7b/mmwp runs/mine/evaluations/mmwp --output comparison",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     for name, order in (("first", "FIRST"), ("second", "SECOND")):
         parser.add_argument(
-            name, metavar=order, help="a run, or a folder with scores.json; `:system` chooses where there are several"
+            name, metavar=order, help="a run, or a folder with scores.json; add `:system` to choose one of several"
         )
-    parser.add_argument("--benchmark", metavar="NAME", help="only this one (default: all that both were asked)")
+    parser.add_argument("--benchmark", metavar="NAME", help="compare only this one (default: all that both have)")
     parser.add_argument("--output", type=Path, metavar="DIR", help="also write comparison.html, .json, .csv and .md")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
@@ -75,4 +75,4 @@ def _print(found: Comparison) -> None:
             f"{100 * mean.difference:+.1f}, 95% interval {100 * mean.low:+.1f} to {100 * mean.high:+.1f}, p {p_value(mean.p)}"
         )
     if found.unpaired:
-        print(f"  {found.unpaired} questions were asked of only one of the two and are left out")
+        print(f"  {found.unpaired} questions are left out because only one of the two answered them")

@@ -1,4 +1,4 @@
-"""`lilift eval fetch BENCHMARK`: a benchmark's files from where its authors published them."""
+"""`lilift eval fetch BENCHMARK`: download a benchmark's files from its authors' address."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from lilift.cli.console import HelpFormatter
+
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "eval fetch",
-        help="a benchmark's files from where its authors published them",
-        description="Download a benchmark's files from its authors' address, and check each file's SHA-256. The same call "
-        "after an interruption goes on.",
+        help="download a benchmark's files from its authors' address",
+        description="Download a benchmark's files from its authors' address, and check each file's SHA-256. After an "
+        "interruption, repeat the same command to continue.",
         epilog="examples:\n  lilift eval fetch mmwp\n  lilift eval fetch mgsm --to ./mgsm",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
-    parser.add_argument("benchmark", choices=("mmwp", "mgsm", "msvamp", "xnli", "xcsqa"), help="what to fetch")
-    parser.add_argument("--to", type=Path, metavar="DIR", help="where to (default: the cache that `lilift eval` looks in)")
+    parser.add_argument("benchmark", choices=("mmwp", "mgsm", "msvamp", "xnli", "xcsqa"), help="the benchmark to download")
+    parser.add_argument("--to", type=Path, metavar="DIR", help="folder to write (default: the cache that `lilift eval` reads)")
     parser.set_defaults(run=run)
 
 
@@ -37,5 +39,5 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"\r{done} of {total} files", end="" if done < total else "\n", flush=True)
 
     fetched = fetch(arguments.benchmark, folder, told=told)
-    print(f"{fetched} files fetched, the others were there; every SHA-256 is right: {folder}")
+    print(f"downloaded {fetched} files, the others were already there; every SHA-256 is right: {folder}")
     return 0

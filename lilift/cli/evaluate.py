@@ -1,4 +1,4 @@
-"""`lilift eval MODEL`: accuracy of a run, an export or an LLM on a benchmark; `lilift eval compare` and others beside it."""
+"""`lilift eval MODEL`: measure the accuracy of a run, an export or an LLM on a benchmark."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lilift.cli.console import HelpFormatter, print_json, print_notes
+
 if TYPE_CHECKING:
     from lilift.phases.answering.answerer import AnswerOptions
     from lilift.recipe.schema import BenchmarkSettings
@@ -16,68 +18,77 @@ if TYPE_CHECKING:
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "eval",
-        help="accuracy of a run, an export or an LLM on a benchmark",
-        description="Ask a model the questions of a benchmark and count right answers. Answers are kept; the same call after "
-        "an interruption asks only what is not answered yet.",
+        help="measure accuracy on a benchmark",
+        description="Measure the accuracy of a run, an export or an LLM: the model answers the questions of a benchmark, and "
+        "lilift counts the right answers. lilift keeps all answers. After an interruption, repeat the same command to "
+        "continue.",
         epilog="examples:\n  lilift eval runs/tiny-cpu --benchmark world --limit 200\n"
         "  lilift eval runs/mine --benchmark mmwp --path ./mmwp --languages sw,bn,th\n"
         "  lilift eval my-export --benchmark mgsm --path ./mgsm --samples 8       majority of 8 drawn answers\n"
         "  lilift eval Qwen/Qwen2.5-7B-Instruct --template chat --benchmark mmwp --path ./mmwp --languages sw",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "model", metavar="MODEL", help="a run, a folder made by `lilift export`, or a Hugging Face LLM (folder or hub name)"
     )
     parser.add_argument(
-        "--benchmark", required=True, choices=("world", "mmwp", "mgsm", "msvamp", "xnli", "xcsqa"), help="what to ask"
+        "--benchmark", required=True, choices=("world", "mmwp", "mgsm", "msvamp", "xnli", "xcsqa"), help="the benchmark"
     )
-    parser.add_argument("--path", type=Path, metavar="DIR", help="folder with the authors' files (default: those fetched)")
+    parser.add_argument(
+        "--path", type=Path, metavar="DIR", help="folder with the authors' files (default: those of `lilift eval fetch`)"
+    )
     parser.add_argument(
         "--source",
         choices=("files", "hub", "sample"),
         default="files",
-        help="the authors' files, the Hugging Face hub, or a few rows of our own to try it out",
+        help="files: the authors' files (default); hub: the Hugging Face hub; sample: a few rows of lilift's own, for a test",
     )
     parser.add_argument(
         "--labels",
         choices=("generation", "likelihood"),
         default="generation",
-        help="xnli and xcsqa: the label that the response names, or the one that the model finds likeliest",
+        help="xnli and xcsqa only: take the label that the response names (generation, the default), or the label with the "
+        "highest likelihood",
     )
     parser.add_argument(
         "--scoring",
         choices=("lilift", "published"),
         default="lilift",
-        help="published: as the authors' code scores, with a table of where the two differ",
+        help="published: score as the authors' code does, and print where it differs from lilift's scoring (the default)",
     )
     parser.add_argument(
-        "--languages", metavar="A,B", help="language codes, or groups such as en,mmwp-low (default: English and the model's)"
+        "--languages", metavar="A,B", help="codes or groups, such as en,mmwp-low (default: English and the model's languages)"
     )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N questions of each language")
-    parser.add_argument("--system", choices=("lifted", "control", "untrained"), default="lifted", help="which of a run's")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where answers and scores are kept")
+    parser.add_argument(
+        "--system", choices=("lifted", "control", "untrained"), default="lifted", help="the system of a run that answers"
+    )
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder for answers and scores")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    _add_answering(parser.add_argument_group("how it answers"))
+    _add_answering(parser.add_argument_group("how the model answers"))
     parser.set_defaults(run=run)
 
 
 def _add_answering(group: Any) -> None:
-    group.add_argument("--samples", type=int, default=1, metavar="K", help="draw K answers, take the commonest; also pass@K")
-    group.add_argument("--temperature", type=float, metavar="T", help="draw answers (default with --samples: 0.7)")
-    group.add_argument("--top-p", type=float, metavar="P", help="draw among the likeliest tokens of this share (0.95)")
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn")
-    group.add_argument("--max-new-tokens", type=int, metavar="N", help="longest answer")
-    group.add_argument("--batch-tokens", type=int, metavar="N", help="tokens side by side: lower it where memory runs out")
-    group.add_argument("--template", metavar="NAME", help="prompt of an LLM without a bridge: plain, metamath, alpaca, chat")
-    group.add_argument("--quant", metavar="TYPE", help="which GGUF file of an export, e.g. q8_0 (default: its first)")
-    group.add_argument("--threads", type=int, metavar="N", help="cores for an export's GGUF files (default: all)")
-    group.add_argument("--quantization", choices=("nf4", "none"), help="of an export's hf/ or a plain LLM (none)")
-    group.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="of an export's hf/ or a plain LLM")
+    group.add_argument(
+        "--samples", type=int, default=1, metavar="K", help="draw K answers, take the most frequent one; also pass@K"
+    )
+    group.add_argument("--temperature", type=float, metavar="T", help="draw answers at this temperature (with --samples: 0.7)")
+    group.add_argument(
+        "--top-p", type=float, metavar="P", help="draw among the likeliest tokens of this total probability (0.95)"
+    )
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="random seed of drawn answers (default: 0)")
+    group.add_argument("--max-new-tokens", type=int, metavar="N", help="longest answer in tokens")
+    group.add_argument("--batch-tokens", type=int, metavar="N", help="tokens in a batch; lower it if memory runs out")
+    group.add_argument("--template", metavar="NAME", help="prompt template for a plain LLM: plain, metamath, alpaca, chat")
+    group.add_argument("--quant", metavar="TYPE", help="the GGUF file of an export, e.g. q8_0 (default: the first)")
+    group.add_argument("--threads", type=int, metavar="N", help="CPU cores for an export's GGUF files (default: all)")
+    group.add_argument("--quantization", choices=("nf4", "none"), help="for an export's hf/ or a plain LLM (none)")
+    group.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="for an export's hf/ or a plain LLM")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lilift.cli.console import print_json, print_notes
-    from lilift.cli.run_output import print_cut_responses, print_scores, print_scoring_differences, print_what_is_asked
+    from lilift.cli.run_output import print_cut_responses, print_question_counts, print_scores, print_scoring_differences
     from lilift.evaluate.evaluator import evaluate, load_benchmarks
     from lilift.evaluate.scores.response_analysis import read_profiles
     from lilift.evaluate.scores.scores import as_json, by_published_scoring
@@ -88,14 +99,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     options = answer_options(arguments)
     settings = _benchmark_settings(arguments, options)
-    # What does not depend on the model is read before it is loaded, which may take minutes.
+    # Loading a model may take minutes, so lilift first reads everything that does not depend on the model.
     known = settings.languages is not None and settings.name != "world"
     benchmarks = load_benchmarks([settings], (), seed=0) if known else []
     model = load_answerer(arguments.model, options, system=arguments.system)
     print_notes(model.notes)
     benchmarks = benchmarks or load_benchmarks([settings], model.languages, seed=model.seed)
     if not arguments.json:
-        print_what_is_asked(benchmarks)
+        print_question_counts(benchmarks)
     output = arguments.output or model.folder / _folder_name(benchmarks[0].name, options)
     shown = nullcontext(None) if arguments.json else answer_progress(sys.stdout)
     with polite_interrupts() as interruption, shown as progress:
@@ -124,7 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -> BenchmarkSettings:
-    """What is to be asked.
+    """The benchmark, with its settings from the command line.
 
     Raises:
         RecipeError: the options contradict each other.
@@ -133,11 +144,17 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
     from lilift.recipe.schema import WITH_LABELS, BenchmarkSettings
 
     if arguments.limit is not None and arguments.limit < 1:
-        raise RecipeError(f"--limit {arguments.limit} is not a number of questions", remedy="give 1 or more")
+        raise RecipeError(f"--limit {arguments.limit} is too small", remedy="give 1 or more")
     if arguments.labels == "likelihood" and arguments.benchmark not in WITH_LABELS:
-        raise RecipeError(f"the answers to {arguments.benchmark} are no labels", remedy="leave --labels out")
+        raise RecipeError(
+            f"--labels likelihood needs a benchmark with labels ({', '.join(WITH_LABELS)}), and {arguments.benchmark} has none",
+            remedy="leave --labels out",
+        )
     if arguments.labels == "likelihood" and options.sampling is not None:
-        raise RecipeError("the likeliest label is not drawn", remedy="leave --labels, or --samples and --temperature, out")
+        raise RecipeError(
+            "--labels likelihood draws no answers, so --samples, --temperature and --top-p have no effect",
+            remedy="leave out either --labels or these options",
+        )
     return BenchmarkSettings(
         name=arguments.benchmark,
         source=arguments.source,
@@ -149,7 +166,7 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
 
 
 def answer_options(arguments: argparse.Namespace) -> AnswerOptions:
-    """The options of `_add_answering`, checked.
+    """Check the options of `_add_answering`, and return them.
 
     Raises:
         RecipeError: a number is out of its range.
@@ -169,7 +186,7 @@ def answer_options(arguments: argparse.Namespace) -> AnswerOptions:
         top_p = 0.95 if arguments.top_p is None else arguments.top_p
         if not temperature > 0 or not 0 < top_p <= 1 or arguments.seed < 0:
             raise RecipeError(
-                f"--temperature {temperature:g}, --top-p {top_p:g}, --seed {arguments.seed} is out of range",
+                f"--temperature {temperature:g}, --top-p {top_p:g} or --seed {arguments.seed} is out of range",
                 remedy="give a temperature above 0, a share above 0 and at most 1, and a seed of 0 or more",
             )
         sampling = Sampling(temperature, top_p, arguments.seed)
@@ -187,5 +204,5 @@ def answer_options(arguments: argparse.Namespace) -> AnswerOptions:
 
 
 def _folder_name(benchmark: str, options: AnswerOptions) -> str:
-    """Drawn answers are kept beside the greedy ones, not in their place."""
+    """The folder of the answers: drawn answers are kept beside the greedy ones and do not replace them."""
     return benchmark if options.sampling is None else f"{benchmark}-{options.samples}-drawn"

@@ -1,4 +1,4 @@
-"""`lilift export RUN`: the trained model as files to take away."""
+"""`lilift export RUN`: write the trained model as files for other programs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lilift.cli.console import HelpFormatter, print_json
+
 if TYPE_CHECKING:
     from lilift.recipe.schema import ExportSettings
 
@@ -14,36 +16,40 @@ if TYPE_CHECKING:
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "export",
-        help="the trained model as files: Hugging Face, GGUF",
-        description="Merge a run's adapter into its LLM and write it down for other programs: Hugging Face weights, GGUF files "
-        "for llama.cpp, or both, with encoder and alignment layer beside them and lilift.json, which says how they belong "
-        "together.",
+        help="write the trained model for Hugging Face tools or llama.cpp",
+        description="Merge a run's adapter into its LLM and write the result for other programs: Hugging Face weights, GGUF "
+        "files for llama.cpp, or both. The folder also holds the encoder, the alignment layer, and lilift.json, which "
+        "describes how the parts work together.",
         epilog="examples:\n  lilift export runs/tiny-cpu --to gguf --quant q8_0,q4_k_m --output my-model\n"
         "  lilift export runs/tiny-cpu --to all --merge-base original",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("run_folder", type=Path, metavar="RUN", help="a run folder, such as runs/tiny-cpu")
-    parser.add_argument("--to", choices=("hf", "gguf", "all"), help="what to write (default: the recipe's)")
+    parser.add_argument("--to", choices=("hf", "gguf", "all"), help="formats to write (default: as in the recipe)")
     parser.add_argument(
-        "--quant", metavar="TYPE[,TYPE]", help="GGUF files of the LLM, e.g. f16,q8_0,q4_0,q4_k_m (default: the recipe's)"
+        "--quant", metavar="TYPE[,TYPE]", help="types of the LLM's GGUF files, e.g. f16,q8_0,q4_k_m (default: as in the recipe)"
     )
     parser.add_argument(
-        "--encoder-quant", choices=("f32", "bf16", "f16", "q8_0"), help="GGUF file of the encoder (default: as in training)"
+        "--encoder-quant",
+        choices=("f32", "bf16", "f16", "q8_0"),
+        help="type of the encoder's GGUF file (default: as in training)",
     )
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where to write (default: RUN/export)")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder to write (default: RUN/export)")
     parser.add_argument(
         "--merge-base",
         choices=("dequantised", "original"),
-        help="weights to merge into: those the adapter was trained against, or the original ones (default: the recipe's)",
+        help="weights to merge the adapter into: the 4-bit ones of training, dequantised, or the original ones (default: as in "
+        "the recipe)",
     )
-    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="precision of hf/ (default: the recipe's)")
-    parser.add_argument("--no-drift", action="store_true", help="do not compare the result with the live model")
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16", "float16"), help="precision of hf/ (default: as in the recipe)"
+    )
+    parser.add_argument("--no-drift", action="store_true", help="do not compare the export with the model of the run")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lilift.cli.console import print_json
     from lilift.export.bundle import export_bundle
     from lilift.export.drift import Drift
     from lilift.export.job import RunParts
@@ -55,8 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
     recipe = recipe_of(arguments.run_folder)
     if not recipe.can_be_exported:
         raise RecipeError(
-            "this run has not trained both an alignment layer and an adapter, and only runs that have are exported",
+            "lilift exports only runs that train both an alignment layer and an adapter, and this run does not",
             where=arguments.run_folder,
+            remedy="export a run whose recipe trains both stages",
         )
     settings = _settings(arguments, recipe.export)
     output = arguments.output or arguments.run_folder / "export"
@@ -80,7 +87,7 @@ def _note(line: str) -> None:
 
 
 def _settings(arguments: argparse.Namespace, of_recipe: ExportSettings) -> ExportSettings:
-    """The recipe's settings with what the command line says."""
+    """The recipe's settings with the changes from the command line."""
     from pydantic import ValidationError
 
     from lilift.recipe.errors import RecipeError
@@ -101,6 +108,7 @@ def _settings(arguments: argparse.Namespace, of_recipe: ExportSettings) -> Expor
     except ValidationError as error:
         problem = error.errors()[0]
         raise RecipeError(
-            f"{problem['input']!r} is no type of GGUF file; known are {problem['msg'].removeprefix('Input should be ')}",
+            f"{problem['input']!r} is not a type of GGUF file",
             where="--quant",
+            remedy=f"choose from {problem['msg'].removeprefix('Input should be ')}",
         ) from None

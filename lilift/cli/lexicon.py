@@ -1,4 +1,4 @@
-"""`lilift lexicon fetch | import | merge | stats | induce`."""
+"""`lilift lexicon …`: make bilingual dictionaries for stage 1 and measure them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lilift.cli import lexicon_fetch, lexicon_induction
+from lilift.cli.console import HelpFormatter
 from lilift.cli.lexicon_output import free_output, language_codes, print_figures, report
 
 if TYPE_CHECKING:
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "lexicon",
-        help="bilingual dictionaries: fetch, import, merge, measure, induce",
-        description="Dictionaries that stage 1 swaps English words with. One lexicon is one Parquet file, LANGUAGE.parquet, "
-        "with the source and the licence of every pair; a recipe's `data.lexicons` names the folder they lie in.",
+        help="fetch, import, merge, measure and induce bilingual dictionaries",
+        description="Make and measure lexicons: the dictionaries with which stage 1 swaps English words. One lexicon is one "
+        "Parquet file, LANGUAGE.parquet, with the source and the licence of every pair. Set `data.lexicons` in a recipe to the "
+        "folder that holds them.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     lexicon_fetch.add_parser(actions)
@@ -34,7 +36,7 @@ def _action(actions: Any, name: str, text: str, example: str) -> argparse.Argume
         help=text,
         description=text[0].upper() + text[1:] + ".",
         epilog=f"examples:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     return made
 
@@ -43,19 +45,24 @@ def _add_import(actions: Any) -> None:
     parser = _action(
         actions,
         "import",
-        "read a published dictionary, filter it, and keep it as a lexicon",
+        "read a published dictionary, filter it, and write it as a lexicon",
         "lilift lexicon import en-sw.txt --language sw --source wiktionary --into lexicons\n"
         "  lilift lexicon import panlex_swadesh.zip --languages mmwp-low --source panlex --into panlex\n"
         "  lilift lexicon import words.tsv --languages sw,bn --name mine --licence 'CC BY 4.0' --into mine",
     )
     parser.add_argument(
-        "file", type=Path, metavar="FILE", help="MUSE, GATITOS, Wiktionary (WECHSEL), AfroMT, TSV, a table, PanLex's archive"
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="a file of MUSE, GATITOS, Wiktionary (WECHSEL), AfroMT or PanLex, a TSV or a table",
     )
     parser.add_argument("--languages", "--language", required=True, metavar="A,B", help="codes or groups, such as mmwp-low")
-    parser.add_argument("--into", type=Path, default=Path("lexicons"), metavar="DIR", help="folder (default: lexicons)")
-    parser.add_argument("--source", choices=lexicon_fetch.SOURCES, help="who published it")
-    parser.add_argument("--name", metavar="NAME", help="short name of the source (default: its publisher, or the file's name)")
-    parser.add_argument("--licence", metavar="TEXT", help="licence of the content (default: its publisher's)")
+    parser.add_argument(
+        "--into", type=Path, default=Path("lexicons"), metavar="DIR", help="folder to write (default: lexicons)"
+    )
+    parser.add_argument("--source", choices=lexicon_fetch.SOURCES, help="publisher of the dictionary")
+    parser.add_argument("--name", metavar="NAME", help="short name of the source (default: publisher or file name)")
+    parser.add_argument("--licence", metavar="TEXT", help="licence of the content (default: the publisher's)")
     parser.add_argument("--most-words", type=int, default=3, metavar="N", help="longest translation in words (default: 3)")
     parser.add_argument("--keep-identical", action="store_true", help="keep translations spelled like the English word")
     parser.add_argument("--replace", action="store_true", help="replace lexicons that are already there")
@@ -67,16 +74,17 @@ def _add_merge(actions: Any) -> None:
     parser = _action(
         actions,
         "merge",
-        "make one lexicon of several, the most trusted first",
+        "merge several lexicons of one language, the most trusted first",
         "lilift lexicon merge wiktionary/sw.parquet afromt/sw.parquet --output lexicons/sw.parquet",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="LEXICON", help="lexicons of one language, the best first")
+    parser.add_argument("files", nargs="+", type=Path, metavar="LEXICON", help="lexicons to merge, the most trusted first")
     parser.add_argument("--output", type=Path, required=True, metavar="FILE", help="the lexicon to write, LANGUAGE.parquet")
     parser.add_argument(
         "--keep",
         choices=("first", "all"),
         default="first",
-        help="first: a word's translations come from the first lexicon that has it (default); all: from all, of equal say",
+        help="first: take a word's translations from the first lexicon that has the word (default); all: take them from all "
+        "lexicons with equal weight",
     )
     parser.add_argument("--replace", action="store_true", help="replace the output if it is already there")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -87,13 +95,13 @@ def _add_stats(actions: Any) -> None:
     parser = _action(
         actions,
         "stats",
-        "size, origin, scripts, and coverage of your own text",
+        "show size, origin and scripts of lexicons, and how much of your text they cover",
         "lilift lexicon stats lexicons/sw.parquet --text train.jsonl\n"
         "  lilift lexicon stats lexicons --languages mmwp-low --text train.jsonl",
     )
     parser.add_argument("path", type=Path, metavar="PATH", help="a lexicon, a dictionary file, or a folder of them")
-    parser.add_argument("--languages", "--language", metavar="A,B", help="codes or groups (default: what PATH says)")
-    parser.add_argument("--text", metavar="SOURCE", help="your training text: instructions as in a recipe, or a .txt file")
+    parser.add_argument("--languages", "--language", metavar="A,B", help="codes or groups (default: from PATH)")
+    parser.add_argument("--text", metavar="SOURCE", help="training text: instructions as in a recipe, or a .txt file")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run_stats)
 
@@ -107,7 +115,7 @@ def run_import(arguments: argparse.Namespace) -> int:
     from lilift.recipe.errors import RecipeError
 
     if arguments.most_words < 1:
-        raise RecipeError(f"--most-words {arguments.most_words} leaves no translation", remedy="give 1 or more")
+        raise RecipeError(f"--most-words {arguments.most_words} would drop every translation", remedy="give 1 or more")
     publisher = PUBLISHERS.get(arguments.source or "")
     licence = arguments.licence or (publisher.licence if publisher else NOT_STATED)
     filters = Filters(arguments.most_words, arguments.keep_identical)

@@ -1,4 +1,4 @@
-"""`lilift lexicon fetch`: published dictionaries, from their publishers."""
+"""`lilift lexicon fetch`: download published dictionaries and make lexicons from them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lilift.cli.console import HelpFormatter
 from lilift.cli.lexicon_output import language_codes, report
 
 if TYPE_CHECKING:
@@ -19,18 +20,20 @@ SOURCES = ("muse", "wiktionary", "gatitos", "afromt", "panlex")
 def add_parser(actions: Any) -> None:
     parser = actions.add_parser(
         "fetch",
-        help="download published dictionaries and make lexicons of them",
-        description="Download dictionaries from their publishers, import them, and make one lexicon a language of them; where "
-        "several have a word, the source named first decides. Licences are shown before anything is downloaded. Files are kept "
-        "as published in DIR/downloads, and are not downloaded twice.",
+        help="download published dictionaries and make lexicons from them",
+        description="Download dictionaries from their publishers, import them, and write one lexicon for each language. If "
+        "several sources have a word, lilift takes the source that you name first. lilift shows the licences before it "
+        "downloads anything. It keeps the published files in DIR/downloads and downloads none of them twice.",
         epilog="examples:\n  lilift lexicon fetch wiktionary,muse,panlex --languages mmwp-low --into lexicons\n"
         "  lilift lexicon fetch gatitos --languages om,qu,ln --yes",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
-    parser.add_argument("sources", metavar="SOURCES", help=f"the most trusted first: {', '.join(SOURCES)}")
+    parser.add_argument("sources", metavar="SOURCES", help=f"sources, the most trusted first: {', '.join(SOURCES)}")
     parser.add_argument("--languages", "--language", required=True, metavar="A,B", help="codes or groups, such as mmwp-low")
-    parser.add_argument("--into", type=Path, default=Path("lexicons"), metavar="DIR", help="folder (default: lexicons)")
-    parser.add_argument("--yes", action="store_true", help="the licences are fine: do not ask")
+    parser.add_argument(
+        "--into", type=Path, default=Path("lexicons"), metavar="DIR", help="folder to write (default: lexicons)"
+    )
+    parser.add_argument("--yes", action="store_true", help="accept the licences without a question")
     parser.add_argument("--replace", action="store_true", help="replace lexicons that are already there")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
@@ -48,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     wanted = [code for code in codes if arguments.replace or not outputs[code].exists()]
     for code in codes:
         if code not in wanted:
-            print(f"{code}: {outputs[code]} is already there (--replace makes it anew)", file=sys.stderr)
+            print(f"{code}: {outputs[code]} is already there; give --replace to write it again", file=sys.stderr)
     if wanted:
         _require_something(publishers, wanted)
         _say_gaps(publishers, wanted)
@@ -68,8 +71,12 @@ def run(arguments: argparse.Namespace) -> int:
         report(made, arguments.json)
     without = [code for code in wanted if code not in {lexicon.language.code for lexicon in made}]
     if without:
-        others = "; the other languages are done" if made else ""
-        raise DataError(f"no usable pair for {', '.join(without)}{others}", where="--languages")
+        others = " (lilift wrote the other languages)" if made else ""
+        raise DataError(
+            f"the sources have no usable pair for {', '.join(without)}{others}",
+            where="--languages",
+            remedy="name other sources, or see `lilift lexicon induce --help`",
+        )
     return 0
 
 
@@ -80,14 +87,14 @@ def _publishers(text: str) -> list[Publisher]:
     names = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     for name in names:
         if name not in PUBLISHERS:
-            raise RecipeError(f"no source is called {name!r}", remedy=f"known: {', '.join(PUBLISHERS)}")
+            raise RecipeError(f"lilift does not know the source {name!r}", remedy=f"choose from {', '.join(PUBLISHERS)}")
     if not names:
-        raise RecipeError("no source is named", remedy=f"known: {', '.join(PUBLISHERS)}")
+        raise RecipeError("SOURCES is empty", remedy=f"choose from {', '.join(PUBLISHERS)}")
     return [PUBLISHERS[name] for name in names]
 
 
 def _require_something(publishers: list[Publisher], codes: list[str]) -> None:
-    """Say which languages no named source has, before anything is downloaded."""
+    """Refuse languages that none of the sources has, before any download."""
     from lilift.data.lexicons.publishers import download_for, sources_for
     from lilift.recipe.errors import DataError
 
@@ -95,7 +102,7 @@ def _require_something(publishers: list[Publisher], codes: list[str]) -> None:
     if without:
         others = list(dict.fromkeys(name for code in without for name in sources_for(code)))
         raise DataError(
-            f"{', '.join(publisher.name for publisher in publishers)} have nothing for {', '.join(without)}",
+            f"no dictionary for {', '.join(without)} in {', '.join(publisher.name for publisher in publishers)}",
             where="--languages",
             remedy=f"add {', '.join(others)}" if others else "see `lilift lexicon induce --help`",
         )
@@ -107,7 +114,7 @@ def _say_gaps(publishers: list[Publisher], codes: list[str]) -> None:
     for publisher in publishers:
         without = [code for code in codes if download_for(publisher.name, code) is None]
         if without:
-            print(f"{publisher.name} has none of {', '.join(without)}", file=sys.stderr)
+            print(f"{publisher.name} has no dictionary for {', '.join(without)}", file=sys.stderr)
 
 
 def _agree(publishers: list[Publisher], yes: bool) -> None:
@@ -119,14 +126,14 @@ def _agree(publishers: list[Publisher], yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise RecipeError("nobody is there to agree to the licences above", remedy="give --yes")
-    print("download them? [y/N] ", end="", file=sys.stderr, flush=True)
+        raise RecipeError("without a terminal you cannot accept the licences above", remedy="give --yes to accept them")
+    print("Accept the licences and download? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise RecipeError("nothing was downloaded")
+        raise RecipeError("you did not accept the licences, so lilift downloaded nothing", remedy="answer y, or give --yes")
 
 
 def _lexicon(publisher: Publisher, code: str, folder: Path) -> Lexicon | None:
-    """A publisher's lexicon of a language; None where it has none, or, said in a line, nothing usable."""
+    """A publisher's lexicon of a language. None if the publisher has none, or (with a printed line) none that is usable."""
     from lilift.data.downloads import fetch
     from lilift.data.lexicons.lexicon_folder import import_lexicon
     from lilift.data.lexicons.publishers import download_for

@@ -1,4 +1,4 @@
-"""`lilift lexicon induce`: a lexicon from two monolingual sets of word vectors."""
+"""`lilift lexicon induce`: make a lexicon from two monolingual sets of word vectors."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lilift.cli.console import HelpFormatter, print_json
 from lilift.cli.lexicon_output import free_output
 
 if TYPE_CHECKING:
@@ -17,43 +18,47 @@ STARTS = ("identical", "numerals", "similarity", "adversarial", "aligned")
 def add_parser(actions: Any) -> None:
     parser = actions.add_parser(
         "induce",
-        help="make a lexicon from two monolingual sets of word vectors, without a dictionary",
-        description="Rotate the English vectors onto the foreign ones as MUSE does unsupervised, and keep the words that "
-        "are each other's nearest neighbour. Good vectors come from hundreds of megabytes of text; a small corpus gives a poor "
-        "lexicon, whatever the method.",
+        help="make a lexicon from two sets of word vectors, without a dictionary",
+        description="Make a lexicon from two monolingual sets of word vectors, without a dictionary. Like unsupervised MUSE, "
+        "lilift rotates the English vectors onto the foreign ones, and keeps the pairs of words that are each other's nearest "
+        "neighbour. Good vectors need hundreds of megabytes of text. A small corpus gives a poor lexicon with any method.",
         epilog="examples:\n  lilift lexicon induce --english cc.en.300.vec --foreign cc.sw.300.vec --language sw\n"
         "  lilift lexicon induce --english wiki.en.vec --train-embeddings sw.txt --language sw --gold en-sw.txt",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     english = parser.add_mutually_exclusive_group(required=True)
     english.add_argument("--english", type=Path, metavar="FILE", help="English vectors: .vec, .bin (fastText) or word2vec")
-    english.add_argument("--train-english-embeddings", type=Path, metavar="TEXT", help="train them on this English text first")
+    english.add_argument("--train-english-embeddings", type=Path, metavar="TEXT", help="English text to train vectors on first")
     foreign = parser.add_mutually_exclusive_group(required=True)
-    foreign.add_argument("--foreign", type=Path, metavar="FILE", help="vectors of the language")
-    foreign.add_argument("--train-embeddings", type=Path, metavar="TEXT", help="train them on this text first (needs gensim)")
-    parser.add_argument("--language", required=True, metavar="CODE", help="the language")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where to write (default: lexicons/CODE.parquet)")
+    foreign.add_argument("--foreign", type=Path, metavar="FILE", help="vectors of the language; same formats")
+    foreign.add_argument("--train-embeddings", type=Path, metavar="TEXT", help="text to train vectors on first (needs gensim)")
+    parser.add_argument("--language", required=True, metavar="CODE", help="code of the language, such as sw")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="file to write (default: lexicons/CODE.parquet)")
     parser.add_argument(
         "--start",
         action="append",
         choices=STARTS,
-        help="how to begin; may be repeated, the best is kept (default: identical and similarity); adversarial is MUSE's, "
-        "and takes minutes; aligned: the vectors are in one space already, as fastText publishes some and VecMap writes them",
+        help="how the rotation starts; repeat the option to try several and keep the best (default: identical and "
+        "similarity). adversarial: as in MUSE, takes minutes. aligned: the vectors are already in one space, as VecMap writes "
+        "them and fastText publishes some",
     )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="attempts of the adversarial start (default: 3)")
-    parser.add_argument("--limit", type=int, default=200_000, metavar="N", help="most frequent words to read (default: 200000)")
-    parser.add_argument("--frequent", type=int, default=20_000, metavar="N", help="words to align by (default: 20000)")
-    parser.add_argument("--dimension", type=int, default=100, metavar="N", help="of vectors trained here (default: 100)")
-    parser.add_argument("--least-count", type=int, default=5, metavar="N", help="of words in a text trained on (default: 5)")
-    parser.add_argument("--gold", type=Path, metavar="FILE", help="a dictionary to measure precision at 1 and 5 against")
+    parser.add_argument(
+        "--limit", type=int, default=200_000, metavar="N", help="read the N most frequent words (default: 200000)"
+    )
+    parser.add_argument(
+        "--frequent", type=int, default=20_000, metavar="N", help="align by the N most frequent (default: 20000)"
+    )
+    parser.add_argument("--dimension", type=int, default=100, metavar="N", help="dimension of trained vectors (default: 100)")
+    parser.add_argument("--least-count", type=int, default=5, metavar="N", help="train on words with N occurrences or more (5)")
+    parser.add_argument("--gold", type=Path, metavar="FILE", help="a dictionary to measure precision at 1 and 5")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default: cpu)")
-    parser.add_argument("--replace", action="store_true", help="replace a lexicon that is already there")
+    parser.add_argument("--replace", action="store_true", help="replace the output if it is already there")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lilift.cli.console import print_json
     from lilift.data.induction.vector_alignment import InductionSettings, align, induced_lexicon, precision
     from lilift.data.languages import language
     from lilift.data.lexicons.lexicon_table import SUFFIX, write_lexicon
@@ -74,9 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     english = _vectors(arguments.english, arguments.train_english_embeddings, "en", arguments)
     foreign = _vectors(arguments.foreign, arguments.train_embeddings, code, arguments)
-    say(
-        f"{len(english.words):,} English words, {len(foreign.words):,} of {language(code).name}, {english.dimension} dimensions"
-    )
+    name = language(code).name
+    say(f"{len(english.words):,} English words, {len(foreign.words):,} {name} words, {english.dimension} dimensions")
     starts = tuple(dict.fromkeys(arguments.start or ("identical", "similarity")))
     settings = InductionSettings(starts, arguments.seeds, arguments.frequent)
     alignment = align(english, foreign, settings, device=arguments.device, say=say)
@@ -98,7 +102,8 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{lexicon.pairs:,} pairs of words that are each other's nearest neighbour: {output}")
     if measured:
         words, shares = measured
-        print(f"of {words:,} words of {arguments.gold.name}: {', '.join(f'P@{k} {share:.1%}' for k, share in shares.items())}")
+        figures = ", ".join(f"P@{count} {share:.1%}" for count, share in shares.items())
+        print(f"precision on {words:,} words of {arguments.gold.name}: {figures}")
     return 0
 
 
@@ -122,8 +127,8 @@ def _gold(path: Path, code: str) -> dict[str, set[str]]:
 def _print_agreement(share: float | None) -> None:
     if share is None:
         return
-    print(f"the best attempt and another agree on {share:.1%} of the words", end="")
-    print("" if share > 0.5 else ": a guess; read the lexicon before you train on it, or start in more ways")
+    print(f"the best attempt and another one agree on {share:.1%} of the words", end="")
+    print("" if share > 0.5 else ": the lexicon is a guess; read it before you train on it, or add more --start options")
 
 
 def _require_device(device: str) -> None:
@@ -132,4 +137,4 @@ def _require_device(device: str) -> None:
     from lilift.recipe.errors import EnvironmentUnfit
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise EnvironmentUnfit("no CUDA GPU was found", remedy="leave --device out")
+        raise EnvironmentUnfit("--device cuda: lilift found no CUDA GPU", remedy="leave --device out")

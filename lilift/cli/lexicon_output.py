@@ -1,4 +1,4 @@
-"""What the actions of `lilift lexicon` share: which languages, where a lexicon is written, and its figures."""
+"""Helpers of the `lilift lexicon` actions: they read language codes, check output paths, and print a lexicon's figures."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ if TYPE_CHECKING:
 
 
 def language_codes(text: str) -> list[str]:
-    """The codes behind ``sw,mmwp-low``."""
+    """The language codes that a text such as ``sw,mmwp-low`` names."""
     from lilift.recipe.errors import RecipeError
     from lilift.recipe.language_groups import LANGUAGE_GROUPS, expand_languages
 
     given = [part.strip() for part in text.split(",") if part.strip()]
     if not given:
-        raise RecipeError("no language is named", remedy=f"give codes such as sw,bn or a group: {', '.join(LANGUAGE_GROUPS)}")
+        raise RecipeError("--languages is empty", remedy=f"give codes such as sw,bn or a group: {', '.join(LANGUAGE_GROUPS)}")
     codes = expand_languages(given)
     assert isinstance(codes, list)
     return list(dict.fromkeys(codes))
 
 
 def free_output(path: Path, replace: bool) -> Path:
-    """The path, if a lexicon may be written there."""
+    """The path, after a check that lilift may write a lexicon there."""
     from lilift.data.lexicons.lexicon_table import SUFFIX
     from lilift.recipe.errors import RecipeError
 
     if path.suffix != SUFFIX:
         raise RecipeError(f"--output {path} does not end in {SUFFIX}", remedy=f"name it LANGUAGE{SUFFIX}")
     if path.exists() and not replace:
-        raise RecipeError("is already there", where=path, remedy="give --replace to write it anew")
+        raise RecipeError("this lexicon is already there", where=path, remedy="give --replace to write it again")
     return path
 
 
 def report(lexicons: Sequence[Lexicon], as_json: bool) -> None:
-    """Say what lexicons have, where it comes from, and what was left out."""
+    """Print how many words lexicons have, where they come from, and what was left out."""
     from lilift.data.lexicons.coverage import lexicon_stats
 
     print_figures([lexicon_stats(lexicon) for lexicon in lexicons], as_json)
 
 
 def print_figures(found: Sequence[LexiconStats], as_json: bool) -> None:
-    """Figures of one lexicon in full, of several as a table."""
+    """Print the figures of one lexicon in full, or of several lexicons as a table."""
     if as_json:
         print_json([stats.as_dict() for stats in found])
     elif len(found) == 1:
@@ -65,11 +65,11 @@ def _print_one(stats: LexiconStats) -> None:
         print(f"  {source.name}: {source.location}; licence: {source.licence}")
         print(f"    {source.kept:,} pairs kept of {source.read:,} read; left out: {dropped}")
         if source.mended:
-            print(f"    look-alike letters of another script replaced in {source.mended:,}")
+            print(f"    look-alike letters of another script replaced in {source.mended:,} pairs")
     print(f"  scripts: {', '.join(f'{script} {count:,}' for script, count in stats.scripts.items())}")
     print(f"  translations of several words: {stats.several_words:,}")
     if stats.coverage:
-        print(f"  covers {stats.coverage.share:.1%} of the text's {stats.coverage.tokens:,} words (no numbers, no names)")
+        print(f"  covers {stats.coverage.share:.1%} of the text's {stats.coverage.tokens:,} words (without numbers and names)")
         missing = ", ".join(f"{word} {count:,}" for word, count in stats.uncovered.items())
         print(f"  most frequent words without a translation: {missing or 'none'}")
 

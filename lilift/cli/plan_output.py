@@ -1,4 +1,4 @@
-"""A memory plan as people see it: a bar for each phase, the figures behind it, and what was changed."""
+"""Printing of a memory plan: a bar for each phase, a table of MiB, and the changes that made the recipe fit."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from lilift.recipe.errors import LiliftError
 
 BAR_WIDTH = 64
+LEGEND_ENTRIES = 5
 
 
 def print_plan(plan: Plan, missing: Sequence[LiliftError] = ()) -> None:
-    """Bars, a table of MiB by category and phase, changes, what else the recipe takes, and what of that is not there yet."""
+    """Print bars, a table of MiB by category and phase, changes, and what else the recipe needs; name what is missing."""
     from lilift.memory.planned_card import GIB, MIB
 
     shown = [name for name in CATEGORIES if any(phase.parts.get(name, 0) >= MIB / 2 for phase in plan.phases)]
@@ -30,7 +31,8 @@ def print_plan(plan: Plan, missing: Sequence[LiliftError] = ()) -> None:
     width = BAR_WIDTH / max(plan.card.total_bytes, plan.peak_bytes)
     for phase in plan.phases:
         out.print(_bar(plan, phase, shown, width))
-    out.print(_legend(shown))
+    for first in range(0, len(shown), LEGEND_ENTRIES):
+        out.print(_legend(shown[first : first + LEGEND_ENTRIES]))
     rows = [
         (
             CATEGORY_TITLES[name],
@@ -43,7 +45,10 @@ def print_plan(plan: Plan, missing: Sequence[LiliftError] = ()) -> None:
     rows.append(("micro-batches a step", *(str(phase.accumulation or "–") for phase in plan.phases)))
     columns = ("MiB", *(phase.phase for phase in plan.phases))
     out.print(table(None, columns, rows, right=range(1, len(columns))))
-    print(f"left of {plan.card.total_bytes / GIB:.1f} GiB at the fullest moment: {plan.margin:.0%}")
+    if plan.margin >= 0:
+        print(f"free at the peak: {plan.margin:.0%} of {plan.card.total_bytes / GIB:.1f} GiB")
+    else:
+        print(f"the peak is {-plan.margin:.0%} above the {plan.card.total_bytes / GIB:.1f} GiB of {plan.card.name}")
     for change in plan.changes:
         saved = f"{change.saved_bytes / GIB:.1f} GiB less"
         print(f"changed to make it fit: {change.setting} {change.before} → {change.after} ({saved}; {change.cost})")
@@ -53,7 +58,7 @@ def print_plan(plan: Plan, missing: Sequence[LiliftError] = ()) -> None:
 
 
 def print_instant_plan(plan: InstantPlan) -> None:
-    """A line a phase: peak and parts in MiB."""
+    """Print one line for each phase: its peak and its parts in MiB."""
     from lilift.memory.planned_card import MIB
 
     rows = [
@@ -64,7 +69,8 @@ def print_instant_plan(plan: InstantPlan) -> None:
         )
         for phase in plan.phases
     ]
-    title = f"{plan.recipe} on {plan.card.name}: predicted memory in MiB (fitted), of {plan.card.total_bytes / MIB:,.0f}"
+    total = f"{plan.card.total_bytes / MIB:,.0f}"
+    title = f"{plan.recipe} on {plan.card.name}: predicted memory in MiB (fitted); the card has {total}"
     console().print(table(title, ("", "peak", "parts"), rows, right=(1,)))
 
 
@@ -79,7 +85,7 @@ def _print_footprint(plan: Plan) -> None:
         f"host memory {footprint.host_bytes / GIB:.1f} GiB"
     )
     if footprint.hours is not None:
-        print(f"training about {footprint.hours:.0f} hours: {footprint.time_basis}")
+        print(f"training takes about {footprint.hours:.0f} hours: {footprint.time_basis}")
 
 
 def _bar(plan: Plan, phase: PhasePlan, shown: list[str], width: float) -> Text:

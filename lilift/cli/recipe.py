@@ -1,4 +1,4 @@
-"""`lilift recipe list | show | validate | plan | run`."""
+"""`lilift recipe list | show | validate | plan | run`: everything that a user does with recipes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lilift.cli.console import console, print_json, table
+from lilift.cli.console import HelpFormatter, console, print_json, table
 
 if TYPE_CHECKING:
     from lilift.recipe.schema import Recipe
@@ -18,49 +18,54 @@ PHASES = ("data", "align", "transfer", "control", "evaluate", "export")
 
 
 def add_parser(verbs: Any) -> None:
-    parser = verbs.add_parser("recipe", help="list, show, check, plan and run recipes", description="Everything about recipes.")
+    parser = verbs.add_parser(
+        "recipe", help="list, show, check, plan and run recipes", description="List, show, check, plan and run recipes."
+    )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
-    listing = add_action(actions, "list", "the shipped recipes", "lilift recipe list --json")
+    listing = add_action(actions, "list", "list the shipped recipes", "lilift recipe list --json")
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.set_defaults(run=run_list)
 
     show = add_action(actions, "show", "print a recipe's file", "lilift recipe show tiny-cpu > my.yaml")
     add_recipe_arguments(show)
-    show.add_argument("--resolved", action="store_true", help="with every default and override written out")
+    show.add_argument("--resolved", action="store_true", help="print all settings, with defaults and overrides")
     show.set_defaults(run=run_show)
 
     validate = add_action(actions, "validate", "check a recipe without running it", "lilift recipe validate my.yaml")
     add_recipe_arguments(validate)
     validate.set_defaults(run=run_validate)
 
-    plan = add_action(actions, "plan", "memory by phase, before any download", "lilift recipe plan llama-7b-24gb --card 16gb")
+    plan = add_action(
+        actions, "plan", "predict memory by phase, before any download", "lilift recipe plan llama-7b-24gb --card 16gb"
+    )
     add_recipe_arguments(plan)
-    plan.add_argument("--card", metavar="CARD", help="another card: 24gb, rtx4090 …, or auto for this machine's")
-    plan.add_argument("--instant", action="store_true", help="from fitted lines, in a moment; shipped recipes only")
-    plan.add_argument("--strict", action="store_true", help="change nothing to make it fit")
+    plan.add_argument("--card", metavar="CARD", help="another card: 24gb, rtx4090 …; auto takes this machine's")
+    plan.add_argument("--instant", action="store_true", help="predict at once, from fitted lines; shipped recipes only")
+    plan.add_argument("--strict", action="store_true", help="do not change the recipe to make it fit")
     plan.add_argument("--json", action="store_true", help="print JSON")
     plan.set_defaults(run=run_plan)
 
     run = add_action(
         actions,
         "run",
-        "run a recipe: data, align, transfer, evaluate, export",
+        "run the phases of a recipe: data, align, transfer, control, evaluate, export",
         "lilift recipe run tiny-cpu\n"
         "  lilift recipe run tiny-cpu --resume\n"
         "  lilift recipe run my.yaml --set align.epochs=2 --run-folder runs/two",
     )
     add_recipe_arguments(run)
-    run.add_argument("--run-folder", type=Path, metavar="DIR", help="where the run is kept (default: runs/NAME)")
-    run.add_argument("--resume", action="store_true", help="go on with what the run folder holds; start if it holds nothing")
+    run.add_argument("--run-folder", type=Path, metavar="DIR", help="folder of the run (default: runs/NAME)")
+    run.add_argument("--resume", action="store_true", help="continue the run in the run folder, or start a new one")
     run.add_argument(
-        "--restart-from", choices=PHASES, metavar="PHASE", help=f"redo this phase and what follows: {', '.join(PHASES)}"
+        "--restart-from",
+        choices=PHASES,
+        metavar="PHASE",
+        help=f"repeat this phase and the phases after it: {', '.join(PHASES)}",
     )
     run.add_argument("--until", choices=PHASES, metavar="PHASE", help="stop after this phase")
-    run.add_argument(
-        "--memory-limit", metavar="CARD", help="take no more of the GPU than such a card has: 24gb, rtx4090, 20gb …"
-    )
-    run.add_argument("--strict", action="store_true", help="change nothing to make the recipe fit; refuse instead")
+    run.add_argument("--memory-limit", metavar="CARD", help="use at most the memory of this card: 24gb, rtx4090, 20gb …")
+    run.add_argument("--strict", action="store_true", help="do not change the recipe to make it fit; stop if it does not fit")
     run.add_argument("--json", action="store_true", help="print the results as JSON at the end")
     run.set_defaults(run=run_run)
 
@@ -70,8 +75,8 @@ def add_action(actions: Any, name: str, description: str, example: str) -> argpa
         name,
         help=description,
         description=description[0].upper() + description[1:] + ".",
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"{'examples' if len(example.splitlines()) > 1 else 'example'}:\n  {example}",
+        formatter_class=HelpFormatter,
     )
     return made
 
@@ -79,7 +84,12 @@ def add_action(actions: Any, name: str, description: str, example: str) -> argpa
 def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a shipped recipe's name, or a .yaml file")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="A.B=C", dest="overrides", help="override a setting; may be repeated"
+        "--set",
+        action="append",
+        default=[],
+        metavar="A.B=C",
+        dest="overrides",
+        help="override a setting; repeat the option for several",
     )
 
 
@@ -134,7 +144,7 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 def run_validate(arguments: argparse.Namespace) -> int:
     recipe = load(arguments)
-    print(f"{recipe.name}: valid ({recipe.card}; {', '.join(recipe.languages)})")
+    print(f"{recipe.name}: valid (card {recipe.card}; languages {', '.join(recipe.languages)})")
     return 0
 
 
@@ -172,14 +182,14 @@ def _run_instant_plan(arguments: argparse.Namespace) -> int:
 
 
 def _resume_in_new_process() -> None:
-    """Replace this process by one that goes on with the same run."""
+    """Replace this process with a new one that resumes the same run."""
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, "-m", "lilift", *resuming(sys.argv[1:])])
 
 
 def resuming(arguments: Sequence[str]) -> list[str]:
-    """The command line of a run as it goes on: nothing is begun again."""
+    """The command line that resumes a run: with `--resume`, and without `--restart-from`."""
     kept: list[str] = []
     following = iter(arguments)
     for argument in following:

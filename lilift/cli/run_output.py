@@ -1,4 +1,4 @@
-"""The end of a run, as people and scripts read it."""
+"""Printing of a run's results: scores, time and memory of each phase, and the commands to type next."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from lilift.phases.run import FinishedRun
 
 MOST_COLUMNS = 8
-"""Languages side by side in one table; more stand below each other."""
+"""Most languages that a table shows as columns. With more languages, each one is a row."""
 WORTH_TELLING = 0.05
-"""A share of responses that were cut off; a few ramble whatever the limit is."""
+"""lilift reports cut-off responses above this share. A few responses never end, whatever the limit is."""
 
 
 def results_as_dict(run: FinishedRun) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def results_as_dict(run: FinishedRun) -> dict[str, Any]:
 
 
 def print_scores(systems: list[SystemScores]) -> None:
-    """One table a benchmark, accuracy in percent: systems by languages, or languages by systems where they are many."""
+    """Print one table for each benchmark, in percent: one row for each system, or for each language if there are many."""
     from lilift.evaluate.scores.scores import tables
 
     for found in tables(systems):
@@ -49,7 +49,7 @@ def print_scores(systems: list[SystemScores]) -> None:
 
 
 def _print_languages_by_systems(found: Table, systems: list[SystemScores], title: str) -> None:
-    """A row a language, English first and then by tier, and below them the averages."""
+    """Print one row for each language, English first and then by tier, and the averages below."""
     from lilift.evaluate.scores.scores import TIERS, on_benchmark
 
     asked = [scores for system in systems if (scores := on_benchmark(system, found.benchmark))]
@@ -76,8 +76,8 @@ def _print_languages_by_systems(found: Table, systems: list[SystemScores], title
     console().print(table(title, columns, rows, right=range(2, len(columns))))
 
 
-def print_what_is_asked(benchmarks: Sequence[Benchmark]) -> None:
-    """How many rows each benchmark's sources hold, and how many of them are asked."""
+def print_question_counts(benchmarks: Sequence[Benchmark]) -> None:
+    """Print how many rows each benchmark's sources hold, and how many questions of them the model answers."""
     names = dict.fromkeys(one.name for one in benchmarks)
     for name in names:
         asked = [one for one in benchmarks if one.name == name]
@@ -86,14 +86,14 @@ def print_what_is_asked(benchmarks: Sequence[Benchmark]) -> None:
             read, questions = counts.pop()
             languages = ", ".join(one.language for one in asked)
             each = f" in each of {len(asked)} languages" if len(asked) > 1 else ""
-            print(f"{name}: {read} rows read and {questions} asked{each}: {languages}")
+            print(f"{name}: {read} rows read, {questions} questions to answer{each}: {languages}")
         else:
             for one in asked:
-                print(f"{name} {one.language}: {one.rows_read} rows read, {len(one.questions)} asked")
+                print(f"{name} {one.language}: {one.rows_read} rows read, {len(one.questions)} questions to answer")
 
 
 def print_scoring_differences(system: SystemScores) -> None:
-    """One table a benchmark: right answers by lilift's scoring and by the authors', and how many only one of them counts."""
+    """Print for each benchmark the right answers by lilift's scoring and by the authors', and how many only one counts."""
     for scores in system.benchmarks:
         rows = [
             (
@@ -106,14 +106,14 @@ def print_scoring_differences(system: SystemScores) -> None:
             )
             for score in scores.languages
         ]
-        columns = ("right answers in %", "questions", "lilift", "published", "right for lilift alone", "for published alone")
+        columns = ("right answers in %", "questions", "lilift", "published", "only lilift", "only published")
         console().print(
             table(f"{scores.benchmark}: where the two scorings differ", columns, rows, right=range(1, len(columns)))
         )
 
 
 def print_results(run: FinishedRun) -> None:
-    """The table, where everything is, and what to type next."""
+    """Print the scores, the time and memory of each phase, the paths of the results, and the next commands."""
     print()
     print_scores(run.scores)
     for phase, figures in run.measured.items():
@@ -127,19 +127,21 @@ def print_results(run: FinishedRun) -> None:
 
 
 def _next_steps(run: FinishedRun) -> list[tuple[str, str]]:
-    steps = [(f"lilift chat {run.path}", "ask it something")] if (run.path / "transfer" / "done.json").exists() else []
+    steps = (
+        [(f"lilift chat {run.path}", "ask questions in the terminal")] if (run.path / "transfer" / "done.json").exists() else []
+    )
     example = _example_question(run.path)
     if steps and example:
         steps.insert(0, (f'lilift chat {run.path} "{example}"', ""))
     steps += [
-        (f"lilift export {run.path} --output my-model", "merged weights for Hugging Face tools"),
-        ("lilift recipe plan llama-7b-24gb", "the same with a 7B LLM on a 24 GB card"),
+        (f"lilift export {run.path} --output my-model", "write merged weights for Hugging Face tools"),
+        ("lilift recipe plan llama-7b-24gb", "plan the same training with a 7B LLM on a 24 GB card"),
     ]
     return steps
 
 
 def _example_question(run: Path) -> str | None:
-    """A question in one of the run's languages that it has answered rightly."""
+    """A question in one of the run's languages (not English) that the trained model answered right; None without one."""
     from lilift.recipe.storage import JsonLines
 
     for path in sorted((run / "evaluate" / "lifted").glob("*/*.jsonl")):
@@ -152,7 +154,7 @@ def _example_question(run: Path) -> str | None:
 
 
 def _on_sound_rows(scores: BenchmarkScores) -> str:
-    """The averages on rows without a known fault; nothing where every row is sound."""
+    """The averages on the rows without a known fault; empty if no row has one."""
     if all(score.sound == score.questions for score in scores.languages):
         return ""
     shares = {score.language: share for score in scores.languages if (share := score.sound_accuracy) is not None}
@@ -161,11 +163,11 @@ def _on_sound_rows(scores: BenchmarkScores) -> str:
     mean = f"mean without English {_percent(sum(foreign) / len(foreign))}%" if foreign else ""
     means = ", ".join(part for part in (english, mean) if part)
     faulty = sum(score.questions - score.sound for score in scores.languages)
-    return f"on sound rows alone: {means} ({faulty} rows with a known fault left out)"
+    return f"without the {faulty} rows that have a known fault: {means}"
 
 
 def _without_answer(scores: BenchmarkScores) -> str:
-    """How many responses say nothing that could be right; nothing where each has an answer."""
+    """How many responses have no answer that lilift can read; empty if every response has one."""
     asked = sum(score.questions for score in scores.languages)
     missing = sum(score.missing for score in scores.languages)
     empty = sum(score.empty for score in scores.languages)
@@ -175,13 +177,13 @@ def _without_answer(scores: BenchmarkScores) -> str:
 
 
 def print_cut_responses(profiles: Mapping[str, ResponseProfile], longest: int | None) -> None:
-    """Tell where many responses did not come to their end: their answers, which stand there, are lost."""
+    """Print a warning if many responses were cut off: the answer is at the end of a response, so it is lost."""
     known = [one for one in profiles.values() if one.unended is not None]
     total = sum(one.responses for one in known)
     cut = sum(one.responses * (one.unended or 0.0) for one in known)
     if total and cut / total > WORTH_TELLING:
-        at = f" of {longest} tokens" if longest else ""
-        print(f"  {cut / total:.0%} of the responses were cut off at the longest response{at}: --max-new-tokens raises it")
+        limit = f"limit of {longest} tokens" if longest else "token limit"
+        print(f"  {cut / total:.0%} of the responses were cut off at the {limit}: set --max-new-tokens higher")
 
 
 def _percent(share: float | None) -> str:

@@ -1,4 +1,4 @@
-"""`lilift serve EXPORT`: an export for other programs and for a browser."""
+"""`lilift serve EXPORT`: answer other programs and a browser with an export."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ import os
 from pathlib import Path
 from typing import Any
 
+from lilift.cli.console import HelpFormatter
+
 API_KEY_VARIABLE = "LILIFT_API_KEY"
 
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "serve",
-        help="an export for other programs and for a browser",
-        description="Run an export's GGUF files and answer on this machine: OpenAI-compatible chat completions for any program "
-        "that speaks them, and a web page to type into. One answer at a time; no torch is needed.",
-        epilog="examples:\n  lilift serve my-export                            http://127.0.0.1:8737, for this machine alone\n"
+        help="answer other programs and a browser with an export",
+        description="Run an export's GGUF files and answer requests on this machine. Programs use OpenAI-compatible chat "
+        "completions, and people use a web page. lilift writes one answer at a time. It needs no torch for this.",
+        epilog="examples:\n  lilift serve my-export                            http://127.0.0.1:8737, only for this machine\n"
         "  lilift serve my-export --quant q8_0 --port 9000\n"
-        f"  {API_KEY_VARIABLE}=secret lilift serve my-export --host 0.0.0.0   for a phone in the same network",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        f"  {API_KEY_VARIABLE}=secret lilift serve my-export --host 0.0.0.0   also for a phone in the same network",
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("export", type=Path, metavar="EXPORT", help="a folder made by `lilift export --to gguf`")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine alone)")
-    parser.add_argument("--port", type=int, default=8737, help="port to listen on (8737); 0 takes a free one")
-    parser.add_argument("--quant", metavar="TYPE", help="which GGUF file, e.g. q8_0 (default: the export's first)")
-    parser.add_argument("--threads", type=int, metavar="N", help="cores to compute on (default: all)")
-    parser.add_argument("--api-key", metavar="KEY", help=f"what clients must send (better: the variable {API_KEY_VARIABLE})")
-    parser.add_argument("--max-requests", type=int, default=8, metavar="N", help="answers made or waited for at once (8)")
-    parser.add_argument("--max-body-kib", type=int, default=256, metavar="N", help="largest request in KiB (256)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, only this machine)")
+    parser.add_argument("--port", type=int, default=8737, help="port to listen on (default: 8737); 0 takes a free one")
+    parser.add_argument("--quant", metavar="TYPE", help="the GGUF file to run, e.g. q8_0 (default: the first)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU cores to use (default: all)")
+    parser.add_argument("--api-key", metavar="KEY", help=f"key that clients must send; safer: set {API_KEY_VARIABLE}")
+    parser.add_argument("--max-requests", type=int, default=8, metavar="N", help="most requests that run or wait (default: 8)")
+    parser.add_argument("--max-body-kib", type=int, default=256, metavar="N", help="largest request in KiB (default: 256)")
     parser.set_defaults(run=run)
 
 
@@ -46,13 +48,15 @@ def run(arguments: argparse.Namespace) -> int:
     local = arguments.host in LOOPBACK
     if not local and key is None:
         raise RecipeError(
-            f"--host {arguments.host} lets others in, and there is no API key",
+            f"--host {arguments.host} lets other machines connect, and you set no API key",
             remedy=f"set {API_KEY_VARIABLE}, or leave --host out",
         )
     bridge = ExportedBridge(arguments.export, quantisation=arguments.quant, threads=arguments.threads)
     limits = Limits(body_bytes=arguments.max_body_kib * 1024, requests=arguments.max_requests)
     application = build_application(bridge, limits=limits, api_key=key, hosts=LOOPBACK if local else None)
     with listen(arguments.host, arguments.port) as (socket, address):
-        print(f"{bridge.name}\n  page              {address}/\n  OpenAI-compatible {address}/v1\nCtrl-C ends it", flush=True)
+        print(
+            f"{bridge.name}\n  page              {address}/\n  OpenAI-compatible {address}/v1\nPress Ctrl-C to stop", flush=True
+        )
         serve(application, socket)
     return 0

@@ -39,6 +39,8 @@ TRANSLATIONS = "translations.jsonl"
 LEXICONS = "lexicons"
 NAMES = "names.json"
 REPORT = "report.json"
+_DAMAGED = "the prepared data are damaged ({reason})"
+_REMEDY = "run with --restart-from data"
 
 
 @dataclass(frozen=True)
@@ -219,10 +221,7 @@ def load_prepared(folder: Path) -> PreparedData:
     Raises:
         RunFolderError: something is missing or damaged.
     """
-    try:
-        sealed_folders.verify_sealed_folder(folder)
-    except RunFolderError as error:
-        raise _damaged(folder, error.what.removeprefix("is damaged: ")) from None
+    sealed_folders.verify_part(folder, if_damaged=_REMEDY, message=_DAMAGED)
     report = storage.read_json(folder / REPORT)
     codes = report["lexicons"]
     lexicons = {code: _prepared_lexicon(folder, code) for code in codes}
@@ -276,4 +275,4 @@ def _compared(found: InstructionReport, name: str, size: int) -> str:
 
 
 def _damaged(where: Path | str, what: str) -> RunFolderError:
-    return RunFolderError(f"the prepared data are damaged ({what})", where=where, remedy="run with --restart-from data")
+    return RunFolderError(_DAMAGED.format(reason=what), where=where, remedy=_REMEDY)

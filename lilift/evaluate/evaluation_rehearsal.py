@@ -10,7 +10,8 @@ from torch import Tensor
 from lilift.data.texts.examples import Row
 from lilift.memory.simulation.allocation_trace import MemoryTrace
 from lilift.memory.simulation.simulate import Rehearsal
-from lilift.model.bridge import BridgedModel, attach_lora
+from lilift.model.assemble_bridge import attach_lora
+from lilift.model.bridge import BridgedModel
 from lilift.model.decoding.generation import Continuer, _Place, _SideBySide
 from lilift.model.decoding.key_value_cache import BLOCK, KeyValueCache
 from lilift.recipe.schema import Recipe

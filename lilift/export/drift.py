@@ -22,7 +22,7 @@ from lilift.data.texts.examples import Row
 from lilift.export.merge import MergedWeights
 from lilift.memory.guard import OutOfMemoryGuard
 from lilift.model.bridge import BridgedModel
-from lilift.model.llms.llm import OutputHead, backbone_of, find_output_head
+from lilift.model.llms.output_head import OutputHead, backbone_of, find_output_head
 
 MAX_TOKENS = 1024  # compared; the logits of both models are kept for them
 

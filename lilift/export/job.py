@@ -11,7 +11,7 @@ from lilift.export.merge import MergedWeights
 from lilift.export.safetensors_rows import Floats
 from lilift.memory.guard import OutOfMemoryGuard
 from lilift.recipe import sealed_folders, storage
-from lilift.recipe.errors import EnvironmentUnfit, RunFolderError
+from lilift.recipe.errors import EnvironmentUnfit
 from lilift.recipe.schema import ExportSettings, Recipe
 
 
@@ -30,10 +30,8 @@ class RunParts:
             RunFolderError: a part is missing or damaged.
         """
         parts = cls(alignment=run / "align" / "alignment", adapter=run / "transfer" / "adapter")
-        for phase, part in (("align", parts.alignment), ("transfer", parts.adapter)):
-            if not part.exists():
-                raise RunFolderError(f"{phase} is not finished in this run", where=run, remedy="finish it with --resume")
-            sealed_folders.verify_sealed_folder(part)
+        for part in (parts.alignment, parts.adapter):
+            sealed_folders.verify_part(part, if_unfinished="finish it with --resume")
         return parts
 
 

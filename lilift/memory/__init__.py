@@ -1,1 +1,1 @@
-"""What fits on a card: the card, the plan, and what was measured."""
+"""Plans, limits and measures the memory of a run on a card."""

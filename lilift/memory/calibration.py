@@ -1,9 +1,9 @@
-"""What phases took on this machine beside what was planned, kept for the next plan.
+"""Keeps the ratio of measured to predicted memory of each phase on this machine, to correct the next plan.
 
-A plan cannot see what the driver, cuBLAS or a new version of a library take for themselves. Each phase that a GPU has finished
-leaves the ratio of its measured to its predicted peak in ``memory.json`` in ``~/.cache/lilift`` (``$XDG_CACHE_HOME/lilift``).
-Plans for the same GPU are raised by the largest of the last few. They are never lowered: a run that took less than was
-predicted may have had shorter texts.
+A plan cannot see the memory that the driver, cuBLAS or a new version of a library takes for itself. When a phase finishes on a
+GPU, lilift writes the ratio of its measured to its predicted peak to ``memory.json`` in ``~/.cache/lilift``
+(``$XDG_CACHE_HOME/lilift``). It multiplies the next plans for the same GPU by the largest of the last few ratios. It never
+lowers a plan, because a run that took less than predicted may have had shorter texts.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from lilift.recipe.errors import StorageError
 from lilift.recipe.storage import write_json
 
 KEPT = 5
-"""Ratios kept for each phase."""
+"""Number of ratios kept for each phase."""
 
 
 def calibration_file() -> Path:
-    """Where ratios are kept."""
+    """The file with the ratios."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lilift" / "memory.json"
 
 
 def record(gpu: str, phase: str, *, predicted_mib: float, measured_mib: float) -> None:
-    """Keep what a phase took; that it cannot be written is no reason to stop a run.
+    """Keep the ratio of a phase. A file that cannot be written does not stop a run.
 
     Args:
-        gpu: the card's name.
-        phase: of the run.
-        predicted_mib, measured_mib: peaks of what torch's allocator reserves.
+        gpu: the name of the GPU.
+        phase: the phase of the run.
+        predicted_mib, measured_mib: peaks of the memory that torch's allocator reserves, in MiB.
     """
     path = calibration_file()
     try:
@@ -50,12 +50,12 @@ def record(gpu: str, phase: str, *, predicted_mib: float, measured_mib: float) -
 
 
 def ratio(gpu: str, phase: str) -> float:
-    """What the predicted peak of a phase is to be multiplied by on this GPU; 1 where nothing is known."""
+    """The factor for the predicted peak of a phase on this GPU; 1 if there are no ratios yet."""
     return max([1.0, *_read(calibration_file()).get(_key(gpu), {}).get(phase, [])])
 
 
 def _key(gpu: str) -> str:
-    """Ratios of other versions say nothing."""
+    """Ratios of other versions do not count."""
     return f"{gpu}, torch {metadata.version('torch')}, lilift {__version__}"
 
 

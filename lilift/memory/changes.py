@@ -1,4 +1,4 @@
-"""What can be changed to make a recipe fit, from what costs least to what costs most."""
+"""The changes that make a recipe fit a card, ordered from the cheapest to the most expensive."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ from lilift.recipe.schema import Recipe
 
 STAGES = ("align", "transfer")
 _PLACEMENT_COSTS = {
-    "cached-ram": "the encoder waits in host memory and comes back to read the next few thousand texts; results stay the same",
-    "cached-disk": "the encoder reads all texts of a phase first, and what it makes of them takes room on the disk; results "
-    "stay the same",
+    "cached-ram": "the encoder waits in host memory and returns for every few thousand texts; results stay the same",
+    "cached-disk": "the encoder reads all texts of a phase first, and its states take disk space; results stay the same",
 }
 
 
 @dataclass(frozen=True)
 class Change:
-    """One setting changed.
+    """A change of one setting.
 
     Attributes:
-        setting: its key in the recipe.
-        before, after: its value.
-        cost: what it costs, in words.
-        phase: the only phase that it touches; None where it touches all.
+        setting: the key in the recipe.
+        before, after: the value.
+        cost: what the change costs, in words.
+        phase: the only phase that it affects; None if it affects all phases.
         recipe: the recipe with the change.
-        saved_bytes: how much lower the peak of the phase is that needed it.
+        saved_bytes: by how much it lowers the peak of the phase that needed it.
     """
 
     setting: str
@@ -44,7 +43,7 @@ class Change:
 
     @property
     def is_of_batch(self) -> bool:
-        """Whether it makes batches smaller."""
+        """Whether the change makes batches smaller."""
         section, _, name = self.setting.partition(".")
         return TOKEN_SETTINGS.get(section) == name
 
@@ -60,7 +59,7 @@ class Change:
 
 
 def next_change(recipe: Recipe, phase: PhasePlan, limit_bytes: int) -> Change | None:
-    """The cheapest change that makes `phase` smaller; None where nothing is left to change."""
+    """The cheapest change that makes `phase` smaller; None if there is nothing left to change."""
     for proposal in _ORDER:
         change = proposal(recipe, phase, limit_bytes)
         if change is not None:
@@ -69,7 +68,7 @@ def next_change(recipe: Recipe, phase: PhasePlan, limit_bytes: int) -> Change | 
 
 
 def with_change(changes: Sequence[Change], change: Change) -> list[Change]:
-    """One change more; a second one of the same setting takes the place of the first."""
+    """Add a change. A second change of the same setting replaces the first."""
     earlier = [one for one in changes if one.setting == change.setting]
     others = [one for one in changes if one.setting != change.setting]
     saved = change.saved_bytes + sum(one.saved_bytes for one in earlier)
@@ -77,12 +76,12 @@ def with_change(changes: Sequence[Change], change: Change) -> list[Change]:
 
 
 def with_batches_of(original: Recipe, recipe: Recipe) -> Recipe:
-    """`recipe` with as many tokens side by side as `original`."""
+    """`recipe` with the batch sizes (in tokens) of `original`."""
     return _changed(recipe, {part: {name: getattr(getattr(original, part), name)} for part, name in TOKEN_SETTINGS.items()})
 
 
 def with_recorded_changes(recipe: Recipe, changes: Sequence[Mapping[str, Any]]) -> Recipe:
-    """The recipe with changes made again, as `Change.as_dict` told them, but for settings that are no longer what they were."""
+    """Repeat recorded changes (see `Change.as_dict`) on a recipe, except where the recipe's setting differs from `before`."""
     settings = recipe.as_dict()
     for change in changes:
         section, _, name = change["setting"].partition(".")
@@ -92,7 +91,7 @@ def with_recorded_changes(recipe: Recipe, changes: Sequence[Mapping[str, Any]]) 
 
 
 def shorter_rows(recipe: Recipe) -> Iterator[Recipe]:
-    """The recipe with shorter and shorter rows, one at a time in memory; never done without being asked for."""
+    """The recipe with shorter and shorter rows, one row in a batch. lilift only proposes this and never does it by itself."""
     for share in (0.75, 0.5, 0.375, 0.25):
         tokens = max(64, int(recipe.data.max_tokens * share) // 32 * 32)
         if tokens >= recipe.data.max_tokens:
@@ -124,7 +123,7 @@ def _smaller_micro_batch(recipe: Recipe, phase: PhasePlan, limit: int) -> Change
         f"{phase.phase}.tokens_per_micro_batch",
         str(getattr(recipe, phase.phase).tokens_per_micro_batch),
         str(tokens),
-        "more micro-batches behind each optimizer step, each less efficient; results stay the same",
+        "each optimizer step takes more micro-batches, each less efficient; results stay the same",
         phase.phase,
         _changed(recipe, {phase.phase: {"tokens_per_micro_batch": tokens}}),
     )
@@ -138,14 +137,14 @@ def _fewer_answers(recipe: Recipe, phase: PhasePlan, limit: int) -> Change | Non
         "evaluate.tokens_per_batch",
         str(recipe.evaluate.tokens_per_batch),
         str(tokens),
-        "fewer questions are answered side by side: slower; results stay the same",
+        "smaller batches of questions make the evaluation slower; results stay the same",
         "evaluate",
         _changed(recipe, {"evaluate": {"tokens_per_batch": tokens}}),
     )
 
 
 def _encoder_off_the_card(recipe: Recipe, _phase: PhasePlan, _limit: int) -> Change | None:
-    # A 4-bit encoder is never proposed: it saves less, and its states lose precision.
+    # lilift never proposes a 4-bit encoder, because it saves less and its states lose precision.
     following = {"resident": "cached-ram", "cached-ram": "cached-disk"}.get(recipe.encoder.placement)
     stays = recipe.card == "cpu" or not recipe.has_encoder or recipe.encoder.quantization == "nf4"
     if following is None or stays:
@@ -167,7 +166,7 @@ def _offloaded_checkpoints(recipe: Recipe, phase: PhasePlan, _limit: int) -> Cha
         "llm.gradient_checkpointing",
         "true",
         "offload",
-        "a hidden state of every layer goes to host memory and back in each step; results stay the same",
+        "each step moves a hidden state of every layer to host memory and back; results stay the same",
         None,
         _changed(recipe, {"llm": {"gradient_checkpointing": "offload"}}),
     )
@@ -180,7 +179,7 @@ def _paged_optimizer(recipe: Recipe, phase: PhasePlan, _limit: int) -> Change | 
         f"{phase.phase}.optimizer",
         getattr(recipe, phase.phase).optimizer,
         "paged_adamw_8bit",
-        "the optimizer's moments may lie in host memory: each optimizer step is slower",
+        "the optimizer may keep its moments in host memory, so each optimizer step is slower",
         phase.phase,
         _changed(recipe, {phase.phase: {"optimizer": "paged_adamw_8bit"}}),
     )
@@ -197,14 +196,14 @@ _ORDER: tuple[Callable[[Recipe, PhasePlan, int], Change | None], ...] = (
 
 
 def _rows_that_fit(phase: PhasePlan, limit: int) -> int:
-    """How many rows would fit if all that comes and goes were in proportion to them; always fewer than now."""
+    """How many rows would fit if all temporary memory were proportional to them; always fewer than now."""
     fixed = sum(size for name, size in phase.parts.items() if name in (*LASTING, "context"))
     a_row = (phase.peak_bytes - fixed) / phase.rows
     return max(1, min(phase.rows - 1, int((limit - fixed) / a_row)))
 
 
 def _changed(recipe: Recipe, changes: dict[str, dict[str, Any]]) -> Recipe:
-    """The recipe with settings changed, checked anew."""
+    """The recipe with changed settings, validated again."""
     settings = recipe.as_dict()
     for section, values in changes.items():
         settings[section] = settings[section] | values

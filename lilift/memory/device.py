@@ -1,4 +1,4 @@
-"""What this machine offers: the GPU, its free memory, the host's memory."""
+"""Finds the GPU or the processor of this machine, and its memory."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lilift.recipe.schema import Card
 
 @dataclass(frozen=True)
 class Device:
-    """Where a run computes.
+    """The device that a run computes on.
 
     Attributes:
         kind: ``cuda`` or ``cpu``.
-        name: the GPU's or processor's name.
-        total_bytes: memory of the GPU, or of the host where there is none.
-        free_bytes: what is free of it now.
+        name: the name of the GPU or processor.
+        total_bytes: memory of the GPU, or of the host if there is no GPU.
+        free_bytes: the part of this memory that is free now.
     """
 
     kind: str
@@ -42,7 +42,7 @@ def find_device() -> Device:
 
 
 def cap_memory(allocatable_bytes: int, device: Device) -> None:
-    """Let torch's allocator take no more of the GPU than this; what other programs take is not seen."""
+    """Limit torch's allocator to this much memory of the GPU. The limit does not count the memory of other programs."""
     torch.cuda.set_per_process_memory_fraction(allocatable_bytes / device.total_bytes)
 
 
@@ -50,7 +50,7 @@ def device_for(card: Card) -> Device:
     """The device that a recipe for `card` runs on.
 
     Raises:
-        EnvironmentUnfit: the recipe wants a GPU and there is none.
+        EnvironmentUnfit: the recipe needs a GPU and there is none.
     """
     device = find_device()
     if card == "cpu":
@@ -58,7 +58,7 @@ def device_for(card: Card) -> Device:
         return Device("cpu", "CPU", memory.total, memory.available)
     if device.kind != "cuda":
         raise EnvironmentUnfit(
-            f"this recipe wants a {card} GPU and no CUDA GPU was found",
-            remedy="see `lilift doctor`, or try `lilift recipe run tiny-cpu`, which needs none",
+            f"this recipe needs a CUDA GPU (card {card}), and lilift found none",
+            remedy="see `lilift doctor`, or try `lilift recipe run tiny-cpu`, which needs no GPU",
         )
     return device

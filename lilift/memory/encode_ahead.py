@@ -1,4 +1,4 @@
-"""Reading the texts of the next rows while the encoder is on the card, so that it can leave before the rows are trained on."""
+"""Encodes the texts of the next rows while the encoder is on the card, so that it can leave before they are trained on."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Encode = Callable[[Sequence[Row]], None]
 
 
 def encode_ahead(states: EncoderStates, rows: Iterable[Row], note: Callable[[str], None]) -> None:
-    """Have the states of these rows' texts ready; in smaller batches where memory runs out.
+    """Compute the states of these rows' texts, in smaller batches if memory runs out.
 
     Args:
-        states: keeps them.
-        rows: what comes next.
-        note: is given a line for people where memory ran out.
+        states: keeps the states.
+        rows: the next rows.
+        note: receives a line for the user if memory runs out.
     """
     batches = states.batches([row.encoder_ids for row in rows])
     if not batches:
@@ -31,11 +31,11 @@ def encode_ahead(states: EncoderStates, rows: Iterable[Row], note: Callable[[str
 
 
 class EncodedRows:
-    """A `RowSource` whose texts are read as soon as its rows are asked for.
+    """A `RowSource` that encodes the texts of its rows before it returns the rows.
 
     Args:
         source: the rows.
-        encode: is given all the rows of a pool.
+        encode: receives all the rows of a pool.
     """
 
     def __init__(self, source: RowSource, encode: Encode) -> None:
@@ -45,13 +45,13 @@ class EncodedRows:
         return len(self._source)
 
     def rows(self, epoch: int, indices: Sequence[int]) -> list[Row | None]:
-        """The rows at `indices` as they are in `epoch`; None for one that the length policy drops."""
+        """The rows at `indices` in `epoch`; None for a row that the length policy drops."""
         rows = self._source.rows(epoch, indices)
         self._encode([row for row in rows if row is not None])
         return rows
 
     def row_name(self, index: int) -> str:
-        """How an error names the row at `index`."""
+        """The name of the row at `index` in an error."""
         return self._source.row_name(index)
 
 

@@ -1,4 +1,4 @@
-"""What a recipe takes beside the card's memory: downloads, disk, host memory and time. Rough, and each says its basis."""
+"""Estimates the downloads, disk space, host memory and training time of a recipe. The estimates are rough."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard
 from lilift.memory.simulation.simulate import Models
 from lilift.recipe.schema import Recipe, StageSettings
 
-# Dense bf16 products with fp32 sums of a common card of each size, in TFLOP/s, from the vendor's data sheets (RTX 4060, 3060,
-# 4060 Ti, 3090).
+# TFLOP/s of a common card of each size (in GiB) for dense bf16 products with fp32 sums, from the vendor's data sheets (RTX
+# 4060, 3060, 4060 Ti, 3090).
 TFLOPS = {8: 30.0, 12: 25.0, 16: 44.0, 24: 71.0}
-UTILISATION = 0.35  # of that, in training with small micro-batches; a guess from experience with 4-bit training
+UTILISATION = 0.35  # share of it in training with small micro-batches; a guess from experience with 4-bit training
 TOKENS_PER_ROW = 300  # English maths problems with their solutions
-SOURCE_TOKENS = 100  # of the encoder, in the problem alone
-POOL_ROWS = 4096  # rows whose texts are read ahead; see `StepPlan`
-# Their files hold an output head, which transformers takes from the embeddings nowadays.
+SOURCE_TOKENS = 100  # encoder tokens in the problem alone
+POOL_ROWS = 4096  # rows whose texts the encoder reads ahead; see `StepPlan`
+# The files of these models hold an output head, which current transformers takes from the embeddings.
 STORED_WITH_HEAD = ("mt5", "umt5")
-# Bytes a weight of GGUF files; K-quants mix types, and are here as large as llama.cpp makes Llama-2-7B.
+# Bytes for each weight in GGUF files. K-quants mix types: these are the sizes of llama.cpp's files of Llama-2-7B.
 GGUF_BYTES: Mapping[str, float] = {
     **{"f32": 4.0, "bf16": 2.0, "f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32},
     **{"q3_k_m": 0.49, "q4_k_s": 0.57, "q4_k_m": 0.61, "q5_k_s": 0.69, "q5_k_m": 0.71, "q6_k": 0.82},
@@ -34,16 +34,16 @@ GGUF_BYTES: Mapping[str, float] = {
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes and hours, beside the card's memory.
+    """What a recipe needs besides the card's memory, in bytes and hours.
 
     Attributes:
         download_bytes: the two models' files on the hub.
-        run_bytes: the run folder: checkpoints, encoder states, and what is exported; texts and answers are small beside that.
-        host_bytes: memory of the host at most while models are loaded.
+        run_bytes: the run folder: checkpoints, encoder states and exports. Texts and answers are small in comparison.
+        host_bytes: peak of the host's memory while models are loaded.
         merged_bytes: the merged weights.
         largest_weight: elements of the LLM's largest weight.
-        hours: training time; None where nothing says how many tokens there will be.
-        time_basis: what `hours` rests on.
+        hours: training time; None if the recipe does not determine the number of tokens.
+        time_basis: the assumptions behind `hours`.
     """
 
     download_bytes: int
@@ -60,7 +60,7 @@ class Footprint:
         return self.download_bytes + self.run_bytes
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, MiB."""
+        """Plain values, in MiB."""
         return {
             "download_mib": round(self.download_bytes / MIB, 1),
             "disk_mib": round(self.disk_bytes / MIB, 1),
@@ -71,12 +71,12 @@ class Footprint:
 
 
 def estimate_footprint(recipe: Recipe, models: Models, card: PlannedCard, trained: dict[str, int]) -> Footprint:
-    """Estimate what a recipe takes beside the card's memory.
+    """Estimate what a recipe needs besides the card's memory.
 
     Args:
-        recipe: what to do.
+        recipe: the recipe.
         models: configurations of the LLM and the encoder.
-        card: what it runs on.
+        card: the card that it runs on.
         trained: number of trained parameters in each stage.
     """
     llm_config, encoder_config = models
@@ -84,7 +84,7 @@ def estimate_footprint(recipe: Recipe, models: Models, card: PlannedCard, traine
     parameters = sum(parameter.numel() for parameter in llm.parameters())
     encoder, on_hub = 0, [(recipe.llm.model, llm_config, parameters)]
     if encoder_config is not None:
-        # A copy: transformers marks the configuration of an encoder that is built alone.
+        # This needs a copy, because transformers changes the configuration of an encoder that it builds alone.
         encoder = sum(parameter.numel() for parameter in empty_encoder(copy.deepcopy(encoder_config)).parameters())
         on_hub.append((recipe.encoder.model, encoder_config, _whole(encoder_config, encoder)))
     download = sum(count * _stored_bytes(config) for name, config, count in on_hub if not name.startswith(("stand-in:", "/")))
@@ -102,7 +102,7 @@ def estimate_footprint(recipe: Recipe, models: Models, card: PlannedCard, traine
         + adapters
         + (_cached_on_disk(recipe, cached) if cached is not None and recipe.encoder.placement == "cached-disk" else 0)
         + _exported_bytes(recipe, parameters, encoder),
-        # The encoder is loaded in host memory first; the LLM goes to the card file by file.
+        # The encoder is loaded into host memory first. The LLM goes to the card file by file.
         host_bytes=CPU_PROCESS_BYTES
         + encoder * _bytes_of(recipe.encoder.dtype)
         + 2 * GIB * (card.kind == "cuda")
@@ -115,20 +115,20 @@ def estimate_footprint(recipe: Recipe, models: Models, card: PlannedCard, traine
 
 
 def _hours(recipe: Recipe, llm: nn.Module, card: PlannedCard) -> tuple[float | None, str]:
-    """Products of the linear layers alone: forward, backward to the inputs, and forward once more where they are recomputed."""
+    """Time of the linear layers' products only: forward, backward to the inputs, and forward again with checkpointing."""
     if card.kind == "cpu":
         return None, "no estimate without a GPU"
     tokens = [_tokens(recipe, getattr(recipe, name)) for name in recipe.stages]
     if None in tokens:
-        return None, "no estimate: data.instructions.limit and max_steps are both left out"
+        return None, "no estimate, because the recipe sets neither data.instructions.limit nor max_steps"
     size = min(TFLOPS, key=lambda gib: abs(gib - card.total_bytes / GIB))
     weights = sum(module.weight.numel() for module in llm.modules() if isinstance(module, nn.Linear))
     passes = 6 if recipe.llm.gradient_checkpointing else 4
     total = sum(count for count in tokens if count is not None)
     seconds = total * weights * passes / (UTILISATION * TFLOPS[size] * 1e12)
     basis = (
-        f"{total / 1e6:,.0f}M tokens ({TOKENS_PER_ROW} a row where steps are not given), {passes} operations a weight and "
-        f"token, {UTILISATION:.0%} of {TFLOPS[size]:.0f} TFLOP/s; not measured"
+        f"{total / 1e6:,.0f}M tokens ({TOKENS_PER_ROW} for each row if max_steps is not set), {passes} operations for each "
+        f"weight and token, {UTILISATION:.0%} of {TFLOPS[size]:.0f} TFLOP/s; this is an estimate, not a measurement"
     )
     return seconds / 3600, basis
 
@@ -141,7 +141,7 @@ def _tokens(recipe: Recipe, stage: StageSettings) -> float | None:
 
 
 def _whole(config: PreTrainedConfig, encoder: int) -> int:
-    """Parameters of the files that are downloaded: an encoder-decoder comes whole."""
+    """Parameters in the downloaded files. The files of an encoder-decoder hold both halves."""
     if not getattr(config, "is_encoder_decoder", False):
         return encoder
     with torch.device("meta"):
@@ -157,7 +157,7 @@ def _exported_bytes(recipe: Recipe, parameters: int, encoder: int) -> int:
     if "gguf" in settings.formats:
         types = set(settings.quantisations)
         if not types & {"f32", "bf16", "f16"} and any("_k" in name for name in types):
-            types.add("f16")  # what the quantiser reads, for a while
+            types.add("f16")  # the quantiser reads this temporary file
         found += parameters * sum(GGUF_BYTES[name] for name in types)
         kept_as = settings.encoder_quantisation
         found += encoder * (_bytes_of(recipe.encoder.dtype) if kept_as is None else GGUF_BYTES[kept_as])
@@ -165,7 +165,7 @@ def _exported_bytes(recipe: Recipe, parameters: int, encoder: int) -> int:
 
 
 def _cached_on_disk(recipe: Recipe, encoder: PreTrainedConfig) -> int:
-    """Encoder states of the larger stage; the stages' lie there one after the other."""
+    """Bytes of the encoder states of the larger stage. The states of two stages are never on the disk together."""
     stages = [getattr(recipe, name) for name in recipe.stages]
     rows = [tokens / TOKENS_PER_ROW for stage in stages if (tokens := _tokens(recipe, stage))]
     return _states_bytes(recipe, encoder, max(rows, default=POOL_ROWS))
@@ -178,7 +178,7 @@ def _states_bytes(recipe: Recipe, encoder: PreTrainedConfig, rows: float) -> int
 
 
 def _stored_bytes(config: PreTrainedConfig) -> int:
-    """Bytes a parameter of the files: what the configuration says, float32 where it says nothing."""
+    """Bytes for each parameter in the files: from the configuration, or float32 if it names no dtype."""
     dtype = getattr(config, "dtype", None)
     return dtype.itemsize if isinstance(dtype, torch.dtype) else 4
 

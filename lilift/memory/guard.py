@@ -1,7 +1,7 @@
-"""Going on when memory runs out: free what is cached, take half as much at a time, and remember it.
+"""Continues when memory runs out: it frees cached memory, halves the batch, and remembers the smaller size.
 
-Training, generation and export hand their work to an `OutOfMemoryGuard` as a list of rows and a function that does some of
-them. The function must leave nothing half done when it fails; how the rows are cut then changes no result.
+Training, generation and export give an `OutOfMemoryGuard` a list of rows and a function that works on some of them. When the
+function fails, it must not leave a part half done. Then the way in which the guard splits the rows changes no result.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-# How often one row that cannot be split is tried, since another program may have taken the memory for a moment.
+# Number of attempts for a single row, because another program may have taken the memory for a moment.
 PATIENCE = 6
 
 
 class OutOfMemoryGuard:
-    """Splits work that does not fit.
+    """Splits work that does not fit into memory.
 
     Args:
-        note: is given a line for people each time the budget shrinks.
-        budget: what is done at once at most, in the unit of `size`; None until memory has run out for the first time.
+        note: receives a line for the user each time the budget shrinks.
+        budget: most work at once, in the unit of `size`; None until memory runs out for the first time.
     """
 
     def __init__(self, note: Callable[[str], None], *, budget: int | None = None) -> None:
@@ -39,14 +39,14 @@ class OutOfMemoryGuard:
 
         Args:
             items: at least one.
-            work: does a part; when it raises for lack of memory, nothing of that part may have been done.
+            work: does a part. If it raises for lack of memory, it must have done nothing of that part.
             size: how much of the budget a part takes.
 
         Returns:
             The results of the parts.
 
         Raises:
-            MemoryError, torch.OutOfMemoryError, RuntimeError: a single item does not fit, tried a few times.
+            MemoryError, torch.OutOfMemoryError, RuntimeError: a single item does not fit, after a few attempts.
         """
         waiting = deque([items])
         results: list[Result] = []
@@ -73,16 +73,16 @@ class OutOfMemoryGuard:
         return results
 
     def retry(self, work: Callable[[], Result]) -> Result:
-        """Do what cannot be split; when memory runs out, free what is cached and try again, a few times."""
+        """Do work that cannot be split. If memory runs out, free cached memory and try again, a few times."""
         return self.run([None], lambda _: work(), size=lambda _: 0)[0]
 
     def _shrink(self, budget: int) -> None:
         self.budget = max(1, budget if self.budget is None else min(budget, self.budget))
-        self._note(f"memory ran out; going on with at most {self.budget:,} tokens at once")
+        self._note(f"memory ran out; lilift continues with at most {self.budget:,} tokens at once")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory is exhausted; torch has a class of its own for a GPU's refusal only."""
+    """Whether an error means that memory ran out. torch has its own class only for the memory of a GPU."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
     text = str(error)
@@ -90,14 +90,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Give back what Python and torch's allocator hold without using it."""
+    """Free the memory that Python and torch's allocator hold but do not use."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def _attempt(work: Callable[[Sequence[Item]], Result], part: Sequence[Item], results: list[Result]) -> Exception | None:
-    """Do one part; returns the failure, rid of the traceback, whose frames would keep the part's tensors alive."""
+    """Do one part and return the failure, without its traceback: the frames would keep the part's tensors alive."""
     try:
         results.append(work(part))
     except (MemoryError, RuntimeError) as error:

@@ -1,7 +1,7 @@
-"""The instant form of the plan: bytes as a straight line over the rows of a batch, fitted to the simulation beforehand.
+"""The instant memory plan: bytes as a straight line over the rows of a batch, fitted to the simulation beforehand.
 
-`fitted.json` holds the lines of the shipped recipes, and so of every recipe that differs from one only in how many tokens it
-takes at once. Nothing heavy is imported; `python -m lilift.phases.fit_instant_plan` makes the file anew.
+`fitted.json` holds the lines of the shipped recipes. They also hold for a recipe that differs from a shipped one only in the
+tokens of a batch. This module imports no heavy package. `python -m lilift.phases.fit_instant_plan` writes the file again.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from lilift.recipe.errors import RecipeError
 from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import Recipe
 
-# How many tokens are taken at once: what the lines are drawn over.
+# The settings that say how many tokens are in a batch. The lines run over them.
 TOKEN_SETTINGS = {"align": "tokens_per_micro_batch", "transfer": "tokens_per_micro_batch", "evaluate": "tokens_per_batch"}
-# What memory depends on beside that.
+# The other settings that memory depends on.
 SHAPING = {
     "encoder": ("model", "revision", "dtype", "quantization", "placement", "add_embeddings", "max_tokens"),
     "llm": ("model", "revision", "quantization", "dtype", "gradient_checkpointing"),
@@ -28,12 +28,12 @@ SHAPING = {
     "align": ("optimizer", "skip", "trains"),
     "transfer": ("optimizer", "skip", "trains"),
 }
-Line = tuple[float, float]  # bytes at no rows, bytes a row
+Line = tuple[float, float]  # bytes without rows, bytes for each row
 
 
 @dataclass(frozen=True)
 class InstantPlan:
-    """Predicted peak of the phases on the card."""
+    """Predicted peaks of the phases on the card."""
 
     recipe: str
     card: PlannedCard
@@ -44,22 +44,22 @@ class InstantPlan:
         return max(phase.peak_bytes for phase in self.phases)
 
     def require_fit(self) -> None:
-        """Refuse a plan whose peak is above the card.
+        """Refuse a plan whose peak is above the card's memory.
 
         Raises:
-            RecipeError: naming the largest category.
+            RecipeError: the plan does not fit. The error names the largest category.
         """
         worst = max(self.phases, key=lambda phase: phase.peak_bytes)
         if worst.peak_bytes > self.card.usable_bytes:
             raise RecipeError(
-                f"the plan needs {worst.peak_bytes / GIB:.1f} GiB in phase {worst.phase!r} and {self.card.name} has "
-                f"{self.card.usable_bytes / GIB:.1f} GiB for it; its largest part is {worst.largest}",
+                f"phase {worst.phase!r} needs {worst.peak_bytes / GIB:.1f} GiB, and {self.card.name} has only "
+                f"{self.card.usable_bytes / GIB:.1f} GiB for it; the largest part is {worst.largest}",
                 where=self.recipe,
-                remedy="leave out --instant to see what can be changed",
+                remedy="leave out --instant to see which changes make it fit",
             )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, MiB."""
+        """Plain values, in MiB."""
         return {
             "recipe": self.recipe,
             "card": self.card.name,
@@ -73,21 +73,21 @@ class InstantPlan:
                 }
                 for phase in self.phases
             },
-            "basis": "straight lines fitted to the simulation of this recipe; nothing was changed to make it fit",
+            "basis": "straight lines fitted to the simulation of this recipe; lilift changed nothing to make it fit",
         }
 
 
 def instant_plan(recipe: Recipe, *, card: str | None = None) -> InstantPlan:
-    """Predict the peak of every phase within a moment.
+    """Predict the peak of every phase at once.
 
     Raises:
-        RecipeError: the recipe differs from the shipped ones in more than how many tokens it takes at once; or no such card.
+        RecipeError: the recipe differs from every shipped one in more than the tokens of a batch, or there is no such card.
     """
     chosen = planned_card(card or recipe.card)
     fit = _fits().get(shape_of(recipe, chosen.kind))
     if fit is None:
         raise RecipeError(
-            "there is no instant plan for it, since it is unlike every shipped recipe",
+            "lilift has no instant plan for this recipe, because it differs from every shipped recipe in more than batch sizes",
             where=recipe.name,
             remedy="leave out --instant",
         )
@@ -96,19 +96,19 @@ def instant_plan(recipe: Recipe, *, card: str | None = None) -> InstantPlan:
 
 
 def is_fitted(recipe: Recipe) -> bool:
-    """Whether there is an instant plan for it."""
+    """Whether there is an instant plan for the recipe."""
     return shape_of(recipe, planned_card(recipe.card).kind) in _fits()
 
 
 def measured_peaks() -> dict[str, dict[str, float]]:
-    """MiB that a GPU's allocator reserved at most, by recipe and phase, where it has been measured."""
+    """Measured peaks of the memory that a GPU's allocator reserved, in MiB, by recipe and phase."""
     text = (resources.files("lilift.memory") / "measured.json").read_text(encoding="utf-8")
     found: dict[str, dict[str, float]] = json.loads(text)
     return found
 
 
 def shape_of(recipe: Recipe, kind: str) -> str:
-    """A digest of all that memory depends on but the number of tokens at once."""
+    """A digest of all settings that memory depends on, except the number of tokens in a batch."""
     settings = recipe.as_dict()
     depends_on = {section: {key: settings[section][key] for key in keys} for section, keys in SHAPING.items()}
     depends_on["lora"] = {key: settings["transfer"]["lora"][key] for key in ("rank", "target_modules")}

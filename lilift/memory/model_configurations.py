@@ -1,4 +1,4 @@
-"""Configurations of models, without their weights and without a download where that can be helped."""
+"""Loads the configurations of models without their weights, and without a download if possible."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from lilift.recipe.schema import LLMSettings, Recipe
 
 
 def load_config(name: str, revision: str | None, *, trust_remote_code: bool = False) -> PreTrainedConfig:
-    """A model's configuration: from its folder, the hub's cache, lilift's own table of known models, or the hub, in this order.
+    """A model's configuration: from its folder, the hub's cache, lilift's own `known_models`, or the hub, in this order.
 
     Raises:
-        ModelError: it is in none of them.
+        ModelError: none of them has it.
     """
     location = model_folder_or_hub(name)
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
@@ -44,7 +44,7 @@ def load_config(name: str, revision: str | None, *, trust_remote_code: bool = Fa
 
 
 def load_llm_config(settings: LLMSettings) -> PreTrainedConfig:
-    """The configuration of a recipe's LLM; of a multimodal checkpoint, that of the LLM inside it.
+    """The configuration of a recipe's LLM. For a multimodal checkpoint, it is the configuration of the LLM inside it.
 
     Raises:
         ModelError: as `load_config`.
@@ -63,13 +63,13 @@ def load_models(recipe: Recipe) -> tuple[PreTrainedConfig, PreTrainedConfig | No
 
 
 def empty_llm(config: PreTrainedConfig) -> PreTrainedModel:
-    """The LLM with every parameter in its place and none in memory."""
+    """The LLM on the meta device: every parameter has its shape and takes no memory."""
     with torch.device("meta"):
         return AutoModelForCausalLM.from_config(config)
 
 
 def empty_encoder(config: PreTrainedConfig) -> PreTrainedModel:
-    """The encoder (of an encoder-decoder: that half) with every parameter in its place and none in memory."""
+    """The encoder on the meta device; of an encoder-decoder, only the encoder half."""
     loader: Any = AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
     with torch.device("meta"):
         model = loader.from_config(config)

@@ -1,10 +1,13 @@
-"""The predicted peak of one phase, by category; how categories are called and drawn. Imports nothing heavy."""
+"""The predicted peak of one phase by category, and the names and colours of the categories.
+
+This module imports no heavy package.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-# What stays comes first, then what comes and goes. A colour where there are colours, a letter where there are none.
+# Lasting categories come first, then temporary ones. A page shows the colour, a terminal without colours the letter.
 CATEGORY_COLOURS = {
     "context": "#8a8f98",
     "llm": "#0b62b8",
@@ -34,10 +37,10 @@ class PhasePlan:
     """Predicted peak of one phase, in bytes by category.
 
     Attributes:
-        phase: its name.
+        phase: the name of the phase.
         parts: bytes by category.
-        rows, row_tokens: the heaviest batch; 0 for a phase without one.
-        accumulation: micro-batches behind one optimizer step; 0 where nothing is trained.
+        rows, row_tokens: the heaviest batch; 0 for a phase without batches.
+        accumulation: micro-batches in one optimizer step; 0 for a phase without training.
     """
 
     phase: str

@@ -1,8 +1,8 @@
-"""How much memory each phase of a recipe will take, before anything is downloaded, and what to change where it is too much.
+"""Predicts the memory of each phase of a recipe before any download, and changes a recipe that does not fit.
 
-Each phase is run on fake tensors (`lilift.memory.simulation`), its allocations go through a model of torch's allocator, and
-what torch does not see (the context, the desktop) is added. A recipe that does not fit is adapted step by step; the plan names
-every step and its cost.
+lilift runs each phase on fake tensors (`lilift.memory.simulation`) and passes the allocations through a model of torch's
+allocator. Then it adds what torch does not see (the context, the desktop). If a recipe does not fit, lilift changes it step by
+step; the plan names every change and its cost.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ from lilift.model.alignment_layer import sequence_shape
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.schema import Recipe
 
-# What the allocator reserves beyond what is in use is at least this share: rounding, and workspaces that torch does not show.
+# The least share of memory that the allocator reserves beyond what is in use: rounding, and workspaces that torch does not
+# show.
 LEAST_OVERHEAD = 0.02
 BASIS = (
     "each phase's own code on fake tensors with its heaviest batch, through a model of torch's allocator; context and desktop "
-    "are estimates; not measured"
+    "are estimates, and nothing is measured"
 )
-# BOS, and the alignment layer's vectors before and after its soft tokens.
+# BOS, and the alignment layer's two vectors before and after its soft tokens.
 OWN_TOKENS = 3
 SHARD_BYTES = 2 * GIB
 Rehearse = Callable[[Recipe], Sequence[Rehearsal]]
@@ -38,14 +39,14 @@ Rehearse = Callable[[Recipe], Sequence[Rehearsal]]
 
 @dataclass(frozen=True)
 class Plan:
-    """Predicted memory of every phase against what the card has.
+    """Predicted memory of every phase, and the memory of the card.
 
     Attributes:
-        recipe: the recipe as it will be run, with every change made.
-        card: the card it is planned for.
-        phases: one plan per phase that holds a model.
-        changes: what was changed to make it fit.
-        footprint: what it takes beside the card's memory: downloads, disk, host memory, time.
+        recipe: the recipe that will run, with all changes.
+        card: the card of the plan.
+        phases: one plan for each phase that holds a model.
+        changes: the changes that made the recipe fit.
+        footprint: what the recipe needs besides the card's memory: downloads, disk, host memory, time.
         trained: number of trained parameters in each stage.
     """
 
@@ -66,19 +67,19 @@ class Plan:
 
     @property
     def margin(self) -> float:
-        """Share of the card that is left at the fullest moment; negative where it does not fit."""
+        """Share of the card that is free at the peak; negative if the recipe does not fit."""
         return 1 - self.peak_bytes / self.card.total_bytes
 
     @property
     def on_card(self) -> tuple[PhasePlan, ...]:
-        """The phases that take the card's memory; exporting takes the host's."""
+        """The phases that use the card's memory. The export uses the host's memory."""
         return tuple(phase for phase in self.phases if phase.phase != "export" or self.card.kind == "cpu")
 
     def of(self, phase: str) -> PhasePlan:
         return next(plan for plan in self.phases if plan.phase == phase)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, MiB, for `plan.json` and ``--json``."""
+        """Plain values, in MiB, for `plan.json` and ``--json``."""
         return {
             "recipe": self.recipe.name,
             "card": self.card.name,
@@ -104,13 +105,13 @@ class Plan:
 
 
 def make_plan(recipe: Recipe, rehearse: Rehearse, *, card: PlannedCard | None = None, strict: bool = False) -> Plan:
-    """Predict the peak of every phase, and adapt the recipe where one does not fit.
+    """Predict the peak of every phase, and change the recipe if one does not fit.
 
     Args:
-        recipe: what to do.
-        rehearse: a recipe's phases as they are to be run on fake tensors.
-        card: plan for this one instead of the recipe's.
-        strict: change nothing.
+        recipe: the recipe to plan.
+        rehearse: returns a recipe's phases as the planner runs them on fake tensors.
+        card: plan for this card instead of the recipe's.
+        strict: do not change the recipe.
 
     Raises:
         ModelError: a model's configuration cannot be found.
@@ -119,7 +120,7 @@ def make_plan(recipe: Recipe, rehearse: Rehearse, *, card: PlannedCard | None = 
     changes = [] if strict else _adapted(planner)
     lasting = [change for change in changes if not change.is_of_batch]
     if planner.too_large() is None and lasting and lasting != changes:
-        # Batches were made smaller first, and what was changed after them may have made room for larger ones.
+        # lilift made batches smaller first. Later changes may have freed memory for larger batches again.
         planner.take(with_batches_of(recipe, planner.recipe))
         changes = [*lasting, *_adapted(planner)]
     phases = planner.phases()
@@ -135,7 +136,7 @@ def make_plan(recipe: Recipe, rehearse: Rehearse, *, card: PlannedCard | None = 
 
 
 def _adapted(planner: _Planner) -> list[Change]:
-    """Change the planner's recipe until it fits or nothing is left to change."""
+    """Change the planner's recipe until it fits or there is nothing left to change."""
     changes: list[Change] = []
     while (worst := planner.too_large()) is not None:
         change = next_change(planner.recipe, worst, planner.card.usable_bytes)
@@ -146,17 +147,18 @@ def _adapted(planner: _Planner) -> list[Change]:
 
 
 def require_fit(plan: Plan, rehearse: Rehearse) -> None:
-    """Refuse a plan whose peak is above the card.
+    """Refuse a plan whose peak is above the card's memory.
 
     Raises:
-        RecipeError: naming the phase, the largest category, and the smallest change or card that would do.
+        RecipeError: the plan does not fit. The error names the phase, the largest category, and the smallest change or card
+            that makes it fit.
     """
     worst = max(plan.on_card, key=lambda phase: phase.peak_bytes)
     if worst.peak_bytes <= plan.limit_bytes:
         return
     raise RecipeError(
-        f"the plan needs {worst.peak_bytes / GIB:.1f} GiB in phase {worst.phase!r} and {plan.card.name} has "
-        f"{plan.limit_bytes / GIB:.1f} GiB for it; its largest part is {worst.largest} "
+        f"phase {worst.phase!r} needs {worst.peak_bytes / GIB:.1f} GiB, and {plan.card.name} has only "
+        f"{plan.limit_bytes / GIB:.1f} GiB for it; the largest part is {worst.largest} "
         f"({worst.parts[worst.largest] / GIB:.1f} GiB)",
         where=plan.recipe.name,
         remedy=_smallest_remedy(plan, rehearse, worst),
@@ -164,19 +166,19 @@ def require_fit(plan: Plan, rehearse: Rehearse) -> None:
 
 
 def _smallest_remedy(plan: Plan, rehearse: Rehearse, worst: PhasePlan) -> str:
-    """The first thing that would do: what `--strict` forbade, shorter rows, or a larger card."""
+    """The smallest remedy: a change that `--strict` forbids, shorter rows, or a larger card."""
     change = next_change(plan.recipe, worst, plan.limit_bytes)
     if change is not None:
-        return f"leave out --strict, or start with {change.setting}={change.after}"
+        return f"leave out --strict, or set {change.setting}={change.after} first"
     for shorter in shorter_rows(plan.recipe):
         planner = _Planner(shorter, rehearse, plan.card)
         if planner.too_large() is None:
-            return f"set data.max_tokens={shorter.data.max_tokens} (rows that are longer are then dropped or cut)"
-    return f"take a card of {smallest_card_for(worst.peak_bytes)}, or a smaller LLM"
+            return f"set data.max_tokens={shorter.data.max_tokens} (lilift then drops or cuts longer rows)"
+    return f"use a card with {smallest_card_for(worst.peak_bytes)}, or a smaller LLM"
 
 
 class _Planner:
-    """Plans of phases, made anew only where a change touches them."""
+    """Plans the phases of a recipe, and plans a phase again only if a change affects it."""
 
     def __init__(self, recipe: Recipe, rehearse: Rehearse, card: PlannedCard) -> None:
         self.recipe, self.card = recipe, card
@@ -195,13 +197,13 @@ class _Planner:
         return worst if worst.peak_bytes > self.card.usable_bytes else None
 
     def apply(self, change: Change, phase: str) -> Change:
-        """Make a change; tells how much it saved in the phase that needed it."""
+        """Apply a change, and return it with the bytes that it saves in the phase that needed it."""
         before = self._phases[phase].peak_bytes
         self.take(change.recipe, phase=change.phase)
         return replace(change, saved_bytes=before - self._phases[phase].peak_bytes)
 
     def take(self, recipe: Recipe, *, phase: str | None = None) -> None:
-        """Plan another recipe; with `phase`, one that differs there alone."""
+        """Plan another recipe. With `phase`, the other recipe differs only in that phase."""
         self.recipe = recipe
         for name in list(self._phases) if phase is None else [phase]:
             del self._phases[name]
@@ -215,7 +217,7 @@ class _Planner:
     def _planned(self, rehearsal: Rehearsal) -> PhasePlan:
         card = self.card
         simulation = simulate(self.recipe, self.models, rehearsal, device=card.kind, expandable=card.expandable_segments)
-        # The alignment layer's and the adapter's gradients are float32, like they.
+        # Gradients are float32, like the alignment layer and the adapter.
         trained = simulation.segments.get("optimizer", {}).get("gradients", 0) // 4
         if trained:
             self.trained[rehearsal.name] = trained
@@ -229,19 +231,21 @@ class _Planner:
 
 
 def row_tokens(recipe: Recipe, row: Row) -> int:
-    """Positions of a row in the LLM, with BOS and the alignment layer's two vectors."""
+    """Number of positions of a row in the LLM, with BOS and the alignment layer's two vectors."""
     soft = sequence_shape(recipe.alignment).soft_length(len(row.encoder_ids))
     return soft + len(row.prompt_ids) + len(row.response_ids) + OWN_TOKENS
 
 
 def overhead_bytes(simulation: Simulation) -> int:
-    """What the allocator keeps beyond what is in use."""
+    """Bytes that the allocator keeps beyond what is in use."""
     changing = sum(size for name, size in simulation.parts.items() if name not in LASTING)
     return math.ceil(max(simulation.fragmentation * changing, LEAST_OVERHEAD * simulation.total))
 
 
 def _export_plan(footprint: Footprint) -> PhasePlan:
-    """Merging goes tensor by tensor in host memory: one shard, and three copies in float32 of the largest weight."""
+    """The plan of the export: it merges tensor by tensor in host memory, with one shard and three float32 copies of the
+    largest weight.
+    """
     parts = {"llm": min(footprint.merged_bytes, SHARD_BYTES) + footprint.largest_weight * 4 * 3}
     whole = {"context": CPU_PROCESS_BYTES, **parts}
     return PhasePlan("export", whole | {"overhead": math.ceil(LEAST_OVERHEAD * sum(parts.values()))})

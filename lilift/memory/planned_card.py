@@ -1,4 +1,7 @@
-"""Cards as the planner sees them: by size or name, before any of them is looked at. Imports nothing heavy."""
+"""The cards that the planner knows, by size or by name.
+
+This module imports no heavy package.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,11 @@ from lilift.recipe.errors import EnvironmentUnfit, RecipeError
 
 GIB = 1024**3
 MIB = 1024**2
-# torch has them on Linux; `lilift` switches them on there.
+# torch supports expandable segments on Linux, and lilift switches them on there.
 EXPANDABLE_SEGMENTS = sys.platform == "linux"
-# GiB of a card, before the desktop takes its share.
+# GiB of a card, including the share of the desktop.
 CARD_GIB = {"8gb": 8.0, "12gb": 12.0, "16gb": 16.0, "24gb": 24.0, "32gb": 32.0, "40gb": 40.0, "48gb": 48.0, "80gb": 80.0}
-# Cards by the names that people know them by.
+# Names of common cards, and their sizes.
 CARD_NAMES = {
     "rtx3060": "12gb",
     "rtx3090": "24gb",
@@ -32,28 +35,28 @@ CARD_NAMES = {
     "a100": "80gb",
     "h100": "80gb",
 }
-# What a process holds in host memory besides tensors: Python and its libraries, the prepared data, and what the C library keeps
-# of what was given back (measured on tiny-cpu, Linux x86-64).
+# Host memory of a process besides tensors: Python and its libraries, the prepared data, and freed memory that the C library
+# keeps (measured on tiny-cpu, Linux x86-64).
 CPU_PROCESS_BYTES = 900 * MIB
-# A CUDA context with cuBLAS's workspaces, and a desktop on the same card. Estimates; a run measures the real ones.
+# Estimates of a CUDA context with cuBLAS's workspaces, and of a desktop on the same card. A run measures the real sizes.
 CUDA_CONTEXT_BYTES = int(0.6 * GIB)
 DESKTOP_BYTES = int(0.7 * GIB)
-# The driver keeps a little of every card.
+# The driver keeps a small part of every card.
 USABLE_SHARE = 0.98
 
 
 @dataclass(frozen=True)
 class PlannedCard:
-    """A card as the planner sees it.
+    """A card for which lilift makes a plan.
 
     Attributes:
-        name: what it is called.
+        name: the name of the card.
         kind: ``cuda`` or ``cpu``.
-        total_bytes: what it has.
-        usable_bytes: what a plan may take of it.
-        context_bytes: what is taken before the first tensor.
-        expandable_segments: whether torch's allocator has them there.
-        gpu: the name of this machine's GPU, if it is that one.
+        total_bytes: its memory.
+        usable_bytes: the part that a plan may use.
+        context_bytes: the part that is in use before the first tensor.
+        expandable_segments: whether torch's allocator uses expandable segments on it.
+        gpu: the name of this machine's GPU, if the plan is for that GPU.
     """
 
     name: str
@@ -66,7 +69,7 @@ class PlannedCard:
 
     @property
     def allocatable_bytes(self) -> int:
-        """What is left of it for torch's allocator."""
+        """The part of the card for torch's allocator."""
         return self.usable_bytes - self.context_bytes
 
 
@@ -89,7 +92,9 @@ def planned_card(name: str) -> PlannedCard:
 
         device = find_device()
         if device.kind != "cuda":
-            raise EnvironmentUnfit("--card auto: this machine has no CUDA GPU", remedy="name a card, such as --card 24gb")
+            raise EnvironmentUnfit(
+                "this machine has no CUDA GPU", where="--card auto", remedy="name a card, such as --card 24gb"
+            )
         taken = device.total_bytes - device.free_bytes
         usable = int(USABLE_SHARE * device.total_bytes)
         before = CUDA_CONTEXT_BYTES + taken
@@ -97,19 +102,19 @@ def planned_card(name: str) -> PlannedCard:
     size = CARD_NAMES.get(key, key)
     if size not in CARD_GIB:
         known = ", ".join([*CARD_GIB, *CARD_NAMES, "auto", "cpu"])
-        raise RecipeError(f"no card is known as {name!r}", remedy=f"use one of {known}")
+        raise RecipeError(f"lilift does not know the card {name!r}", remedy=f"choose from {known}")
     total = int(CARD_GIB[size] * GIB)
     return PlannedCard(name.lower(), "cuda", total, int(USABLE_SHARE * total), context, EXPANDABLE_SEGMENTS)
 
 
 def limited_card(limit: str) -> PlannedCard:
-    """A smaller card that this machine's GPU is to play.
+    """This machine's GPU, limited to the memory of a smaller card.
 
     Args:
-        limit: its size or name, or any number of GiB, such as ``22.5gb``.
+        limit: size or name of the smaller card, or any number of GiB, such as ``22.5gb``.
 
     Raises:
-        RecipeError: it says no size, or more than the GPU has free.
+        RecipeError: the limit is no size and no known card, or it is more than the GPU has free.
         EnvironmentUnfit: this machine has no GPU.
     """
     real = planned_card("auto")
@@ -122,13 +127,14 @@ def limited_card(limit: str) -> PlannedCard:
         smaller = PlannedCard(limit, "cuda", total, int(USABLE_SHARE * total), before, EXPANDABLE_SEGMENTS)
     if smaller.kind != "cuda" or smaller.allocatable_bytes > real.allocatable_bytes:
         raise RecipeError(
-            f"the memory limit {limit} is more than {real.name} has free ({real.allocatable_bytes / GIB:.1f} GiB for tensors)",
-            remedy="leave --memory-limit out, or name a smaller card",
+            f"{limit} is more than {real.name} has free ({real.allocatable_bytes / GIB:.1f} GiB for tensors)",
+            where="--memory-limit",
+            remedy="leave it out, or name a smaller card",
         )
     return replace(smaller, name=f"{limit} of {real.name}", gpu=real.gpu)
 
 
 def smallest_card_for(peak_bytes: int) -> str:
-    """The smallest card that a peak fits on, in words."""
+    """The size of the smallest card that holds a peak, as text."""
     fitting = (name for name, size in CARD_GIB.items() if USABLE_SHARE * size * GIB >= peak_bytes)
     return next(fitting, f"more than {max(CARD_GIB.values()):.0f} GB")

@@ -1,7 +1,7 @@
-"""Peak memory of a phase, as measured.
+"""Measures the peak memory of a phase.
 
-On a GPU the figure is what torch's allocator reserved at most; without one it is the process's resident memory, read by a
-thread every few milliseconds, since no operating system reports a peak per phase.
+On a GPU, the peak is the most memory that torch's allocator reserved. Without a GPU, it is the peak of the process's resident
+memory. A thread reads it every few milliseconds, because no operating system reports a peak for each phase.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _open_on_gpu: list[MemoryProbe] = []
 
 
 class MemoryProbe:
-    """Context manager: the peak between entering and leaving it, in MiB.
+    """Context manager that measures the peak inside its block, in MiB.
 
     Example:
         >>> with MemoryProbe("cpu") as probe:
@@ -37,7 +37,7 @@ class MemoryProbe:
 
     def __enter__(self) -> MemoryProbe:
         if self._cuda:
-            # torch keeps one peak for all: a probe inside another takes down what the outer one has seen before it starts anew.
+            # torch keeps one peak for all probes. Before an inner probe resets it, the outer probes read it.
             for outer in _open_on_gpu:
                 outer._look()
             torch.cuda.reset_peak_memory_stats()
@@ -58,7 +58,7 @@ class MemoryProbe:
 
     @property
     def peak_mib(self) -> float:
-        """The highest figure so far, in MiB."""
+        """The peak so far, in MiB."""
         if self in _open_on_gpu:
             self._look()
         return round(self._peak_bytes / MIB, 1)

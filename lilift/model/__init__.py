@@ -2,6 +2,6 @@
 
 import logging
 
-# On some CPUs bitsandbytes looks, when it is imported, for a package that fetches compiled code from the hub, and remarks that
-# it is absent. lilift does without it.
+# On some CPUs bitsandbytes looks for a package that downloads compiled code from the hub, and logs that the package is missing.
+# lilift does not need it.
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)

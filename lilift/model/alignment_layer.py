@@ -1,17 +1,17 @@
-"""The language alignment layer: encoder states into soft tokens, vectors that stand among the LLM's token embeddings.
+"""The language alignment layer turns encoder states into soft tokens: vectors that stand among the LLM's token embeddings.
 
 Kinds (LinguaLIFT, arXiv 2412.12499, and the baselines it is compared with):
 
 - ``ffn``: Linear, GELU (exact), Linear, between two learned boundary vectors. The paper's own.
 - ``linear``: one Linear and a learned vector after it, as in LangBridge (arXiv 2401.10695).
-- ``latent``: a Perceiver resampler (arXiv 2204.14198): learned latents attend to the states, so that a text becomes the same
-  number of soft tokens whatever its length.
+- ``latent``: a Perceiver resampler (arXiv 2204.14198). Learned latents attend to the states, so that every text becomes the
+  same number of soft tokens, short or long.
 
-The weights are kept in float32, since optimizer steps of 1e-4 are lost in bfloat16.
+The weights stay in float32, because bfloat16 loses optimizer steps of 1e-4.
 
 Beyond the paper, `normalized` layers give every vector the size of the LLM's own embeddings. Without it the vectors grow while
-the layer learns, to more than a hundred times that size (docs/tiny-cpu.md); what the LLM's layers add to such an input is
-negligible beside it, so that at these positions the LLM no longer computes anything.
+the layer learns, to more than a hundred times that size (docs/tiny-cpu.md). What the LLM's layers add to such an input is
+negligible beside it, so that the LLM no longer computes anything at these positions.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ SMALL = 1e-6
 
 
 class AlignmentLayer(nn.Module):
-    """What every kind has in common. D is the LLM's width, E the encoder's.
+    """The common part of every kind. D is the LLM's width, E the encoder's.
 
     Attributes:
         bos, eos: learned vectors [D] before and after the soft tokens, or None.
-        size: root mean square of an element of every vector that the layer gives, a scalar; None where they are not normalised.
+        size: the root mean square of the elements of every vector that the layer gives, a scalar; None if the layer does not
+            normalise them.
     """
 
     bos: nn.Parameter | None
@@ -53,7 +54,7 @@ class AlignmentLayer(nn.Module):
 
     @property
     def shape(self) -> SequenceShape:
-        """What this layer asks of a sequence; its boundary vectors count in mask and positions like any token."""
+        """The places that this layer takes in a sequence; its boundary vectors count in mask and positions like any token."""
         return SequenceShape(has_bos=self.bos is not None, has_eos=self.eos is not None, latents=self.latents)
 
     def forward(self, states: Tensor, mask: Tensor, state_rows: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ class AlignmentLayer(nn.Module):
         Args:
             states: [B, S, E] encoder states.
             mask: [B, S] bool, True on real states.
-            state_rows: [N_state] the real states, as indices into [B * S]; not needed by ``latent``.
+            state_rows: [N_state] the real states, as indices into [B * S]; ``latent`` does not need them.
 
         Returns:
             [N_soft, D]: one row per real state in their order, or B * latents rows.
@@ -70,15 +71,15 @@ class AlignmentLayer(nn.Module):
         return self._sized(self._project(states, mask, state_rows))
 
     def write_into(self, out: Tensor, states: Tensor, batch: Batch) -> Tensor:
-        """Write soft tokens and boundary vectors where the packed sequence wants them.
+        """Write soft tokens and boundary vectors into their places of the packed sequence.
 
         Args:
             out: [B * T, D] input embeddings, changed in place.
             states: [B, S, E] encoder states.
-            batch: says where.
+            batch: holds the places.
 
         Returns:
-            `out`, which carries the gradients.
+            `out`, which carries the gradients to the layer.
         """
         out = self._write_into(out, states, batch)
         if self.size is None:
@@ -90,20 +91,20 @@ class AlignmentLayer(nn.Module):
     def start_at_size(self, states: Tensor, mask: Tensor, size: float) -> None:
         """Scale a fresh layer so that its soft tokens are as large as the LLM's embeddings.
 
-        One measurement on real states, one factor on the last weights (the idea of layer-sequential unit-variance
-        initialisation, arXiv 1511.06422). Encoders differ a hundredfold in the size of their states and LLMs in that of their
-        embeddings; an input many times too large or too small drowns, or drowns in, what the LLM's first layers add to it.
+        It takes one measurement on real states and one factor on the last weights (the idea of layer-sequential unit-variance
+        initialisation, arXiv 1511.06422). Encoder states differ in size by a factor of a hundred from encoder to encoder, and
+        embeddings from LLM to LLM. An input that is many times too large hides what the LLM's first layers add to it. An input
+        that is many times too small is lost in it.
 
         Args:
-            states: [B, S, E] of some ordinary text; mask: [B, S].
-            size: root mean square of an element of the LLM's input embeddings.
+            states: [B, S, E] of an ordinary text.
+            mask: [B, S] bool, True on real states.
+            size: root mean square of the elements of the LLM's input embeddings.
         """
         with torch.no_grad():
             if self.size is not None:
                 self.size.fill_(size)
-                size = (
-                    1.0  # of the vectors before they are normalised, so that a step of the optimizer means the same for any LLM
-                )
+                size = 1.0  # before the normalisation, so that an optimizer step means the same for any LLM
             soft = self._project(states, mask, mask.flatten().nonzero().squeeze(1))
             self._scale(size / float(soft.float().square().mean().sqrt()))
             for vector in (self.bos, self.eos):
@@ -111,17 +112,17 @@ class AlignmentLayer(nn.Module):
                     vector.mul_(size)
 
     def _sized(self, vectors: Tensor) -> Tensor:
-        """Vectors [N, D] at the size that they are to have."""
+        """Vectors [N, D], normalised to `size` if the layer has one."""
         if self.size is None:
             return vectors
         return (functional.rms_norm(vectors.float(), (self.llm_size,), eps=SMALL) * self.size).to(vectors.dtype)
 
     def _project(self, states: Tensor, mask: Tensor, state_rows: Tensor) -> Tensor:
-        """`forward`, before the vectors are normalised."""
+        """`forward` without normalisation."""
         raise NotImplementedError
 
     def _write_into(self, out: Tensor, states: Tensor, batch: Batch) -> Tensor:
-        """`write_into`, before the vectors are normalised."""
+        """`write_into` without normalisation."""
         raise NotImplementedError
 
     def _scale(self, factor: float) -> None:
@@ -129,12 +130,12 @@ class AlignmentLayer(nn.Module):
 
 
 class AbsentLayer(AlignmentLayer):
-    """No layer, where there is no encoder: nothing stands before the prompt."""
+    """Stands for the layer where a recipe has no encoder: it puts nothing before the prompt."""
 
     latents = 0
 
     def start_at_size(self, states: Tensor, mask: Tensor, size: float) -> None:
-        """There is nothing to scale."""
+        """Do nothing: there is nothing to scale."""
 
     def _project(self, states: Tensor, mask: Tensor, state_rows: Tensor) -> Tensor:  # noqa: ARG002
         return states.new_empty(0, self.llm_size)
@@ -157,7 +158,7 @@ class ProjectionLayer(AlignmentLayer):
         return project_into(states, state_rows, slots, *self._weights(), out=out)
 
     def _write_into(self, out: Tensor, states: Tensor, batch: Batch) -> Tensor:
-        """Nothing is concatenated and padding is never projected."""
+        """One fused operation concatenates nothing and never projects padding."""
         return project_into(
             states,
             batch.state_rows,
@@ -181,7 +182,7 @@ class ProjectionLayer(AlignmentLayer):
 
 
 class LatentLayer(AlignmentLayer):
-    """Kind ``latent``: learned latents gather what a text says into a fixed number of soft tokens."""
+    """Kind ``latent``: learned latents gather the content of a text into a fixed number of soft tokens."""
 
     def __init__(self, encoder_size: int, llm_size: int, *, latents: int, normalized: bool) -> None:
         super().__init__(encoder_size, llm_size, has_bos=False, has_eos=True, normalized=normalized)
@@ -210,7 +211,7 @@ class LatentLayer(AlignmentLayer):
 
 
 class ResamplerBlock(nn.Module):
-    """Latents attend to the states and to one another, then pass a feed-forward layer; both with pre-normalisation."""
+    """Latents attend to the states and to one another, then pass a feed-forward layer. Both normalise their input first."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
@@ -241,14 +242,14 @@ def _heads(vectors: Tensor) -> Tensor:
 
 
 def sequence_shape(settings: AlignmentSettings) -> SequenceShape:
-    """What the layer of these settings asks of a sequence: `AlignmentLayer.shape`, without a layer."""
+    """`AlignmentLayer.shape` of the layer that these settings describe, without building it."""
     if settings.layout == "text":
         return SequenceShape(has_bos=False, has_eos=False, latents=0)
     return SequenceShape(settings.kind == "ffn", True, settings.latents if settings.kind == "latent" else None)
 
 
 def build_alignment(settings: AlignmentSettings, *, encoder_size: int, llm_size: int, seed: int) -> AlignmentLayer:
-    """A fresh alignment layer in float32 on the CPU; equal for equal seeds, whatever ran before."""
+    """A fresh alignment layer in float32 on the CPU. The same seed always gives the same weights."""
     if settings.layout == "text":
         return AbsentLayer(encoder_size, llm_size, has_bos=False, has_eos=False, normalized=False)
     with seeded(seed):

@@ -1,4 +1,4 @@
-"""One vector a text: the mean of its soft tokens, in which the closeness of texts can be measured."""
+"""One vector for each text, the mean of its soft tokens. Such vectors show how close texts are."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lilift.model.bridge import BridgedModel
 def pooled_soft_tokens(
     bridge: BridgedModel, texts: Sequence[str], *, max_tokens: int | None = None, batch_tokens: int = 8192
 ) -> Tensor:
-    """Mean soft token of each text; boundary vectors, which are the same for all, are left out.
+    """The mean soft token of each text, without the boundary vectors, which are the same for all texts.
 
     Args:
-        bridge: gives encoder and alignment layer; its LLM is not used.
-        texts: what to read, none of them empty.
-        max_tokens: longer texts are cut to this many encoder tokens.
-        batch_tokens: encoder tokens side by side, padding included.
+        bridge: gives the encoder and the alignment layer; its LLM takes no part.
+        texts: the texts to read, none of them empty.
+        max_tokens: lilift cuts longer texts to this many encoder tokens.
+        batch_tokens: encoder tokens in one batch, padding included.
 
     Returns:
         [N, D] float32 on the CPU, in the order of the texts.

@@ -1,4 +1,4 @@
-"""Reading weights that lilift or peft wrote: safetensors alone, and nothing that does not fit."""
+"""Read weights that lilift or peft wrote, from safetensors only, and refuse what does not fit."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def read_adapter_config(path: Path) -> LoraConfig:
 
 
 def check_same_weights(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:
-    """Check that a file has exactly the weights that are expected, each in its shape.
+    """Check that a file has exactly the expected weights, each in its shape.
 
     Raises:
-        ModelError: it does not.
+        ModelError: a weight is missing or unexpected, or has another shape.
     """
     remedy = "the file belongs to other models or settings; use those it was trained with"
     for name in sorted(found.keys() ^ expected.keys()):

@@ -1,4 +1,4 @@
-"""Random starts that depend on a seed alone."""
+"""Random initial weights that depend on a seed alone."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Draw from the CPU's generator as from a fresh one with `seed`; afterwards it goes on as if nothing had happened.
+    """Seed the CPU's generator for the block, and give it back its former state afterwards.
 
-    Weights are drawn on the CPU and then moved, so a start is the same on every device. The generators of GPUs stay untouched.
+    lilift draws weights on the CPU and then moves them, so that they are the same on every device. The generators of GPUs stay
+    untouched.
     """
     state = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)

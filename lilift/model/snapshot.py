@@ -1,4 +1,4 @@
-"""The folder that a model's files lie in on this machine."""
+"""The folder that holds a model's files on this machine."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from huggingface_hub import snapshot_download
 
 from lilift.model.sources import loading, model_folder_or_hub
 
-# Whatever a model folder may hold besides safetensors weights: configuration, tokenizer, licence. Never pickled weights.
+# The files of a model folder that lilift downloads: weights, configuration, tokenizer, licence. Never pickled weights.
 _WANTED = ("*.safetensors", "*.json", "*.model", "*.txt", "*.jinja", "*.md", "LICENSE*")
 
 
 def local_model_folder(name: str, revision: str | None) -> Path:
-    """The folder of a model, downloaded first if it is on the hub and not in the cache.
+    """The folder of a model. lilift downloads the model first if it is on the hub and not in the cache.
 
     Raises:
-        ModelError: it cannot be found or downloaded.
+        ModelError: lilift cannot find or download it.
     """
     location = model_folder_or_hub(name)
     if Path(location).is_dir():

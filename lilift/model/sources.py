@@ -1,7 +1,7 @@
-"""Finding a model: a folder, a name on the Hugging Face hub, or a stand-in that ships with lilift.
+"""Find a model: a folder, a name on the Hugging Face hub, or a stand-in that ships with lilift.
 
-Whatever goes wrong on the way (a missing file, a gated or absent hub model, no network, damaged weights) ends as one
-`ModelError`. Weights are read from safetensors alone: pickled ones can run code.
+Every failure on the way (a missing file, a gated or absent hub model, no network, damaged weights) becomes one `ModelError`.
+lilift reads weights from safetensors only, because pickled weights can run code.
 """
 
 from __future__ import annotations
@@ -39,13 +39,14 @@ _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def model_folder_or_hub(name: str) -> str:
-    """What `from_pretrained` takes for a model as a recipe names it: a folder's path or a hub name.
+    """Turn a model's name in a recipe into what `from_pretrained` takes: a folder's path or a hub name.
 
     Args:
         name: a folder (``/…``, ``./…``, ``../…``, ``~/…``), a hub name, or ``stand-in:llm`` / ``stand-in:encoder``.
 
     Raises:
-        ModelError: no such folder or stand-in, a folder that lacks the configuration or the weights, or a text that is neither.
+        ModelError: the folder or stand-in does not exist, the folder lacks the configuration or the weights, or the name is
+            neither a folder nor a hub name.
     """
     if name.startswith(STAND_IN):
         return str(_stand_in(name))
@@ -56,7 +57,7 @@ def model_folder_or_hub(name: str) -> str:
     if not _HUB_NAME.fullmatch(name):
         raise ModelError(
             f"{name!r} is neither a folder nor a name on the hub",
-            remedy="begin a folder with ./ or /; a hub name is owner/model",
+            remedy="write a folder as ./… or /…, and a hub name as owner/model",
         )
     return name
 
@@ -65,7 +66,7 @@ def check_model_folder(folder: Path) -> None:
     """Check that a folder holds a configuration and every file of its safetensors weights.
 
     Raises:
-        ModelError: it does not.
+        ModelError: a file is missing, or the weights are pickled.
     """
     if not folder.is_dir():
         raise ModelError("no such model folder", where=folder, remedy="check the path in the recipe")
@@ -86,10 +87,10 @@ def check_model_folder(folder: Path) -> None:
 
 
 def check_tokenizer(tokenizer: Any, name: str, *, what: str) -> None:
-    """Check that a tokenizer of transformers has a vocabulary: where its files are missing, some families get an empty one.
+    """Check that a tokenizer of transformers has a vocabulary. Some families get an empty one if its files are missing.
 
     Raises:
-        ModelError: it knows no letter.
+        ModelError: it does not know the letter "a".
     """
     ids = tokenizer("a", add_special_tokens=False)["input_ids"]
     if not ids or tokenizer.unk_token_id in ids:
@@ -102,14 +103,14 @@ def check_tokenizer(tokenizer: Any, name: str, *, what: str) -> None:
 
 @contextmanager
 def loading(name: str, *, what: str) -> Iterator[None]:
-    """Turn every way in which loading can fail into one `ModelError`.
+    """Turn every failure of loading into one `ModelError`.
 
-    The libraries' own remarks, and the bars that transformers shows while it reads a file, are held back; the bars of downloads
-    are not.
+    The block hides the libraries' own messages and the bars that transformers shows while it reads a file. It shows the bars of
+    downloads.
 
     Args:
         name: the model, as the recipe names it.
-        what: what is being loaded, e.g. ``encoder``.
+        what: the kind of thing that the block loads, e.g. ``encoder``.
     """
     verbosity, hub_verbosity = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
     bars, hub_bars = transformers_logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
@@ -132,7 +133,7 @@ def loading(name: str, *, what: str) -> Iterator[None]:
 
 
 def loading_error(error: BaseException, name: str, what: str) -> ModelError:
-    """The one line for what the hub, transformers or safetensors raised."""
+    """The one-line error for what the hub, transformers or safetensors raised."""
     for cause in _causes(error):
         if isinstance(cause, GatedRepoError):
             return ModelError(
@@ -149,7 +150,7 @@ def loading_error(error: BaseException, name: str, what: str) -> ModelError:
             return ModelError(
                 f"the {what} is not on this machine and the hub cannot be reached",
                 where=name,
-                remedy="connect once to download it, or give the path of a folder that holds it",
+                remedy="connect to the internet once to download it, or give the path of a folder that holds it",
             )
         if isinstance(cause, EntryNotFoundError):
             return ModelError(f"a file of the {what} is missing on the hub", where=name, remedy="choose another `revision`")
@@ -157,7 +158,7 @@ def loading_error(error: BaseException, name: str, what: str) -> ModelError:
             return ModelError(
                 f"the {what} is not on the hub, or it is private",
                 where=name,
-                remedy="check the name, or run `hf auth login`; begin a folder with ./ or /",
+                remedy="check the name, or run `hf auth login`; write a folder as ./… or /…",
             )
         if isinstance(cause, SafetensorError):
             return ModelError(f"the {what}'s weights are damaged ({cause})", where=name, remedy="download them again")
@@ -165,12 +166,14 @@ def loading_error(error: BaseException, name: str, what: str) -> ModelError:
         return ModelError(
             f"the {what}'s weights on the hub are pickled, which lilift never loads",
             where=name,
-            remedy="have https://huggingface.co/spaces/safetensors/convert convert them, and set `revision` to the pull "
+            remedy="convert them at https://huggingface.co/spaces/safetensors/convert, then set `revision` to the pull "
             "request that it opens (refs/pr/N)",
         )
     if "trust_remote_code" in str(error):
         return ModelError(
-            f"the {what} comes with code of its own", where=name, remedy="read it, then set llm.trust_remote_code to true"
+            f"the {what} needs Python code of its own",
+            where=name,
+            remedy="read that code, then set llm.trust_remote_code to true",
         )
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return ModelError(f"the {what} does not fit into memory", where=name, remedy="see `lilift recipe plan`")
@@ -182,7 +185,7 @@ def _stand_in(name: str) -> Path:
     root = Path(str(resources.files("lilift"))) / "stand_ins"
     known = ("encoder", "llm")
     if kind not in known:
-        raise ModelError(f"no stand-in is called {name!r}", remedy=f"known are {', '.join(STAND_IN + kind for kind in known)}")
+        raise ModelError(f"lilift has no stand-in {name!r}", remedy=f"use {' or '.join(STAND_IN + kind for kind in known)}")
     check_model_folder(root / kind)
     return root / kind
 
@@ -195,7 +198,7 @@ def _shards(index: Path) -> set[str]:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and what it came from, outermost first."""
+    """An error and its causes, outermost first."""
     seen: BaseException | None = error
     while seen is not None:
         yield seen

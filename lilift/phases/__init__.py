@@ -1,1 +1,1 @@
-"""A run and its folder: which phases, in what order, what is already done."""
+"""The phases of a run and the run folder: lilift runs each phase once, in order, and skips those that are done."""

@@ -1,4 +1,4 @@
-"""What stage 1 has done to a run's alignment, measured on parallel sentences."""
+"""Measures on parallel sentences how stage 1 changed the alignment of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from lilift.data.texts.parallel_sentences import parallel_sentences
 from lilift.evaluate.retrieval import AlignmentQuality, alignment_quality
-from lilift.model.bridge import load_bridge
+from lilift.model.assemble_bridge import load_bridge
+from lilift.model.bridge_files import load_part
 from lilift.model.pooling import pooled_soft_tokens
 from lilift.phases.answering.systems import check_trained_part
 from lilift.recipe.errors import DataError
@@ -29,18 +30,22 @@ def measure_alignment(
     """Measure retrieval with the run's alignment layer as it started and as stage 1 left it.
 
     Raises:
-        DataError: the sentences cannot be had.
+        DataError: the sentences cannot be read, or stage 1 trains no alignment layer.
         RunFolderError: stage 1 is not finished, or its result is damaged.
         ModelError: a model cannot be loaded.
     """
     others = [code for code in dict.fromkeys(languages) if code != "en"]
     if not others:
-        raise DataError("no language is named beside English", where="languages", remedy="name at least one")
+        raise DataError("the only language is English", where="languages", remedy="name at least one more")
     sentences = parallel_sentences(source, ["en", *others], limit=limit, seed=recipe.seed)
     if recipe.trained_by("alignment") != "align":
-        raise DataError("stage 1 of this run trains no alignment layer that could be measured", where=run)
+        raise DataError(
+            "stage 1 of this run does not train the alignment layer, so lilift has nothing to measure",
+            where=run,
+            remedy="give a run whose stage 1 trains it",
+        )
     part = run / "align" / "alignment"
-    check_trained_part(part, run)
+    check_trained_part(part)
     bridge = load_bridge(recipe, device=device)
 
     def vectors(texts: Sequence[str]) -> Tensor:
@@ -49,7 +54,7 @@ def measure_alignment(
         )
 
     def after(texts: Sequence[str]) -> Tensor:
-        bridge.load_alignment(part)
+        load_part(bridge, "alignment", part)
         return vectors(texts)
 
     return alignment_quality(sentences, source, before=vectors, after=after)

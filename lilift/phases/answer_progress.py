@@ -1,4 +1,4 @@
-"""What a person sees while questions are asked: a live line in a terminal, a plain line now and then elsewhere."""
+"""Shows the progress of an evaluation: a live line in a terminal, and a plain line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 @contextmanager
 def answer_progress(stream: TextIO) -> Iterator[ProgressCallback]:
-    """Shows how far an evaluation has come, for as long as the block runs."""
+    """Show the progress of an evaluation while the block runs."""
     if not stream.isatty():
         yield PlainAnswers(stream).show
         return
@@ -48,14 +48,14 @@ def answer_progress(stream: TextIO) -> Iterator[ProgressCallback]:
 
 
 class PlainAnswers:
-    """A line when a language is done, and every few seconds between."""
+    """Prints a line when a language is done, and every few seconds before that."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._last_line = time.monotonic()
 
     def show(self, progress: Progress) -> None:
-        """Tell how far it is, if it is time to."""
+        """Print a line if it is time for one."""
         now = time.monotonic()
         if progress.done < progress.total and now - self._last_line < _SECONDS_BETWEEN_LINES:
             return

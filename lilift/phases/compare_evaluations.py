@@ -1,4 +1,4 @@
-"""Two evaluations side by side: found on the disk, compared, and written down."""
+"""Finds two evaluations on the disk, compares them question by question, and writes the comparison."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lilift.recipe.storage import write_json, write_text
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One system's evaluation on the disk; `title` tells it from the other one."""
+    """One system's evaluation on the disk. `title` differs from the title of the other one."""
 
     folder: Path
     system: SystemScores
@@ -26,7 +26,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Compared:
-    """Two evaluations, and how they compare on each benchmark."""
+    """Two evaluations, and their comparison on each benchmark."""
 
     first: Evaluation
     second: Evaluation
@@ -37,21 +37,21 @@ def compare_evaluations(first: str, second: str, *, benchmark: str | None = None
     """Compare two evaluations.
 
     Args:
-        first, second: a run, or a folder with `scores.json`; ``:system`` behind it chooses one of several.
-        benchmark: only this one; all that both were asked if left out.
+        first, second: a run, or a folder with `scores.json`; ``:system`` at its end chooses one of several systems.
+        benchmark: compare only this one; None compares all benchmarks that both have.
 
     Raises:
-        RunFolderError: there is no evaluation, or no such system in it.
-        DataError: the two were not asked the same questions.
+        RunFolderError: there is no evaluation, or it has no such system.
+        DataError: the two do not have the same questions.
     """
-    one, other = _told_apart(find_evaluation(first), find_evaluation(second))
+    one, other = _with_distinct_titles(find_evaluation(first), find_evaluation(second))
     asked = {scores.benchmark for scores in other.system.benchmarks}
     shared = [scores.benchmark for scores in one.system.benchmarks if scores.benchmark in asked]
     if benchmark is not None:
         shared = [name for name in shared if name == benchmark]
     if not shared:
-        what = f"were not both asked {benchmark!r}" if benchmark else "were asked no benchmark in common"
-        raise DataError(f"the two {what}", where=f"{first}, {second}", remedy="evaluate both on one benchmark")
+        what = f"the two do not both have results on {benchmark!r}" if benchmark else "the two have no benchmark in common"
+        raise DataError(what, where=f"{first}, {second}", remedy="evaluate both on the same benchmark")
     comparisons = []
     for name in shared:
         verdicts, texts = read_verdicts(one.folder, one.system, name)
@@ -62,10 +62,10 @@ def compare_evaluations(first: str, second: str, *, benchmark: str | None = None
 
 
 def find_evaluation(given: str) -> Evaluation:
-    """The evaluation that a text names.
+    """The evaluation at the path `given`, which may end in ``:system``.
 
     Raises:
-        RunFolderError: there is none, or it holds several systems and none is chosen.
+        RunFolderError: there is none, or it has no such system.
     """
     path, chosen = Path(given).expanduser(), None
     if not path.exists() and ":" in path.name:
@@ -74,24 +74,24 @@ def find_evaluation(given: str) -> Evaluation:
     folder = next((place for place in (path, path / "evaluate") if (place / SCORES).is_file()), None)
     if folder is None:
         raise RunFolderError(
-            f"there is no evaluation here: no {SCORES}", where=path, remedy="give a run that has been evaluated, or the folder "
-            "that `lilift eval` named at its end",
+            f"this folder holds no evaluation ({SCORES})", where=path, remedy="give an evaluated run, or the folder that "
+            "`lilift eval` printed at its end",
         )  # fmt: skip
     systems = {system.system: system for system in read_scores(folder / SCORES)}
     if chosen is None:
         chosen = "lifted" if "lifted" in systems else next(iter(systems), "")
     if chosen not in systems:
         raise RunFolderError(
-            f"no system is called {chosen!r} here", where=folder, remedy=f"choose from {', '.join(systems) or 'none'}"
+            f"this evaluation has no system {chosen!r}", where=folder, remedy=f"choose from {', '.join(systems) or 'none'}"
         )
     return Evaluation(folder, systems[chosen], systems[chosen].title)
 
 
-def _told_apart(first: Evaluation, second: Evaluation) -> tuple[Evaluation, Evaluation]:
-    """Two of the same title are named by their folders too."""
+def _with_distinct_titles(first: Evaluation, second: Evaluation) -> tuple[Evaluation, Evaluation]:
+    """Add the folders to the titles if both titles are the same."""
     if first.title != second.title:
         return first, second
-    ours, theirs = (_telling_parts(one) for one in (first, second))
+    ours, theirs = (_distinct_parts(one) for one in (first, second))
     while len(ours) > 1 and len(theirs) > 1 and ours[-1] == theirs[-1]:
         ours.pop()
         theirs.pop()
@@ -101,8 +101,8 @@ def _told_apart(first: Evaluation, second: Evaluation) -> tuple[Evaluation, Eval
     )
 
 
-def _telling_parts(one: Evaluation) -> list[str]:
-    """The parts of a folder's path that are not the same for every run."""
+def _distinct_parts(one: Evaluation) -> list[str]:
+    """The parts of a folder's path that differ between runs."""
     usual = {"evaluate", "evaluations", *(scores.benchmark for scores in one.system.benchmarks)}
     return [part for part in one.folder.resolve().parts if part not in usual]
 

@@ -1,6 +1,7 @@
-"""Reading a phase's texts before the LLM is loaded (`encoder.placement: cached-disk`): the two are never on the card together.
+"""Encodes a phase's texts to disk before the LLM is loaded (`encoder.placement: cached-disk`).
 
-States lie in the phase's folder until the phase is done. What an interruption has left of them is not read again.
+The encoder and the LLM are never on the card together. The encoder's states stay in the phase's folder until the phase is done.
+After an interruption, lilift encodes only the texts whose states are not there yet.
 """
 
 from __future__ import annotations
@@ -40,17 +41,17 @@ def read_stage(
     device: torch.device,
     note: Callable[[str], None],
 ) -> None:
-    """Read every text of a training stage, if the recipe wants it.
+    """Encode every text of a training stage, if the recipe sets `encoder.placement: cached-disk`.
 
     Args:
-        recipe: what to do.
-        settings: of the stage.
-        prepared: the data.
+        recipe: the recipe of the run.
+        settings: the settings of the stage.
+        prepared: the prepared data.
         rows_of: makes the stage's rows.
         where: the phase's folder.
-        cache: remembers tokens.
-        device: where the encoder reads.
-        note: is given lines for people.
+        cache: the cache of tokenised texts.
+        device: where the encoder computes.
+        note: receives lines for the user.
     """
     if recipe.encoder.placement != "cached-disk":
         return
@@ -58,7 +59,7 @@ def read_stage(
     source = rows_of(prepared, recipe, tokenisation)
     plan = step_plan(settings, recipe.seed, tokenisation.shape, has_llm_bos=tokenisation.has_llm_bos)
     steps = survey_steps(source, plan, epochs=settings.epochs, max_steps=settings.max_steps).steps
-    note(f"  the encoder reads the texts of {steps:,} steps; what it makes of them lies in {where / STATES} meanwhile")
+    note(f"  the encoder reads the texts of {steps:,} steps; its states stay in {where / STATES} until the phase is done")
     encoded = EncodedRows(source, partial(encode_ahead, states, note=note))
     for _ in islice(iterate_steps(encoded, plan), steps):
         pass
@@ -67,7 +68,7 @@ def read_stage(
 def read_questions(
     recipe: Recipe, questions: Iterable[Sequence[str]], where: Path, *, device: torch.device, note: Callable[[str], None]
 ) -> None:
-    """Read every question of an evaluation, if the recipe wants it; arguments as for `read_stage`."""
+    """Encode every question of an evaluation, if the recipe sets `cached-disk`; arguments as for `read_stage`."""
     if recipe.encoder.placement != "cached-disk":
         return
     states, tokenisation = _reader(recipe, where, device)
@@ -76,13 +77,13 @@ def read_questions(
 
 
 def forget_states(where: Path) -> None:
-    """Delete the states of a phase that is done."""
+    """Delete the encoder states of a finished phase."""
     shutil.rmtree(where / STATES, ignore_errors=True)
 
 
 def _reader(
     recipe: Recipe, where: Path, device: torch.device, cache: TokenCache | None = None
 ) -> tuple[EncoderStates, Tokenisation]:
-    """The encoder with the states that are there, and how texts become its tokens: as for a bridge, without an LLM."""
+    """The encoder with the states that exist, and the tokenisation of a bridge, without loading the LLM."""
     states = load_encoder_states(recipe.encoder, device=device, folder=where / STATES)
     return states, tokenisation_of(recipe, states.encoder.tokenizer, load_llm_tokenizer(recipe.llm), cache)

@@ -1,4 +1,4 @@
-"""The machine that a run happens on: what `lilift doctor` examines and what a run folder records."""
+"""Examines the machine for `lilift doctor`, and describes it for the run folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 
 from lilift import __version__
 
-# What changes results or speed; recorded with every run.
+# Packages that change results or speed. Every run records their versions.
 _RECORDED_PACKAGES = ("torch", "transformers", "bitsandbytes", "peft", "accelerate", "safetensors", "sentencepiece", "triton")
 GIB = 1024**3
 
@@ -35,7 +35,7 @@ class Finding:
 
 
 def describe_environment() -> dict[str, Any]:
-    """Machine and versions, for `environment.json`."""
+    """The machine and the versions of packages, for `environment.json`."""
     import torch
 
     return {
@@ -51,7 +51,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def examine() -> list[Finding]:
-    """Look at everything that lilift needs. Takes a few seconds, since it trains one 4-bit layer."""
+    """Check everything that lilift needs. This takes a few seconds, because it trains one 4-bit layer."""
     checks: tuple[Callable[[], list[Finding]], ...] = (
         _python, _packages, _gpu, _memory, _disk, _kernels, _unsloth, _four_bit, _stand_ins,
     )  # fmt: skip
@@ -63,11 +63,11 @@ def _python() -> list[Finding]:
 
 
 def _packages() -> list[Finding]:
-    """Installed versions against the ranges in lilift's own metadata."""
+    """Compare installed versions with the ranges in lilift's own metadata."""
     findings = []
     for line in metadata.requires("lilift") or []:
         requirement = Requirement(line)
-        # What trains is an extra, which exports are run without; whoever asks here wants to know about all of it.
+        # Packages for training are an extra, because exports run without them. `lilift doctor` reports on them too.
         if requirement.marker and not any(requirement.marker.evaluate({"extra": extra}) for extra in ("", "train")):
             continue
         version = _version(requirement.name)
@@ -75,7 +75,7 @@ def _packages() -> list[Finding]:
             findings.append(Finding(requirement.name, "broken", "not installed", f"pip install '{requirement}'"))
         elif not requirement.specifier.contains(version, prereleases=True):
             wanted = f"{requirement.name}{requirement.specifier}"
-            findings.append(Finding(requirement.name, "note", f"{version}, not tested", f"tested: {wanted}"))
+            findings.append(Finding(requirement.name, "note", f"lilift is not tested with {version}", f"tested: {wanted}"))
     if not findings:
         shown = ", ".join(f"{name} {_version(name)}" for name in ("torch", "transformers", "bitsandbytes", "peft"))
         findings.append(Finding("packages", "works", f"{shown}: all in their tested ranges"))
@@ -86,7 +86,7 @@ def _gpu() -> list[Finding]:
     import torch
 
     if not torch.cuda.is_available():
-        advice = "tiny-cpu runs without one; the other recipes need an NVIDIA GPU and a CUDA build of torch"
+        advice = "tiny-cpu runs without a GPU; all other recipes need an NVIDIA GPU and a CUDA build of torch"
         return [Finding("GPU", "note", "no CUDA GPU", advice)]
     free, total = torch.cuda.mem_get_info(0)
     found = f"{torch.cuda.get_device_name(0)}, {free / GIB:.1f} of {total / GIB:.1f} GiB free, CUDA {torch.version.cuda}"
@@ -97,7 +97,7 @@ def _memory() -> list[Finding]:
     memory = psutil.virtual_memory()
     found = f"{memory.available / GIB:.1f} of {memory.total / GIB:.1f} GiB free"
     if memory.available < 3 * GIB:
-        return [Finding("memory", "note", found, "tiny-cpu wants 3 GiB: close something")]
+        return [Finding("memory", "note", found, "tiny-cpu needs 3 GiB: close other programs")]
     return [Finding("memory", "works", found)]
 
 
@@ -105,7 +105,7 @@ def _disk() -> list[Finding]:
     here = Path.cwd()
     found = f"{shutil.disk_usage(here).free / GIB:.1f} GiB free in the current folder"
     if not os.access(here, os.W_OK):
-        return [Finding("disk", "note", f"{found}, which is read-only", "give a writable place with --run-folder")]
+        return [Finding("disk", "note", f"{found}, which is read-only", "choose a writable folder with --run-folder")]
     return [Finding("disk", "works", found)]
 
 
@@ -116,34 +116,42 @@ def _kernels() -> list[Finding]:
 
 
 def _unsloth() -> list[Finding]:
-    """The optional trainer; that it is absent is nothing to mend."""
+    """Check the optional backend unsloth. A missing unsloth is a note, no error."""
     from lilift.model.llms.unsloth_backend import problem
 
     found = problem()
     if found is None:
-        return [Finding("unsloth", "works", "can train the LLM", "llm.backend: unsloth (experimental)")]
-    return [Finding("unsloth", "note", f"not usable: {found}", "optional; transformers trains")]
+        return [Finding("unsloth", "works", "can train the LLM", "set `llm.backend: unsloth` to use it (experimental)")]
+    return [Finding("unsloth", "note", f"not usable: {found}", "it is optional; lilift trains with transformers")]
 
 
 def _four_bit() -> list[Finding]:
-    """Train through one NF4 layer after evaluating it: what the CPU path of bitsandbytes gets wrong if left alone."""
+    """Train through one NF4 layer after using it in evaluation mode, where bitsandbytes on a CPU needs lilift's fix."""
     import torch
 
     kind = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         error = four_bit_error(kind)
-    except Exception as failure:  # whatever a broken installation raises is what is to be shown
+    except Exception as failure:  # a broken installation may raise anything, and doctor shows it
         reason = " ".join(str(failure).split())[:200]
         return [Finding("4-bit training", "broken", f"{type(failure).__name__}: {reason}", "reinstall bitsandbytes")]
-    return [Finding("4-bit training", "works", f"NF4 forward and backward on {kind}; {error:.1%} off 32-bit outputs")]
+    return [
+        Finding(
+            "4-bit training", "works", f"NF4 forward and backward pass on {kind}; outputs differ by {error:.1%} from 32-bit"
+        )
+    ]
 
 
 def four_bit_error(kind: str) -> float:
-    """How far one NF4 layer's outputs are from its 32-bit ones, relative; fails if no gradient comes through it."""
+    """Relative difference between the outputs of one NF4 layer and its 32-bit ones.
+
+    Raises:
+        RuntimeError: no gradient flows through the layer.
+    """
     import torch
     from bitsandbytes.nn import Linear4bit
 
-    from lilift.model.llms.llm import keep_autograd_on_cpu
+    from lilift.model.four_bit_loading import keep_autograd_on_cpu
 
     full = torch.nn.Linear(256, 256, bias=False)
     layer = Linear4bit(256, 256, bias=False, compute_dtype=torch.float32, quant_type="nf4")
@@ -156,7 +164,7 @@ def four_bit_error(kind: str) -> float:
     inputs.requires_grad_(True)
     layer.train()(inputs).sum().backward()
     if inputs.grad is None:
-        raise RuntimeError("no gradient came through a 4-bit layer")
+        raise RuntimeError("no gradient flows through a 4-bit layer")
     return float((outputs - expected).norm() / expected.norm())
 
 

@@ -1,4 +1,4 @@
-"""How far a run's export is from the run itself, measured on the run's own questions and answers."""
+"""Measures how much a run's export differs from the run, on the run's own questions and answers."""
 
 from __future__ import annotations
 
@@ -30,21 +30,25 @@ def drift_of_export(
     """Compare both merge bases, and the GGUF files that were written, with the live model.
 
     Args:
-        recipe, settings: of the run and of the export.
+        recipe: the recipe of the run.
+        settings: the settings of the export.
         run: the run folder.
-        output: the folder that was exported to.
+        output: the folder of the export.
         device: where the live model runs.
-        note: is given a line for people when memory runs out.
+        note: receives a line for the user when memory runs out.
 
     Returns:
-        What it was measured on, and the results; none where even one text at a time does not fit into memory.
+        What lilift measured on, and the results; no results if not even one text at a time fits into memory.
     """
     try:
         return _measured(recipe, settings, run, output, device, note)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-    note("the export is complete, but how far it is from the live model is not known: that model does not fit into memory now")
+    note(
+        "the export is complete, but lilift could not compare it with the model of the run: that model does not fit into the "
+        "free memory; close other programs, and run `lilift export` on this run to compare"
+    )
     return "", []
 
 
@@ -70,7 +74,7 @@ def _measured(
 
 
 def _rows(run: Path, tokenisation: Tokenisation) -> tuple[str, list[Row]]:
-    """Texts of the run that training has not seen, if it has answered any questions."""
+    """The run's answers to held-out questions, or its training data if it has none."""
     answered = [
         record for path in sorted((run / "evaluate" / LIFTED.name).rglob("*.jsonl")) for record in JsonLines(path).read()
     ]
@@ -81,7 +85,7 @@ def _rows(run: Path, tokenisation: Tokenisation) -> tuple[str, list[Row]]:
     ]
     what = "the run's own answers to held-out questions"
     if not tasks:
-        what = "training data, since this run has answered no held-out questions"
+        what = "training data, because this run has answered no held-out questions"
         tasks = [
             Task(each.id, each.question, each.response, "respond") for each in load_prepared(run / "data").examples[:TEXTS]
         ]

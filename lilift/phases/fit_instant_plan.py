@@ -1,6 +1,6 @@
-"""Fit the instant form of the memory plan to the simulation of every shipped recipe, and write `lilift/memory/fitted.json`.
+"""Fits the instant memory plan to the simulation of every shipped recipe, and writes `lilift/memory/fitted.json`.
 
-``python -m lilift.phases.fit_instant_plan`` takes about two minutes on one core; recipes that are named are fitted alone.
+``python -m lilift.phases.fit_instant_plan`` takes about two minutes on one core. Name recipes to fit only those.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lilift.recipe.storage import write_json
 
 
 def fit(recipe: Recipe) -> dict[str, Any]:
-    """Lines for the phases of a recipe, through its own batch and one of half as many rows."""
+    """Fit straight lines for the phases of a recipe, through its own batch and a batch with half as many rows."""
     card = planned_card(recipe.card)
     models = load_models(recipe)
 
@@ -55,7 +55,7 @@ def fit(recipe: Recipe) -> dict[str, Any]:
 
 
 def _unit(recipe: Recipe, rehearsal: Rehearsal) -> int:
-    """Tokens of a row by which the number of rows follows from the recipe."""
+    """Tokens of a row. The recipe's tokens in a batch, divided by this, give the number of rows."""
     return recipe.data.max_tokens if rehearsal.name != "evaluate" else row_tokens(recipe, rehearsal.rows[0])
 
 
@@ -65,7 +65,7 @@ def _line(one: tuple[int, int], other: tuple[int, int]) -> list[float]:
 
 
 def main() -> None:
-    """Fit the recipes that are named, or all; lines of others that are still shipped are kept."""
+    """Fit the named recipes, or all. Keep the lines of the other shipped recipes."""
     path = Path(instant_plan.__file__).with_name("fitted.json")
     shapes = {name: instant_plan.shape_of(recipe, planned_card(recipe.card).kind) for name, recipe in _recipes().items()}
     for name in sys.argv[1:] or shapes:

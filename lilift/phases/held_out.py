@@ -1,4 +1,4 @@
-"""The benchmark questions that a recipe's training data are compared with."""
+"""Reads the benchmark questions that a recipe's training data must not contain."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from lilift.recipe.schema import Recipe
 
 
 def held_out_questions(recipe: Recipe) -> HeldOut:
-    """The English questions of `data.held_out` and `evaluate.benchmarks`; `world` holds its own out by construction.
+    """The English questions of `data.held_out` and `evaluate.benchmarks`. `world` holds its own out by construction.
 
-    All of a benchmark's questions count, however many are asked.
+    All questions of a benchmark count, also those beyond its `limit`.
 
     Raises:
-        DataError: a benchmark of `data.held_out` cannot be read. One of `evaluate.benchmarks` without English is left out.
+        DataError: a benchmark of `data.held_out` cannot be read. One of `evaluate.benchmarks` without English is skipped.
     """
     texts: dict[str, list[str]] = {}
     unchecked: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What each phase of a run does in its folder: read data, train a stage, ask questions, write the merged weights."""
+"""Does the work of each phase in its folder: prepare data, train a stage, evaluate, export."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from lilift.export.job import RunParts
 from lilift.memory.device import Device
 from lilift.memory.plan import Plan
 from lilift.memory.planned_card import MIB
-from lilift.model.bridge import attach_lora, load_bridge
+from lilift.model.assemble_bridge import attach_lora, load_bridge
+from lilift.model.bridge_files import load_part
 from lilift.model.snapshot import local_model_folder
 from lilift.phases.alignment_quality import measure_alignment
 from lilift.phases.answer_progress import answer_progress
@@ -44,7 +45,7 @@ from lilift.train.training_progress import StageProgress
 
 @dataclass(frozen=True)
 class Job:
-    """What a phase needs to know."""
+    """What a phase needs to do its work."""
 
     recipe: Recipe
     plan: Plan
@@ -54,7 +55,7 @@ class Job:
     quiet: bool
 
     def predicted_mib(self, phase: Phase) -> float | None:
-        """What the plan says of a phase; on a GPU, without what other programs and the context take of the card."""
+        """Predicted peak of a phase in MiB. On a GPU it leaves out the memory of the CUDA context and of other programs."""
         for planned in self.plan.phases:
             if planned.phase == ("transfer" if phase == "control" else phase):
                 unseen = planned.parts["context"] if self.device.kind == "cuda" and phase != "export" else 0
@@ -62,7 +63,7 @@ class Job:
         return None
 
     def say(self, line: str) -> None:
-        """A line for people who watch."""
+        """Print a line for the user, unless the run is quiet."""
         if not self.quiet:
             print(line, flush=True)
 
@@ -83,12 +84,12 @@ def _transfer(job: Job, where: Path) -> None:
 
 
 def _control(job: Job, where: Path) -> None:
-    """Stage 2 exactly as it is, but on the alignment layer as it was before stage 1."""
+    """Train stage 2 with the same settings, but on the alignment layer as it was before stage 1."""
     _train(job, where, "control", transfer_rows)
 
 
 def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: StageName | None = None) -> None:
-    """A training stage, from what the stage `after` which it comes has trained."""
+    """Train a stage, starting from the part that the stage `after` has trained."""
     recipe, device = job.recipe, job.device.torch_device
     settings: StageSettings = recipe.align if name == "align" else recipe.transfer
     prepared = load_prepared(job.folder / "data")
@@ -99,7 +100,7 @@ def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: 
             part = getattr(recipe, after).trains
             if part == "adapter":
                 attach_lora(bridge, recipe.transfer.lora)
-            bridge.load_part(part, job.folder / after / part)
+            load_part(bridge, part, job.folder / after / part)
         rows = rows_of(prepared, recipe, tokenisation_for(bridge, recipe, cache))
         _count_rows(job, where, rows)
         predicted = job.predicted_mib(name)
@@ -108,19 +109,20 @@ def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: 
 
 
 def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows) -> None:
-    """Tell and keep what the length limits do to the first epoch's rows, before any of them is trained on."""
+    """Print and record how the length limits change the rows of the first epoch, before training begins."""
     kept = where / "rows.json"
     if kept.exists():
         return
     lengths = rows.lengths()
     cut = lengths.truncated_source + lengths.truncated_response
+    dropped = lengths.dropped_source + lengths.dropped_sequence
     job.say(
-        f"  {lengths.kept:,} of {lengths.read:,} rows fit; {lengths.dropped_source + lengths.dropped_sequence:,} too long and "
-        f"dropped, {cut:,} cut; longest source {lengths.longest_source} tokens, longest sequence {lengths.longest_sequence}"
+        f"  kept {lengths.kept:,} of {lengths.read:,} rows; dropped {dropped:,} and cut {cut:,} that are too long; "
+        f"longest source {lengths.longest_source} tokens, longest sequence {lengths.longest_sequence}"
     )
     unreadable = rows.unreadable()
     for script, share in unreadable.items():
-        job.say(f"  the encoder cannot spell {share:.1%} of the tokens in {script} script: it reads <unk> there")
+        job.say(f"  the encoder does not know {share:.1%} of the tokens in {script} script: it reads <unk> instead")
     flattened = rows.flattened()
     if flattened:
         job.say(f"  {flattened:,} texts have line breaks, which the encoder's tokenizer reads as spaces")
@@ -153,10 +155,10 @@ def _evaluate(job: Job, where: Path) -> None:
 
 def _measure_alignment(job: Job, where: Path, source: str) -> None:
     languages = job.recipe.languages
-    if source == "world":  # which knows a few languages; a recipe may have been given others
+    if source == "world":  # it knows a few languages, and the recipe may have others
         languages = tuple(code for code in languages if code in WORLD_LANGUAGES)
     if not languages:
-        job.say("  alignment is not measured: the generated problems are in none of the languages")
+        job.say("  lilift does not measure the alignment: it generates no sentences in the languages of this recipe")
         return
     found = measure_alignment(
         job.recipe,
@@ -168,8 +170,8 @@ def _measure_alignment(job: Job, where: Path, source: str) -> None:
     )
     storage.write_json(where / ALIGNMENT_QUALITY, found.as_dict())
     job.say(
-        f"  sentences whose nearest neighbour is their translation: {found.before:.0%} before stage 1, {found.after:.0%} after "
-        f"(chance {1 / found.sentences:.1%})"
+        f"  the nearest neighbour of a sentence is its translation: {found.before:.0%} before stage 1, {found.after:.0%} after "
+        f"it (chance {1 / found.sentences:.1%})"
     )
 
 
@@ -198,27 +200,27 @@ _TITLES: dict[Phase, str] = {
     "data": "reading instructions and lexicons",
     "align": "stage 1, {align} learns",
     "transfer": "stage 2, {transfer} learns",
-    "control": "stage 2 once more on an unaligned layer, to show what stage 1 brings",
-    "evaluate": "asking the benchmarks' questions",
-    "export": "merging the adapter into the LLM's weights, and writing them down",
+    "control": "stage 2 again without stage 1, to measure what stage 1 adds",
+    "evaluate": "answering the benchmarks' questions",
+    "export": "merging the adapter into the LLM's weights and writing them",
 }
 
 
 def work_on(phase: Phase, job: Job, where: Path) -> None:
-    """Do a phase's work, or what is left of it.
+    """Do the work of a phase, or the part that is not done yet.
 
     Args:
-        phase: which.
-        job: what it needs to know.
+        phase: its name.
+        job: what it needs.
         where: its folder.
 
     Raises:
-        LiliftError: see `lilift.recipe.errors`; what is done so far is kept.
+        LiliftError: see `lilift.recipe.errors`. The finished part of the work is kept.
     """
     _WORK[phase](job, where)
 
 
 def title_of(phase: Phase, recipe: Recipe) -> str:
-    """What a phase does, for people who watch."""
+    """What a phase does, in a few words for the user."""
     names = {"alignment": "the alignment layer", "adapter": "the LLM's adapter"}
     return _TITLES[phase].format(align=names[recipe.align.trains], transfer=names[recipe.transfer.trains])

@@ -1,4 +1,7 @@
-"""What a run reads beside its models, looked for before it begins: nobody wants to miss a file after two days of training."""
+"""Checks before a run begins that every file is there that a later phase reads.
+
+A missing file would otherwise stop the run after days of training.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,9 @@ from lilift.recipe.schema import Recipe
 
 
 def missing_for(recipe: Recipe, phases: Collection[Phase]) -> list[LiliftError]:
-    """Everything that these phases would stop for: lexicons, benchmarks, parallel sentences, llama.cpp's quantiser.
+    """Everything that these phases need and that is missing: lexicons, benchmarks, parallel sentences, llama.cpp's quantiser.
 
-    Models are not looked for: a run downloads them.
+    lilift does not look for models here, because the run downloads them.
     """
     checks: dict[Phase, tuple[Callable[[Recipe], None], ...]] = {
         "data": (_check_lexicons,),
@@ -40,14 +43,14 @@ def _check_lexicons(recipe: Recipe) -> None:
 
 
 def _check_benchmarks(recipe: Recipe) -> None:
-    # The generated one is always there; a question shows whether it knows the language.
+    # `world` is generated, so it is always there. One question shows whether it knows the language.
     benchmarks = [one.model_copy(update={"limit": 1}) if one.name == "world" else one for one in recipe.evaluate.benchmarks]
     load_benchmarks(benchmarks, recipe.languages, seed=recipe.seed)
 
 
 def _check_sentences(recipe: Recipe) -> None:
     source = recipe.evaluate.alignment
-    if source is not None and source != "world":  # which knows some languages, and is asked for no others
+    if source is not None and source != "world":  # lilift measures only the languages that `world` knows
         parallel_sentences(source, ["en", *recipe.languages])
 
 

@@ -1,4 +1,7 @@
-"""The memory plan of a recipe: its phases' own code, handed to the planner."""
+"""Gives the memory planner the code of each phase to rehearse, with the heaviest batch that the recipe allows.
+
+A rehearsal runs a phase's own code on fake tensors.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from lilift.model.alignment_layer import sequence_shape
 from lilift.recipe.schema import Recipe, StageSettings
 from lilift.train.stage_rehearsal import rehearsal as rehearse_stage
 
-# The template around a question, where the LLM reads it as tokens.
+# Tokens of the prompt template around a question that the LLM reads as text.
 TEMPLATE_TOKENS = 48
 
 
@@ -28,13 +31,13 @@ def require_plan_fits(plan: Plan) -> None:
 
 
 def rehearse(recipe: Recipe) -> Sequence[Rehearsal]:
-    """The phases that hold a model on the card, each with the heaviest batch that the recipe allows."""
+    """Rehearsals of the phases that hold a model on the card, each with the heaviest batch that the recipe allows."""
     stages = [rehearse_stage(recipe, name, heaviest_rows(recipe, getattr(recipe, name))) for name in recipe.stages]
     return *stages, rehearse_evaluation(heaviest_questions(recipe))
 
 
 def heaviest_rows(recipe: Recipe, stage: StageSettings) -> list[Row]:
-    """A full micro-batch of rows that are as long as the recipe lets them be, half question and half response."""
+    """A full micro-batch of the longest rows that the recipe allows: half question, half response."""
     longest = recipe.data.max_tokens
     return [_row(recipe, longest // 2, longest)] * max(1, stage.tokens_per_micro_batch // longest)
 

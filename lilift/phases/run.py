@@ -1,7 +1,7 @@
-"""Run a recipe: data → align → transfer → control → evaluate → export, each phase once.
+"""Runs a recipe: data → align → transfer → control → evaluate → export, each phase once.
 
-A phase that is already done with the same settings is skipped, so that after an interruption the same call goes on where the
-last one stopped. `report.html` is written anew after every phase.
+lilift skips a phase that is already done with the same settings, so a repeated command continues where the last one stopped.
+lilift writes `report.html` again after every phase.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ from lilift.recipe.schema import Recipe
 from lilift.train.training_progress import NoProgress, progress_for
 
 PLAN = "plan.json"
-# They load an LLM through transformers, as it is before unsloth has changed it.
+# These phases load an LLM through transformers, without the changes that unsloth makes to it.
 AFTER_TRAINING: tuple[Phase, ...] = ("evaluate", "export")
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a recipe is run.
+    """How lilift runs a recipe.
 
     Attributes:
-        resume: go on with what the run folder holds.
-        restart_from: redo this phase and what follows.
+        resume: continue the run in the run folder.
+        restart_from: run this phase and those after it again.
         until: stop after this phase.
         quiet: show no progress.
-        strict: change nothing to make the recipe fit.
-        memory_limit: a smaller card that the GPU is to play; see `limited_card`.
-        start_anew: goes on with the run in a new process; asked for after a stage that unsloth has trained.
+        strict: do not change the recipe to make it fit.
+        memory_limit: a smaller card whose memory is the limit; see `limited_card`.
+        start_anew: resumes the run in a new process; called after a stage that unsloth has trained.
     """
 
     resume: bool = False
@@ -64,7 +64,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """What a run came to."""
+    """The results of a run."""
 
     path: Path
     recipe: Recipe
@@ -82,13 +82,13 @@ def run_recipe(
     """Run every phase that is not done yet.
 
     Args:
-        recipe: what to do.
+        recipe: the recipe to run.
         path: the run folder.
-        options: how to do it.
-        show_plan: is given the plan before anything heavy begins, and what is missing beside the first thing, which is raised.
+        options: how to run it.
+        show_plan: receives the plan before the first phase, and all missing files but the first, which is raised.
 
     Raises:
-        LiliftError: see `lilift.recipe.errors`; what is done so far is kept.
+        LiliftError: see `lilift.recipe.errors`. The finished part of the run is kept.
     """
     device = device_for(recipe.card)
     plan = _plan_for(recipe, path, options, device)
@@ -120,12 +120,12 @@ def run_recipe(
 
 
 def _plan_for(recipe: Recipe, path: Path, options: RunOptions, device: Device) -> Plan:
-    """The plan for the card that is here. A run that goes on keeps what was changed for it when it began."""
+    """The plan for this machine's card. A resumed run keeps the changes that made the recipe fit when the run began."""
     card = None
     if device.kind == "cuda":
         card = planned_card("auto") if options.memory_limit is None else limited_card(options.memory_limit)
     elif options.memory_limit is not None:
-        raise RecipeError("--memory-limit is for recipes that run on a GPU", remedy="leave it out")
+        raise RecipeError("--memory-limit has no effect on a recipe that runs on the CPU", remedy="leave it out")
     if card is not None and options.memory_limit is not None:
         cap_memory(card.allocatable_bytes, device)
     earlier = path / PLAN
@@ -143,18 +143,22 @@ def _phases_until(last: Phase | None, recipe: Recipe) -> tuple[Phase, ...]:
 
 
 def _start_anew(options: RunOptions) -> None:
-    """What comes after a stage trained by unsloth needs transformers as it is."""
+    """Resume in a new process, because later phases need transformers without unsloth's changes.
+
+    Raises:
+        EnvironmentUnfit: `start_anew` is not set or returned.
+    """
     if options.start_anew is not None:
         options.start_anew()
     raise EnvironmentUnfit(
-        "unsloth has trained in this process, and has changed transformers for it", remedy="resume the run in a new process"
+        "unsloth has changed transformers in this process", remedy="resume the run in a new process, with --resume"
     )
 
 
 def _run_phase(phase: Phase, job: Job) -> None:
     where = job.folder.begin(phase)
     started = time.monotonic()
-    # Long phases look at signals themselves and save; a short one is finished first.
+    # Long phases handle signals themselves and save. A short phase is finished first.
     with polite_interrupts():
         with MemoryProbe(job.device.kind) as probe:
             work_on(phase, job, where)
@@ -168,8 +172,11 @@ def _run_phase(phase: Phase, job: Job) -> None:
 
 
 def _write_report_so_far(job: Job) -> None:
-    """A report that cannot be drawn must not end a run that has hours before it; at the end it is an error like any other."""
+    """Write the report, and only note a failure: it must not end a run that has hours of work left.
+
+    At the end of a run, a failure is an error like any other.
+    """
     try:
         write_report(job.folder.path)
     except Exception as failure:
-        job.progress.note(f"  the report so far could not be written ({type(failure).__name__}: {failure})")
+        job.progress.note(f"  lilift could not write the report after this phase ({type(failure).__name__}: {failure})")

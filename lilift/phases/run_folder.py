@@ -1,18 +1,18 @@
-"""The run folder: one run, on disk.
+"""The run folder: one run on disk, with a folder and a fingerprint for each phase.
 
     runs/tiny-cpu/
       recipe.yaml        the resolved recipe            environment.json   machine and versions
-      plan.json          predicted memory by phase      measured.json      what each phase took
+      plan.json          predicted memory by phase      measured.json      time and memory of each phase
       data/              instructions.jsonl, report.json
       align/             checkpoints/, metrics.jsonl, alignment/ (sealed)
       transfer/          checkpoints/, metrics.jsonl, adapter/ (sealed)
-      control/           the same without stage 1, where the recipe asks for it
-      evaluate/          generations by system, benchmark and language; scores.json
+      control/           stage 2 without stage 1, if the recipe sets it
+      evaluate/          answers by system, benchmark and language; scores.json
       export/            hf/ (merged weights), alignment/, GGUF files, lilift.json
       report.html
 
-Each phase's folder holds `inputs.json` (the fingerprint of everything it depends on, written when it starts) and, when it is
-complete, `done.json`. A phase whose `done.json` carries today's fingerprint is skipped.
+Each phase's folder holds `inputs.json`, written when the phase starts: the fingerprint of everything that it depends on. A
+complete phase also has `done.json`. lilift skips a phase if its `done.json` has the fingerprint of the current recipe.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _DEPENDS_ON: dict[Phase, tuple[Phase, ...]] = {
     "evaluate": ("transfer", "control"),
     "export": ("transfer",),
 }
-# The sections of the recipe that a phase reads by itself; those of the phases it depends on come on top.
+# The sections of the recipe that a phase itself reads. The sections of the phases that it depends on are added.
 _SECTIONS: dict[Phase, tuple[str, ...]] = {
     "data": ("data", "languages", "seed", "encoder", "llm", "alignment"),
     "align": ("align",),
@@ -50,16 +50,16 @@ _SECTIONS: dict[Phase, tuple[str, ...]] = {
     "evaluate": ("evaluate",),
     "export": ("export",),
 }
-# What training took hours to make is never redone without being asked for; the rest is.
+# lilift never repeats these phases unless the user asks for it, because they may take hours. It repeats the others.
 _PRECIOUS: tuple[Phase, ...] = ("data", "align", "transfer", "control")
 
 
 def phase_fingerprint(recipe: Recipe, phase: Phase) -> str:
-    """A digest of all that the phase's result depends on in the recipe."""
+    """A digest of all settings that the result of a phase depends on."""
     settings = recipe.as_dict()
     parts = {name: _effective(settings[name]) for name in _sections_behind(phase)}
     if phase == "evaluate":
-        parts["control"] = recipe.transfer.control  # one system more to ask
+        parts["control"] = recipe.transfer.control  # one more system to evaluate
     return fingerprint(parts)
 
 
@@ -78,9 +78,9 @@ def _sections_behind(phase: Phase) -> set[str]:
 
 
 class RunFolder:
-    """A run folder that this process holds alone.
+    """A run folder that this process has locked.
 
-    Make one with `RunFolder.opened`.
+    Open one with `RunFolder.opened`.
     """
 
     def __init__(self, path: Path, recipe: Recipe) -> None:
@@ -93,7 +93,7 @@ class RunFolder:
         """Create or reopen a run folder, and lock it.
 
         Raises:
-            RunFolderError: it is in use, holds an unfinished run and `resume` was not asked for, or belongs to another recipe.
+            RunFolderError: it is in use, holds an unfinished run and `resume` is false, or belongs to another recipe.
             StorageError: it cannot be written.
         """
         try:
@@ -102,11 +102,13 @@ class RunFolder:
             lock.acquire()
         except Timeout:
             raise RunFolderError(
-                "another process is running in this folder", where=path, remedy="wait for it, or stop it"
+                "another lilift process uses this run folder",
+                where=path,
+                remedy="wait for it, stop it, or choose another folder with --run-folder",
             ) from None
         except OSError as error:
             raise StorageError(
-                f"cannot write the run folder ({error.strerror})", where=path, remedy="choose another with --run-folder"
+                f"cannot write the run folder ({error.strerror})", where=path, remedy="choose another folder with --run-folder"
             ) from None
         try:
             folder = cls(path, recipe)
@@ -122,11 +124,11 @@ class RunFolder:
         return self.path / phase
 
     def is_done(self, phase: Phase) -> bool:
-        """Whether the phase is complete and made from what the recipe says now."""
+        """Whether the phase is complete, with the settings of the current recipe."""
         return self._recorded(phase, "done.json") == phase_fingerprint(self.recipe, phase)
 
     def begin(self, phase: Phase) -> Path:
-        """The phase's folder, emptied first if it was begun from other settings."""
+        """The phase's folder. lilift empties it first if the phase began with other settings."""
         folder = self.phase_folder(phase)
         if self._recorded(phase, "inputs.json") != phase_fingerprint(self.recipe, phase):
             shutil.rmtree(folder, ignore_errors=True)
@@ -135,14 +137,14 @@ class RunFolder:
         return folder
 
     def finish(self, phase: Phase, measured: Mapping[str, Any]) -> None:
-        """Record that the phase is complete, and what it took."""
+        """Record that the phase is complete, with its time and memory."""
         known = self.measured() | {phase: dict(measured)}
         storage.write_json(self.path / "measured.json", known)
         record = {"fingerprint": phase_fingerprint(self.recipe, phase)}
         storage.write_json(self.phase_folder(phase) / "done.json", record)
 
     def measured(self) -> dict[str, Any]:
-        """What the finished phases took: seconds, peak MiB."""
+        """Seconds and peak MiB of the finished phases."""
         path = self.path / "measured.json"
         return dict(storage.read_json(path)) if path.exists() else {}
 
@@ -159,13 +161,13 @@ class RunFolder:
             self._check_same_recipe(_read_kept(kept), restart_from)
             if not resume and restart_from is None and self._holds_results() and not self._all_done():
                 raise RunFolderError(
-                    "this folder holds a run that is not finished",
+                    "this folder holds an unfinished run",
                     where=self.path,
-                    remedy="add --resume to go on with it, or choose another folder with --run-folder",
+                    remedy="add --resume to continue it, or choose another folder with --run-folder",
                 )
         elif any(entry.name != "run.lock" for entry in self.path.iterdir()):
             raise RunFolderError(
-                "this folder is not empty and holds no run", where=self.path, remedy="choose another with --run-folder"
+                "this folder holds other files and no run", where=self.path, remedy="choose another folder with --run-folder"
             )
         if restart_from is not None:
             for phase in phases_from(restart_from):
@@ -173,7 +175,7 @@ class RunFolder:
         storage.write_text(kept, dump_recipe(self.recipe))
 
     def _holds_results(self) -> bool:
-        """Whether there is anything that would be missed: no phase begins before the data are done."""
+        """Whether any phase is done. No other phase begins before the data phase is done."""
         return any((self.phase_folder(phase) / "done.json").exists() for phase in PHASES)
 
     def _all_done(self) -> bool:
@@ -182,22 +184,22 @@ class RunFolder:
     def _check_same_recipe(self, kept: Mapping[str, Any], restart_from: Phase | None) -> None:
         if kept.get("name") != self.recipe.name:
             raise RunFolderError(
-                f"this folder belongs to the recipe {kept.get('name')!r}, not {self.recipe.name!r}",
+                f"this folder holds a run of the recipe {kept.get('name')!r}, not of {self.recipe.name!r}",
                 where=self.path,
-                remedy="choose another with --run-folder",
+                remedy="choose another folder with --run-folder",
             )
         changed = _changed_settings(kept, self.recipe.as_dict())
         redone = set(phases_from(restart_from)) if restart_from else set()
         for phase in _PRECIOUS:
-            # Data that are not done yet took nobody's time; a stage that is not done may have.
+            # An unfinished data phase cost no time. An unfinished stage may have.
             if phase in redone or not (self.phase_folder(phase) / ("done.json" if phase == "data" else "inputs.json")).exists():
                 continue
             touched = sorted(name for name in changed if name.split(".")[0] in _sections_behind(phase))
             if touched:
                 raise RunFolderError(
-                    f"{touched[0]} differs from the run that is here ({changed[touched[0]]}), and {phase!r} was made with it",
+                    f"{touched[0]} {changed[touched[0]]}, and phase {phase!r} of this run depends on it",
                     where=self.path,
-                    remedy=f"choose another folder with --run-folder, or redo it with --restart-from {phase}",
+                    remedy=f"choose another folder with --run-folder, or repeat the phase with --restart-from {phase}",
                 )
 
 
@@ -211,7 +213,7 @@ def phases_from(first: Phase) -> tuple[Phase, ...]:
 
 
 def wanted_phases(recipe: Recipe) -> tuple[Phase, ...]:
-    """The phases that this recipe has, in order."""
+    """The phases that this recipe asks for, in order."""
     wanted: dict[Phase, bool] = {
         "align": "align" in recipe.stages,
         "transfer": "transfer" in recipe.stages,
@@ -228,15 +230,19 @@ def _read_kept(path: Path) -> Mapping[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError):
         kept = None
     if not isinstance(kept, dict):
-        raise RunFolderError("the kept recipe cannot be read", where=path, remedy="choose another folder with --run-folder")
+        raise RunFolderError(
+            "lilift cannot read the recipe of this run", where=path, remedy="choose another folder with --run-folder"
+        )
     return kept
 
 
 def _changed_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, str]:
-    """Every setting that differs, as ``{"align.epochs": "1.0, now 2.0"}``."""
+    """Every setting that differs, as ``{"align.epochs": "was 1.0 and is now 2.0"}``."""
     before, after = dict(_flat(old)), dict(_flat(new))
     names = sorted(name for name in before.keys() | after.keys() if name.split(".")[-1] not in WITHOUT_EFFECT_ON_RESULT)
-    return {name: f"{before.get(name)}, now {after.get(name)}" for name in names if before.get(name) != after.get(name)}
+    return {
+        name: f"was {before.get(name)} and is now {after.get(name)}" for name in names if before.get(name) != after.get(name)
+    }
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

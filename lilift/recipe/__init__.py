@@ -1,1 +1,1 @@
-"""The words that all of lilift speaks: settings as data models, loading, overrides, errors."""
+"""What every part of lilift uses: the settings of a recipe, errors, and files that are either whole or absent."""

@@ -1,7 +1,7 @@
-"""What can go wrong through no fault of lilift, each with its exit code.
+"""The errors that a user can cause or repair, each with its exit code.
 
-Every error that a user can cause or mend is one line: what happened, where, and what to do about it. The command line prints
-that line and exits with the error's code; a traceback is shown only with ``--debug``.
+Each error is one line: what happened, where, and what to do about it. The command line prints that line and exits with the
+error's code. It shows a traceback only with ``--debug``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class LiliftError(Exception):
 
     Args:
         what: what happened, in plain words, without a full stop.
-        where: the file, line, setting or row it happened at.
+        where: the file, line, setting or row.
         remedy: what to do about it, as an imperative sentence without a full stop.
     """
 
@@ -39,31 +39,31 @@ class LiliftError(Exception):
 
 
 class RecipeError(LiliftError):
-    """A wrong command line, recipe or setting, or a plan that cannot fit the card."""
+    """The command line, a recipe or a setting is wrong, or a plan cannot fit the card."""
 
     exit_code = 2
 
 
 class DataError(LiliftError):
-    """Training data, a lexicon, a benchmark or a prompt template that cannot be used."""
+    """lilift cannot use training data, a lexicon, a benchmark or a prompt template."""
 
     exit_code = 3
 
 
 class ModelError(LiliftError):
-    """A model or tokenizer that cannot be found, downloaded or used."""
+    """lilift cannot find, download or use a model or tokenizer."""
 
     exit_code = 4
 
 
 class RunFolderError(LiliftError):
-    """A run folder or checkpoint that is damaged, in use, or belongs to another recipe."""
+    """A run folder or checkpoint is damaged, is in use, or belongs to another recipe."""
 
     exit_code = 5
 
 
 class TrainingError(LiliftError):
-    """Training that cannot go on: the loss is not a number, or memory is exhausted."""
+    """Training cannot continue: the loss is not a number, or memory is exhausted."""
 
     exit_code = 6
 

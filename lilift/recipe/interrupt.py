@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM as a polite request: finish what is begun, save, then go.
+"""Ctrl-C and SIGTERM as a polite request: lilift finishes the current work, saves it, and then stops.
 
-A long job runs inside ``with polite_interrupts() as interruption`` and looks at ``interruption.requested`` where it could stop
-without losing anything; once it has saved, it raises ``interruption.stop("…")``. A second signal does not wait for that.
+A long job runs inside ``with polite_interrupts() as interruption``. It checks ``interruption.requested`` wherever it can stop
+without losing anything. After it has saved, it raises ``interruption.stop("…")``. A second signal ends the process at once.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from types import FrameType
 from lilift.recipe.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, LiliftError
 
 _EXIT_CODES = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_TERMINATED}
-_active: list[Interruption] = []  # the one that handles signals now, or none
+_active: list[Interruption] = []  # the interruption that handles signals now, or empty
 _SHOW_CURSOR = "\x1b[?25h"
 
 
 class StoppedBySignal(LiliftError):
-    """The user or the system asked lilift to stop, and everything was saved."""
+    """The user or the system asked lilift to stop, and lilift saved everything first."""
 
     def __init__(self, what: str, exit_code: int) -> None:
-        super().__init__(what, remedy="run the same command with --resume to go on")
+        super().__init__(what, remedy="run the same command with --resume to continue")
         self.exit_code = exit_code
 
 
 class Interruption:
-    """Whether somebody asked for the end."""
+    """Tells a long job whether the user or the system asked it to stop."""
 
     def __init__(self) -> None:
         self._signal: signal.Signals | None = None
@@ -42,7 +42,7 @@ class Interruption:
         return self._signal is not None
 
     def stop(self, what: str) -> StoppedBySignal:
-        """The error to raise once everything is saved; `what` tells what was reached, e.g. ``stopped after step 12``."""
+        """The error to raise after everything is saved. `what` says how far the job came, e.g. ``stopped after step 12``."""
         self._answered = True
         return StoppedBySignal(what, _EXIT_CODES[self._signal or signal.SIGINT])
 
@@ -50,21 +50,21 @@ class Interruption:
         if self._signal is not None:
             _leave_at_once(_EXIT_CODES[signal.Signals(number)])
         self._signal = signal.Signals(number)
-        # os.write, since the interrupted code may be in the middle of printing.
+        # os.write, because the interrupted code may be in the middle of printing.
         with contextlib.suppress(OSError):
-            os.write(2, b"\nstopping: what is begun is finished and saved first; once more to stop at once\n")
+            os.write(2, b"\nstopping: lilift finishes and saves the current work first; press Ctrl-C again to stop at once\n")
 
 
 @contextlib.contextmanager
 def polite_interrupts() -> Iterator[Interruption]:
-    """Catch Ctrl-C and SIGTERM while the block runs, and put the earlier handlers back afterwards.
+    """Catch Ctrl-C and SIGTERM while the block runs, and restore the earlier handlers afterwards.
 
-    Inside another such block, the outer one's request is the inner one's too, so that a signal that came before the inner block
-    began is not lost on it. A request that nobody looked at, as it came in the last moment, is honoured when the block ends.
-    Signals reach the main thread alone; in any other thread the block runs with whatever handlers there are.
+    A block inside another one shares its request, so a signal that came before the inner block began also reaches the inner
+    block. If a request comes so late that the job does not see it, the block itself stops at its end. Only the main thread
+    receives signals. In any other thread, the block changes no handlers.
 
     Raises:
-        StoppedBySignal: see above.
+        StoppedBySignal: a request came, and the job did not answer it with `stop`.
     """
     if threading.current_thread() is not threading.main_thread():
         yield Interruption()
@@ -94,7 +94,7 @@ def _handling(interruption: Interruption) -> Iterator[None]:
 
 
 def _leave_at_once(exit_code: int) -> None:
-    """End the process without cleaning up: safe, because an unfinished file or folder never has its final name."""
+    """End the process without cleaning up. This is safe, because an unfinished file or folder never has its final name."""
     if sys.stdout.isatty():
         os.write(1, _SHOW_CURSOR.encode("ascii"))  # a live display may have hidden it
     os._exit(exit_code)

@@ -1,6 +1,6 @@
 """Groups of languages that a recipe can name: MMWP's 48 languages by resource tier.
 
-English belongs to the highest tier, but is what the LLM already knows, so that no group holds it.
+No group contains English. English belongs to the highest tier, but the LLM already knows it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ LANGUAGE_GROUPS = {
 
 
 def expand_languages(value: object) -> object:
-    """A code, a group or a list of both as codes, each once and in order; anything else as it is, for others to refuse.
+    """Replace groups by their codes, each code once and in order. Takes a code, a group, or a list of both.
 
-    A code that is listed twice by itself stays so: that is a mistake worth telling.
+    Any other value stays as it is, and the recipe's validation refuses it. A code that the list itself names twice stays twice,
+    because the validation reports that mistake.
     """
     if isinstance(value, str):
         value = [value]

@@ -1,7 +1,8 @@
-"""From a name or file to a validated `Recipe`.
+"""Loads a recipe: from a name or file to a validated `Recipe`.
 
-`load_recipe("tiny-cpu", ["align.epochs=2"])` finds the YAML, joins it with the one recipe it may extend, applies overrides in
-order, and validates. Every mistake becomes one `RecipeError` with the file, the line, and a suggestion where one is close.
+`load_recipe("tiny-cpu", ["align.epochs=2"])` finds the YAML file, merges it with the recipe that it extends (if any), applies
+the overrides in order, and validates the result. Every mistake becomes one `RecipeError` with the file, the line, and the name
+that the user probably meant.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _LOCAL_PREFIXES = ("./", "../", "~/")
 
 
 def recipes_folder() -> Path:
-    """Where the shipped recipes are: beside the package in a checkout, inside it when installed."""
+    """The folder of the shipped recipes: beside the package in a checkout, inside the package when it is installed."""
     packaged = Path(str(resources.files("lilift"))) / "shipped_recipes"
     return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "recipes"
 
@@ -50,20 +51,20 @@ def find_recipe(name_or_path: str) -> Path:
             return path
         raise RecipeError("no such recipe file", where=path, remedy="check the path, or see `lilift recipe list`")
     raise RecipeError(
-        f"no recipe is called {name_or_path!r}{_did_you_mean(name_or_path, shipped)}",
+        f"lilift has no recipe {name_or_path!r}{_did_you_mean(name_or_path, shipped)}",
         remedy="see `lilift recipe list`, or give the path of a .yaml file",
     )
 
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Find, join, override and validate a recipe.
+    """Find a recipe, merge it with the one that it extends, apply overrides, and validate it.
 
     Args:
         name_or_path: a shipped recipe's name, or a YAML file.
-        overrides: texts like ``align.epochs=2``; the value is read as YAML.
+        overrides: texts like ``align.epochs=2``; lilift reads the value as YAML.
 
     Raises:
-        RecipeError: anything wrong with the name, the file, an override or a setting.
+        RecipeError: the name, the file, an override or a setting is wrong.
     """
     path = find_recipe(name_or_path)
     settings, lines = _read_with_lines(path)
@@ -81,7 +82,11 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def validate_recipe(settings: Mapping[str, Any], sources: Mapping[Key, str]) -> Recipe:
-    """Validate plain settings; `sources` tells for each key where it was written."""
+    """Validate plain settings. `sources` gives the place where each key was written, for errors.
+
+    Raises:
+        RecipeError: a setting is unknown, missing or wrong, or two settings contradict each other.
+    """
     try:
         return Recipe.model_validate(settings)
     except ValidationError as error:
@@ -89,23 +94,29 @@ def validate_recipe(settings: Mapping[str, Any], sources: Mapping[Key, str]) -> 
 
 
 def parse_override(text: str) -> tuple[Key, Any]:
-    """Split ``a.b=c`` into its key and its YAML value."""
+    """Split ``a.b=c`` into its key and its YAML value.
+
+    Raises:
+        RecipeError: the text has no key, or the value is not YAML.
+    """
     name, separator, value = text.partition("=")
     if not separator or not all(name.split(".")):
         raise RecipeError(f"cannot read the override {text!r}", remedy="write --set section.setting=value")
     try:
         return tuple(name.strip().split(".")), yaml.safe_load(value)
     except yaml.YAMLError:
-        raise RecipeError(f"the value in --set {text!r} is not valid YAML", remedy="quote it if it has special signs") from None
+        raise RecipeError(
+            f"the value in --set {text!r} is not valid YAML", remedy="put it in quotes if it has special characters"
+        ) from None
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """The recipe with every default, as YAML that `load_recipe` reads back."""
+    """The recipe with every default, as YAML. `load_recipe` reads it back as the same recipe."""
     return yaml.safe_dump(recipe.as_dict(), sort_keys=False, allow_unicode=True, width=120)
 
 
 def fingerprint(*parts: object) -> str:
-    """A short stable digest of plain JSON values; equal settings have equal fingerprints on every machine."""
+    """A short digest of plain JSON values, 16 hexadecimal digits. Equal settings have equal fingerprints on every machine."""
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode("utf-8")).hexdigest()[:16]
 
@@ -113,8 +124,12 @@ def fingerprint(*parts: object) -> str:
 def json_schema() -> str:
     """The schema that editors use to complete and check recipes."""
     schema = Recipe.model_json_schema()
-    schema["properties"]["extends"] = {"type": "string", "description": "Start from another recipe (one level)."}
-    schema["required"] = []  # an extending recipe may leave out anything
+    schema["properties"]["extends"] = {
+        "type": "string",
+        "description": "Name or file of another recipe. This recipe then says only what it changes. The other recipe may not "
+        "extend a third one.",
+    }
+    schema["required"] = []  # a recipe that extends another one may leave out anything
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -122,13 +137,15 @@ def _extend(
     parent_name: object, path: Path, settings: dict[str, Any], lines: dict[Key, int]
 ) -> tuple[dict[str, Any], dict[Key, int]]:
     if not isinstance(parent_name, str):
-        raise RecipeError("`extends` is not a recipe's name", where=path, remedy="write `extends: tiny-cpu`")
+        raise RecipeError("`extends` is not the name of a recipe", where=path, remedy="write, for example, `extends: tiny-cpu`")
     local = path.parent / parent_name
     parent_path = local if local.is_file() else find_recipe(parent_name)
     parent, _ = _read_with_lines(parent_path)
     if "extends" in parent:
         raise RecipeError(
-            f"{parent_name!r} itself extends another recipe", where=path, remedy="extend the first one: one level only"
+            f"{parent_name!r} itself extends another recipe, and lilift follows one level only",
+            where=path,
+            remedy=f"extend {parent['extends']!r} instead",
         )
     parent.pop("name", None)
     return _merge(parent, settings), lines
@@ -145,7 +162,7 @@ def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _set(settings: dict[str, Any], key: Key, value: Any, override: str) -> None:
-    """Set a nested value; lists are entered by number, so ``evaluate.benchmarks.0.limit=5`` works."""
+    """Set a nested value. A number in the key selects the entry of a list, as in ``evaluate.benchmarks.0.limit=5``."""
     place: Any = settings
     for part in key[:-1]:
         if isinstance(place, list):
@@ -167,7 +184,7 @@ def _list_index(items: list[Any], part: str, override: str) -> int:
 
 
 def _read_with_lines(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
-    """Read a YAML mapping, and note the line of every key in it."""
+    """Read a YAML mapping, and the line of every key in it."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -181,10 +198,10 @@ def _read_with_lines(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or "not valid YAML"
-        raise RecipeError(f"not valid YAML ({problem})", where=where, remedy="mind the indentation and colons") from None
+        raise RecipeError(f"not valid YAML ({problem})", where=where, remedy="check the indentation and the colons") from None
     if not isinstance(settings, dict) or not isinstance(root, yaml.MappingNode):
-        raise RecipeError("the recipe is empty or not a mapping of settings", where=path, remedy="start from a shipped one")
-    # A shipped recipe lives where nobody keeps files: what it names lies in the folder that lilift is started from.
+        raise RecipeError("the recipe is empty or not a mapping of settings", where=path, remedy="start from a shipped recipe")
+    # Users keep no files beside a shipped recipe, so its paths start at the folder that the user starts lilift in.
     folder = Path.cwd() if path.parent == recipes_folder() else path.resolve().parent
     resolved = _resolve_paths(settings, folder)
     return resolved, dict(_lines(root, (), path))
@@ -210,7 +227,7 @@ def _lines(node: yaml.Node, key: Key, path: Path) -> Iterator[tuple[Key, int]]:
 
 
 def _resolve_paths(value: Any, folder: Path) -> Any:
-    """Make texts that stand for local files absolute, from the folder they were written in."""
+    """Make the paths of local files absolute. They start at `folder`."""
     if isinstance(value, dict):
         return {key: _resolve_paths(item, folder) for key, item in value.items()}
     if isinstance(value, list):
@@ -222,7 +239,7 @@ def _resolve_paths(value: Any, folder: Path) -> Any:
 
 def _first_mistake(error: ValidationError, settings: Mapping[str, Any], sources: Mapping[Key, str]) -> RecipeError:
     mistakes = error.errors()
-    # A misspelt key also leaves the right one missing; the misspelling is what helps.
+    # If a required key is misspelt, pydantic reports two mistakes: the misspelling helps the user more than the missing key.
     mistake = next((found for found in mistakes if found["type"] == "extra_forbidden"), mistakes[0])
     kind = mistake["type"]
     key = _visible_key(mistake["loc"], kind, settings)
@@ -233,7 +250,7 @@ def _first_mistake(error: ValidationError, settings: Mapping[str, Any], sources:
         return RecipeError(
             f"unknown setting {name!r}{_did_you_mean(key[-1], known)}",
             where=where,
-            remedy=f"known here: {', '.join(sorted(known))}",
+            remedy=f"the settings here are {', '.join(sorted(known))}",
         )
     if kind == "missing":
         return RecipeError(f"the setting {name!r} is missing", where=where, remedy="add it")
@@ -245,7 +262,7 @@ def _first_mistake(error: ValidationError, settings: Mapping[str, Any], sources:
 
 
 def _visible_key(location: tuple[int | str, ...], kind: str, settings: Mapping[str, Any]) -> Key:
-    """Drop the parts of pydantic's location that name a branch of a type instead of a key of the file."""
+    """Drop the parts of pydantic's location that name a branch of a type and are no key of the file."""
     key: list[str] = []
     place: Any = settings
     for number, part in enumerate(location, start=1):
@@ -268,7 +285,7 @@ def _nearest_source(key: Key, sources: Mapping[Key, str]) -> str | None:
 
 
 def _fields_at(key: Key) -> list[str]:
-    """The settings that a section of a recipe knows."""
+    """The names of the settings in a section of a recipe."""
     model: type[BaseModel] = Recipe
     for part in key:
         if part.isdigit():

@@ -1,4 +1,4 @@
-"""`python -m lilift.recipe.publish_schema`: write the schema that editors use beside the recipes."""
+"""`python -m lilift.recipe.publish_schema`: write the JSON schema that editors use to check recipes, beside the recipes."""
 
 from lilift.recipe.load import json_schema, recipes_folder
 

@@ -1,7 +1,7 @@
-"""Folders that are either whole or absent, and of which any later change is found.
+"""Folders that are either whole or absent, and that show any later change.
 
-A folder is *sealed*: written beside its place, flushed to the disk, given a manifest with the size and SHA-256 of every file,
-and renamed.
+lilift *seals* a folder: it writes the folder under another name, flushes it to the disk, adds a manifest with the size and
+SHA-256 of every file, and renames it.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ _FORMAT = 1
 def sealed_folder(folder: Path, details: Mapping[str, Any] | None = None) -> Iterator[Path]:
     """Write a folder that appears whole or not at all.
 
-    Yields an empty folder beside `folder` to put files in; when the block ends without an error, every file is flushed, a
-    manifest is added, and the folder takes its name, in place of whatever had that name before.
+    Yields an empty folder beside `folder` to put files in. If the block ends without an error, every file is flushed, the
+    manifest is added, and the new folder replaces whatever had the name `folder` before.
 
     Args:
-        folder: where the folder is to be.
-        details: plain JSON values kept in the manifest, such as a format version or a recipe's fingerprint. May be filled
-            inside the block.
+        folder: the final name of the folder.
+        details: plain JSON values for the manifest, such as a format version or a recipe's fingerprint. The block may still
+            add to them.
 
     Raises:
-        StorageError: it cannot be written; what was there before is untouched.
+        StorageError: the folder cannot be written; the earlier one is untouched.
     """
     details = {} if details is None else details
     partial = folder.with_name(PARTIAL + folder.name)
@@ -66,16 +66,17 @@ def sealed_folder(folder: Path, details: Mapping[str, Any] | None = None) -> Ite
 def replaced_parts(folder: Path, *, parts: Iterable[str], last: str) -> Iterator[Path]:
     """Write several parts of a folder that also holds other things, and put them in place together.
 
-    Yields an empty folder inside `folder` to write in; when the block ends without an error, everything there is flushed and
-    moved up, and what an earlier writing left of `parts` goes. `last` goes first and comes last: where it is, all is.
+    Yields an empty folder inside `folder` to write in. If the block ends without an error, everything in it is flushed, the
+    earlier `parts` are deleted, and the new ones move up into `folder`. The part `last` is deleted first and moves last: where
+    it exists, all parts are complete.
 
     Args:
-        folder: where the parts are to be; made if need be.
+        folder: the folder of the parts; created if it does not exist.
         parts: patterns of the names that parts may have.
-        last: the part that speaks for all others.
+        last: the name of the part that shows that all others are complete.
 
     Raises:
-        StorageError: they cannot be written; what was there before is untouched.
+        StorageError: the parts cannot be written; the earlier ones are untouched.
     """
     staged = folder / f"{PARTIAL}parts"
     is_new = not folder.exists()
@@ -99,7 +100,7 @@ def replaced_parts(folder: Path, *, parts: Iterable[str], last: str) -> Iterator
 
 
 def seal_files(folder: Path, names: Iterable[str], details: Mapping[str, Any] | None = None) -> None:
-    """Give a folder that grows on a manifest of some of its files, so that `verify_sealed_folder` finds any change of them.
+    """Write a manifest of some files in a folder that keeps growing, so that `verify_sealed_folder` finds any change of them.
 
     Raises:
         StorageError: the manifest cannot be written.
@@ -127,11 +128,39 @@ def verify_sealed_folder(folder: Path) -> dict[str, Any]:
     return details
 
 
-def remove_folder(folder: Path) -> None:
-    """Delete a folder so that nobody ever sees half of it.
+def verify_part(
+    part: Path, *, if_unfinished: str | None = None, if_damaged: str | None = None, message: str | None = None
+) -> dict[str, Any]:
+    """Check a sealed folder of a run or an export, and tell the user what to do about it. Returns the manifest's details.
+
+    Args:
+        part: the sealed folder. In a run, its parent is the folder of the stage that makes it.
+        if_unfinished: the remedy if the folder does not exist, because the stage is not finished. If you leave it out, a folder
+            that does not exist counts as damaged.
+        if_damaged: the remedy if the folder is damaged, instead of the one that `verify_sealed_folder` gives.
+        message: the error's text if the folder is damaged, with ``{reason}`` in it.
 
     Raises:
-        StorageError: it cannot be deleted.
+        RunFolderError: the stage is not finished, or the folder is damaged; the message names the stage or the file.
+    """
+    stage = part.parent
+    if if_unfinished is not None and not part.exists():
+        raise RunFolderError(f"phase {stage.name!r} of this run is not finished", where=stage.parent, remedy=if_unfinished)
+    try:
+        return verify_sealed_folder(part)
+    except RunFolderError as error:
+        remedy = if_damaged or error.remedy
+        if message is None:
+            raise RunFolderError(error.what, where=error.where, remedy=remedy) from error
+        reason = error.what.removeprefix("is damaged: ")
+        raise RunFolderError(message.format(reason=reason), where=part, remedy=remedy) from error
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder in one motion, so that nobody ever sees half of it.
+
+    Raises:
+        StorageError: the folder cannot be deleted.
     """
     doomed = folder.with_name(PARTIAL + "removed-" + folder.name)
     with storage_errors(folder):

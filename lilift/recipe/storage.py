@@ -1,8 +1,9 @@
 """Files that are either whole or absent.
 
-Everything a run writes goes through here or, for whole folders, through `sealed_folders`: text and JSON are replaced in one
-motion, lines of JSON are appended so that a torn last line is harmless. A process that dies at any moment leaves the old state
-or the new one. A full disk or a read-only folder becomes one `StorageError`; what was there before stays as it was.
+Everything that a run writes goes through this module or, for whole folders, through `sealed_folders`. Text and JSON files are
+replaced in one motion. Lines of JSON are appended, and a last line that a crash cut short does no harm. A process that dies at
+any moment leaves the old state or the new one. A full disk or a read-only folder becomes one `StorageError`, and the old files
+stay as they were.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 from lilift.recipe.errors import RunFolderError, StorageError
 
 PARTIAL = ".partial-"
-"""How the name of what is half written begins."""
+"""The names of unfinished files and folders begin with this."""
 _NO_SPACE = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -33,9 +34,9 @@ _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
 
 @contextlib.contextmanager
 def storage_errors(where: Path) -> Iterator[None]:
-    """Turn the operating system's refusals to write below `where` into a `StorageError`.
+    """Turn an error of the operating system while writing below `where` into a `StorageError`.
 
-    Errors about files elsewhere (an input that vanished, say) pass through unchanged.
+    Errors about files elsewhere (for example, an input that vanished) pass through unchanged.
 
     Raises:
         StorageError: the disk is full, the folder is read-only or has vanished, or the disk fails.
@@ -47,7 +48,7 @@ def storage_errors(where: Path) -> Iterator[None]:
             raise _storage_error(error.errno, where) from error
         raise
     except Exception as error:
-        # safetensors writes from Rust: its errors are no OSError and tell the number only in their text.
+        # safetensors writes from Rust. Its errors are not OSErrors, and give the error number only in their text.
         number = re.match(r"Error while serializing.*\(os error (\d+)\)", str(error), re.DOTALL)
         if number is None or type(error).__name__ != "SafetensorError":
             raise
@@ -55,7 +56,7 @@ def storage_errors(where: Path) -> Iterator[None]:
 
 
 def _concerns(filename: object, place: Path) -> bool:
-    """Whether an error's file is `place`, in it, its half-written form, or one of the folders above it."""
+    """Whether an error's file is `place`, its unfinished form, in one of the two, or a folder above them."""
     if not isinstance(filename, str):
         return False
     file, place = Path(filename).absolute(), place.absolute()
@@ -71,19 +72,19 @@ def _storage_error(number: int | None, where: Path) -> StorageError:
         return StorageError(
             f"cannot be written ({reason})", where=where, remedy="choose another folder or change its permissions"
         )
-    return StorageError(f"cannot be written ({reason})", where=where, remedy="check that the disk is there and sound")
+    return StorageError(f"cannot be written ({reason})", where=where, remedy="check that the disk is connected and healthy")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a UTF-8 file in one motion; see `write_bytes`."""
+    """Replace a UTF-8 text file in one motion; see `write_bytes`."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file in one motion, and make its folder if need be.
+    """Replace a file in one motion. Creates its folder if it does not exist.
 
     Raises:
-        StorageError: it cannot be written; the old file, if any, is untouched.
+        StorageError: the file cannot be written; the old file, if any, is untouched.
     """
     with whole_file(path) as partial:
         partial.write_bytes(content)
@@ -91,12 +92,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Write a file that appears whole or not at all, in place of an old one; its folder is made if need be.
+    """Write a file that appears whole or not at all, in place of an old one. Creates its folder if it does not exist.
 
-    Yields the name to write to; when the block ends without an error, the file is flushed and takes its own name.
+    Yields a temporary name to write to. If the block ends without an error, the file is flushed and gets its own name.
 
     Raises:
-        StorageError: it cannot be written; the old file, if any, is untouched.
+        StorageError: the file cannot be written; the old file, if any, is untouched.
     """
     partial = path.with_name(PARTIAL + path.name)
     with storage_errors(path):
@@ -121,7 +122,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file that lilift wrote.
 
     Raises:
-        RunFolderError: it is absent, unreadable or no longer JSON.
+        RunFolderError: the file is absent, unreadable or no longer JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -132,26 +133,26 @@ def read_json(path: Path) -> Any:
 
 
 def sealed_json(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON object with the digest of its content under ``seal``."""
+    """A copy of a JSON object with the digest of its content under ``seal``."""
     return {**value, "seal": digest_of_json(value)}
 
 
 def check_seal(content: Mapping[str, Any], where: Path) -> None:
-    """Check what `sealed_json` made, as it was read again.
+    """Check an object that `sealed_json` made and that was read again from the file `where`.
 
     Raises:
-        RunFolderError: it has been changed since.
+        RunFolderError: the object has changed since `sealed_json` made it.
     """
     value = {name: part for name, part in content.items() if name != "seal"}
     if content.get("seal") != digest_of_json(value):
-        raise RunFolderError("has been changed since it was written", where=where, remedy="restore it, or make it again")
+        raise RunFolderError("has been changed since lilift wrote it", where=where, remedy="restore it, or create it again")
 
 
 class JsonLines:
-    """A growing file with one JSON object a line.
+    """A growing file with one JSON object per line.
 
-    Each `append` reaches the disk before it returns. A last line that a crash cut short is ignored by `read` and cut off by the
-    next `append`.
+    Each `append` reaches the disk before it returns. If a crash cut the last line short, `read` ignores that line, and the next
+    `append` removes it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -159,15 +160,15 @@ class JsonLines:
         self._repaired = False
 
     def read(self) -> list[dict[str, Any]]:
-        """Every complete record; none if there is no file.
+        """Every complete record. An empty list if there is no file.
 
         Raises:
-            RunFolderError: a line in the middle is not JSON.
+            RunFolderError: the file cannot be read, or a line in the middle is not JSON.
         """
         if not self.path.exists():
             return []
         try:
-            lines = self.path.read_bytes().split(b"\n")[:-1]  # what follows the last line break was cut short
+            lines = self.path.read_bytes().split(b"\n")[:-1]  # a crash cut short what follows the last line break
         except OSError as error:
             raise RunFolderError(f"cannot be read ({error.strerror})", where=self.path) from error
         records = []
@@ -196,7 +197,7 @@ class JsonLines:
                 end = file.seek(0, os.SEEK_END)
                 try:
                     rest = text.encode("utf-8")
-                    while rest:  # a nearly full disk takes part of it before it refuses
+                    while rest:  # a nearly full disk takes a part and then refuses the rest
                         rest = rest[file.write(rest) :]
                     os.fsync(file.fileno())
                 except BaseException:
@@ -224,19 +225,19 @@ def require_room(place: Path, needed: int, what: str, *, option: str = "--output
     """Check that a disk has room before anything is written to it.
 
     Args:
-        place: what will be written; it need not exist.
-        needed: bytes.
-        what: for people.
-        option: of the command, that names another place.
+        place: the file or folder that will be written; it need not exist.
+        needed: its size in bytes.
+        what: its name in the error.
+        option: the option of the command that chooses another place.
 
     Raises:
-        StorageError: it has not.
+        StorageError: the disk has too little room.
     """
     existing = next(parent for parent in (place.absolute(), *place.absolute().parents) if parent.exists())
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise StorageError(
-            f"no room for {what}: {_readable(needed)} are needed, and {_readable(free)} are free",
+            f"no room for {what}: {_readable(needed)} are needed, but only {_readable(free)} are free",
             where=place,
             remedy=f"free some space, or write to another disk with {option}",
         )
@@ -247,7 +248,7 @@ def _readable(size: int) -> str:
 
 
 def remove_partial(folder: Path) -> None:
-    """Delete what killed processes left half written directly in `folder`."""
+    """Delete the unfinished files and folders that killed processes left directly in `folder`."""
     for leftover in folder.glob(PARTIAL + "*"):
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)
@@ -265,7 +266,7 @@ def sha256_of(path: Path) -> str:
 
 
 def digest_of_json(value: object) -> str:
-    """The SHA-256 of a JSON value, whatever the order of its keys."""
+    """The SHA-256 of a JSON value. It does not depend on the order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8")).hexdigest()
 
 
@@ -276,7 +277,7 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's own entries; Windows has no such thing."""
+    """Flush the list of a folder's files to the disk. Windows cannot do this, so there it does nothing."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Prompt templates that a recipe brings along: inline, or as a YAML file of their own."""
+"""Reads a prompt template that a recipe keeps in a YAML file of its own."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ FILE_KEYS = ("before", "after", "respond", "reconstruct")
 
 
 def read_template(value: Any) -> Any:
-    """The content of a template file in place of its path; anything else unchanged.
+    """Replace the path of a template file by the file's content. Any other value stays as it is.
 
-    What the file says becomes part of the recipe, so that a run does not depend on the file any more.
+    The content becomes part of the recipe, so a run no longer depends on the file.
 
     Raises:
-        ValueError: the file cannot be read or is not a mapping.
+        ValueError: lilift cannot read the file, or the file is not a mapping with the right keys.
     """
     if not isinstance(value, str) or not Path(value).is_absolute():
         return value
@@ -30,7 +30,7 @@ def read_template(value: Any) -> Any:
         raise ValueError(f"the template file is not a mapping with {', '.join(FILE_KEYS)}")
     for key in found:
         if key not in FILE_KEYS:
-            raise ValueError(f"the template file has the unknown key {key!r}: it knows {', '.join(FILE_KEYS)}")
+            raise ValueError(f"the template file has the unknown key {key!r}; use {', '.join(FILE_KEYS)}")
     if not isinstance(found.get("respond"), str):
-        raise ValueError("the template file has no text `respond`: the last words before a response")
+        raise ValueError("the template file has no text `respond`: add the last words before a response")
     return found

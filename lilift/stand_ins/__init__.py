@@ -1,1 +1,1 @@
-"""Small models that stand in for downloaded ones: `llm/` and `encoder/`, made by `python -m lilift.stand_ins.make`."""
+"""Small models that replace downloaded ones in tests and `tiny-cpu`; `python -m lilift.stand_ins.make` trains them."""

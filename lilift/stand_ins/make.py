@@ -1,9 +1,11 @@
-"""Make the stand-in models again: `python -m lilift.stand_ins.make` (about a quarter of an hour on one core).
+"""Trains the stand-in models again: `python -m lilift.stand_ins.make` (about half an hour on one core, see `RECORD.json`).
 
-The same seed gives the same models on the same versions and number of threads. `RECORD.json` beside them says how they were
-made and how well the LLM solves English text problems. What it saw before: every sentence pattern in English, those of the test
-included, as a downloaded LLM has seen English in every phrasing; but no problem with a held-out pair of numbers, which it knows
-from bare sums only; and no foreign word. The encoder saw monolingual text of training patterns.
+The same seed gives the same models with the same versions and the same number of threads. `RECORD.json` beside a model records
+how it was trained, and how well the LLM solves English text problems.
+
+The LLM has seen every sentence pattern in English, including those of the test, because a downloaded LLM has seen English in
+every phrasing. It has seen no problem with a held-out pair of numbers: it knows these pairs only from bare sums. It has seen no
+foreign word. The encoder has seen monolingual text with the training patterns.
 """
 
 from __future__ import annotations
@@ -24,11 +26,11 @@ PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece")
 
 
 def main() -> None:
-    """Train and write the stand-ins that are asked for."""
+    """Train and write the stand-ins that the command line names."""
     parser = argparse.ArgumentParser(description="Train the stand-in models.")
-    parser.add_argument("parts", nargs="*", choices=["llm", "encoder"], help="which (default: both)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="where to write them")
+    parser.add_argument("parts", nargs="*", choices=["llm", "encoder"], help="models to train (default: both)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (default: 0)")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="folder to write (default: this package)")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for part in arguments.parts or ("llm", "encoder"):

@@ -1,4 +1,4 @@
-"""The loop that both stand-ins are trained with: AdamW, a linear warm-up and a cosine to zero."""
+"""The training loop of both stand-ins: AdamW, with a linear warm-up and a cosine decay to zero."""
 
 from __future__ import annotations
 
@@ -45,6 +45,6 @@ def mean(values: Sequence[float]) -> float:
 
 
 def pad(rows: Sequence[Sequence[int]], value: int) -> Tensor:
-    """Rows padded on the right.  # [B, T]"""
+    """Pad rows on the right with `value`; the result is [B, T]."""
     longest = max(len(row) for row in rows)
     return torch.tensor([[*row, *[value] * (longest - len(row))] for row in rows])

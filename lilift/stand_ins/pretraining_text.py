@@ -1,12 +1,12 @@
-"""The English that the stand-in LLM is pretrained on, generated from the task world; it holds no foreign word.
+"""Generates the English text on which the stand-in LLM is pretrained, from the task world and without foreign words.
 
-A downloaded LLM already solves English word problems in every phrasing, knows its tables, repeats a text, and understands
-clumsy English. The stand-in must come with the same, or there would be nothing to transfer. So it sees
-- problems and their worked solutions, in *all* sentence patterns, those of the test included (in English), but never a problem
-  whose steps work on a held-out pair of numbers;
-- lists of bare sums of all numbers, held-out pairs included: the tables;
-- problems to be repeated after `English:`;
-- and a share of both with the question in clumsy English: constituents moved about, articles and help words left out.
+A downloaded LLM already solves English word problems in every phrasing, knows its arithmetic tables, repeats a text, and
+understands clumsy English. The stand-in needs the same skills, because stage 2 could transfer nothing without them. It sees
+- problems and their worked solutions, in *all* sentence patterns (in English, including those of the test), but never a problem
+  whose steps use a held-out pair of numbers;
+- lists of bare sums of all numbers, including held-out pairs: the tables;
+- problems to repeat after `English:`;
+- and a share of both kinds of problems in clumsy English: with moved constituents, and without articles and help words.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lilift.recipe.schema import Target
 
 @dataclass(frozen=True)
 class Passage:
-    """A text of pretraining: `question`, then the template's opener of `kind`, then `response`."""
+    """A pretraining text: `question`, then the template's opener for `kind`, then `response`."""
 
     question: str
     response: str
@@ -35,7 +35,7 @@ def passage(rng: random.Random, *, solve: float, repeat: float, clumsy: float) -
     Args:
         solve: share of solved problems.
         repeat: share of repeated ones.
-        clumsy: share of questions in clumsy English, among both.
+        clumsy: share of clumsy English among the questions of both.
     """
     choice = rng.random()
     if choice >= solve + repeat:
@@ -49,7 +49,7 @@ def passage(rng: random.Random, *, solve: float, repeat: float, clumsy: float) -
 
 
 def sum_of(rng: random.Random) -> Calculation:
-    """One calculation from the tables; sums and differences, of which there are many more, are drawn more often."""
+    """Draw one calculation from the tables. Sums and differences are drawn more often, because there are many more of them."""
     operator = rng.choice("++--*/")
     while True:
         calculation = calculate(rng.randint(2, LARGEST), operator, rng.randint(2, LARGEST))
@@ -58,7 +58,7 @@ def sum_of(rng: random.Random) -> Calculation:
 
 
 def clumsy_question(rng: random.Random, problem: Problem) -> str:
-    """The English question as somebody might put it who thinks in another word order."""
+    """The English question in the words of somebody who thinks in another word order."""
     return realise([_clumsy(rng, clause) for clause in problem.clauses], "en")
 
 

@@ -1,8 +1,8 @@
-"""SentencePiece BPE models with byte fallback, and the same tokenizer in the `tokenizer.json` format.
+"""Trains SentencePiece BPE models with byte fallback, and writes the same tokenizer in the `tokenizer.json` format.
 
-A SentencePiece BPE model merges, at every step, the neighbours whose joined piece has the best score. The `tokenizers` library
-wants that as a ranked list of merges: every way to split a piece into two pieces of the vocabulary, in the order of the
-pieces' scores.
+At every step, a SentencePiece BPE model merges the neighbours whose joined piece has the best score. The `tokenizers` library
+needs a ranked list of merges instead: every way to split a piece into two pieces of the vocabulary, in the order of the pieces'
+scores.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ _NORMALIZER_SPEC, _PRECOMPILED_CHARSMAP = 3, 2  # field numbers in sentencepiece
 
 
 def train(text: Iterable[str], *, vocabulary: int, normalization: str, special: dict[str, int]) -> bytes:
-    """A SentencePiece model, as the bytes of its file. Numbers are split into digits; unknown characters into bytes.
+    """Train a SentencePiece model and return the bytes of its file.
+
+    The model splits numbers into digits, and unknown characters into bytes.
 
     Args:
-        text: what the pieces are learned from.
-        vocabulary: number of pieces at most, bytes and special pieces included.
-        normalization: a SentencePiece rule: `identity`, which keeps every space, or `nmt_nfkc_cf`, which folds case and
-            drops superfluous spaces.
+        text: the training text.
+        vocabulary: most pieces, including bytes and special pieces.
+        normalization: a SentencePiece rule: `identity` keeps every space; `nmt_nfkc_cf` folds case and drops superfluous
+            spaces.
         special: ids of `pad`, `unk`, `bos`, `eos`; -1 for none.
     """
     model = io.BytesIO()
@@ -51,9 +53,9 @@ def train(text: Iterable[str], *, vocabulary: int, normalization: str, special: 
 
 
 def as_tokenizer(model: bytes, *, start: Sequence[str] = (), end: Sequence[str] = ()) -> Tokenizer:
-    """The same tokenizer for the `tokenizers` library, with special tokens put before and after a text.
+    """The same tokenizer for the `tokenizers` library, with special tokens before and after a text.
 
-    A test holds the two equal.
+    A test checks that both give the same tokens.
     """
     processor = sentencepiece.SentencePieceProcessor(model_proto=model)
     pieces = [processor.id_to_piece(index) for index in range(processor.get_piece_size())]
@@ -70,7 +72,7 @@ def as_tokenizer(model: bytes, *, start: Sequence[str] = (), end: Sequence[str] 
             normalizers.Replace(Regex(" {2,}"), " "),
         ]
     tokenizer.normalizer = normalizers.Sequence([*steps, normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
-    tokenizer.pre_tokenizer = pre_tokenizers.Split(SPACE, "merged_with_next")  # no piece reaches into the next word
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(SPACE, "merged_with_next")  # no piece continues into the next word
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
@@ -81,7 +83,7 @@ def as_tokenizer(model: bytes, *, start: Sequence[str] = (), end: Sequence[str] 
 
 
 def _merges(pieces: Sequence[str]) -> list[tuple[str, str]]:
-    """Merges in order of rank; in a SentencePiece BPE model pieces stand in the order in which they were learned."""
+    """Merges in order of rank. A SentencePiece BPE model lists its pieces in the order in which it learned them."""
     known = set(pieces)
     return [
         (piece[:cut], piece[cut:])
@@ -92,7 +94,7 @@ def _merges(pieces: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _field(message: bytes, wanted: int) -> bytes:
-    """The last length-delimited field of that number in a protocol buffer message; empty where there is none."""
+    """The last length-delimited field with this number in a protocol buffer message; empty if there is none."""
     found, at = b"", 0
     while at < len(message):
         key, at = _varint(message, at)
@@ -110,7 +112,7 @@ def _field(message: bytes, wanted: int) -> bytes:
 
 
 def _varint(message: bytes, at: int) -> tuple[int, int]:
-    """A variable-length integer and the place behind it."""
+    """A variable-length integer, and the position after it."""
     value = shift = 0
     while True:
         byte = message[at]

@@ -1,7 +1,7 @@
-"""The stand-in encoder: a small mT5 encoder that has read each language of the world by itself.
+"""Trains the stand-in encoder: a small mT5 encoder that has read monolingual text in each language of the world.
 
-It is pretrained by filling in masked tokens of monolingual text, English and foreign, never two languages in one text and
-never two texts of the same problem. Its tokenizer keeps frequent words of every language whole.
+Its pretraining fills in masked tokens of English and foreign text. No text mixes two languages, and no two texts are about the
+same problem. Its tokenizer keeps frequent words of every language whole.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def make(size: EncoderSize, seed: int, folder: Path) -> dict[str, Any]:
 
 
 def make_tokenizer(text: Sequence[str], vocabulary: int) -> tuple[PreTrainedTokenizerFast, bytes]:
-    """An mT5-like tokenizer (no BOS, EOS at the end, case folded), and the SentencePiece model it was made from."""
+    """An mT5-like tokenizer (no BOS, EOS at the end, case folded), and its SentencePiece model."""
     special = {"pad": PAD, "eos": EOS, "unk": UNK, "bos": -1}
     model = sentencepiece_bpe.train(text, vocabulary=vocabulary, normalization="nmt_nfkc_cf", special=special)
     tokenizer = PreTrainedTokenizerFast(

@@ -1,4 +1,4 @@
-"""The stand-in LLM: a small Llama that reads, repeats and solves English word problems (see `english`)."""
+"""Trains the stand-in LLM: a small Llama that repeats and solves English word problems (see `pretraining_text`)."""
 
 from __future__ import annotations
 
@@ -93,16 +93,16 @@ def make(size: LLMSize, seed: int, folder: Path) -> dict[str, Any]:
 
 
 def blurred(embeddings: Tensor, where: Tensor, most: float) -> Tensor:
-    """Embeddings [B, T, D] with noise at `where` [B, T]: none in half the rows, in others up to `most` times their own size.
+    """Embeddings [B, T, D] with noise at `where` [B, T]: none in half of the rows, in others up to `most` times their size.
 
-    A large LLM makes sense of vectors that are no token's own; noise teaches it to a small one.
+    A large LLM understands vectors that belong to no token. A small LLM learns this from noise.
     """
     size = embeddings.detach().square().mean().sqrt() * most * (2 * torch.rand(len(embeddings), 1, 1) - 1).clamp_min(0)
     return embeddings + where[..., None] * size * torch.randn_like(embeddings)
 
 
 def tokenizer_text(size: LLMSize, seed: int) -> list[str]:
-    """What the pieces are learned from: passages, joined as the template joins them."""
+    """The training text of the tokenizer: passages, joined as the template joins them."""
     passages = _passages(size, random.Random(f"llm tokenizer {seed}"))
     drawn = [next(passages) for _ in range(8000)]
     return [f"{text.question} {TEMPLATE.openers[text.kind]} {text.response}" for text in drawn]
@@ -129,7 +129,7 @@ def _passages(size: LLMSize, rng: random.Random) -> Iterator[Passage]:
 
 
 def _batches(tokenizer: PreTrainedTokenizerFast, size: LLMSize, rng: random.Random) -> Iterator[list[EncodedPassage]]:
-    """Batches of passages of like length: sixteen are drawn at a time and sorted, which spares a quarter of the padding."""
+    """Batches of passages with similar lengths. Drawing and sorting 16 batches at a time saves a quarter of the padding."""
     passages = _passages(size, rng)
     while True:
         rows = [_encode(tokenizer, next(passages), rng) for _ in range(16 * size.rows)]
@@ -140,7 +140,9 @@ def _batches(tokenizer: PreTrainedTokenizerFast, size: LLMSize, rng: random.Rand
 
 
 def _encode(tokenizer: PreTrainedTokenizerFast, text: Passage, rng: random.Random) -> EncodedPassage:
-    """Most questions stand where soft tokens will, right before the bare opener; the others as in layout `soft+text`."""
+    """Encode a passage. 70% of the questions take the place of soft tokens, right before the bare opener; the others are text
+    in the template, as in layout `soft+text`.
+    """
     opener = TEMPLATE.openers[text.kind]
     as_soft_tokens = [text.question, opener]
     as_text = [f"{TEMPLATE.before}{text.question}{TEMPLATE.after}{opener}"]
@@ -150,7 +152,7 @@ def _encode(tokenizer: PreTrainedTokenizerFast, text: Passage, rng: random.Rando
 
 
 def accuracies(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, seed: int, count: int = 400) -> dict[str, float]:
-    """Share of English text problems solved: patterns of training or held out, numbers seen in problems or held out."""
+    """Share of solved English text problems, with training or held-out patterns and training or held-out numbers."""
     groups = {"training patterns": False, "held-out patterns": True}
     numbers = {"training numbers": False, "held-out numbers": True}
     return {
@@ -171,7 +173,7 @@ def solved(
     count: int,
     seed: int,
 ) -> float:
-    """Share of problems whose worked solution the model writes exactly, greedily."""
+    """Share of problems whose worked solution the model writes exactly, with greedy decoding."""
     rng = random.Random(f"accuracy {seed}")
     problems = [draw(rng, chosen, held_out_numbers=held_out_numbers) for _ in range(count)]
     opener = tokenizer.encode(TEMPLATE.openers["respond"], add_special_tokens=False)

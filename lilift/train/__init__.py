@@ -1,1 +1,1 @@
-"""The step, the loop, the two stages, checkpoints."""
+"""Training: the step, the loop, the two stages, and checkpoints."""

@@ -1,10 +1,10 @@
-"""Checkpoints of a stage: sealed folders of safetensors and JSON, the newest intact of which training goes on from.
+"""Checkpoints of a stage: sealed folders of safetensors and JSON. Training continues from the newest intact one.
 
 checkpoints/step-00000200/
   trained.safetensors     the tensors that this stage trains, and no others
   optimizer.safetensors   moments, with the maps and block maxima of 8-bit ones
   random.safetensors      torch's generators
-  state.json              place in the data, counters, metrics not yet written, the optimizer's numbers, other generators
+  state.json              place in the data, counters, unwritten metrics, the optimizer's numbers, other generators
   manifest.json           size and SHA-256 of each file, the recipe's fingerprint
 """
 
@@ -42,13 +42,13 @@ class Checkpoint:
 
 @dataclass
 class TrainingState:
-    """All of a stage that is not a tensor.
+    """The state of a stage apart from its tensors.
 
     Attributes:
         position: the next step's place in the data.
-        totals: what has been done.
-        window: what has been done since the last line of metrics.
-        budget: tokens of a micro-batch at most, once memory has run out; None as long as it has not.
+        totals: the work done so far.
+        window: the work done since the last line of metrics.
+        budget: the largest number of tokens in a micro-batch after memory ran out; None if it never did.
     """
 
     position: Position = field(default_factory=Position)
@@ -62,7 +62,8 @@ class CheckpointStore:
 
     Args:
         folder: holds one folder for each checkpoint.
-        fingerprint: of everything in the recipe that the stage depends on; a checkpoint with another one is refused.
+        fingerprint: a digest of everything in the recipe that the stage depends on. The store refuses a checkpoint with another
+            one.
         keep: how many complete checkpoints stay.
     """
 
@@ -72,7 +73,7 @@ class CheckpointStore:
         self.keep = keep
 
     def steps(self) -> dict[int, Path]:
-        """Every checkpoint that has its final name, intact or not, by step, oldest first."""
+        """The folder of every checkpoint under its step, oldest first. A folder may be damaged, but none is half written."""
         found = {}
         for path in self.folder.glob("step-*"):
             if path.is_dir() and (match := re.fullmatch(r"step-(\d+)", path.name)):
@@ -80,9 +81,9 @@ class CheckpointStore:
         return dict(sorted(found.items()))
 
     def newest_intact(self, warn: Callable[[str], None]) -> Checkpoint | None:
-        """The checkpoint to go on from, or None if nothing was saved yet.
+        """The newest intact checkpoint, or None if there is no checkpoint yet.
 
-        A damaged one is named to `warn` in one line and passed over.
+        For each damaged checkpoint, `warn` gets one line.
 
         Raises:
             RunFolderError: all are damaged, or the newest intact one belongs to another recipe.
@@ -92,7 +93,7 @@ class CheckpointStore:
             try:
                 details = verify_sealed_folder(folder)
             except RunFolderError as error:
-                warn(f"{error.line()}; going back to the checkpoint before it")
+                warn(f"{error.line()}; lilift tries the checkpoint before it")
                 continue
             if details.get("fingerprint") != self.fingerprint:
                 raise RunFolderError(
@@ -110,10 +111,10 @@ class CheckpointStore:
         return None
 
     def save(self, trained: Mapping[str, nn.Parameter], optimizer: Optimizer, state: TrainingState) -> Checkpoint:
-        """Write a checkpoint, then delete those that are no longer wanted.
+        """Write a checkpoint, then delete checkpoints beyond `keep`.
 
         Raises:
-            StorageError: the disk is full or read-only; earlier checkpoints are untouched.
+            StorageError: the disk is full or read-only. Earlier checkpoints stay as they are.
         """
         moments, numbers = optimizer_state(optimizer, trained)
         generators, other_generators = random_state()
@@ -140,10 +141,10 @@ class CheckpointStore:
         optimizer: Optimizer,
         warn: Callable[[str], None],
     ) -> TrainingState:
-        """Put tensors, optimizer and generators back to where `save` found them.
+        """Restore tensors, optimizer and random generators as `save` found them.
 
         Raises:
-            RunFolderError: the checkpoint is of other tensors or of another optimizer.
+            RunFolderError: the checkpoint belongs to other tensors or another optimizer, or lilift cannot read it.
         """
         try:
             restore_tensors(trained, load_file(checkpoint.folder / _TRAINED))
@@ -158,20 +159,20 @@ class CheckpointStore:
             raise RunFolderError(f"cannot be read ({error})", where=checkpoint.folder) from error
         if plain["threads"] != torch.get_num_threads():
             warn(
-                f"the checkpoint was made with {plain['threads']} CPU threads, this run has {torch.get_num_threads()}: "
-                "results may differ in their last digits (set OMP_NUM_THREADS)"
+                f"the checkpoint was made with {plain['threads']} CPU threads, and this run has {torch.get_num_threads()}. "
+                "Results may differ in their last digits; set OMP_NUM_THREADS to avoid this"
             )
         return TrainingState(
             Position(**plain["position"]), Totals(**plain["totals"]), Window(**plain["window"]), plain.get("budget")
         )
 
     def remove_all(self) -> None:
-        """Delete every checkpoint, once the stage's result is safe."""
+        """Delete every checkpoint. Call it when the stage's result is safe."""
         if self.folder.exists():
             remove_folder(self.folder)
 
     def _remove_unwanted(self, newest: int) -> None:
-        """Keep the newest ones up to the one just written; later ones are damaged, or training would have gone on from them."""
+        """Keep the newest `keep` up to `newest`. Later ones are damaged, or training would have continued from them."""
         steps = self.steps()
         earlier = [step for step in steps if step <= newest]
         wanted = earlier[-self.keep :]
@@ -189,10 +190,12 @@ def restore_tensors(trained: Mapping[str, nn.Parameter], saved: Mapping[str, Ten
     """
     if trained.keys() != saved.keys():
         name = sorted(trained.keys() ^ saved.keys())[0]
-        raise RunFolderError(f"it does not fit the model: {name} is in only one of the two")
+        raise RunFolderError(f"the checkpoint does not fit the model: only one of the two has {name}")
     for name, parameter in trained.items():
         if parameter.shape != saved[name].shape:
-            raise RunFolderError(f"it does not fit the model: {name} is {list(saved[name].shape)}, not {list(parameter.shape)}")
+            raise RunFolderError(
+                f"the checkpoint does not fit the model: {name} is {list(saved[name].shape)}, not {list(parameter.shape)}"
+            )
     with torch.no_grad():
         for name, parameter in trained.items():
             parameter.copy_(saved[name])

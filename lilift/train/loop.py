@@ -6,125 +6,46 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from lilift.data.batches.batching import Batch
-from lilift.data.batches.step_grouping import RowSource, Step, StepPlan, iterate_steps, survey_steps
+from lilift.data.batches.step_grouping import Step, iterate_steps, survey_steps
 from lilift.data.texts.examples import Row
-from lilift.memory.encode_ahead import Encode, EncodedRows
+from lilift.memory.encode_ahead import EncodedRows
 from lilift.memory.guard import OutOfMemoryGuard, is_out_of_memory
 from lilift.memory.probe import MemoryProbe
 from lilift.recipe.errors import RunFolderError, TrainingError
 from lilift.recipe.interrupt import Interruption, polite_interrupts
-from lilift.recipe.schema import StageSettings
-from lilift.recipe.storage import JsonLines
-from lilift.train.checkpoint import CheckpointStore, TrainingState
+from lilift.train.checkpoint import TrainingState
+from lilift.train.learner import Learner
 from lilift.train.metrics import MetricsLine, Window
 from lilift.train.optimizer import allocate_state, build_optimizer, build_schedule, take_step
 from lilift.train.randomness import deterministic, seed_everything, unchanged_randomness
+from lilift.train.stage_job import StageJob, StageResult
 from lilift.train.step import StepOutcome, compute_gradients
 from lilift.train.training_progress import StageProgress, StepReport
 
-METRICS = "metrics.jsonl"
-CHECKPOINTS = "checkpoints"
-
-
-class Learner(Protocol):
-    """What the loop asks of a model; parameters that require gradients are the ones it trains."""
-
-    def collate(self, rows: Sequence[Row]) -> Batch:
-        """Pack rows into a batch on the CPU."""
-
-    def padded_tokens(self, rows: Sequence[Row]) -> int:
-        """Positions of the rows' batch, padding included."""
-
-    def loss(self, batch: Batch, *, num_items: int | None = None) -> Tensor:
-        """The sum of the batch's token losses over `num_items`."""
-
-    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
-        """Every parameter by name, in an order that never changes."""
-
-    def train(self, mode: bool = True) -> object:
-        """Switch dropout and the like on or off."""
-
-
-@dataclass(frozen=True)
-class StageJob:
-    """What is trained, how, and where it is written.
-
-    Attributes:
-        name: what the stage is called on the screen.
-        section: the section of the recipe that its settings are from, as errors name it.
-        settings: that section.
-        source: the rows.
-        plan: how rows become steps.
-        folder: holds `metrics.jsonl` and `checkpoints/`.
-        fingerprint: of everything in the recipe that the stage depends on.
-        seed: of dropout and whatever else draws at random while training.
-        resume: go on from a checkpoint if there is one; without it, one that is there is an error.
-        predicted_mib: the peak that was planned, to be shown beside the measured one.
-        encode: is given the rows that come next, where the encoder is not to stay on the card; None where it does.
-    """
-
-    name: str
-    section: str
-    settings: StageSettings
-    source: RowSource
-    plan: StepPlan
-    folder: Path
-    fingerprint: str
-    seed: int
-    resume: bool
-    predicted_mib: float | None = None
-    encode: Encode | None = None
-
-    @property
-    def checkpoints(self) -> CheckpointStore:
-        """The stage's checkpoints."""
-        return CheckpointStore(self.folder / CHECKPOINTS, fingerprint=self.fingerprint, keep=self.settings.keep_checkpoints)
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """What a finished stage took and reached.
-
-    Attributes:
-        steps: optimizer steps.
-        tokens: real positions trained on.
-        loss_tokens: tokens that carried loss.
-        seconds: training time, pauses not counted.
-        peak_memory_mib: highest memory in use.
-        loss: mean cross-entropy of the last line of metrics, in nats.
-    """
-
-    steps: int
-    tokens: int
-    loss_tokens: int
-    seconds: float
-    peak_memory_mib: float
-    loss: float
-
 
 def train_stage(model: Learner, job: StageJob, progress: StageProgress) -> StageResult:
-    """Train until the stage's last step. On a CPU with the same number of threads, a run that was interrupted at any step and
-    resumed ends with the same bits, in weights and in metrics, as one that was not.
+    """Train until the stage's last step.
+
+    You may interrupt a run at any step and resume it. On a CPU with the same number of threads, it then ends with the same bits
+    in weights and metrics as an uninterrupted run.
 
     Raises:
-        TrainingError: the loss or the gradient is not finite, or memory is exhausted. The step was not applied and earlier
-            checkpoints are kept.
-        RunFolderError: no checkpoint is intact, or they belong to another recipe, or there are some and `job.resume` is off.
+        TrainingError: the loss or the gradient is not finite, or memory is exhausted. lilift did not apply the step and keeps
+            earlier checkpoints.
+        RunFolderError: no checkpoint is intact, or the checkpoints belong to another recipe, or there are some and
+            `job.resume` is off.
         StorageError: the disk is full or read-only.
         DataError: the source gives no usable rows.
-        StoppedBySignal: Ctrl-C or SIGTERM; a checkpoint was saved.
+        StoppedBySignal: the user pressed Ctrl-C, or the process got SIGTERM. lilift saved a checkpoint first.
     """
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     if not trained:
-        raise ValueError("nothing is set to be trained")
+        raise ValueError("no parameter requires a gradient; call `train_only` first")
     device = next(iter(trained.values())).device
     survey = survey_steps(job.source, job.plan, epochs=job.settings.epochs, max_steps=job.settings.max_steps)
     model.train()
@@ -141,7 +62,7 @@ def train_stage(model: Learner, job: StageJob, progress: StageProgress) -> Stage
 
 
 class _Run:
-    """One stage in progress: the model's trained parameters, the optimizer, and the state that checkpoints hold."""
+    """A stage while it trains: the trained parameters, the optimizer, and the state that checkpoints hold."""
 
     def __init__(
         self,
@@ -156,20 +77,22 @@ class _Run:
         self.model, self.job, self.trained, self.device = model, job, trained, device
         self.total_steps, self.progress, self.probe = total_steps, progress, probe
         self.checkpoints = job.checkpoints
-        self.metrics = JsonLines(job.folder / METRICS)
+        self.metrics = job.metrics
         self.optimizer = build_optimizer(trained, job.settings)
         seed_everything(job.seed)
         self.state = self._state_to_start_from()
         self.guard = OutOfMemoryGuard(self._note_budget, budget=self.state.budget)
         done = self.state.totals.step
-        # Lines written after the checkpoint are written again.
+        # Drop the lines after the checkpoint: the resumed steps write them again.
         self.metrics.rewrite(line for line in self.metrics.read() if line["step"] <= done)
         self.schedule = build_schedule(self.optimizer, job.settings, total_steps=total_steps, done_steps=done)
 
     def _state_to_start_from(self) -> TrainingState:
         if not self.job.resume and self.checkpoints.steps():
             raise RunFolderError(
-                "holds checkpoints of an unfinished stage", where=self.checkpoints.folder, remedy="resume it, or delete them"
+                "the folder holds checkpoints of an unfinished stage",
+                where=self.checkpoints.folder,
+                remedy="resume the run, or delete them",
             )
         checkpoint = self.checkpoints.newest_intact(self.progress.note)
         if checkpoint is None:
@@ -177,9 +100,9 @@ class _Run:
         return self.checkpoints.load(checkpoint, self.trained, self.optimizer, self.progress.note)
 
     def rehearse(self, rows: Sequence[Row]) -> None:
-        """Take the heaviest micro-batch through a step without applying it: what does not fit shows before hours have passed.
+        """Compute a step of the heaviest micro-batch without applying it, to find out at once whether it fits into memory.
 
-        Nothing is left of it but the memory that was measured, and the budget if it did not fit.
+        It changes nothing but the measured memory, and the budget if the micro-batch did not fit.
         """
         if self.state.totals.step >= self.total_steps:
             return
@@ -192,7 +115,7 @@ class _Run:
         self.progress.detail(self._rehearsed(rows))
 
     def to_the_end(self, interruption: Interruption) -> None:
-        """Take every step that is left."""
+        """Take all remaining steps."""
         totals, settings = self.state.totals, self.job.settings
         if totals.step >= self.total_steps:
             return
@@ -242,7 +165,7 @@ class _Run:
         self.progress.note(f"  {self.job.name}, step {self.state.totals.step + 1}: {line}")
 
     def _count(self, step: Step, outcome: StepOutcome, rate: float, seconds: float) -> None:
-        """Enter a step into state, metrics and display."""
+        """Record a step in state, metrics and display."""
         state, totals = self.state, self.state.totals
         state.position = step.following
         totals.add(outcome, seconds, self.probe.peak_mib)
@@ -281,10 +204,10 @@ class _Run:
         what = "gradient" if math.isfinite(outcome.loss) else "loss"
         raise TrainingError(
             f"the {what} is not a finite number (loss {outcome.loss}, gradient norm {outcome.grad_norm}, "
-            f"learning rate {rate:.3g}), so the step was not applied",
+            f"learning rate {rate:.3g}), so lilift did not apply the step",
             where=f"{self.job.name}, step {self.state.totals.step + 1}",
             remedy=f"lower {section}.learning_rate to {settings.learning_rate / 3:.1g} (if llm.dtype is float16, set bfloat16) "
-            f"and train the stage anew; {self._kept()}",
+            f"and train the stage again from its start; {self._kept()}",
         )
 
     @contextlib.contextmanager
@@ -297,9 +220,9 @@ class _Run:
             raise TrainingError(
                 "memory is exhausted even by a single row",
                 where=f"{self.job.name}, step {self.state.totals.step + 1}",
-                remedy=f"close what else uses the memory, lower data.max_tokens, or choose a smaller model; {self._kept()}",
+                remedy=f"close other programs, lower data.max_tokens, or choose a smaller model; {self._kept()}",
             ) from error
 
     def _kept(self) -> str:
         steps = self.checkpoints.steps()
-        return f"the checkpoint of step {max(steps)} is kept" if steps else "no checkpoint had been written yet"
+        return f"lilift keeps the checkpoint of step {max(steps)}" if steps else "there is no checkpoint yet"

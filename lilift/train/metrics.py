@@ -1,4 +1,4 @@
-"""What is written down while a stage trains: one JSON object a line, every few steps."""
+"""The metrics of a stage: one JSON object per line, every few steps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lilift.train.step import StepOutcome
 
 @dataclass
 class Window:
-    """What happened since the last line of metrics. Part of a checkpoint, so that a resumed run writes the same lines.
+    """Sums since the last line of metrics. A checkpoint holds them, so that a resumed run writes the same lines.
 
     Attributes:
         loss_sum: cross-entropy summed over tokens, in nats.
@@ -18,7 +18,7 @@ class Window:
         grad_norm_sum: gradient norms before clipping, summed over steps.
         steps: optimizer steps.
         tokens: real positions.
-        seconds: time that passed while training.
+        seconds: training time.
     """
 
     loss_sum: float = 0.0
@@ -40,13 +40,13 @@ class Window:
 
 @dataclass
 class Totals:
-    """What a stage has done so far; part of a checkpoint.
+    """Sums since the stage began. A checkpoint holds them.
 
     Attributes:
         step: optimizer steps.
         tokens: real positions.
         loss_tokens: tokens that carried loss.
-        seconds: time spent training, pauses between an interruption and its resumption not counted.
+        seconds: training time, without the pauses between an interruption and its resumption.
         peak_memory_mib: highest memory in use so far.
     """
 
@@ -67,16 +67,16 @@ class Totals:
 
 @dataclass(frozen=True)
 class MetricsLine:
-    """One line of `metrics.jsonl`: means since the line before, and totals.
+    """One line of `metrics.jsonl`: means since the previous line, and totals.
 
     Attributes:
-        step: optimizer steps done.
-        epoch: which pass over the data the last step was in, from 1.
-        loss: mean cross-entropy for each token that carries loss since the last line, in nats.
+        step: optimizer steps since the stage began.
+        epoch: the last step's pass over the data, from 1.
+        loss: mean cross-entropy of the tokens that carried loss since the previous line, in nats.
         learning_rate: of the last step.
-        grad_norm: mean norm of the gradient before clipping since the last line.
-        tokens: real positions seen since the stage began.
-        tokens_per_second: since the last line.
+        grad_norm: mean norm of the gradient before clipping since the previous line.
+        tokens: real positions since the stage began.
+        tokens_per_second: since the previous line.
         memory_mib: peak memory so far.
         seconds: training time since the stage began.
     """
@@ -93,7 +93,7 @@ class MetricsLine:
 
     @classmethod
     def of(cls, window: Window, totals: Totals, *, epoch: int, learning_rate: float) -> MetricsLine:
-        """The line for what `window` gathered."""
+        """The line for the steps that `window` counted."""
         return cls(
             step=totals.step,
             epoch=epoch,

@@ -1,7 +1,7 @@
 """AdamW in three sizes, its learning rate over the steps, and its state as plain tensors.
 
-`adamw` keeps 8 bytes for each trained parameter, `adamw_8bit` 2 (blockwise quantised moments: Dettmers et al. 2022,
-arXiv 2110.02861), and `paged_adamw_8bit` lets those spill into host memory on a GPU.
+`adamw` keeps 8 bytes for each trained parameter. `adamw_8bit` keeps 2, because it quantises the moments in blocks (Dettmers et
+al. 2022, arXiv 2110.02861). On a GPU, `paged_adamw_8bit` can also move these 2 bytes to host memory.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _SCHEDULES = {"constant": "constant_with_warmup", "cosine": "cosine"}
 
 
 def build_optimizer(trained: Mapping[str, nn.Parameter], settings: StageSettings) -> Optimizer:
-    """The optimizer that the recipe names, over `trained` in its order.
+    """The recipe's optimizer over `trained`, in its order.
 
-    Weight decay acts on matrices only: on a bias, a normalisation weight or a learned boundary vector it would pull to zero
-    what has no reason to be small.
+    Weight decay acts only on matrices. It would pull a bias, a normalisation weight or a learned boundary vector to zero, and
+    these have no reason to be small.
     """
     matrices = [parameter for parameter in trained.values() if parameter.ndim >= 2]
     vectors = [parameter for parameter in trained.values() if parameter.ndim < 2]
@@ -38,11 +38,11 @@ def build_optimizer(trained: Mapping[str, nn.Parameter], settings: StageSettings
         if parameters
     ]
     if settings.optimizer == "adamw":
-        # Fused: no temporary tensors, so that a step is applied whole or not at all.
+        # The fused version needs no temporary tensors, so that a step happens completely or not at all.
         return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=_BETAS, eps=_EPSILON, fused=True)
     import bitsandbytes as bnb
 
-    # On a CPU, where there is nothing to spill from, the paged one would do as the other does and warn of it.
+    # On a CPU nothing can move to host memory: the paged optimizer would work as the other one does, and warn.
     paged = settings.optimizer == "paged_adamw_8bit" and any(parameter.is_cuda for parameter in trained.values())
     kind = bnb.optim.PagedAdamW8bit if paged else bnb.optim.AdamW8bit
     optimizer: Optimizer = kind(groups, lr=settings.learning_rate, betas=_BETAS, eps=_EPSILON)
@@ -50,13 +50,13 @@ def build_optimizer(trained: Mapping[str, nn.Parameter], settings: StageSettings
 
 
 def build_schedule(optimizer: Optimizer, settings: StageSettings, *, total_steps: int, done_steps: int) -> LambdaLR:
-    """The learning rate over the steps: it rises from 0 during the warm-up, then stays, or falls to 0 along a cosine.
+    """The learning rate over the steps. It rises from 0 during the warm-up, then stays, or falls to 0 along a cosine.
 
     Args:
-        optimizer: whose groups follow the schedule; they must carry the recipe's learning rate still.
-        settings: the stage.
+        optimizer: its groups follow the schedule; they must still have the recipe's learning rate.
+        settings: the stage's section of the recipe.
         total_steps: optimizer steps of the whole stage.
-        done_steps: steps of a checkpoint that training goes on from; the rate depends on nothing else.
+        done_steps: steps that a checkpoint already contains. The next rate depends on nothing else.
     """
     schedule: LambdaLR = get_scheduler(
         _SCHEDULES[settings.schedule],
@@ -73,7 +73,7 @@ def build_schedule(optimizer: Optimizer, settings: StageSettings, *, total_steps
 
 
 def allocate_state(optimizer: Optimizer) -> None:
-    """Make the buffers that are still missing, so that no step has to. May be called again where memory ran out."""
+    """Allocate the missing buffers, so that no step has to. You may call it again after memory ran out."""
     for group_index, group in enumerate(optimizer.param_groups):
         for index, parameter in enumerate(group["params"]):
             if optimizer.state[parameter]:
@@ -86,7 +86,7 @@ def allocate_state(optimizer: Optimizer) -> None:
 
 
 def take_step(optimizer: Optimizer, schedule: LambdaLR) -> None:
-    """Apply the gradients, move the learning rate on, and drop the gradients."""
+    """Apply the gradients, advance the learning rate, and drop the gradients."""
     optimizer.step()
     schedule.step()
     optimizer.zero_grad(set_to_none=True)
@@ -95,14 +95,14 @@ def take_step(optimizer: Optimizer, schedule: LambdaLR) -> None:
 def optimizer_state(
     optimizer: Optimizer, trained: Mapping[str, nn.Parameter]
 ) -> tuple[dict[str, Tensor], dict[str, dict[str, Any]]]:
-    """What the optimizer remembers, by parameter name.
+    """The optimizer's state by parameter name.
 
     Returns:
         Tensors on the CPU under ``key/parameter`` (moments, and for 8 bits their maps and block maxima), and the plain numbers
-        by parameter. Parameters that were never stepped are left out.
+        by parameter. Parameters without a step so far are missing.
     """
     if any(parameter.is_cuda for parameter in trained.values()):
-        torch.cuda.synchronize()  # paged state lies in host memory that the GPU writes to on its own time
+        torch.cuda.synchronize()  # the GPU may still write to paged state in host memory
     tensors: dict[str, Tensor] = {}
     numbers: dict[str, dict[str, Any]] = {}
     for name, parameter in trained.items():
@@ -122,7 +122,7 @@ def restore_optimizer(
     tensors: Mapping[str, Tensor],
     numbers: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Put back what `optimizer_state` took out, into a fresh optimizer over the same parameters.
+    """Restore the state from `optimizer_state` in a fresh optimizer over the same parameters.
 
     Raises:
         RunFolderError: the state belongs to other parameters or to another kind of optimizer.
@@ -133,7 +133,7 @@ def restore_optimizer(
         key, _, name = place.partition("/")
         by_name.setdefault(name, {})[key] = tensor
     if not by_name.keys() <= trained.keys():
-        raise RunFolderError("the optimizer's state is of other parameters than the ones trained now")
+        raise RunFolderError("the optimizer's state belongs to other parameters than this stage trains")
     with torch.no_grad():
         for group_index, group in enumerate(optimizer.param_groups):
             for index, parameter in enumerate(group["params"]):
@@ -149,7 +149,7 @@ def _restore_one(
     state = _allocate_one(optimizer, group, place, parameter)
     buffers = {key: value for key, value in state.items() if isinstance(value, Tensor)}
     if buffers.keys() != saved.keys() or any(value.shape != saved[key].shape for key, value in buffers.items()):
-        raise RunFolderError("the optimizer's state is of another kind of optimizer")
+        raise RunFolderError("the optimizer's state belongs to another kind of optimizer")
     for key, value in buffers.items():
         value.copy_(saved[key])
 
@@ -159,7 +159,7 @@ def _allocate_one(
 ) -> dict[str, Any]:
     state: dict[str, Any] = optimizer.state[parameter]
     if hasattr(optimizer, "init_state"):
-        optimizer.init_state(group, parameter, *place)  # bitsandbytes makes its buffers itself, paged ones among them
+        optimizer.init_state(group, parameter, *place)  # bitsandbytes allocates its own buffers, also paged ones
     else:
         state["step"] = torch.zeros((), device=parameter.device)
         state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)

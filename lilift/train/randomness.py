@@ -1,4 +1,4 @@
-"""Every source of chance under one seed, and its state as plain values: a resumed run draws what an undisturbed one would."""
+"""All random generators under one seed, and their states as plain values, so that a resumed run draws the same numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def seed_everything(seed: int) -> None:
 
 
 def random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Where every generator stands: torch's as tensors, the others as JSON values."""
+    """The state of every generator: torch's as tensors, the others as JSON values."""
     tensors = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors |= {f"cuda{index}": state for index, state in enumerate(torch.cuda.get_rng_state_all())}
@@ -34,7 +34,7 @@ def random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def restore_random_state(tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-    """Put every generator back to where `random_state` found it; generators of GPUs that are not here are passed over."""
+    """Restore every generator to a state from `random_state`. Generators of GPUs that this machine lacks are skipped."""
     torch.set_rng_state(tensors["cpu"])
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         if f"cuda{index}" in tensors:
@@ -49,7 +49,7 @@ def restore_random_state(tensors: dict[str, Tensor], values: dict[str, Any]) -> 
 def deterministic(device: torch.device) -> Iterator[None]:
     """On the CPU, let torch use only operations that give the same bits each time.
 
-    On a GPU the deterministic variants of gather and scatter cost time and memory, so results there repeat up to rounding.
+    On a GPU, results repeat only up to rounding, because the deterministic variants of gather and scatter cost time and memory.
     """
     if device.type != "cpu":
         yield
@@ -64,7 +64,7 @@ def deterministic(device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replayable(device: torch.device) -> Iterator[None]:
-    """Where what is done inside fails, torch's generators go back to where they stood, so that it can be done again."""
+    """If the block fails, restore torch's generators, so that the caller can repeat the block."""
     cpu = torch.get_rng_state()
     gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     try:
@@ -78,6 +78,6 @@ def replayable(device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def unchanged_randomness(device: torch.device) -> Iterator[None]:
-    """What is done inside draws at random without moving torch's generators."""
+    """Let the block draw random numbers, then restore torch's generators."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         yield

@@ -1,4 +1,4 @@
-"""A stage as the memory plan runs it: the trainer's own step, on fake tensors."""
+"""A stage as the memory plan runs it: the trainer's own step on fake tensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from lilift.data.texts.examples import Row
 from lilift.memory.guard import OutOfMemoryGuard
 from lilift.memory.simulation.allocation_trace import MemoryTrace
 from lilift.memory.simulation.simulate import Rehearsal
-from lilift.model.bridge import BridgedModel, attach_lora
+from lilift.model.assemble_bridge import attach_lora
+from lilift.model.bridge import BridgedModel
 from lilift.recipe.schema import Recipe, StageName, StageSettings
 from lilift.train.optimizer import allocate_state, build_optimizer
 from lilift.train.step import accumulate_gradients
@@ -27,7 +28,7 @@ def rehearsal(recipe: Recipe, stage: StageName, rows: Sequence[Row]) -> Rehearsa
 
 def _prepare(stage: StageName, bridge: BridgedModel, recipe: Recipe) -> None:
     trains = {name: getattr(recipe, name).trains for name in recipe.stages}
-    # An adapter that an earlier stage has trained is there, whatever this one trains.
+    # An earlier stage may have trained an adapter. It is present whatever this stage trains.
     if "adapter" in (trains[stage], trains.get("align")):
         attach_lora(bridge, recipe.transfer.lora)
     bridge.train_only(trains[stage])
@@ -39,14 +40,14 @@ def _step(settings: StageSettings, on_gpu: bool, bridge: BridgedModel, rows: Seq
     for parameter in trained.values():
         parameter.register_post_accumulate_grad_hook(_counts_gradient(trace))  # type: ignore[no-untyped-call]
     bridge.train()
-    with unset_fake_temporarily():  # bitsandbytes makes its tables from numbers
+    with unset_fake_temporarily():  # bitsandbytes computes its tables from real numbers
         optimizer = build_optimizer(trained, settings)
-    # What a paged optimizer keeps lies in host memory when the card is full.
+    # A paged optimizer keeps its state in host memory when the card is full.
     in_host_memory = on_gpu and settings.optimizer == "paged_adamw_8bit"
     if not in_host_memory:
         with trace.labelled("optimizer"):
             allocate_state(optimizer)
-    for parameter in trained.values():  # the gradients of an earlier micro-batch are there
+    for parameter in trained.values():  # gradients of an earlier micro-batch
         parameter.grad = torch.empty_like(parameter)
         trace.add(parameter.grad, "gradients")
     guard = OutOfMemoryGuard(lambda _line: None)

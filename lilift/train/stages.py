@@ -1,9 +1,9 @@
 """The training stages of a recipe.
 
-Those of LinguaLIFT (arXiv 2412.12499): in stage 1, `align`, only the alignment layer learns, on code-switched English; in stage
-2, `transfer`, only a LoRA adapter on the LLM, on English instructions. Baselines leave a stage out, or train the other part in
-it (`trains`). Everything else stays bit for bit what it was. A stage leaves one sealed folder, `alignment/` or `adapter/`, and
-then deletes its checkpoints.
+LinguaLIFT (arXiv 2412.12499) has two. Stage 1, `align`, trains only the alignment layer, on code-switched English. Stage 2,
+`transfer`, trains only a LoRA adapter on the LLM, on English instructions. Baselines leave a stage out, or train the other part
+in it (`trains`). Everything else keeps the same bits. A stage leaves one sealed folder, `alignment/` or `adapter/`, and then
+deletes its checkpoints.
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from typing import Literal
 from lilift.data.batches.batching import SequenceShape
 from lilift.data.batches.step_grouping import RowSource, StepPlan
 from lilift.memory.encode_ahead import encode_ahead
-from lilift.model.bridge import BridgedModel, attach_lora
+from lilift.model.assemble_bridge import attach_lora
+from lilift.model.bridge import BridgedModel
+from lilift.model.bridge_files import load_part, save_part
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import WITHOUT_EFFECT_ON_RESULT, Recipe, StageName, StageSettings
-from lilift.recipe.sealed_folders import sealed_folder, verify_sealed_folder
-from lilift.train.loop import StageJob, StageResult, train_stage
+from lilift.recipe.sealed_folders import sealed_folder, verify_part
+from lilift.train.loop import train_stage
+from lilift.train.stage_job import StageJob, StageResult
 from lilift.train.training_progress import StageProgress
 
 RunStage = Literal["align", "transfer", "control"]
@@ -40,17 +43,17 @@ def run_stage(
     resume: bool = True,
     predicted_mib: float | None = None,
 ) -> StageResult:
-    """Train a stage, or load its result if it is finished already.
+    """Train a stage, or load its result if the stage is finished already.
 
     Args:
-        bridge: trained in place. Where an adapter is to learn, the LLM gets a fresh one, unless it carries one already.
+        bridge: changed in place. If the stage trains an adapter and the LLM carries none, the LLM gets a fresh one.
         source: the rows.
-        recipe: what to do.
-        folder: of this stage; gets `metrics.jsonl`, `checkpoints/` and, at the end, `alignment/` or `adapter/`.
-        name: of the stage.
-        progress: is told what happens.
-        resume: go on from checkpoints in `folder`; without it, they are an error.
-        predicted_mib: the planned peak, shown beside the measured one.
+        recipe: holds the settings.
+        folder: the stage's folder. It gets `metrics.jsonl`, `checkpoints/` and, at the end, `alignment/` or `adapter/`.
+        name: the stage's name.
+        progress: shows what happens.
+        resume: continue from checkpoints in `folder`. If it is off, existing checkpoints are an error.
+        predicted_mib: the planned peak; lilift shows it beside the measured one.
 
     Raises:
         LiliftError: see `train_stage`.
@@ -89,7 +92,7 @@ def step_plan(settings: StageSettings, seed: int, shape: SequenceShape, *, has_l
 
 
 def stage_fingerprint(recipe: Recipe, name: RunStage) -> str:
-    """A digest of all that a stage's result depends on; how often it writes something down is no part of it."""
+    """A digest of everything that a stage's result depends on. How often the stage writes files does not count."""
     settings = recipe.as_dict()
     sections = [*_COMMON_SECTIONS, *_SECTIONS[name]]
     depends_on = {section: settings[section] for section in sections}
@@ -99,30 +102,27 @@ def stage_fingerprint(recipe: Recipe, name: RunStage) -> str:
 
 
 def _train_or_load(bridge: BridgedModel, job: StageJob, artifact: Path, progress: StageProgress) -> StageResult:
-    """Train and seal the result in `artifact`; if it is there already, load it from there."""
+    """Train and seal the result in `artifact`. If `artifact` exists already, load it instead."""
     part = job.settings.trains
     if artifact.exists():
         result = _finished(artifact, job.fingerprint)
-        bridge.load_part(part, artifact)
+        load_part(bridge, part, artifact)
     else:
         result = train_stage(bridge, job, progress)
         with sealed_folder(artifact, {"stage": job.name, "fingerprint": job.fingerprint, **asdict(result)}) as partial:
-            bridge.save_part(part, partial)
-    # Only now: a process that dies before this point goes on from the last one.
+            save_part(bridge, part, partial)
+    # Only now, so that a run that dies before this point can continue from the last checkpoint.
     job.checkpoints.remove_all()
     return result
 
 
 def _finished(artifact: Path, fingerprint: str) -> StageResult:
-    """What the stage reached, as it was recorded with its result.
+    """What a finished stage took and reached, from the record beside its result.
 
     Raises:
         RunFolderError: the result is damaged, or was made with other settings.
     """
-    try:
-        details = verify_sealed_folder(artifact)
-    except RunFolderError as error:
-        raise RunFolderError(error.what, where=error.where, remedy="delete this folder to train the stage again") from error
+    details = verify_part(artifact, if_damaged="delete this folder to train the stage again")
     if details.get("fingerprint") != fingerprint:
         raise RunFolderError("was made with other settings", where=artifact, remedy="use another run folder")
     return StageResult(**{field.name: details[field.name] for field in fields(StageResult)})

@@ -1,11 +1,11 @@
 """One optimizer step: forward and backward over its micro-batches, and the gradient's norm.
 
-The loss of a step is the sum of its tokens' cross-entropies over the number of tokens that carry loss, all micro-batches
-together. How the rows of a step are cut into micro-batches therefore changes nothing but rounding; a mean of the means of the
-micro-batches would weigh a token more, the fewer neighbours it has.
+The loss of a step is the sum of its tokens' cross-entropies, divided by the number of tokens that carry loss in all its
+micro-batches. So the cut of a step's rows into micro-batches changes nothing but rounding. A mean of the micro-batches' means
+would instead give a token more weight if it has fewer neighbours.
 
-A micro-batch counts whole or not at all: where memory runs out in the middle of one, the gradients of those before it are as
-they were, and the guard may take it again in halves.
+A micro-batch counts completely or not at all. If memory runs out in the middle of one, the gradients of the earlier ones stay
+as they were, and the guard may try it again in halves.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,28 +20,16 @@ from torch import Tensor, nn
 from lilift.data.batches.batching import Batch
 from lilift.data.texts.examples import Row
 from lilift.memory.guard import OutOfMemoryGuard
+from lilift.train.learner import Learner
 from lilift.train.randomness import replayable
-
-
-class Learner(Protocol):
-    """What a step asks of the model."""
-
-    def collate(self, rows: Sequence[Row]) -> Batch:
-        """Pack rows into a batch on the CPU."""
-
-    def padded_tokens(self, rows: Sequence[Row]) -> int:
-        """Positions of the rows' batch, padding included."""
-
-    def loss(self, batch: Batch, *, num_items: int | None = None) -> Tensor:
-        """The sum of the batch's token losses over `num_items`."""
 
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """What one forward and backward pass over a step gave.
+    """The result of one forward and backward pass over a step.
 
     Attributes:
-        loss: cross-entropy for each token that carries loss, in nats.
+        loss: mean cross-entropy of the tokens that carry loss, in nats.
         grad_norm: norm of the whole gradient before clipping.
         loss_tokens: tokens that carry loss.
         tokens: all real positions of the step.
@@ -61,7 +48,7 @@ class StepOutcome:
 
 @dataclass(frozen=True)
 class Accumulated:
-    """Gradients are in place: the loss and the norm of the gradient as scalar tensors, and the number of real positions."""
+    """A step's loss and gradient norm as scalar tensors, and its real positions. The parameters hold the gradients."""
 
     loss: Tensor
     grad_norm: Tensor
@@ -77,20 +64,20 @@ def compute_gradients(
     max_grad_norm: float,
     guard: OutOfMemoryGuard,
 ) -> StepOutcome:
-    """Fill the parameters' gradients with those of one step, scaled down to `max_grad_norm`.
+    """Compute the gradients of one step in the parameters, scaled down to `max_grad_norm`.
 
-    Waits for the device once, at the end.
+    It waits for the device once, at the end.
 
     Args:
         model: gives the loss of a batch.
         micro_batches: the step's rows, by micro-batch.
         parameters: the trained parameters, without gradients.
         loss_tokens: tokens of all the micro-batches that carry loss.
-        max_grad_norm: the norm that the gradient is clipped to.
+        max_grad_norm: the largest norm of the gradient after clipping.
         guard: splits micro-batches that do not fit into memory.
 
     Raises:
-        MemoryError, torch.OutOfMemoryError, RuntimeError: memory is exhausted by a single row.
+        MemoryError, torch.OutOfMemoryError, RuntimeError: a single row does not fit into memory.
     """
     done = accumulate_gradients(
         model, micro_batches, parameters, loss_tokens=loss_tokens, max_grad_norm=max_grad_norm, guard=guard
@@ -108,7 +95,7 @@ def accumulate_gradients(
     max_grad_norm: float,
     guard: OutOfMemoryGuard,
 ) -> Accumulated:
-    """`compute_gradients` without the wait: nothing here depends on what a tensor holds."""
+    """`compute_gradients` without waiting for the device: nothing here depends on a tensor's values."""
     if not micro_batches:
         raise ValueError("a step needs at least one micro-batch")
     device = parameters[0].device
@@ -121,16 +108,16 @@ def accumulate_gradients(
     loss = guard.retry(lambda: torch.stack([loss for loss, _ in parts]).sum())
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = guard.retry(lambda: nn.utils.get_total_norm(gradients))
-    # Nothing is allocated once the first gradient is scaled, so that this can be tried again too.
+    # Once the first gradient is scaled, this allocates nothing, so that the guard can try it again too.
     guard.retry(lambda: nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm))
     return Accumulated(loss, norm, sum(tokens for _, tokens in parts))
 
 
 def micro_step(model: Learner, batch: Batch, parameters: Sequence[nn.Parameter], *, loss_tokens: int) -> Tensor:
-    """Add the gradients of one micro-batch to the parameters', all of them or none; returns its share of the loss.
+    """Add the gradients of one micro-batch to the parameters', all of them or none. Returns its share of the loss.
 
-    Those of earlier micro-batches are set aside meanwhile. They take no room of their own at the fullest moment: that is when
-    the backward pass begins, and the new gradients come as activations go.
+    Meanwhile the gradients of earlier micro-batches wait outside the parameters. They do not raise the peak of memory. The peak
+    is at the start of the backward pass, and new gradients come only as activations go.
     """
     device = parameters[0].device
     before = [parameter.grad for parameter in parameters]

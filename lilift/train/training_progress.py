@@ -1,4 +1,4 @@
-"""What a person sees while a stage trains: a live line in a terminal, a plain line now and then elsewhere."""
+"""What the user sees while a stage trains: a live line in a terminal, and a plain line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 @dataclass(frozen=True)
 class StepReport:
-    """One optimizer step, as shown.
+    """One optimizer step, for the display.
 
     Attributes:
-        step: steps done, this one included.
+        step: finished steps, including this one.
         total_steps: steps of the whole stage.
-        epoch: which pass over the data this is, from 1.
-        loss: this step's cross-entropy for each token that carries loss, in nats.
+        epoch: the pass over the data, from 1.
+        loss: mean cross-entropy of this step's tokens that carry loss, in nats.
         learning_rate: of this step.
         tokens: real positions of this step.
-        seconds: what this step took.
+        seconds: duration of this step.
         memory_mib: peak memory so far.
     """
 
@@ -38,28 +38,28 @@ class StepReport:
 
 
 class StageProgress(Protocol):
-    """Told what happens while a stage trains."""
+    """Shows what happens while a stage trains."""
 
     def begin(self, stage: str, *, total_steps: int, done_steps: int) -> None:
-        """The stage starts, or goes on after `done_steps`."""
+        """The stage starts, or continues after `done_steps`."""
 
     def step(self, report: StepReport) -> None:
         """A step is done."""
 
     def note(self, text: str) -> None:
-        """Something worth a line: a warning, a checkpoint gone back to."""
+        """Show a line that every user should see, such as a warning."""
 
     def detail(self, text: str) -> None:
-        """Something worth a line to whoever looks on."""
+        """Show a line only to a user who watches the training."""
 
     def end(self) -> None:
-        """The stage is over or broken off; called exactly once after `begin`."""
+        """The stage has ended or stopped early; called exactly once after `begin`."""
 
 
 class Averages:
-    """Means over the latest steps, an older step counting for less: one step's loss alone jumps about.
+    """Means over the latest steps, in which older steps count less, because the loss varies much from step to step.
 
-    The first steps are averaged evenly, so that the display does not begin with a single step's whim.
+    The first steps count equally, so that the first step does not dominate the display.
     """
 
     _SPAN = 20
@@ -78,7 +78,7 @@ class Averages:
 
 
 class LiveProgress:
-    """A bar that redraws itself, for a terminal."""
+    """A progress bar for a terminal."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -123,9 +123,9 @@ class PlainProgress:
     """A line of text every few seconds, for log files and pipes.
 
     Args:
-        write: takes one line without its line break.
-        every_seconds: least time between two lines about steps; the first and the last step always get theirs.
-        clock: seconds from any fixed moment.
+        write: prints one line; gets it without a line break.
+        every_seconds: least time between two lines about steps; the first and the last step always get a line.
+        clock: seconds since any fixed moment.
     """
 
     def __init__(
@@ -144,7 +144,7 @@ class PlainProgress:
         self._averages = Averages()
         self._began = (self._clock(), done_steps)
         self._last_line = None
-        so_far = f", going on after step {done_steps}" if done_steps else ""
+        so_far = f", continuing after step {done_steps}" if done_steps else ""
         self._write(f"{stage}: {total_steps} steps{so_far}")
 
     def step(self, report: StepReport) -> None:
@@ -173,7 +173,7 @@ class PlainProgress:
 
 
 class NoProgress:
-    """Shows nothing but notes, which go to standard error."""
+    """Shows only notes, on standard error."""
 
     def begin(self, stage: str, *, total_steps: int, done_steps: int) -> None:
         pass
@@ -192,7 +192,7 @@ class NoProgress:
 
 
 def progress_for(stream: TextIO) -> StageProgress:
-    """Live in a terminal, plain lines elsewhere."""
+    """The display for a stream: a live line in a terminal, plain lines elsewhere."""
     if stream.isatty():
         return LiveProgress(Console(file=stream, highlight=False))
 

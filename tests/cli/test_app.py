@@ -58,20 +58,24 @@ def test_every_verb_has_help_with_examples(capsys: pytest.CaptureFixture[str], v
         (["recipe", "plan", "tiny-cpu", "--set", "llm.modell=x"], 2, "did you mean 'model'"),
         (["recipe", "plan", "tiny-cpu", "--set", "llm.model=./nowhere"], 4, "no such model folder"),
         (["recipe", "plan", "tiny-cpu", "--set", "llm.model=nobody/nothing"], 4, "hub cannot be reached"),
-        (["eval", "stand-in:llm", "--benchmark", "world", "--labels", "likelihood", "--languages", "en"], 2, "are no labels"),
+        (
+            ["eval", "stand-in:llm", "--benchmark", "world", "--labels", "likelihood", "--languages", "en"],
+            2,
+            "needs a benchmark with labels (xnli, xcsqa), and world has none",
+        ),
         (["eval", "fetch", "world"], 2, "choose from"),
         (["eval", "stand-in:llm", "--benchmark", "mmwp", "--source", "hub"], 3, "mmwp is not on the hub"),
-        (["eval", "nowhere", "--benchmark", "world"], 4, "no such folder is here"),
+        (["eval", "nowhere", "--benchmark", "world"], 4, "there is no such folder"),
         (["eval", "stand-in:llm", "--benchmark", "world", "--template", "chatty"], 2, "choose from plain"),
         (["eval", "stand-in:llm", "--benchmark", "world", "--template", "chat", "--dtype", "float32"], 3, "no chat template"),
         (["eval", "stand-in:llm", "--benchmark", "world", "--top-p", "2"], 2, "out of range"),
         (["eval", "stand-in:llm", "--benchmark", "world", "--samples", "0"], 2, "give 1 or more"),
         (["data", "preview", "tiny-cpu", "--language", "sw"], 2, "choose from om, qu, ln, fj"),
-        (["data", "preview", "tiny-cpu", "--count", "0"], 2, "give 1 or more"),
-        (["eval", "alignment", "nowhere"], 5, "no run folder"),
-        (["eval", "compare", "nowhere", "nowhere:lifted"], 5, "no evaluation here"),
-        (["export", "nowhere"], 5, "no run folder"),
-        (["chat", "nowhere", "hello"], 4, "no such folder is here"),
+        (["data", "preview", "tiny-cpu", "--count", "0"], 2, "not a whole number of 1 or more"),
+        (["eval", "alignment", "nowhere"], 5, "this folder holds no run"),
+        (["eval", "compare", "nowhere", "nowhere:lifted"], 5, "holds no evaluation"),
+        (["export", "nowhere"], 5, "this folder holds no run"),
+        (["chat", "nowhere", "hello"], 4, "there is no such folder"),
     ],
 )
 def test_a_mistake_is_one_line_with_its_exit_code(
@@ -101,7 +105,7 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     ("error", "code", "words"),
     [
         (KeyboardInterrupt(), 130, "interrupted"),
-        (OSError(errno.ENOSPC, "No space left on device"), 8, "free space"),
+        (OSError(errno.ENOSPC, "No space left on device"), 8, "free some disk space"),
         (ZeroDivisionError("oops"), 1, "a bug in lilift: ZeroDivisionError: oops"),
     ],
 )
@@ -137,7 +141,7 @@ def test_a_recipe_for_a_gpu_says_so_where_there_is_none(
     monkeypatch.chdir(tmp_path)
     code, _, err = call(capsys, "recipe", "run", "llama-7b-24gb")
     assert code == 7
-    assert "no CUDA GPU was found" in err
+    assert "needs a CUDA GPU (card 24gb), and lilift found none" in err
     assert not list(tmp_path.iterdir()), "nothing may be written for a run that cannot start"
 
 
@@ -159,4 +163,4 @@ def test_a_plan_that_cannot_fit_is_refused_naming_the_largest_part(capsys: pytes
     code, out, err = call(capsys, "recipe", "plan", "llama-7b-24gb", "--card", "rtx4060", "--instant", "--json")
     assert code == 2
     assert json.loads(out)["phases"]["evaluate"]["peak_mib"] > 8192
-    assert "rtx4060 has 7.8 GiB for it; its largest part is" in err
+    assert "rtx4060 has only 7.8 GiB for it; the largest part is" in err

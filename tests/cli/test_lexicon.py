@@ -101,7 +101,7 @@ def test_a_lexicon_that_is_there_is_replaced_only_when_asked(
     [
         (["import", "nowhere.txt", "--language", "sw"], 3, "cannot read the file"),
         (["import", "words.tsv", "--language", "swa"], 3, "did you mean 'sw'"),
-        (["import", "words.tsv", "--language", ","], 2, "no language is named"),
+        (["import", "words.tsv", "--language", ","], 2, "--languages is empty"),
         (["import", "words.tsv", "--language", "sw", "--most-words", "0"], 2, "--most-words 0"),
         (["stats", "words.tsv"], 3, "does not say its language"),
         (["stats", "nowhere"], 3, "no such file or folder"),
@@ -178,7 +178,7 @@ def test_fetch_shows_licences_first_and_makes_a_lexicon_of_each_language(
     code, out, err = call(capsys, *command, "--yes")
     assert code == 0, err
     assert fetched == ["en-bn.txt", "bengali.txt", "swahili.txt"]
-    assert "muse has none of sw" in err
+    assert "muse has no dictionary for sw" in err
     bengali, swahili = json.loads(out)
     assert [source["name"] for source in bengali["sources"]] == ["muse", "wiktionary"]
     assert (bengali["words"], bengali["pairs"], swahili["pairs"]) == (2, 2, 1)
@@ -240,10 +240,10 @@ def test_fetch_makes_a_lexicon_of_the_publishers_own_files(
 @pytest.mark.parametrize(
     ("arguments", "code", "expected"),
     [
-        (["mouse", "--languages", "sw"], 2, "known: muse, wiktionary"),
-        (["muse", "--languages", "sw"], 3, "muse have nothing for sw; add wiktionary, afromt"),
+        (["mouse", "--languages", "sw"], 2, "choose from muse, wiktionary"),
+        (["muse", "--languages", "sw"], 3, "no dictionary for sw in muse; add wiktionary, afromt"),
         (["muse,gatitos", "--languages", "swa"], 3, "did you mean 'sw'"),
-        (["muse", "--languages", ","], 2, "no language is named"),
+        (["muse", "--languages", ","], 2, "--languages is empty"),
     ],
 )
 def test_a_mistaken_fetch_is_one_line_before_anything_is_asked(

@@ -8,7 +8,9 @@ import torch
 
 from lilift.export.bundle import export_bundle
 from lilift.export.job import RunParts
-from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
+from lilift.model.assemble_bridge import attach_lora, load_bridge
+from lilift.model.bridge import BridgedModel
+from lilift.model.bridge_files import save_part
 from lilift.recipe import sealed_folders, storage
 from lilift.recipe.load import dump_recipe, load_recipe
 from lilift.recipe.schema import ExportSettings, Recipe
@@ -28,9 +30,9 @@ def make_run(folder: Path, *settings: str) -> tuple[Recipe, BridgedModel]:
             torch.nn.init.normal_(parameter, std=0.02)
     storage.write_text(folder / "recipe.yaml", dump_recipe(recipe))
     with sealed_folders.sealed_folder(folder / "align" / "alignment") as part:
-        bridge.save_alignment(part)
+        save_part(bridge, "alignment", part)
     with sealed_folders.sealed_folder(folder / "transfer" / "adapter") as part:
-        bridge.save_adapter(part)
+        save_part(bridge, "adapter", part)
     return recipe, bridge.eval()
 
 

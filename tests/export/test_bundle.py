@@ -30,7 +30,9 @@ from lilift.export.gguf import gguf_writer as gguf_file
 from lilift.export.gguf import quantise
 from lilift.export.job import RunParts
 from lilift.export.merge import MergedWeights
-from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
+from lilift.model.assemble_bridge import attach_lora, load_bridge
+from lilift.model.bridge import BridgedModel
+from lilift.model.bridge_files import save_part
 from lilift.model.snapshot import local_model_folder
 from lilift.phases.answering.systems import tokenisation_for
 from lilift.recipe import sealed_folders, storage
@@ -63,9 +65,9 @@ def parts(bridge: BridgedModel, tmp_path_factory: pytest.TempPathFactory) -> Run
     run = tmp_path_factory.mktemp("run")
     parts = RunParts(alignment=run / "align" / "alignment", adapter=run / "transfer" / "adapter")
     with sealed_folders.sealed_folder(parts.alignment) as folder:
-        bridge.save_alignment(folder)
+        save_part(bridge, "alignment", folder)
     with sealed_folders.sealed_folder(parts.adapter) as folder:
-        bridge.save_adapter(folder)
+        save_part(bridge, "adapter", folder)
     return parts
 
 

@@ -17,7 +17,7 @@ from lilift.export import hugging_face, safetensors_rows
 from lilift.export.hugging_face import HuggingFaceFolder
 from lilift.export.merge import MergedWeights, quantised_layers
 from lilift.export.nf4 import through_nf4
-from lilift.model.llms.llm import keep_autograd_on_cpu, quantization
+from lilift.model.four_bit_loading import keep_autograd_on_cpu, quantization
 from lilift.recipe import sealed_folders
 from lilift.recipe.errors import LiliftError, ModelError
 from lilift.recipe.schema import LLMSettings

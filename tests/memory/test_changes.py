@@ -96,7 +96,7 @@ def test_then_checkpoints_and_then_the_optimizer_go_to_host_memory() -> None:
 def test_what_cannot_fit_is_refused_and_rows_are_not_shortened() -> None:
     plan = planned(90)
     assert plan.recipe.data.max_tokens == load_recipe("tiny-cpu").data.max_tokens
-    with pytest.raises(RecipeError, match="its largest part is llm"):
+    with pytest.raises(RecipeError, match="the largest part is llm"):
         require_plan_fits(plan)
 
 

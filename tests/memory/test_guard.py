@@ -48,8 +48,8 @@ def test_what_was_learnt_is_used_for_what_follows() -> None:
     guard.run(list(range(8)), work, size=len)
     assert asked == [2, 2, 2, 2]
     assert notes == [
-        "memory ran out; going on with at most 4 tokens at once",
-        "memory ran out; going on with at most 2 tokens at once",
+        "memory ran out; lilift continues with at most 4 tokens at once",
+        "memory ran out; lilift continues with at most 2 tokens at once",
     ]
 
 

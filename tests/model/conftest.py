@@ -16,9 +16,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers.utils import logging as transformers_logging
 
 from lilift.data.texts.examples import Row
-from lilift.model.bridge import BridgedModel, load_bridge
+from lilift.model.assemble_bridge import load_bridge
+from lilift.model.bridge import BridgedModel
+from lilift.model.llms.llm import load_llm
 from lilift.model.seeding import seeded
-from lilift.recipe.schema import Recipe
+from lilift.recipe.schema import LLMSettings, Recipe
 
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
@@ -120,6 +122,17 @@ def llm_folder(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Callab
         return path
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def llm_of(llm_folder: Callable[[str], Path]) -> Callable[..., tuple[Any, Any]]:
+    """A tiny LLM and its tokenizer, on the CPU; fresh at every call."""
+
+    def llm(name: str, **settings: Any) -> tuple[Any, Any]:
+        defaults = {"model": str(llm_folder(name)), "dtype": "float32", "quantization": "none"}
+        return load_llm(LLMSettings.model_validate({**defaults, **settings}), device=torch.device("cpu"))
+
+    return llm
 
 
 @pytest.fixture(scope="session")

@@ -1,38 +1,22 @@
-"""The bridge: what learns, what is saved, how answers are made."""
+"""The bridge: what it reads, what learns, how it answers."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
-from safetensors.torch import load_file, save_file
 
 from lilift.data.texts.examples import Row
-from lilift.model.bridge import BridgedModel, attach_lora
-from lilift.recipe.errors import ModelError
+from lilift.model.assemble_bridge import attach_lora
+from lilift.model.bridge import BridgedModel
 from lilift.recipe.schema import LoraSettings
+from tests.model.trained_bridge import train_one_step, weights_of
 
 BridgeOf = Callable[..., BridgedModel]
 RowsOf = Callable[..., list[Row]]
 LORA = LoraSettings(rank=2)
-
-
-def weights_of(bridge: BridgedModel) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in bridge.state_dict().items() if isinstance(value, torch.Tensor)}
-
-
-def step(bridge: BridgedModel, rows: list[Row]) -> None:
-    bridge.train()
-    learning = [parameter for parameter in bridge.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learning, lr=0.1, weight_decay=0.0)
-    bridge.loss(bridge.collate(rows)).backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
 
 
 @pytest.mark.parametrize("quantization", ["none", "nf4"])
@@ -41,7 +25,7 @@ def test_what_is_frozen_stays_bit_for_bit_the_same(quantization: str, bridge_of:
     rows = rows_of(bridge)
     before = weights_of(bridge)
     bridge.train_only("alignment")
-    step(bridge, rows)
+    train_one_step(bridge, rows)
     aligned = weights_of(bridge)
     learned = {f"alignment.{name}" for name, _ in bridge.alignment.named_parameters()}
     assert {name for name in before if not torch.equal(before[name], aligned[name])} == learned, "all of it but its size"
@@ -49,7 +33,7 @@ def test_what_is_frozen_stays_bit_for_bit_the_same(quantization: str, bridge_of:
     attach_lora(bridge, LORA)
     bridge.train_only("adapter")
     adapted = weights_of(bridge)
-    step(bridge, rows)
+    train_one_step(bridge, rows)
     bridge.generate(rows, max_new_tokens=3)
     after = weights_of(bridge)
     changed = {name for name in adapted if not torch.equal(adapted[name], after[name])}
@@ -64,30 +48,6 @@ def test_an_adapter_does_not_learn_in_align(bridge_of: BridgeOf) -> None:
     bridge.train_only("alignment")
     learning = {name for name, parameter in bridge.named_parameters() if parameter.requires_grad}
     assert learning == {f"alignment.{name}" for name, _ in bridge.alignment.named_parameters()}
-
-
-def test_the_start_depends_on_the_recipe_alone(bridge_of: BridgeOf) -> None:
-    def start(seed: int) -> dict[str, torch.Tensor]:
-        torch.rand(seed + 1)
-        bridge = bridge_of(seed=seed)
-        attach_lora(bridge, LORA)
-        return weights_of(bridge)
-
-    first, again, other = start(3), start(3), start(4)
-    assert all(torch.equal(value, again[name]) for name, value in first.items())
-    differs = {name for name, value in first.items() if not torch.equal(value, other[name])}
-    drawn = {name for name in first if name.startswith("alignment.") or "lora_A" in name}
-    assert differs == drawn - {"alignment.size"}, "the size is the LLM's"
-
-
-@pytest.mark.parametrize("llm", ["llama", "gemma3"])
-def test_soft_tokens_start_as_large_as_embeddings(llm: str, bridge_of: BridgeOf, rows_of: RowsOf) -> None:
-    """Gemma's embedding layer multiplies its rows; the soft tokens must be measured against what it gives."""
-    bridge = bridge_of(llm)
-    batch = bridge.collate(rows_of(bridge))
-    inputs = bridge.embed(batch)[0].flatten(0, 1)
-    soft, text = (inputs[slots].square().mean().sqrt().item() for slots in (batch.state_slots, batch.text_slots))
-    assert 0.5 < soft / text < 2.0
 
 
 def test_padding_is_zero_and_text_is_the_llms_own_embedding(bridge_of: BridgeOf, rows_of: RowsOf) -> None:
@@ -186,89 +146,3 @@ def test_generation_leaves_modes_and_gradients_as_they_were(bridge_of: BridgeOf,
     assert not bridge.encoder.training
     bridge.loss(bridge.collate(rows)).backward()  # type: ignore[no-untyped-call]
     assert all(parameter.grad is not None for parameter in bridge.alignment.parameters())
-
-
-@pytest.mark.parametrize("kind", ["ffn", "linear", "latent"])
-def test_alignment_and_adapter_come_back(kind: str, bridge_of: BridgeOf, rows_of: RowsOf, tmp_path: Path) -> None:
-    def trained() -> BridgedModel:
-        bridge = bridge_of(alignment={"kind": kind, "latents": 4})
-        bridge.train_only("alignment")
-        step(bridge, rows_of(bridge))
-        attach_lora(bridge, LORA)
-        bridge.train_only("adapter")
-        step(bridge, rows_of(bridge))
-        return bridge
-
-    bridge = trained()
-    bridge.save_alignment(tmp_path)
-    bridge.save_adapter(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "alignment.safetensors",
-        "adapter_model.safetensors",
-        "adapter_config.json",
-    }
-    fresh = bridge_of(alignment={"kind": kind, "latents": 4}, seed=77)
-    rows = rows_of(fresh)
-    assert float(fresh.loss(fresh.collate(rows)).detach()) != pytest.approx(
-        float(bridge.loss(bridge.collate(rows)).detach()), abs=1e-3
-    )
-    fresh.load_alignment(tmp_path)
-    fresh.load_adapter(tmp_path)
-    assert fresh.has_adapter
-    expected = weights_of(bridge)
-    assert all(torch.equal(value, expected[name]) for name, value in weights_of(fresh).items())
-    fresh.eval()
-    bridge.eval()
-    assert torch.equal(fresh.loss(fresh.collate(rows)), bridge.loss(bridge.collate(rows)))
-    # Into a bridge that carries an adapter already; and as peft itself reads it.
-    fresh.load_adapter(tmp_path)
-    assert all(torch.equal(value, expected[name]) for name, value in weights_of(fresh).items())
-    by_peft = PeftModel.from_pretrained(bridge_of().causal_lm, str(tmp_path))
-    name = next(name for name, _ in by_peft.named_parameters() if "lora_B" in name)
-    assert torch.equal(by_peft.get_parameter(name), bridge.llm.get_parameter(name))
-
-
-def test_weights_that_do_not_fit_are_one_line(bridge_of: BridgeOf, tmp_path: Path) -> None:
-    bridge = bridge_of()
-    attach_lora(bridge, LORA)
-    bridge.save_alignment(tmp_path)
-    bridge.save_adapter(tmp_path)
-    before = weights_of(bridge)
-
-    def refused(file: str, words: str, other: Any = bridge) -> None:
-        with pytest.raises(ModelError, match=words) as caught:
-            (other.load_alignment if file.startswith("alignment") else other.load_adapter)(tmp_path)
-        assert file in caught.value.line()
-
-    alignment, adapter = tmp_path / "alignment.safetensors", tmp_path / "adapter_model.safetensors"
-    refused("alignment.safetensors", r"bos is not expected", bridge_of(alignment={"kind": "linear"}))
-    refused(
-        "alignment.safetensors",
-        r"hidden\.weight has the shape \[48, 24\] instead of \[96, 24\]",
-        bridge_of(alignment={"expansion": 4}),
-    )
-    refused("adapter_model.safetensors", r"has the shape", _with_lora(bridge_of(), rank=3))
-    weights = load_file(alignment)
-    save_file({name: value for name, value in weights.items() if name != "eos"}, alignment)
-    refused("alignment.safetensors", "eos is missing")
-    alignment.write_bytes(alignment.read_bytes()[:50])
-    refused("alignment.safetensors", "damaged")
-    alignment.unlink()
-    refused("alignment.safetensors", "no such file")
-    (tmp_path / "adapter_config.json").write_text("{", encoding="utf-8")
-    refused("adapter_config.json", "cannot read the adapter's settings", bridge_of())
-    adapter.write_bytes(b"\xff" * 20)
-    refused("adapter_model.safetensors", "damaged")
-    assert all(torch.equal(value, before[name]) for name, value in weights_of(bridge).items()), "nothing half loaded"
-
-
-def test_the_adapters_settings_are_pefts(bridge_of: BridgeOf, tmp_path: Path) -> None:
-    bridge = _with_lora(bridge_of(), rank=3, alpha=5, dropout=0.25)
-    bridge.save_adapter(tmp_path)
-    settings = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
-    assert (settings["peft_type"], settings["r"], settings["lora_alpha"], settings["lora_dropout"]) == ("LORA", 3, 5, 0.25)
-
-
-def _with_lora(bridge: BridgedModel, **settings: Any) -> BridgedModel:
-    attach_lora(bridge, LoraSettings(**settings))
-    return bridge

@@ -10,7 +10,8 @@ import torch
 from bitsandbytes.nn import Linear4bit
 
 from lilift.data.texts.examples import Row
-from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
+from lilift.model.assemble_bridge import attach_lora, load_bridge
+from lilift.model.bridge import BridgedModel
 from lilift.recipe.schema import LoraSettings, Recipe
 from lilift_kernels import TritonFallbackWarning
 

@@ -13,7 +13,8 @@ from transformers import GenerationConfig
 
 from lilift.data.batches.batching import Batch
 from lilift.data.texts.examples import Row
-from lilift.model.bridge import BridgedModel, attach_lora
+from lilift.model.assemble_bridge import attach_lora
+from lilift.model.bridge import BridgedModel
 from lilift.recipe.schema import LoraSettings
 
 ROWS = 4

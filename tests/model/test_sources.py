@@ -57,7 +57,7 @@ def test_stand_ins_lie_in_the_package(
     assert model_folder_or_hub("stand-in:llm") == str(tmp_path / "stand_ins" / "llm")
     with pytest.raises(ModelError, match="no such model folder"):
         model_folder_or_hub("stand-in:encoder")
-    with pytest.raises(ModelError, match="known are stand-in:encoder, stand-in:llm"):
+    with pytest.raises(ModelError, match="use stand-in:encoder or stand-in:llm"):
         model_folder_or_hub("stand-in:lmm")
 
 
@@ -137,7 +137,7 @@ def test_a_hub_model_that_is_not_here_is_one_line() -> None:
         (SafetensorError("header too large"), r"damaged \(header too large\)"),
         (
             ValueError("owner/name does not appear to have a file named model.safetensors or model.safetensors.index.json"),
-            r"pickled, which lilift never loads; have .* `revision`",
+            r"pickled, which lilift never loads; convert them at .* `revision`",
         ),
         (ValueError("please pass trust_remote_code=True"), "llm.trust_remote_code"),
         (RuntimeError("CUDA out of memory. Tried"), "does not fit into memory"),

@@ -1,4 +1,4 @@
-"""A run folder with the files of a whole `tiny-cpu` run, with made-up figures: what the report is tested on."""
+"""Finished runs: a small one that really ran, and a folder with made-up figures, on which the report is tested."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import pytest
 from lilift.data.world import test_problems as world_problems
 from lilift.evaluate.benchmarks.benchmark import Benchmark, Question, load_benchmark
 from lilift.evaluate.evaluator import CONTROL, LIFTED, UNTRAINED, System, evaluate
+from lilift.phases.run import FinishedRun, RunOptions, run_recipe
 from lilift.recipe.load import dump_recipe, load_recipe
 from lilift.recipe.schema import BenchmarkSettings
 from lilift.recipe.storage import JsonLines, write_json, write_text
+from tests.phases.small_run import SMALL
 
 PHASES = ("data", "align", "transfer", "control", "evaluate", "export")
 SKILL = {
@@ -136,6 +138,13 @@ ROWS = {
     "read": 6000, "kept": 5990, "dropped_source": 8, "dropped_sequence": 2, "truncated_source": 0, "truncated_response": 0,
     "longest_source": 127, "longest_sequence": 188,
 }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """A whole small run that nothing disturbed; only to be read."""
+    folder = tmp_path_factory.mktemp("runs") / "undisturbed"
+    return run_recipe(load_recipe("tiny-cpu", SMALL), folder, RunOptions(quiet=True))
 
 
 @pytest.fixture(scope="session")

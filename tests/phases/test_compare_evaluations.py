@@ -63,11 +63,11 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
     other = evaluated(tmp_path / "b", 4, questions=[Question("q1", "7 + 1?", Decimal(8))])
     with pytest.raises(DataError, match="question 'q1' in 'en' differs"):
         compare_evaluations(str(first), str(other))
-    with pytest.raises(RunFolderError, match="no system is called 'control' here; choose from lifted"):
+    with pytest.raises(RunFolderError, match="has no system 'control'; choose from lifted"):
         compare_evaluations(str(first), f"{first}:control")
-    with pytest.raises(RunFolderError, match="no evaluation here"):
+    with pytest.raises(RunFolderError, match="holds no evaluation"):
         compare_evaluations(str(first), str(tmp_path / "c"))
-    with pytest.raises(DataError, match="not both asked 'mgsm'"):
+    with pytest.raises(DataError, match="do not both have results on 'mgsm'"):
         compare_evaluations(str(first), str(other), benchmark="mgsm")
     (first / "lifted/mmwp/sw.jsonl").unlink()
     with pytest.raises(RunFolderError, match="answers behind the scores are gone"):

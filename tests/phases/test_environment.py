@@ -45,12 +45,12 @@ def test_an_untested_version_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "_version", lambda name: "99.0" if name == "rich" else real(name))
     (found,) = findings("rich")
     assert found.state == "note"
-    assert "99.0, not tested" in found.found
+    assert "not tested with 99.0" in found.found
 
 
 def test_a_4_bit_layer_without_gradient_is_broken(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def fails(_: str) -> float:
-        raise RuntimeError("no gradient came through a 4-bit layer")
+        raise RuntimeError("no gradient flows through a 4-bit layer")
 
     monkeypatch.setattr(environment, "four_bit_error", fails)
     assert app.main(["doctor"]) == 7

@@ -35,7 +35,7 @@ def test_evaluation_waits_for_a_process_without_unsloth(tmp_path: Path, monkeypa
     monkeypatch.setitem(sys.modules, "unsloth", types.ModuleType("unsloth"))
     recipe = load_recipe("tiny-cpu", SMALL)
     run_recipe(recipe, tmp_path, RunOptions(quiet=True, until="transfer"))
-    with pytest.raises(EnvironmentUnfit, match="has changed transformers for it; resume the run in a new process"):
+    with pytest.raises(EnvironmentUnfit, match="has changed transformers in this process; resume the run in a new process"):
         run_recipe(recipe, tmp_path, RunOptions(quiet=True, resume=True))
     assert (tmp_path / "transfer" / "done.json").exists()
     assert not (tmp_path / "evaluate").exists()

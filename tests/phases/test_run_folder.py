@@ -64,7 +64,7 @@ def test_another_recipes_folder_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_with_other_files_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    assert "not empty" in refusal(tmp_path, recipe_with())
+    assert "other files and no run" in refusal(tmp_path, recipe_with())
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
@@ -99,7 +99,7 @@ def test_a_changed_evaluation_is_redone_by_itself(tmp_path: Path) -> None:
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:
     with RunFolder.opened(tmp_path, recipe_with(), resume=False, restart_from=None):
-        assert "another process" in refusal(tmp_path, recipe_with())
+        assert "another lilift process" in refusal(tmp_path, recipe_with())
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:

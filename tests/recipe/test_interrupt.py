@@ -48,7 +48,7 @@ def test_the_first_signal_lets_the_job_save(tmp_path: Path, number: signal.Signa
     assert read_line(process) == "ready"
     process.send_signal(number)
     assert read_line(process) == "saving"
-    assert read_line(process) == "stopped after step 12; run the same command with --resume to go on"
+    assert read_line(process) == "stopped after step 12; run the same command with --resume to continue"
     assert process.wait(timeout=20) == exit_code
     assert (tmp_path / "saved").exists()
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from lilift.recipe.errors import RunFolderError, StorageError
-from lilift.recipe.sealed_folders import remove_folder, sealed_folder, verify_sealed_folder
+from lilift.recipe.sealed_folders import remove_folder, sealed_folder, verify_part, verify_sealed_folder
 from lilift.recipe.storage import JsonLines, read_json, remove_partial, storage_errors, write_json, write_text
 
 
@@ -151,6 +151,26 @@ def test_the_damaged_file_is_named(tmp_path: Path) -> None:
         verify_sealed_folder(tmp_path / "a")
     with pytest.raises(RunFolderError, match="no manifest"):
         verify_sealed_folder(tmp_path / "absent")
+
+
+def test_a_part_says_what_to_do_when_its_stage_is_not_finished_and_when_it_is_damaged(tmp_path: Path) -> None:
+    part = tmp_path / "align" / "alignment"
+    remedies = {"if_unfinished": "finish it", "if_damaged": "make it again"}
+    with pytest.raises(RunFolderError) as unfinished:
+        verify_part(part, **remedies)
+    assert unfinished.value.line() == f"{tmp_path}: align is not finished in this run; finish it"
+    with pytest.raises(RunFolderError, match=r"absent or incomplete: it has no manifest; make it again$"):
+        verify_part(part, if_damaged="make it again")
+    make_sealed(part)
+    assert verify_part(part, **remedies) == {"step": 7}
+    (part / "inner" / "config.json").unlink()
+    with pytest.raises(RunFolderError) as damaged:
+        verify_part(part, **remedies, message="the layer is damaged ({reason})")
+    reason = "inner/config.json cannot be read (No such file or directory)"
+    assert damaged.value.line() == f"{part}: the layer is damaged ({reason}); make it again"
+    with pytest.raises(RunFolderError) as without_words:
+        verify_part(part)
+    assert without_words.value.line() == f"{part}: is damaged: {reason}"
 
 
 def test_removing_never_shows_half_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,7 +155,9 @@ def test_tensors_of_another_model_are_refused(tmp_path: Path) -> None:
     newest = other.newest()
     assert newest is not None
     other.trained["c"] = nn.Parameter(torch.ones(1))
-    with pytest.raises(RunFolderError, match=r"step-00000002: it does not fit the model: c is in only one"):
+    with pytest.raises(
+        RunFolderError, match=r"step-00000002: the checkpoint does not fit the model: only one of the two has c"
+    ):
         other.store.load(newest, other.trained, other.optimizer, other.warnings.append)
     with pytest.raises(RunFolderError, match=r"a is \[6\], not \[5\]"):
         restore_tensors({"a": nn.Parameter(torch.ones(5))}, {"a": torch.ones(6)})

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from lilift.memory.encode_ahead import encode_ahead
-from lilift.model.bridge import load_bridge
+from lilift.model.assemble_bridge import load_bridge
 from lilift.model.encoders.encoder import Encoder
 from lilift.recipe.interrupt import StoppedBySignal
 from lilift.recipe.schema import Recipe
-from lilift.train.loop import StageResult
+from lilift.train.stage_job import StageResult
 from lilift.train.stages import run_stage
 from lilift.train.training_progress import NoProgress
 from tests.train import tiny_run

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lilift.memory.guard import OutOfMemoryGuard
-from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
+from lilift.model.assemble_bridge import attach_lora, load_bridge
+from lilift.model.bridge import BridgedModel
 from lilift.train import loop
 from lilift.train.optimizer import allocate_state, build_optimizer
 from lilift.train.step import compute_gradients

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
+from lilift.model.assemble_bridge import attach_lora, load_bridge
+from lilift.model.bridge import BridgedModel
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.sealed_folders import verify_sealed_folder
 from lilift.recipe.storage import JsonLines

@@ -12,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lilift.data.batches.batching import Batch, SequenceShape, collate
 from lilift.data.texts.examples import Row
 from lilift.memory.guard import OutOfMemoryGuard
-from lilift.model.bridge import BridgedModel, load_bridge
+from lilift.model.assemble_bridge import load_bridge
+from lilift.model.bridge import BridgedModel
 from lilift.train.step import StepOutcome, compute_gradients
 from tests.train import tiny_run
 

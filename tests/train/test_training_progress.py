@@ -38,7 +38,7 @@ def test_time_left_counts_only_the_steps_of_this_process() -> None:
     progress.begin("align", total_steps=10, done_steps=6)
     now[0] += 100.0
     progress.step(report(7))
-    assert lines[0] == "align: 10 steps, going on after step 6"
+    assert lines[0] == "align: 10 steps, continuing after step 6"
     assert lines[1].endswith("5 min 00 s left")
 
 

@@ -22,11 +22,12 @@ from tokenizers.processors import TemplateProcessing
 from transformers import LlamaConfig, LlamaForCausalLM, MT5Config, MT5EncoderModel, PreTrainedTokenizerFast
 
 from lilift.data.texts.examples import Row
-from lilift.model.bridge import BridgedModel, load_bridge
+from lilift.model.assemble_bridge import load_bridge
+from lilift.model.bridge import BridgedModel
 from lilift.recipe.errors import LiliftError
 from lilift.recipe.load import parse_override
 from lilift.recipe.schema import Recipe
-from lilift.train.loop import StageResult
+from lilift.train.stage_job import StageResult
 from lilift.train.stages import RunStage, run_stage
 from lilift.train.training_progress import PlainProgress, StageProgress
 

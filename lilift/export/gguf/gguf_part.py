@@ -25,7 +25,7 @@ from lilift.export.llm_folder import read_config
 from lilift.export.modelfile import FILE_NAME as MODELFILE
 from lilift.export.modelfile import chat_template, modelfile
 from lilift.model.encoders.encoder_tokenizer import SENTENCEPIECE_FILES, SentencePieceTokenizer, load_encoder_tokenizer
-from lilift.model.llms.llm import LLMTokens, tokens_of
+from lilift.model.llms.special_tokens import LLMTokens, tokens_of
 from lilift.model.snapshot import local_model_folder
 from lilift.model.sources import loading
 from lilift.recipe.errors import ModelError

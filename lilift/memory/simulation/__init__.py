@@ -1,1 +1,1 @@
-"""A phase's own code on fake tensors: what it holds in memory, and what the card's allocator makes of it."""
+"""Runs a phase's own code on fake tensors, and computes the memory that it and the card's allocator need."""

@@ -1,7 +1,7 @@
-"""What a computation holds in memory, read off the tensors that it makes.
+"""Records the memory that a computation holds, from the tensors that it creates.
 
-`MemoryTrace` watches every operator of torch. Under `FakeTensorMode` tensors have shapes and no contents, so that a step of a
-7-billion-parameter model takes a second or two and no memory; with real tensors the same trace counts real ones.
+`MemoryTrace` watches every operator of torch. Under `FakeTensorMode`, tensors have shapes and no contents, so a step of a
+7-billion-parameter model takes a second or two and no memory. With real tensors, the same trace counts real memory.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ class _Block:
 
 @dataclass
 class Moment:
-    """The fullest moment of a segment: bytes by category."""
+    """The peak of a segment: bytes by category."""
 
     parts: dict[str, int] = field(default_factory=dict)
     total: int = 0
 
 
 class MemoryTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Context manager: sees every storage come and go.
+    """Context manager that counts every tensor storage from its allocation to its release.
 
     Args:
-        expansions: operators that are one call from outside, with functions that do the same in plain torch: their inner
-            tensors are counted too.
-        temporary: operators whose results are gone again after the next product.
-        transients: operators that hold a number of bytes for a moment, which this function of their arguments tells.
+        expansions: operators that torch shows as one call, with functions that do the same in plain torch, so that the trace
+            also counts their inner tensors.
+        temporary: operators whose results are released after the next product.
+        transients: operators that hold memory for a moment, with functions that return its bytes from their arguments.
 
     Attributes:
         events: (block, bytes) for each allocation and (block, -bytes) for each release, in order.
-        segments: the fullest moment of each part of the computation, by the name given to `enter`.
+        segments: the peak of each part of the computation, by the name given to `enter`.
     """
 
     def __init__(
@@ -93,26 +93,26 @@ class MemoryTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @property
     def total(self) -> int:
-        """Bytes that are held now."""
+        """Bytes that the computation holds now."""
         return self._total
 
     @property
     def peak(self) -> int:
-        """Bytes held at the fullest moment of all."""
+        """Bytes at the peak of the whole computation."""
         return max((moment.total for moment in self.segments.values()), default=0)
 
     def enter(self, segment: str) -> None:
-        """What follows belongs to `segment`, which may be entered more than once."""
+        """Count what follows in `segment`. A segment may be entered more than once."""
         self._segment = f"{self._part}{segment}"
         self._look()
 
     def begin_part(self, part: str) -> None:
-        """From here on segments have other names: a segment must be of one kind for all its moments to be comparable."""
+        """Give the following segments other names, so that each segment holds comparable moments only."""
         self._part = f"{part}, "
 
     @contextlib.contextmanager
     def labelled(self, category: str) -> Iterator[None]:
-        """New tensors belong to `category` inside."""
+        """Count new tensors in `category` inside the block."""
         before, self._category = self._category, category
         try:
             yield
@@ -120,7 +120,7 @@ class MemoryTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._category = before
 
     def add(self, tensor: Tensor, category: str | None = None) -> None:
-        """Count a tensor's storage, unless it is counted already; with `category`, move it there."""
+        """Count a tensor's storage, unless it is counted already. With `category`, move it to that category."""
         storage = tensor.untyped_storage()
         key = storage._cdata
         block = self._blocks.get(key)
@@ -141,7 +141,7 @@ class MemoryTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
             block.category = category
 
     def add_module(self, module: nn.Module, category: str) -> None:
-        """Count a module's parameters and buffers, and the scales of its 4-bit weights, where they are not counted yet."""
+        """Count a module's parameters and buffers, and the scales of its 4-bit weights, unless they are counted already."""
         with self.labelled(category):
             self._add_module(module)
 
@@ -157,7 +157,7 @@ class MemoryTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
                         self.add(part)
 
     def _pass_by(self, size: int) -> None:
-        """Bytes that come and go within one operator."""
+        """Count bytes that one operator allocates and releases."""
         if size <= 0:
             return
         self._now[TEMPORARIES] += size

@@ -1,8 +1,8 @@
-"""How much torch's CUDA allocator reserves for what a program allocates.
+"""Computes how much memory torch's CUDA allocator reserves for the allocations of a program.
 
-A model of `c10/cuda/CUDACachingAllocator`: sizes are rounded up to 512 bytes; small blocks come from segments of 2 MiB, larger
-ones from segments of 20 MiB or of their own; a freed block is kept, split and merged with its neighbours. With expandable
-segments each pool is one stretch of addresses that grows at its end.
+This is a model of `c10/cuda/CUDACachingAllocator`. It rounds sizes up to 512 bytes. Small blocks come from segments of 2 MiB,
+larger blocks from segments of 20 MiB or from a segment of their own. The allocator keeps a freed block, splits it, and merges
+it with its neighbours. With expandable segments, each pool is one range of addresses that grows at its end.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ ROUNDING = 512
 SMALL = 2**20
 SMALL_SEGMENT = 2 * 2**20
 LARGE_SEGMENT = 20 * 2**20
-OWN_SEGMENT = 10 * 2**20  # from this size on a block gets a segment of its own
+OWN_SEGMENT = 10 * 2**20  # a block of this size or more gets its own segment
 PAGE = 2 * 2**20
 
 
 @dataclass(frozen=True)
 class Reserved:
-    """What a sequence of allocations comes to.
+    """The peaks of a sequence of allocations.
 
     Attributes:
-        allocated: bytes in use at most, rounded as the allocator does.
-        reserved: bytes taken from the device at most.
+        allocated: most bytes in use, rounded as the allocator does.
+        reserved: most bytes taken from the device.
     """
 
     allocated: int
@@ -58,7 +58,7 @@ def replay(events: Iterable[tuple[int, int]], *, expandable: bool) -> Reserved:
 
 @dataclass
 class _Pool:
-    """Free blocks by size and by place; segments are far apart, so that blocks of two never touch."""
+    """Free blocks by size and by address. Segments are far apart, so that blocks of two segments never touch."""
 
     small: bool
     expandable: bool
@@ -108,7 +108,7 @@ class _Pool:
             return
         more = SMALL_SEGMENT if self.small else LARGE_SEGMENT if size < OWN_SEGMENT else -(-size // PAGE) * PAGE
         self.reserved += more
-        start = self.end + PAGE  # a gap: blocks of two segments are never merged
+        start = self.end + PAGE  # a gap, because blocks of two segments are never merged
         self.end = start + more
         self._insert(start, more)
 

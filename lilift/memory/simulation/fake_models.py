@@ -1,7 +1,7 @@
-"""The bridge of a recipe with every tensor in its place and none in memory.
+"""Builds the bridge of a recipe on fake tensors, which have shapes and take no memory.
 
-Everything is the real thing (transformers' modules, bitsandbytes' 4-bit layers, peft's adapters, lilift's bridge), built on
-fake tensors from the two configurations. Only what would have to read numbers is answered from the configuration instead.
+All parts are the real ones (transformers' modules, bitsandbytes' 4-bit layers, peft's adapters, lilift's bridge), built from
+the two configurations. Only code that would read numbers from tensors takes them from the configuration instead.
 """
 
 from __future__ import annotations
@@ -27,17 +27,22 @@ from lilift.model.alignment_layer import build_alignment
 from lilift.model.bridge import BridgedModel
 from lilift.model.encoders.encoder import UNQUANTISED, AbsentEncoder, Encoder
 from lilift.model.encoders.encoder_states import EncoderStates, StatesInMemory, TokenIds
-from lilift.model.llms.llm import LLMTokens, OutputHead, enable_gradient_checkpointing, without_dropout
+from lilift.model.llms.llm import enable_gradient_checkpointing, without_dropout
+from lilift.model.llms.output_head import OutputHead
+from lilift.model.llms.special_tokens import LLMTokens
 from lilift.recipe.schema import Recipe
 
-BLOCK, NESTED_BLOCK = 64, 256  # weights that share a scale, and scales that share one, in NF4 with double quantisation
+BLOCK, NESTED_BLOCK = (
+    64,
+    256,
+)  # weights that share a scale, and scales that share a second scale, in NF4 with double quantisation
 CODES = 16
-# Where configurations say how many layers a model has; an encoder-decoder's encoder first.
+# The keys of configurations for the number of layers; the encoder of an encoder-decoder comes first.
 DEPTH_NAMES = ("encoder_layers", "num_layers", "num_hidden_layers")
 
 
 class FakeLinear4bit(bitsandbytes.nn.Linear4bit):  # type: ignore[misc]  # bitsandbytes is not typed
-    """bitsandbytes' 4-bit layer around fake tensors, which its own parameter class cannot hold; computes by its own code."""
+    """bitsandbytes' 4-bit layer with fake tensors. Its parameter class cannot hold them, but its own code computes."""
 
     def __init__(self, replaced: nn.Linear | Conv1D, dtype: torch.dtype) -> None:
         nn.Module.__init__(self)
@@ -51,10 +56,10 @@ class FakeLinear4bit(bitsandbytes.nn.Linear4bit):  # type: ignore[misc]  # bitsa
 
 
 class FakeBridge(BridgedModel):
-    """A bridge whose LLM is not asked for anything that needs numbers."""
+    """A bridge that reads no numbers from the tensors of its LLM."""
 
     def _saving(self) -> AbstractContextManager[Any]:
-        """What is offloaded is gone from the card: nothing holds it but its shape."""
+        """Keep only the shape of an offloaded tensor, because the tensor has left the card."""
         if not self.offloads:
             return nullcontext()
         return saved_tensors_hooks(
@@ -72,7 +77,7 @@ class FakeBridge(BridgedModel):
 
 
 class FakeStates(EncoderStates):
-    """States that are kept elsewhere: they appear with the batch that they belong to."""
+    """Encoder states that are kept outside the card. They take memory only while their batch runs."""
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__(encoder, StatesInMemory(0), torch.device("cpu"))
@@ -85,13 +90,13 @@ class FakeStates(EncoderStates):
 def fake_bridge(
     recipe: Recipe, llm_config: PreTrainedConfig, encoder_config: PreTrainedConfig | None, *, device: str
 ) -> BridgedModel:
-    """The recipe's bridge as `load_bridge` makes it on this kind of device; to be called under `FakeTensorMode`."""
+    """The recipe's bridge, as `load_bridge` builds it on this kind of device. Call this under `FakeTensorMode`."""
     encoder = fake_encoder(recipe, encoder_config)
     llm = _fake_llm(recipe, llm_config)
     width = llm.get_input_embeddings().weight.shape[1]
     alignment = build_alignment(recipe.alignment, encoder_size=encoder.hidden_size, llm_size=width, seed=recipe.seed)
     tokenizer: Any = SimpleNamespace()
-    # Without a card there is nothing to leave and nothing to move away from.
+    # Without a card, the encoder and the checkpoints stay in host memory.
     on_card = device != "cpu"
     return FakeBridge(
         encoder,
@@ -106,7 +111,7 @@ def fake_bridge(
 
 
 def replace_real_parameters(module: nn.Module) -> None:
-    """Make those parameters fake that were added to a fake model outside of `FakeTensorMode`; to be called under it."""
+    """Make parameters fake that were added outside `FakeTensorMode`. Call this under `FakeTensorMode`."""
     for child in module.modules():
         for name, parameter in child.named_parameters(recurse=False):
             if not isinstance(parameter, FakeTensor):
@@ -115,7 +120,7 @@ def replace_real_parameters(module: nn.Module) -> None:
 
 
 def with_depth(config: PreTrainedConfig, layers: int) -> PreTrainedConfig:
-    """The same model with so many layers."""
+    """The configuration of the same model with another number of layers."""
     config = copy.deepcopy(config)
     for part in (config, config.get_text_config()):
         name = depth_name(part)
@@ -127,7 +132,7 @@ def with_depth(config: PreTrainedConfig, layers: int) -> PreTrainedConfig:
 
 
 def depth_of(config: PreTrainedConfig) -> int:
-    """How many layers the model (of an encoder-decoder: its encoder) has."""
+    """The number of layers of the model (for an encoder-decoder: of its encoder)."""
     text = config.get_text_config()
     return int(getattr(text, depth_name(text)))
 
@@ -142,7 +147,7 @@ def _fake_llm(recipe: Recipe, config: PreTrainedConfig) -> PreTrainedModel:
     llm = AutoModelForCausalLM.from_config(without_dropout(copy.deepcopy(config)), dtype=dtype)
     if recipe.llm.quantization == "nf4":
         quantise(llm, partial(FakeLinear4bit, dtype=dtype), skip=llm.get_output_embeddings())
-        llm.is_loaded_in_4bit = True  # peft asks
+        llm.is_loaded_in_4bit = True  # peft reads this
     llm.requires_grad_(False).eval()
     if recipe.llm.gradient_checkpointing:
         enable_gradient_checkpointing(llm)
@@ -150,7 +155,7 @@ def _fake_llm(recipe: Recipe, config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def fake_encoder(recipe: Recipe, config: PreTrainedConfig | None) -> Encoder:
-    """The recipe's encoder; to be called under `FakeTensorMode`."""
+    """The recipe's encoder. Call this under `FakeTensorMode`."""
     if config is None:
         return AbsentEncoder(torch.device("cpu"))
     dtype: torch.dtype = getattr(torch, recipe.encoder.dtype)
@@ -166,11 +171,11 @@ def fake_encoder(recipe: Recipe, config: PreTrainedConfig | None) -> Encoder:
 def quantise(
     model: nn.Module, four_bit: Callable[[Any], nn.Module], *, skip: nn.Module | None = None, skip_names: tuple[str, ...] = ()
 ) -> None:
-    """Put 4-bit layers in place of linear ones, as bitsandbytes' integration in transformers does.
+    """Replace linear layers with 4-bit layers, as bitsandbytes' integration in transformers does.
 
     Args:
-        model: changed in place.
-        four_bit: makes a layer's replacement.
+        model: the model, changed in place.
+        four_bit: returns the replacement of a layer.
         skip, skip_names: layers that stay as they are.
     """
     for parent in list(model.modules()):

@@ -1,4 +1,4 @@
-"""What operators hold inside that torch shows as one call: bitsandbytes' 4-bit product and lilift's two kernels."""
+"""The inner memory of operators that torch shows as one call: bitsandbytes' 4-bit product and lilift's two kernels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NESTED_BLOCK = 256
 
 
 def expansions(device: str) -> dict[Any, Expansion]:
-    """Operators and what they do, in plain torch."""
+    """Operators, and functions that do the same in plain torch."""
     kernels = torch.ops.lilift_kernels
     found: dict[Any, Expansion] = {
         torch.ops.bitsandbytes.gemm_4bit.default: _four_bit_product,
@@ -30,12 +30,12 @@ def expansions(device: str) -> dict[Any, Expansion]:
 
 
 def transients(device: str) -> dict[Any, Any]:
-    """Operators and the bytes that they hold for a moment."""
+    """Operators, and functions that return the bytes that they hold for a moment."""
     return {} if device == "cpu" else {torch.ops.lilift_kernels.linear_cross_entropy.default: _loss_workspace}
 
 
 def temporary() -> tuple[Any, ...]:
-    """Operators that give weights or scales in full precision, for one product."""
+    """Operators that return weights or scales in full precision, for one product."""
     return torch.ops.bitsandbytes.dequantize_4bit.default, torch.ops.bitsandbytes.dequantize_blockwise.default
 
 
@@ -51,7 +51,7 @@ def _four_bit_product(
     absmax_code: Tensor | None = None,
     absmax_offset: Tensor | None = None,
 ) -> Tensor:
-    """Dequantise, then multiply. bitsandbytes has fused kernels for few rows, which take less."""
+    """Dequantise, then multiply. For few rows, bitsandbytes has fused kernels that take less memory."""
     ops = torch.ops.bitsandbytes
     if absmax_8bit is not None:
         absmax = ops.dequantize_blockwise.default(absmax_8bit, absmax, absmax_code, NESTED_BLOCK, torch.float32) + absmax_offset

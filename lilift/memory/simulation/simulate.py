@@ -1,8 +1,8 @@
-"""What a phase of a recipe holds in memory: the phase's own code, run on fake tensors.
+"""Simulates the memory of a phase: lilift runs the phase's own code on fake tensors.
 
-A phase is run with two layers and with four, and each part of it extrapolated: where a part's fullest moment lies (with the
-first layer or with the last) does not depend on how many layers stand between, so that its memory is linear in their number
-and the result equal to that of all layers, byte for byte.
+lilift runs a phase with two layers and with four, and extrapolates each part of it. The peak of a part is at the first layer or
+at the last one, however many layers are between them. So its memory is linear in the number of layers, and the result is equal
+to a run of all layers, byte for byte.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from lilift.memory.simulation.fake_models import depth_of, fake_bridge, fake_enc
 from lilift.memory.simulation.operator_scratch import expansions, temporary, transients
 from lilift.model.bridge import BridgedModel
 from lilift.model.encoders.encoder_states import BATCH_TOKENS
-from lilift.model.llms.llm import backbone_of
+from lilift.model.llms.output_head import backbone_of
 from lilift.recipe.schema import Recipe
 
 SHALLOW, DEEP = 2, 4
-# Categories that stay as they are while rows come and go.
+# Categories that keep their size during the batches of a phase.
 LASTING = ("llm", "encoder", "alignment", "adapter", "gradients", "optimizer")
 READING = "the encoder reads ahead"
-Models = tuple[PreTrainedConfig, PreTrainedConfig | None]  # the LLM's configuration and the encoder's
+Models = tuple[PreTrainedConfig, PreTrainedConfig | None]  # configurations of the LLM and of the encoder
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Rehearsal:
     """A phase as the planner runs it.
 
     Attributes:
-        name: of the phase.
-        prepare: adds to the bridge what the phase brings along, an adapter say.
-        run: does on a bridge what the phase does on its heaviest rows; called under `FakeTensorMode`, with the trace watching.
-        rows: those rows.
+        name: the name of the phase.
+        prepare: adds the parts of this phase to the bridge, such as an adapter.
+        run: does the work of the phase on its heaviest rows. It is called under `FakeTensorMode`, inside the trace.
+        rows: the heaviest rows.
     """
 
     name: str
@@ -53,13 +53,13 @@ class Rehearsal:
 
 @dataclass(frozen=True)
 class Simulation:
-    """What a phase holds.
+    """The memory of a phase.
 
     Attributes:
-        parts: bytes by category at the fullest moment.
-        segment: the part of the phase that this moment is in.
-        fragmentation: what the allocator keeps beyond what is in use, as a share of what comes and goes.
-        segments: bytes by category at the fullest moment of every part.
+        parts: bytes by category at the peak.
+        segment: the part of the phase that has the peak.
+        fragmentation: memory that the allocator keeps beyond what is in use, as a share of the temporary memory.
+        segments: bytes by category at the peak of every part.
     """
 
     parts: dict[str, int]
@@ -75,13 +75,13 @@ class Simulation:
 def simulate(
     recipe: Recipe, models: Models, rehearsal: Rehearsal, *, device: str, expandable: bool, exact: bool = False
 ) -> Simulation:
-    """The fullest moment of a phase.
+    """Compute the peak of a phase.
 
     Args:
-        recipe: what to do.
+        recipe: the recipe of the run.
         models: configurations of the LLM and the encoder.
         rehearsal: the phase.
-        device: ``cuda`` or ``cpu``, which differ in what an operator takes for itself.
+        device: ``cuda`` or ``cpu``; they differ in the inner memory of operators.
         expandable: whether torch's allocator has expandable segments.
         exact: run all layers instead of extrapolating.
     """
@@ -111,7 +111,7 @@ def simulate(
 def _reading(
     recipe: Recipe, encoder_config: PreTrainedConfig | None, segments: dict[str, Moment], device: str
 ) -> dict[str, Moment]:
-    """What is on the card while the encoder reads ahead, where it does not stay there."""
+    """The memory of the card while the encoder reads ahead; empty if the encoder stays on the card."""
     placement = recipe.encoder.placement
     if placement == "resident" or device == "cpu":
         return {}
@@ -125,14 +125,16 @@ def _reading(
         with trace:
             encoder(ids, torch.empty_like(ids, dtype=torch.bool))
     parts = dict(trace.segments[READING].parts)
-    if placement == "cached-ram":  # all else that lasts is there too; gradients are not, between two steps
+    if (
+        placement == "cached-ram"
+    ):  # other lasting parts are on the card too, except gradients, which are released between two steps
         for name in ("llm", "alignment", "adapter", "optimizer"):
             parts[name] = max((moment.parts.get(name, 0) for moment in segments.values()), default=0)
     return {READING: Moment(parts, sum(parts.values()))}
 
 
 def run_traced(recipe: Recipe, models: Models, rehearsal: Rehearsal, *, device: str) -> MemoryTrace:
-    """Run a phase once, at the depth that the configurations say."""
+    """Run a phase once, with the number of layers in the configurations."""
     llm, encoder = (copy.deepcopy(config) for config in models)
     trace = MemoryTrace(expansions=expansions(device), temporary=temporary(), transients=transients(device))
     fake = FakeTensorMode(allow_non_fake_inputs=True)
@@ -157,7 +159,7 @@ def run_traced(recipe: Recipe, models: Models, rehearsal: Rehearsal, *, device: 
 
 def _fullest(segments: dict[str, Moment], fragmentation: float) -> Simulation:
     name = max(segments, key=lambda name: segments[name].total)
-    if name == READING:  # the phase's own comings and goings say nothing of it
+    if name == READING:  # the fragmentation of the phase itself does not apply here
         fragmentation = 0.0
     return Simulation(segments[name].parts, name, fragmentation, {key: moment.parts for key, moment in segments.items()})
 
@@ -172,7 +174,7 @@ def _fragmentation(trace: MemoryTrace, *, expandable: bool) -> float:
 def _extrapolated(deep: Moment, shallow: Moment, depth: int, encoder_depth: int) -> Moment:
     parts = {}
     for name, size in deep.parts.items():
-        # A shallow encoder is whole in both runs.
+        # Both runs have all layers of a shallow encoder.
         layers = max(encoder_depth, DEEP) if name == "encoder" else depth
         a_layer = (size - shallow.parts.get(name, 0)) / (DEEP - SHALLOW)
         parts[name] = round(size + (layers - DEEP) * a_layer)
@@ -209,5 +211,5 @@ def decoder_layers(bridge: BridgedModel) -> nn.ModuleList:
 
 
 def example_row(*, source: int, prompt: int, response: int) -> Row:
-    """A row of these lengths that says nothing."""
+    """A row with these lengths, without content."""
     return Row((0,) * source, (0,) * prompt, (0,) * response)

@@ -1,1 +1,1 @@
-"""How an LLM answers: many rows side by side, each as if it were alone."""
+"""How an LLM answers: many rows side by side, each with the answer that it would give alone."""

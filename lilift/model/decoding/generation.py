@@ -1,11 +1,12 @@
-"""Many rows continued side by side by one causal LLM, each exactly as it would be alone.
+"""One causal LLM generates for many rows side by side, and each row gets exactly the answer that it would get alone.
 
-Rows differ in length, by a factor of ten between an easy problem and a hard one. A batch that waits for its slowest row spends
-most of its time on rows that have ended, so here a row leaves when it ends and a waiting one takes its place. How many run side
-by side follows from a budget of tokens, prompts and the longest possible responses together; the longest come first, so that
-neighbours are alike and a batch that is too large for the memory shows itself at once.
+Answers differ in length, by a factor of ten between an easy problem and a hard one. A batch that waits for its slowest row
+spends most of its time on rows that have ended. So here a row leaves when it ends, and a waiting row takes its place. A budget
+of tokens, prompts and the longest possible responses together, sets how many rows run side by side. The longest rows come
+first, so that neighbours have similar lengths and a batch that does not fit into memory fails at once.
 
-transformers' own continuous batching takes token ids only; a bridged model's rows begin with soft tokens, hence this loop.
+transformers' own continuous batching accepts only token ids. A bridged model's rows begin with soft tokens, so lilift has its
+own loop.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ from lilift.model.decoding.key_value_cache import KeyValueCache
 from lilift.model.decoding.sampling import Sampling, draw
 from lilift.recipe.errors import ModelError
 
-_REFILL_SHARE = 8  # places are refilled when one in so many is free: a prompt pass for a single row is poorly used
-_SHRINK_SHARE = 4  # with nothing waiting, rows that have ended are dropped when they are one in so many
+_REFILL_SHARE = 8  # refill places when one in this many is free, because a prompt pass for a single row uses the device poorly
+_SHRINK_SHARE = 4  # when no row waits, drop rows that have ended once they are one in this many
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """What a row was continued with.
+    """The new tokens of a row.
 
     Attributes:
-        row: which row.
+        row: the row's index.
         ids: its new tokens, without the stop token.
-        ended: whether it came to a stop token; otherwise it was cut at the longest response.
+        ended: whether the LLM wrote a stop token; otherwise the response stops at the longest allowed length.
     """
 
     row: int
@@ -50,10 +51,10 @@ class Reply:
     """A continuation as text.
 
     Attributes:
-        row: which row.
+        row: the row's index.
         text: without special tokens.
-        tokens: how many there are.
-        ended: whether the model ended it; otherwise it was cut at the longest response.
+        tokens: the number of new tokens.
+        ended: whether the LLM wrote a stop token; otherwise the response stops at the longest allowed length.
     """
 
     row: int
@@ -68,7 +69,16 @@ Embedded = tuple[Tensor, Tensor, Tensor]
 
 @dataclass
 class _Place:
-    """A row that is being continued."""
+    """A row for which the LLM generates.
+
+    Attributes:
+        row: the row's index.
+        prompt: its prompt's length in tokens.
+        draws: one random number for each new token; None without sampling.
+        ids: its new tokens so far.
+        ended: whether the LLM wrote a stop token.
+        left: whether its reply is complete; the place is then free.
+    """
 
     row: int
     prompt: int
@@ -79,23 +89,23 @@ class _Place:
 
     @property
     def columns(self) -> int:
-        """Columns of the cache that it uses; the last token that was chosen is not in it yet."""
+        """Columns of the cache that the row uses. The last chosen token is not in the cache yet."""
         return self.prompt + len(self.ids) - 1
 
 
 class Continuer:
-    """Continues rows with one LLM.
+    """Generates responses with one LLM.
 
     Args:
-        llm: any causal LLM of transformers whose memory is keys and values.
+        llm: any causal LLM of transformers that caches keys and values.
         stop: tokens that end a response.
-        max_new_tokens: a response ends here at the latest.
-        budget: tokens of prompts and longest responses side by side; a row that is longer runs alone.
-        most_rows: at most so many rows side by side.
-        sampling: None takes the likeliest token.
+        max_new_tokens: the longest response in tokens.
+        budget: tokens of prompts and longest responses side by side; a longer row runs alone.
+        most_rows: the largest number of rows side by side; None for no limit.
+        sampling: how lilift draws tokens; None takes the likeliest.
 
     Raises:
-        ModelError: the LLM keeps something else than keys and values.
+        ModelError: the LLM caches something other than keys and values.
     """
 
     def __init__(
@@ -111,12 +121,12 @@ class Continuer:
         check_keeps_keys_and_values(llm)
         self._llm = llm
         self._stop = frozenset(stop)
-        self._filler = next(iter(stop))  # fed to rows that have ended; nobody looks at what comes of it
+        self._filler = next(iter(stop))  # the input of rows that have ended; lilift ignores their output
         self._max_new_tokens = max_new_tokens
         self._budget = budget
         self._most_rows = most_rows
         self._sampling = sampling
-        # Logits of the last position only, where the model can be asked for that; a prompt's would take B * T * V numbers.
+        # Ask for the last position's logits only, where the model supports it. All logits of a prompt are B * T * V numbers.
         self._last_only: dict[str, int] = (
             {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(llm.forward).parameters else {}
         )
@@ -129,15 +139,15 @@ class Continuer:
         *,
         seeds: Sequence[int] | None = None,
     ) -> Iterator[Continuation]:
-        """Continue rows; each comes as soon as it is complete.
+        """Generate for all rows, and yield each continuation as soon as it is complete.
 
         Args:
             lengths: each row's prompt length in tokens.
-            embed: gives the prompts of some rows.
-            seeds: each row's own seed; needed where tokens are drawn.
+            embed: gives the prompts of the rows whose indices it gets.
+            seeds: each row's own seed; needed with sampling.
         """
         if self._sampling is not None and seeds is None:
-            raise ValueError("drawing tokens needs a seed for every row")
+            raise ValueError("sampling needs a seed for every row")
         waiting = deque(sorted(range(len(lengths)), key=lambda row: -lengths[row]))
         side_by_side: _SideBySide | None = None
         while waiting or side_by_side is not None:
@@ -163,16 +173,16 @@ class Continuer:
                     side_by_side = None
 
     def _draws(self, row: int, seeds: Sequence[int] | None) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-        """A row's random numbers, one for every token, whatever runs beside it."""
+        """A row's random numbers, one for every token. They do not depend on the rows beside it."""
         if self._sampling is None or seeds is None:
             return None
         return np.random.default_rng((self._sampling.seed, seeds[row])).random(self._max_new_tokens)
 
     def _admit(self, waiting: deque[int], lengths: Sequence[int], living: Sequence[_Place]) -> list[int]:
-        """The rows that begin now: as many as the budget has room for, if it is worth a prompt pass."""
+        """The rows that begin now: as many as the budget allows, or none while too few places are free for a prompt pass."""
         if not waiting:
             return []
-        # Nobody grows beyond the longest of all, and everybody is as wide as the longest.
+        # The longest prompt sets the width of all rows, and no row grows beyond it by more than the longest response.
         widest = max([lengths[waiting[0]], *(place.prompt for place in living)]) + self._max_new_tokens
         allowed = max(1, self._budget // widest)
         if self._most_rows is not None:
@@ -194,13 +204,13 @@ class Continuer:
         tokens = [[place.ids[-1] if not place.left else self._filler] for place in rows.places]
         advance = [[0 if place.left else 1] for place in rows.places]
         rows.mask = torch.cat((rows.mask, rows.mask.new_ones(rows.mask.shape[0], 1)), dim=1)
-        # A row that has ended stays where it is: a model with a table of positions may have no further one.
+        # A row that has ended keeps its position, because a model with a table of positions may have no further one.
         rows.positions = rows.positions + torch.tensor(advance, device=rows.positions.device)
         ids = torch.tensor(tokens, device=rows.positions.device)
         self._choose(self._logits(rows, input_ids=ids, position_ids=rows.positions), rows)
 
     def _logits(self, rows: _SideBySide, **inputs: Tensor) -> Tensor:
-        """What the LLM thinks of the next token: [B, V]."""
+        """Logits of each row's next token: [B, V]."""
         output = self._llm(
             **inputs, attention_mask=rows.mask.long(), past_key_values=rows.cache, use_cache=True, **self._last_only
         )
@@ -208,7 +218,7 @@ class Continuer:
         return logits
 
     def _choose(self, logits: Tensor, rows: _SideBySide) -> None:
-        """Choose every living row's next token, and note which rows end with it."""
+        """Choose the next token of every row that has not left, and note which rows end with it."""
         if self._sampling is None:
             chosen = logits.argmax(-1)  # [B]
         else:
@@ -225,12 +235,12 @@ class Continuer:
 
 @dataclass
 class _SideBySide:
-    """B rows in their places. A row that has left keeps its place until the next rebuilding.
+    """B rows in their places. A row that has left keeps its place until the next call of `rebuild`.
 
     Attributes:
-        places: what stands where.
+        places: the rows.
         cache: their keys and values, W columns.
-        mask: [B, W] bool, True on a row's own columns.
+        mask: [B, W] bool, True on the columns that belong to a row.
         positions: [B, 1] position id of each row's last token.
     """
 
@@ -244,7 +254,7 @@ class _SideBySide:
         return [place for place in self.places if not place.left]
 
     def rebuild(self, fresh: _SideBySide | None = None) -> None:
-        """Drop rows that have left and columns that nobody uses; take new rows in."""
+        """Drop rows that have left and columns that no row uses, and add new rows."""
         keep = [index for index, place in enumerate(self.places) if not place.left]
         chosen = torch.tensor(keep, dtype=torch.long, device=self.mask.device)
         self.places = self.living + (fresh.places if fresh else [])
@@ -259,7 +269,7 @@ class _SideBySide:
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model and all in it into evaluation mode for a while."""
+    """Put a model and all its modules into evaluation mode for the block, then restore their modes."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -276,13 +286,13 @@ def reply_of(found: Continuation, tokenizer: PreTrainedTokenizerBase) -> Reply:
 
 
 def _at_width(mask: Tensor, columns: int) -> Tensor:
-    """The last `columns` columns of a mask; columns that it lacks are added on the left, masked."""
+    """The last `columns` columns of a mask. If it has fewer, masked columns are added on the left."""
     missing = columns - mask.shape[1]
     return torch.nn.functional.pad(mask, (missing, 0), value=False) if missing > 0 else mask[:, -missing:]
 
 
 def check_keeps_keys_and_values(llm: PreTrainedModel) -> None:
-    """Refuse an LLM whose memory of what it has read is something else, as that of Mamba is.
+    """Refuse an LLM that caches something other than keys and values, as Mamba does.
 
     Raises:
         ModelError: it has such layers.
@@ -291,7 +301,7 @@ def check_keeps_keys_and_values(llm: PreTrainedModel) -> None:
     others = kinds - {"full_attention", "sliding_attention"}
     if others:
         raise ModelError(
-            f"the LLM has layers of a kind that batched generation does not know: {min(others)}",
+            f"the LLM has layers of a kind that lilift cannot generate with: {min(others)}",
             where=llm.config.name_or_path,
             remedy="choose an LLM with full or sliding attention",
         )

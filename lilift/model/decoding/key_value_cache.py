@@ -1,12 +1,12 @@
-"""Keys and values of rows that are being continued side by side; rows may leave and others take their places.
+"""Keys and values of rows that an LLM continues side by side. Rows may leave, and others may take their places.
 
-transformers' caches either grow by a copy of everything for every token or have a fixed number of rows for good. This one has
-room for a block of tokens, and is rebuilt when the block is full or rows change: finished rows go, columns that no living row
-uses go, new rows come in. Every row ends in the same last column, so that a step writes one column for all of them, and what
-stands left of a row is masked.
+Of transformers' caches, some copy everything for every new token, and the others keep a fixed number of rows. This cache has
+room for a block of tokens. lilift rebuilds it when the block is full or the rows change: finished rows and columns that no row
+uses go, and new rows come in. Every row ends in the same last column, so that a step writes one column for all rows. The mask
+hides the columns to the left of a row.
 
-    row 0   [ · · a a a a a a a |     ]        · masked, never looked at
-    row 1   [ · · · · · b b b b |     ]        | columns in use; beyond it, room for the next tokens
+    row 0   [ · · a a a a a a a |     ]        · masked, never read
+    row 1   [ · · · · · b b b b |     ]        | end of the columns in use; to its right, room for the next tokens
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 BLOCK = 64
-"""Columns of room after each rebuilding."""
+"""Columns of room after each call of `rebuild`."""
 
 
 class _Layer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
     """One layer's keys and values, each [B, H, W, D], of which the first `columns` of W are in use.
 
-    Every layer keeps every column, those with a sliding window too: what a window leaves out is masked.
+    Every layer keeps every column, also a layer with a sliding window. The mask hides the columns outside the window.
     """
 
     columns = 0
 
     def update(self, key_states: Tensor, value_states: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
-        """Write new columns [B, H, Q, D] and give all that are in use."""
+        """Write new columns [B, H, Q, D] and return all columns in use."""
         if self.columns == 0:
             self.dtype, self.device = key_states.dtype, key_states.device
             self.keys, self.values = key_states, value_states
@@ -44,7 +44,7 @@ class _Layer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def get_seq_length(self) -> int:
-        """Columns in use, as transformers asks for them."""
+        """Columns in use, under the name that transformers calls."""
         return self.columns
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
@@ -59,10 +59,10 @@ class _Layer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
 
     def _rebuilt(self, old: Tensor, keep: Tensor, columns: int, room: int, added: Tensor | None) -> Tensor:
         rows = keep.shape[0] + (0 if added is None else added.shape[0])
-        # Zeros, since a masked NaN from uninitialised memory would still be a NaN.
+        # Zeros, because a NaN from uninitialised memory would stay a NaN behind the mask.
         new = old.new_zeros(rows, old.shape[1], columns + room, old.shape[3])
         if keep.shape[0]:
-            # The last `columns` columns in use; fewer if there were fewer.
+            # The last `columns` columns in use, or all if there are fewer.
             kept = min(columns, self.columns)
             new[: keep.shape[0], :, columns - kept : columns] = old[:, :, self.columns - kept : self.columns].index_select(
                 0, keep
@@ -75,7 +75,7 @@ class _Layer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
 class KeyValueCache(Cache):  # type: ignore[misc]  # transformers is not typed
     """A cache that transformers' models write to.
 
-    Made empty; the first forward pass gives it its rows and columns, and after that `rebuild` makes room.
+    It starts empty. The first forward pass gives it rows and columns; after that `rebuild` makes room.
     """
 
     def __init__(self) -> None:
@@ -83,26 +83,26 @@ class KeyValueCache(Cache):  # type: ignore[misc]  # transformers is not typed
 
     @property
     def room(self) -> int:
-        """How many tokens can be added before it has to be rebuilt."""
+        """How many tokens fit before the next call of `rebuild`."""
         layer = self.layers[0]
         width: int = layer.keys.shape[2]
         return width - int(layer.columns)
 
     def crop(self, columns: int) -> None:
-        """Forget all but the first columns; what is written next takes the place of the others."""
+        """Forget all but the first columns. The next tokens overwrite the others."""
         for layer in self.layers:
             layer.columns = columns
 
     def rebuild(
         self, keep: Sequence[int], columns: int, added: KeyValueCache | None = None, *, room: int | None = None
     ) -> None:
-        """Keep some rows and some columns, and let new rows in.
+        """Keep some rows and some columns, and add new rows.
 
         Args:
             keep: the rows that stay, in their new order.
-            columns: how many columns are in use afterwards; columns leave or come on the left.
-            added: rows that come after them, with at most `columns` columns; not to be used any more afterwards.
-            room: how many columns can be added afterwards; `BLOCK` if left out.
+            columns: how many columns are in use afterwards; the left side loses or gains columns.
+            added: new rows that follow them, with at most `columns` columns; do not use it afterwards.
+            room: how many columns fit afterwards; by default `BLOCK`.
         """
         room = BLOCK if room is None else room
         device = self.layers[0].keys.device
@@ -110,4 +110,4 @@ class KeyValueCache(Cache):  # type: ignore[misc]  # transformers is not typed
         for place, layer in enumerate(self.layers):
             layer.rebuild(chosen, columns, room, None if added is None else added.layers[place])
             if added is not None:
-                added.layers[place] = None  # one layer's copies at a time
+                added.layers[place] = None  # so that memory holds the copies of one layer at a time

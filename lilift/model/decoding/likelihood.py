@@ -1,4 +1,4 @@
-"""How likely an LLM finds given continuations: answers that are chosen, not written."""
+"""How likely given continuations are for an LLM, to choose among answers instead of writing one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Likelihood:
 
     Attributes:
         log_probability: natural logarithm of its probability, summed over its tokens.
-        greedy: whether each of its tokens is the likeliest at its place, so that the model would write it by itself.
+        greedy: whether each of its tokens is the likeliest at its place, so that greedy generation would write it.
     """
 
     log_probability: float
@@ -36,20 +36,20 @@ def log_likelihoods(
     *,
     batch_tokens: int,
 ) -> list[list[Likelihood]]:
-    """How likely each prompt's continuations are; every prompt is read once, however many it has.
+    """How likely each prompt's continuations are. The LLM reads every prompt once, for all its continuations.
 
     Args:
-        llm: any causal LLM of transformers whose memory is keys and values.
+        llm: any causal LLM of transformers that caches keys and values.
         lengths: each prompt's length in tokens.
-        embed: gives some prompts, padded on the left; see `Continuer.run`.
+        embed: gives the prompts whose indices it gets, padded on the left; see `Continuer.run`.
         continuations: for each prompt its continuations as token ids.
-        batch_tokens: positions side by side, padding included; a prompt that is longer runs alone.
+        batch_tokens: positions side by side, padding included; a longer prompt runs alone.
 
     Returns:
-        For each prompt one value for each of its continuations, the same whatever the batch.
+        For each prompt one value for each of its continuations. The batch does not change a value.
 
     Raises:
-        ModelError: the LLM keeps something else than keys and values.
+        ModelError: the LLM caches something other than keys and values.
     """
     check_keeps_keys_and_values(llm)
     found: list[list[Likelihood]] = [[] for _ in lengths]
@@ -60,7 +60,7 @@ def log_likelihoods(
         chosen, waiting = waiting[:rows_at_once], waiting[rows_at_once:]
         prompts = _ReadPrompts(llm, embed(chosen), room=longest)
         for place in range(max(len(continuations[row]) for row in chosen)):
-            # A row that has fewer is given an empty one, and nobody looks at what comes of it.
+            # A row that has fewer gets an empty one, and lilift ignores its value.
             ids = [continuations[row][place] if place < len(continuations[row]) else () for row in chosen]
             for row, value in zip(chosen, prompts.likelihoods(ids), strict=True):
                 if place < len(continuations[row]):
@@ -69,7 +69,7 @@ def log_likelihoods(
 
 
 class _ReadPrompts:
-    """B prompts that an LLM has read, which may be continued again and again.
+    """B prompts that an LLM has read once and can continue many times.
 
     Args:
         llm: the LLM.
@@ -82,7 +82,7 @@ class _ReadPrompts:
         self._llm = llm
         self._cache = KeyValueCache()
         last_only = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(llm.forward).parameters else {}
-        # What is said after the prompts: [B, 1, V]
+        # Logits of the token after each prompt: [B, 1, V]
         self._next = self._read(self._mask, inputs_embeds=inputs, position_ids=self._positions, **last_only)[:, -1:]
         if room > 1:
             self._cache.rebuild(range(len(inputs)), inputs.shape[1], room=room)
@@ -96,12 +96,12 @@ class _ReadPrompts:
         targets = targets.to(device)
         logits = self._next  # [B, L, V]
         if width > 1:
-            # What stands right of a shorter continuation is read too; causal attention keeps it out of what stands before.
+            # The LLM also reads the padding after a shorter continuation; causal attention keeps it out of earlier places.
             later = self._positions[:, -1:] + torch.arange(1, width, device=device)  # [B, L-1]
             mask = torch.cat([self._mask, self._mask.new_ones(len(ids), width - 1)], dim=1)
-            said = self._read(mask, input_ids=targets[:, :-1], position_ids=later)
+            following = self._read(mask, input_ids=targets[:, :-1], position_ids=later)
             self._cache.crop(self._mask.shape[1])
-            logits = torch.cat([logits, said], dim=1)
+            logits = torch.cat([logits, following], dim=1)
         return [_likelihood(logits[place, : len(one)], targets[place, : len(one)]) for place, one in enumerate(ids)]
 
     def _read(self, mask: Tensor, **inputs: Tensor | int) -> Tensor:
@@ -111,6 +111,6 @@ class _ReadPrompts:
 
 
 def _likelihood(logits: Tensor, targets: Tensor) -> Likelihood:
-    """Of one continuation: logits [L, V] of its places, and its tokens [L]."""
+    """Of one continuation, from the logits [L, V] of its places and its tokens [L]."""
     chosen = torch.log_softmax(logits.float(), dim=-1).gather(-1, targets.unsqueeze(-1))
     return Likelihood(float(chosen.sum()), bool((logits.argmax(-1) == targets).all()))

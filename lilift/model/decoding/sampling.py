@@ -1,6 +1,6 @@
-"""Drawing tokens, each row from its own random numbers.
+"""Draw tokens, for each row from its own random numbers.
 
-torch is imported where it computes: an export's runner reads `Sampling` and has no torch.
+Only `draw` imports torch, because an export's runner uses `Sampling` without torch.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn, where they are drawn at all.
+    """How lilift draws tokens, if it does not take the likeliest.
 
     Attributes:
         temperature: divides the logits; above 0.
-        top_p: the draw is among the likeliest tokens that have this much probability together (arXiv 1904.09751).
-        seed: every row's own random numbers are derived from it.
+        top_p: lilift draws among the likeliest tokens that together have this probability (arXiv 1904.09751).
+        seed: gives, with a row's own seed, the random numbers of the row.
     """
 
     temperature: float = 0.7
@@ -28,10 +28,10 @@ class Sampling:
 
 
 def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> Tensor:
-    """Draw one token a row among the likeliest.
+    """Draw one token for each row among the likeliest.
 
-    By inverting the distribution in the order of the vocabulary, with one number a row: a rounding in the logits moves the
-    borders between tokens by as much, and never exchanges two of them.
+    `draw` inverts the distribution in the order of the vocabulary, with one number for each row. So a rounding in the logits
+    moves the borders between tokens by as little, and never exchanges two tokens.
 
     Args:
         logits: [B, V].
@@ -47,9 +47,9 @@ def draw(logits: Tensor, uniforms: Tensor, sampling: Sampling) -> Tensor:
     if sampling.top_p < 1:
         ordered = shares.sort(dim=-1, descending=True).values
         before = ordered.cumsum(-1) - ordered
-        least = ordered.masked_fill(before >= sampling.top_p, 1.0).amin(-1, keepdim=True)  # the least likely one that may come
+        least = ordered.masked_fill(before >= sampling.top_p, 1.0).amin(-1, keepdim=True)  # the least likely token in the draw
         shares = shares.masked_fill(shares < least, 0.0)
     summed = shares.cumsum(-1)
-    # A number that rounding leaves at the very end belongs to the last token that may come.
+    # If rounding leaves a number at the very end, it belongs to the last token in the draw.
     target = torch.minimum(uniforms[:, None] * summed[:, -1:], summed[:, -1:].nextafter(torch.zeros_like(summed[:, -1:])))
     return torch.searchsorted(summed, target, right=True).squeeze(1)

@@ -1,1 +1,1 @@
-"""The frozen multilingual encoder: its tokens, its states, and states that are kept."""
+"""The frozen multilingual encoder: its tokens, its states, and where lilift keeps states."""

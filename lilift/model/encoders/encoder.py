@@ -1,7 +1,7 @@
-"""The frozen multilingual encoder: any text encoder that transformers can load, giving one state per token.
+"""The frozen multilingual encoder: any text encoder that transformers can load. It gives one state per token.
 
-Encoders, and the encoder half of encoder-decoders, are found through transformers' own mappings. A row's states are the same
-alone and in any batch: padding stands on the right, where it moves no position, and is masked.
+transformers' own mappings find encoders, and the encoder half of encoder-decoders. A row's states are the same alone and in any
+batch, because padding is masked and stands on the right, where it moves no position.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, PreTra
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
 from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer, load_encoder_tokenizer
-from lilift.model.llms.llm import keep_autograd_on_cpu, nf4
+from lilift.model.four_bit_loading import keep_autograd_on_cpu, nf4
 from lilift.model.sources import loading, model_folder_or_hub
 from lilift.recipe.errors import ModelError
 from lilift.recipe.schema import EncoderSettings
 
-# T5's second feed-forward layer has outliers that 4 bits do not survive; transformers keeps it as well.
+# T5's second feed-forward layer has outliers that 4 bits cannot represent; transformers does not quantise it either.
 UNQUANTISED = ("wo",)
 SMALL = 1e-6  # keeps a division by the size of an all-zero embedding finite
 
@@ -28,7 +28,7 @@ class Encoder(nn.Module):
     """A frozen encoder with its tokenizer.
 
     Args:
-        model: takes ``input_ids`` and ``attention_mask``, gives ``last_hidden_state``; its parameters are frozen here.
+        model: takes ``input_ids`` and ``attention_mask`` and gives ``last_hidden_state``. `Encoder` freezes its parameters.
         tokenizer: gives the model's ids.
         add_embeddings: see `EncoderSettings`.
     """
@@ -42,15 +42,15 @@ class Encoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the encoder is."""
+        """The encoder's device."""
         device: torch.device = next(self.model.parameters()).device
         return device
 
     @property
     def max_positions(self) -> int | None:
-        """The longest text that the model has positions for, in tokens; None where there is no end."""
+        """The longest text that the model has positions for, in tokens; None if there is no limit."""
         tables = (module for name, module in self.model.named_modules() if "position" in name.rpartition(".")[2])
-        # Positions are counted from the row after the padding row, where there is one.
+        # If a table has a padding row, positions start after it.
         return min(
             (
                 table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
@@ -61,7 +61,7 @@ class Encoder(nn.Module):
         )
 
     def train(self, mode: bool = True) -> Encoder:  # noqa: ARG002
-        """A frozen encoder is always evaluated: no dropout, whatever the rest of the bridge does."""
+        """Stay in evaluation mode: a frozen encoder has no dropout, also while the rest of the bridge trains."""
         super().train(False)
         return self
 
@@ -78,22 +78,22 @@ class Encoder(nn.Module):
         """
         states: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         if self.add_embeddings:
-            # Called as a module, because some embedding layers scale their rows. The embeddings then get the states' own size,
-            # token by token: in mT5 they are many times larger and would drown them.
+            # The layer itself runs, not only its table, because some embedding layers scale their rows. Each token's embedding
+            # then gets the size of its state, because mT5's embeddings are many times larger and would hide the states.
             embeddings: Tensor = self.model.get_input_embeddings()(ids)
             states = states + embeddings * (_size(states) / _size(embeddings).clamp_min(SMALL)).to(states.dtype)
         return states.masked_fill(~mask[..., None], 0)
 
 
 class AbsentTokenizer:
-    """Texts of an encoder that is not there have no tokens; an `EncoderTokenizer`."""
+    """The `EncoderTokenizer` of a recipe without encoder: a text has no tokens."""
 
     pad_id = 0
     unknown_id = None
     identity = "no encoder"
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:  # noqa: ARG002
-        """None."""
+        """No tokens."""
         return []
 
 
@@ -109,12 +109,12 @@ class AbsentEncoder(Encoder):
 
     @property
     def device(self) -> torch.device:
-        """Where its states, which have no elements, are."""
+        """The device of its states, which have no elements."""
         return self._device
 
     @property
     def max_positions(self) -> int | None:
-        """There is no end."""
+        """None: there is no limit."""
         return None
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002
@@ -123,10 +123,10 @@ class AbsentEncoder(Encoder):
 
 
 def load_encoder(settings: EncoderSettings, *, device: torch.device) -> Encoder:
-    """Load the frozen encoder of a recipe; an `AbsentEncoder` where it names none.
+    """Load the frozen encoder of a recipe, or an `AbsentEncoder` if the recipe names none.
 
     Raises:
-        ModelError: it cannot be found, loaded or used as an encoder, or it has no positions for `settings.max_tokens`.
+        ModelError: lilift cannot find it, load it or use it as an encoder, or it has no positions for `settings.max_tokens`.
     """
     if settings.model == "none":
         return AbsentEncoder(device)
@@ -147,7 +147,7 @@ def load_encoder(settings: EncoderSettings, *, device: torch.device) -> Encoder:
         keep_autograd_on_cpu(model)
         tokenizer = load_encoder_tokenizer(location, settings.revision, config)
         missing = [parameter for name, parameter in model.named_parameters() if name in report["missing_keys"]]
-        # An encoder-decoder's decoder is dropped here, before anything is moved to the device.
+        # Drop an encoder-decoder's decoder before anything moves to the device.
         half = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model
         _check_states(half, missing, tokenizer, settings)
         encoder = Encoder(half.to(device), tokenizer, add_embeddings=settings.add_embeddings)
@@ -162,7 +162,7 @@ def load_encoder(settings: EncoderSettings, *, device: torch.device) -> Encoder:
 
 
 def _quantised(settings: EncoderSettings, device: torch.device) -> dict[str, Any]:
-    """What loading in 4 bits needs beside; a quantised model is loaded where it stays."""
+    """Further arguments for loading in 4 bits. A quantised model loads directly onto its device."""
     if settings.quantization == "none":
         return {}
     return {"quantization_config": nf4(settings.dtype, skip=list(UNQUANTISED)), "device_map": {"": device}}
@@ -171,9 +171,9 @@ def _quantised(settings: EncoderSettings, device: torch.device) -> dict[str, Any
 def _check_states(
     model: PreTrainedModel, missing: list[nn.Parameter], tokenizer: EncoderTokenizer, settings: EncoderSettings
 ) -> None:
-    """Check that the model gives states, and that none of the weights they come from was left at a random start.
+    """Check that the model gives states, and that none of the weights behind them has random values.
 
-    A pooler that a checkpoint lacks is harmless; an encoder layer that it lacks is not, and transformers only warns of both.
+    A checkpoint may lack a pooler, but not an encoder layer. transformers only warns of both.
     """
     ids = torch.tensor([tokenizer.encode("a")], device=model.device)
     outputs = model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids))

@@ -1,9 +1,9 @@
-"""Encoder states kept in place of the encoder, so that the LLM has the card to itself.
+"""Encoder states that lilift keeps in place of the encoder, so that the LLM has the card to itself.
 
-A frozen encoder gives a text the same states each time. Where `encoder.placement` is not ``resident``, the encoder waits in
-host memory, comes to the card to read the texts of the next few thousand rows, and leaves again; steps then take states from
-where they are kept. A text's states are computed once, are kept in the encoder's own precision, and differ from those of a
-resident encoder by the rounding of another batch alone.
+A frozen encoder gives a text the same states each time. If `encoder.placement` is not ``resident``, the encoder waits in host
+memory. It moves to the card, reads the texts of the next few thousand rows, and leaves again. Steps then take the kept states.
+lilift computes a text's states once and keeps them in the encoder's own precision. They differ from those of a resident encoder
+only by the rounding of another batch.
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ from lilift.recipe.storage import remove_partial, whole_file
 
 TokenIds = tuple[int, ...]
 BATCH_TOKENS = 4096
-"""Encoder tokens read at once, padding included."""
+"""Encoder tokens in one batch, padding included."""
 _KEY_BYTES = 16
 
 
 class StateStore(Protocol):
-    """Where states wait."""
+    """Keeps states until a step needs them."""
 
     def lacking(self, texts: Sequence[TokenIds]) -> list[TokenIds]:
-        """The distinct ones of `texts`, in their order, that are to be computed and added before they are needed."""
+        """The texts whose states the caller must compute and add, without repetitions and in their order."""
 
     def add(self, text: TokenIds, states: Tensor) -> None:
-        """Keep the states [S, E] of a text, if there is room for them."""
+        """Keep the states [S, E] of a text if there is room for them."""
 
     def flush(self) -> None:
-        """What was added is safe from here on."""
+        """Make what was added durable."""
 
     def find(self, text: TokenIds) -> Tensor | None:
-        """States [S, E] of a text; None if they are not kept."""
+        """States [S, E] of a text; None if the store does not have them."""
 
 
 class StatesInMemory:
-    """States of the texts that were asked for last, in host memory.
+    """States of the latest texts, in host memory.
 
-    Everything is computed anew for each call of `lacking`: which texts are read side by side then depends on nothing that was
-    done before, and a resumed run gets the very states of one that was never interrupted.
+    Each call of `lacking` starts anew. So the batches of texts do not depend on earlier calls, and a resumed run gets exactly
+    the states of an uninterrupted run.
 
     Args:
-        limit_bytes: no more than this is kept.
+        limit_bytes: the store keeps at most this much.
     """
 
     def __init__(self, limit_bytes: int) -> None:
@@ -62,33 +62,33 @@ class StatesInMemory:
         self._states: dict[TokenIds, Tensor] = {}
 
     def lacking(self, texts: Sequence[TokenIds]) -> list[TokenIds]:
-        """All of them; what was kept before is forgotten."""
+        """All of them, without repetitions; the store forgets what it kept before."""
         self._states, self._used = {}, 0
         return list(dict.fromkeys(texts))
 
     def add(self, text: TokenIds, states: Tensor) -> None:
-        """Keep the states [S, E] of a text, if there is room for them."""
+        """Keep the states [S, E] of a text if there is room for them."""
         if self._used + states.nbytes <= self._limit:
             self._states[text] = states
             self._used += states.nbytes
 
     def flush(self) -> None:
-        """Nothing to do."""
+        """Do nothing: host memory needs no flush."""
 
     def find(self, text: TokenIds) -> Tensor | None:
-        """States [S, E] of a text; None if they are not kept."""
+        """States [S, E] of a text; None if the store does not have them."""
         return self._states.get(text)
 
 
 class StatesOnDisk:
-    """States in safetensors files, a file for each call of `flush`, that stay over an interruption.
+    """States in safetensors files, one file for each call of `flush`. They survive an interruption.
 
     Args:
-        folder: holds the files; made if need be. What is unreadable there is deleted, and computed again.
-        limit_bytes: no more than this is kept.
+        folder: holds the files; created if it is missing. lilift deletes unreadable files and computes their states again.
+        limit_bytes: the store keeps at most this much.
 
     Raises:
-        StorageError: the folder cannot be written.
+        StorageError: lilift cannot write to the folder.
     """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
@@ -101,20 +101,20 @@ class StatesOnDisk:
             self._open(path)
 
     def lacking(self, texts: Sequence[TokenIds]) -> list[TokenIds]:
-        """Those that no file holds."""
+        """The texts whose states are in no file, without repetitions."""
         return [text for text in dict.fromkeys(texts) if _key(text) not in self._index]
 
     def add(self, text: TokenIds, states: Tensor) -> None:
-        """Keep the states [S, E] of a text, if there is room for them."""
+        """Keep the states [S, E] of a text if there is room for them."""
         if self._used + states.nbytes <= self._limit:
             self._added[text] = states
             self._used += states.nbytes
 
     def flush(self) -> None:
-        """Write what was added since the last call to a file of its own, which appears whole.
+        """Write what was added since the last call to a new file. The file appears complete or not at all.
 
         Raises:
-            StorageError: it cannot be written.
+            StorageError: lilift cannot write the file.
         """
         if not self._added:
             return
@@ -133,7 +133,7 @@ class StatesOnDisk:
         self._open(path)
 
     def find(self, text: TokenIds) -> Tensor | None:
-        """States [S, E] of a text; None if they are not kept, or are no longer what was written."""
+        """States [S, E] of a text; None if the store does not have them, or if the file changed since it was written."""
         if text in self._added:
             return self._added[text]
         place = self._index.get(_key(text))
@@ -163,15 +163,15 @@ class EncoderStates:
 
     Args:
         encoder: on the CPU.
-        store: where states are kept.
-        device: where the encoder reads.
+        store: keeps states.
+        device: the encoder reads here.
     """
 
     def __init__(self, encoder: Encoder, store: StateStore, device: torch.device) -> None:
         self.encoder, self.store, self.device = encoder, store, device
 
     def batches(self, texts: Sequence[TokenIds]) -> list[list[TokenIds]]:
-        """What is still to be read of `texts`, texts of like length together."""
+        """The texts that the encoder still has to read, in batches of similar length."""
         batches: list[list[TokenIds]] = []
         for text in sorted(self.store.lacking(texts), key=len):
             if batches and (len(batches[-1]) + 1) * len(text) <= BATCH_TOKENS:
@@ -181,12 +181,12 @@ class EncoderStates:
         return batches
 
     def read(self, texts: Sequence[TokenIds]) -> None:
-        """Read texts side by side, and keep their states."""
+        """Read texts in one batch, and keep their states."""
         for text, states in zip(texts, self._states_of(texts), strict=True):
             self.store.add(text, states)
 
     def padded(self, texts: Sequence[TokenIds]) -> Tensor:
-        """States [B, S, E] on the CPU, zero at padding; a text that was not read ahead is read now."""
+        """States [B, S, E] on the CPU, zero at padding. If the store lacks a text, the encoder reads it now."""
         found = {text: self.store.find(text) for text in texts}
         late = [text for text, states in found.items() if states is None]
         if late:
@@ -196,7 +196,7 @@ class EncoderStates:
 
     @contextmanager
     def encoder_on_card(self) -> Iterator[None]:
-        """The encoder is on the card for as long as the block runs; where it does not fit, it stays and reads slowly."""
+        """Keep the encoder on the card while the block runs. If it does not fit, it stays on the CPU and reads slowly."""
         if self.device.type == "cpu":
             yield
             return
@@ -222,12 +222,12 @@ class EncoderStates:
 
 
 def load_encoder_states(settings: EncoderSettings, *, device: torch.device, folder: Path | None) -> EncoderStates:
-    """Load a recipe's encoder, which is not to stay on the card.
+    """Load a recipe's encoder that does not stay on the card.
 
     Args:
-        settings: of the encoder.
-        device: where it reads.
-        folder: keeps states, if the settings want them on the disk; without it they are kept in host memory.
+        settings: the recipe's section `encoder`.
+        device: the encoder reads here.
+        folder: keeps states if the settings want them on the disk; without it they stay in host memory.
 
     Raises:
         ModelError: see `load_encoder`.

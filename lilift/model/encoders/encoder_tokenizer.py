@@ -1,8 +1,8 @@
-"""Text into the encoder's own tokens.
+"""Turn text into the encoder's own tokens.
 
 A SentencePiece model with byte fallback spells rare letters out in bytes. Transformers' conversion of T5's tokenizer (and
-llama.cpp's: https://github.com/ggml-org/llama.cpp/issues/28862) gives one unknown token instead, and the letters are lost: in
-low-resource scripts often whole words. So the original SentencePiece file is used wherever its ids are the model's ids.
+llama.cpp's: https://github.com/ggml-org/llama.cpp/issues/28862) gives one unknown token instead and loses the letters, in
+low-resource scripts often whole words. So lilift uses the original SentencePiece file wherever its ids are the model's ids.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SENTENCEPIECE_FILES = ("spiece.model", "sentencepiece.model", "sentencepiece.bpe
 
 
 class EncoderTokenizer(Protocol):
-    """What lilift asks of an encoder's tokenizer."""
+    """What lilift needs of an encoder's tokenizer."""
 
     @property
     def pad_id(self) -> int:
@@ -34,14 +34,14 @@ class EncoderTokenizer(Protocol):
 
     @property
     def unknown_id(self) -> int | None:
-        """Stands for text that the vocabulary cannot spell; None where there is no such text."""
+        """Stands for text that the vocabulary cannot spell; None if the vocabulary can spell every text."""
 
     @property
     def identity(self) -> str | None:
         """See `lilift.data.batches.token_cache.identity_of`."""
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
-        """The tokens of a text, with the prefix and end tokens that the encoder expects; these stay when it is cut."""
+        """The tokens of a text, with the prefix and end tokens that the encoder expects. A cut to `max_tokens` keeps these."""
 
 
 class HuggingFaceTokenizer:
@@ -52,7 +52,7 @@ class HuggingFaceTokenizer:
         self.pad_id = pad_id
         self.unknown_id: int | None = tokenizer.unk_token_id
         self.prefix, self.suffix = special_tokens_around(tokenizer)
-        self.identity = identity_of(tokenizer)  # which puts those around a text
+        self.identity = identity_of(tokenizer)  # covers the tokenizer that puts them around a text
         self._control_tokens = ControlTokens(tokenizer)
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
@@ -79,15 +79,15 @@ class SentencePieceTokenizer:
 
 
 def load_encoder_tokenizer(location: str, revision: str | None, config: PreTrainedConfig) -> EncoderTokenizer:
-    """The tokenizer of an encoder: its SentencePiece file if that has the model's ids, else transformers' tokenizer.
+    """Load an encoder's tokenizer: its SentencePiece file if that has the model's ids, else transformers' tokenizer.
 
     Args:
-        location: a folder or hub name, as `model_folder_or_hub` gives it.
+        location: a folder or hub name from `model_folder_or_hub`.
         revision: commit, tag or branch on the hub.
         config: the encoder's configuration.
 
     Raises:
-        ModelError: there is no tokenizer that fits the model.
+        ModelError: lilift finds no tokenizer that fits the model.
     """
     converted: Any = None
     failure: ModelError | None = None
@@ -114,8 +114,8 @@ def load_encoder_tokenizer(location: str, revision: str | None, config: PreTrain
 def has_model_ids(processor: sentencepiece.SentencePieceProcessor, converted: Any | None, config: PreTrainedConfig) -> bool:
     """Whether a SentencePiece file numbers its pieces as the model does.
 
-    Compared piece by piece with the converted tokenizer (the fairseq models, XLM-R and NLLB, shift every id by one). Where
-    transformers cannot convert the file, its special tokens are compared with those of the model's configuration.
+    lilift compares it piece by piece with the converted tokenizer (the fairseq models, XLM-R and NLLB, shift every id by one).
+    If transformers cannot convert the file, lilift compares its special tokens with those of the model's configuration.
     """
     size = processor.get_piece_size()
     if converted is None:
@@ -150,7 +150,7 @@ def _sentencepiece_processor(location: str, revision: str | None) -> sentencepie
             try:
                 return sentencepiece.SentencePieceProcessor(model_file=str(Path(path)))
             except (OSError, RuntimeError):
-                return None  # a `tokenizer.model` of another kind, such as tiktoken's
+                return None  # a `tokenizer.model` in another format, such as tiktoken's
     return None
 
 

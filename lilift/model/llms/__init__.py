@@ -1,1 +1,1 @@
-"""The LLM: loaded in 4 bits, with its adapter, by transformers or by unsloth, or asked as it comes."""
+"""The LLM in 4 bits with its adapter, loaded by transformers or by unsloth; and an LLM without a bridge."""

@@ -1,4 +1,4 @@
-"""An LLM as it comes, without encoder and bridge: what a bridged model is compared with."""
+"""An unchanged LLM without encoder and bridge, to compare a bridged model with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from lilift.data.texts.prompt_templates import Template
 from lilift.model.decoding.generation import Continuer, Embedded, Reply, evaluating, reply_of
 from lilift.model.decoding.likelihood import Likelihood, log_likelihoods
 from lilift.model.decoding.sampling import Sampling
-from lilift.model.llms.llm import LLMTokens, load_llm, special_tokens
+from lilift.model.llms.llm import load_llm
+from lilift.model.llms.special_tokens import LLMTokens, special_tokens
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import LLMSettings
 
@@ -36,7 +37,7 @@ class PlainLLM:
         self.tokens: LLMTokens = special_tokens(llm, tokenizer, name)
 
     def prompts(self, questions: Sequence[str], template: Template) -> list[list[int]]:
-        """Questions in a template's words as token ids, the LLM's first token before them."""
+        """Questions in a template's words as token ids, after the LLM's first token."""
         mark = self._control_tokens.mark
         texts = [template.prompt(mark(question), "soft+text", "respond") for question in questions]
         first = [] if self.tokens.bos is None else [self.tokens.bos]
@@ -46,7 +47,7 @@ class PlainLLM:
         """Questions in the words of the LLM's own chat template as token ids.
 
         Raises:
-            DataError: the LLM has none.
+            DataError: the LLM has no chat template.
         """
         if not self.tokenizer.chat_template:
             raise DataError("the LLM has no chat template of its own", where=self.name, remedy="choose another with --template")
@@ -56,7 +57,7 @@ class PlainLLM:
         return self._control_tokens.encode(texts)
 
     def continuations(self, answers: Sequence[str], template: Template | None) -> list[tuple[int, ...]]:
-        """Answers as the token ids that follow a prompt; after a chat template's (None) an answer begins without a space."""
+        """Answers as the token ids that follow a prompt. With a chat template (None), an answer begins without a space."""
         if template is not None:
             return continuation_ids(self._control_tokens, template.openers["respond"], answers, template.separator)
         return [tuple(self._control_tokens.encode_as_text(answer)) for answer in answers]
@@ -70,7 +71,7 @@ class PlainLLM:
         sampling: Sampling | None = None,
         seeds: Sequence[int] | None = None,
     ) -> Iterator[Reply]:
-        """A reply to every prompt, each as soon as it is complete; see `BridgedModel.stream`."""
+        """Reply to every prompt, and yield each reply as soon as it is complete; see `BridgedModel.stream`."""
         continuer = Continuer(
             self.llm, stop=self.tokens.stop, max_new_tokens=max_new_tokens, budget=batch_tokens, sampling=sampling
         )
@@ -82,7 +83,7 @@ class PlainLLM:
     def log_likelihoods(
         self, rows: Sequence[Sequence[int]], continuations: Sequence[Sequence[Sequence[int]]], *, batch_tokens: int
     ) -> list[list[Likelihood]]:
-        """How likely the LLM finds each prompt's continuations (token ids); see `log_likelihoods`."""
+        """How likely each prompt's continuations (token ids) are; see `lilift.model.decoding.likelihood`."""
         lengths = [len(row) for row in rows]
         with evaluating(self.llm), torch.no_grad():
             return log_likelihoods(
@@ -106,7 +107,7 @@ def load_plain_llm(settings: LLMSettings, *, device: torch.device) -> PlainLLM:
     """Load an LLM and its tokenizer.
 
     Raises:
-        ModelError: it cannot be found or loaded.
+        ModelError: lilift cannot find or load it.
     """
     llm, tokenizer = load_llm(settings, device=device)
     return PlainLLM(llm, tokenizer, name=settings.model)

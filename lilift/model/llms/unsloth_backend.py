@@ -1,15 +1,14 @@
-"""unsloth in place of transformers for training the LLM: optional, experimental, on NVIDIA GPUs alone.
+"""unsloth in place of transformers for training the LLM: optional, experimental, only on NVIDIA GPUs.
 
-unsloth replaces forward passes of transformers' own classes when it is imported, and its generation keeps another kind of
-cache, so that only training uses it, in a process where nothing else runs an LLM (`lilift.phases.run` sees to that). Its traps,
-and what is done about each:
+The import of unsloth replaces forward passes of transformers' own classes, and its generation uses another kind of cache. So
+only training uses unsloth, in a process where nothing else runs an LLM; `lilift.phases.run` takes care of that. The traps of
+unsloth, and what lilift does about each:
 
-- Training ignores the attention mask: lilift's training batches are padded on the right alone, where causal attention sees none
-  of it.
-- Rows longer than `max_seq_length` are cut silently: it is given the longest row there can be.
-- Names are swapped for repositories of unsloth's own, with other weights: forbidden here.
-- For some families the gradient of the input embeddings is cut off: tried on a few tokens when the LLM is loaded.
-- Statistics are sent unless a variable forbids it: it is set before the import.
+- Training ignores the attention mask. lilift pads training batches only on the right, where causal attention sees no padding.
+- unsloth silently cuts rows longer than `max_seq_length`. lilift gives it the length of the longest possible row.
+- unsloth replaces model names by repositories of its own with other weights. lilift forbids it.
+- For some families unsloth cuts off the gradient of the input embeddings. lilift checks it on a few tokens at loading.
+- unsloth sends statistics unless a variable forbids it. lilift sets the variable before the import.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ from lilift.recipe.schema import LLMSettings, LoraSettings
 
 STATISTICS_OFF = "UNSLOTH_DISABLE_STATISTICS"
 _MARK, _CHECKPOINTS = "loaded_by_unsloth", "checkpoints_for_unsloth"
-# Packages that unsloth allows some versions of; it says so in one of its extras.
+# unsloth allows only some versions of these packages; one of its extras names the versions.
 CAPPED = ("transformers", "datasets", "peft", "torch")
 
 
 def problem() -> str | None:
-    """Why unsloth cannot be used here, in a few words; None if it can. Does not import it."""
+    """Why unsloth does not work here, in a few words; None if it works. Does not import it."""
     if importlib.util.find_spec("unsloth") is None:
         return "not installed"
     if not torch.cuda.is_available():
@@ -50,7 +49,7 @@ def problem() -> str | None:
             continue
         wanted = requirement.name in CAPPED and "huggingfacenotorch" in str(requirement.marker or "")
         if wanted and not requirement.specifier.contains(version, prereleases=True):
-            return f"it wants {requirement.name}{requirement.specifier}, and {version} is installed"
+            return f"it needs {requirement.name}{requirement.specifier}, and {version} is installed"
     return None
 
 
@@ -58,18 +57,18 @@ def load_for_training(settings: LLMSettings, *, longest: int, device: torch.devi
     """Load the frozen 4-bit LLM of a recipe through unsloth.
 
     Args:
-        settings: of the LLM.
+        settings: the recipe's section `llm`.
         longest: positions of the longest row.
         device: a CUDA GPU.
 
     Raises:
-        EnvironmentUnfit: unsloth cannot be used here.
-        ModelError: the LLM cannot be found, loaded or trained through.
+        EnvironmentUnfit: unsloth does not work here.
+        ModelError: lilift cannot find, load or train through the LLM.
     """
     found = problem()
     if found is not None:
         raise EnvironmentUnfit(
-            f"llm.backend is unsloth, and unsloth cannot be used here: {found}",
+            f"llm.backend is unsloth, and unsloth does not work here: {found}",
             remedy="set llm.backend to transformers, or see `lilift doctor`",
         )
     fast = _fast_language_model()
@@ -94,17 +93,17 @@ def load_for_training(settings: LLMSettings, *, longest: int, device: torch.devi
 
 
 def trains(llm: PreTrainedModel) -> bool:
-    """Whether this LLM was loaded by `load_for_training`."""
+    """Whether `load_for_training` loaded this LLM."""
     return getattr(llm, _MARK, False)
 
 
 def in_this_process() -> bool:
-    """Whether unsloth has changed transformers here, so that nothing else may use an LLM."""
+    """Whether unsloth has changed transformers in this process, so that nothing else may use an LLM."""
     return "unsloth" in sys.modules
 
 
 def add_lora(llm: PreTrainedModel, settings: LoraSettings, *, seed: int) -> PeftModel:
-    """Add a LoRA adapter with unsloth's own forward and backward passes; see `lilift.model.llms.llm.add_lora`."""
+    """Add a LoRA adapter with unsloth's own forward and backward passes; see `lilift.model.llms.lora.add_lora`."""
     targets = settings.target_modules
     adapted: PeftModel = _fast_language_model().get_peft_model(
         llm,
@@ -119,7 +118,7 @@ def add_lora(llm: PreTrainedModel, settings: LoraSettings, *, seed: int) -> Peft
 
 
 def linear_layers(llm: PreTrainedModel) -> list[str]:
-    """Names of the LLM's linear layers, without its head: what peft means by ``all-linear``."""
+    """Names of the LLM's linear layers without its head, as peft understands ``all-linear``."""
     head = llm.get_output_embeddings()
     names = {name.rpartition(".")[2] for name, module in llm.named_modules() if isinstance(module, nn.Linear)}
     heads = {name.rpartition(".")[2] for name, module in llm.named_modules() if module is head}
@@ -127,10 +126,10 @@ def linear_layers(llm: PreTrainedModel) -> list[str]:
 
 
 def check_gradient_reaches_inputs(llm: PreTrainedModel, backbone: nn.Module, name: str) -> None:
-    """Check that training reaches what stands before the LLM.
+    """Check that gradients reach the LLM's inputs, so that the alignment layer can learn.
 
     Raises:
-        ModelError: it does not.
+        ModelError: they do not.
     """
     weight = llm.get_input_embeddings().weight
     leaf = weight[:4].detach().clone()[None].requires_grad_()  # [1, 4, D]
@@ -139,7 +138,7 @@ def check_gradient_reaches_inputs(llm: PreTrainedModel, backbone: nn.Module, nam
     llm.eval()
     if leaf.grad is None or not bool(leaf.grad.abs().sum() > 0):
         raise ModelError(
-            "unsloth cuts off the gradient of this LLM's inputs, so that nothing before it can learn",
+            "unsloth cuts off the gradient of this LLM's inputs, so that the alignment layer cannot learn",
             where=name,
             remedy="set llm.backend to transformers",
         )

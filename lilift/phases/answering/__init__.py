@@ -1,1 +1,1 @@
-"""A run, an export or an LLM by name, loaded and ready to be asked."""
+"""Loads a run, an export or an LLM by name, so that it can answer questions."""

@@ -1,4 +1,4 @@
-"""A model that is ready to be asked, and how it is to answer."""
+"""A loaded model that answers questions, and the options of its answers."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ DESCRIPTION = "lilift.json"
 
 @dataclass(frozen=True)
 class AnswerOptions:
-    """How a model is to answer; what is None is as the model was trained or exported.
+    """How a model answers. Where an option is None, the model answers as it was trained or exported.
 
     Attributes:
-        max_new_tokens: longest response.
-        batch_tokens: tokens of prompts and responses side by side.
+        max_new_tokens: longest response, in tokens.
+        batch_tokens: tokens of prompts and responses in a batch.
         sampling: None takes the likeliest token.
         samples: responses to each question.
         template: prompt template of an LLM without a bridge, by name or `CHAT`.
         quantization, dtype: of the Hugging Face part of an export, or of an LLM without a bridge.
-        gguf: which of an export's GGUF files.
-        threads: cores for llama.cpp.
+        gguf: type of the GGUF file of an export to use.
+        threads: CPU cores for llama.cpp.
     """
 
     max_new_tokens: int | None = None
@@ -46,16 +46,16 @@ class AnswerOptions:
 
 @dataclass(frozen=True)
 class Answerer:
-    """A model that is ready to be asked.
+    """A loaded model that answers questions.
 
     Attributes:
-        responder: answers.
-        system: what it is called in results.
-        languages: asked beside English where no others are named.
-        seed: draws the questions of `world`.
-        inputs: what its answers depend on, as plain JSON values.
-        folder: where its evaluations are kept if nothing else is said.
-        notes: what whoever reads its results should know, a line each.
+        responder: writes the answers.
+        system: its name in results.
+        languages: languages of an evaluation besides English, unless the user names others.
+        seed: seed for the questions of `world`.
+        inputs: everything that its answers depend on, as plain JSON values.
+        folder: default folder of its evaluations.
+        notes: what a reader of its results should know, one line each.
     """
 
     responder: Responder
@@ -68,12 +68,12 @@ class Answerer:
 
 
 def drawing(options: AnswerOptions) -> dict[str, Any]:
-    """What is drawn and how often, as far as anything is."""
+    """The sampling settings and the number of samples; empty if nothing is drawn."""
     return {} if options.sampling is None else {"sampling": asdict(options.sampling), "samples": options.samples}
 
 
 def refuse(options: AnswerOptions, names: tuple[str, ...], reason: str) -> None:
-    """Say no to options that would have no effect.
+    """Refuse options that would have no effect on this model.
 
     Raises:
         RecipeError: one of `names` is set.
@@ -81,15 +81,15 @@ def refuse(options: AnswerOptions, names: tuple[str, ...], reason: str) -> None:
     for name in names:
         if getattr(options, name) is not None:
             option = {"gguf": "quant"}.get(name, name).replace("_", "-")
-            raise RecipeError(f"--{option} is for other models: {reason}", remedy="leave it out")
+            raise RecipeError(f"--{option} has no effect on this model: {reason}", remedy="leave it out")
 
 
 def refuse_template(options: AnswerOptions, export: Path) -> None:
-    """Say no to a prompt template for an export: it has its own.
+    """Refuse a prompt template for an export, because an export has its own.
 
     Raises:
-        RecipeError: one is set.
+        RecipeError: `options.template` is set.
     """
     if options.template is not None:
         own = storage.read_json(export / DESCRIPTION).get("template", {}).get("name")
-        refuse(options, ("template",), f"an export answers in the prompt template that it was trained with ({own})")
+        refuse(options, ("template",), f"an export always uses the prompt template of its training ({own})")

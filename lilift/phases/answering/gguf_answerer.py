@@ -1,4 +1,4 @@
-"""An export's GGUF files behind the interface of evaluation and chat. Nothing here imports torch."""
+"""Answers with the GGUF files of an export, without importing torch."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from lilift.phases.answering.answerer import EXPORTED, Answerer, AnswerOptions, 
 
 
 class ExportResponder:
-    """Answers with an exported bridge, one question after the other.
+    """Answers with an exported bridge, one question at a time.
 
     Args:
         bridge: the export.
-        max_new_tokens: longest response.
+        max_new_tokens: longest response, in tokens.
         sampling: None takes the likeliest token.
     """
 
@@ -27,7 +27,7 @@ class ExportResponder:
         self._sampling = sampling
 
     def with_settings(self, *, max_new_tokens: int | None, sampling: Sampling | None) -> ExportResponder:
-        """The same export answering in another way; see `TakesSettings`."""
+        """A responder of the same export with other settings; see `TakesSettings`."""
         return ExportResponder(self._bridge, max_new_tokens=max_new_tokens or self._max_new_tokens, sampling=sampling)
 
     def generate(self, questions: Sequence[str]) -> list[str]:
@@ -35,7 +35,7 @@ class ExportResponder:
         return [response.text for response in self.stream(questions)]
 
     def stream(self, questions: Sequence[str], *, samples: int = 1) -> Iterator[Response]:
-        """`samples` responses for each question, in the order of the questions."""
+        """Yield `samples` responses for each question, in the order of the questions."""
         for place, question in enumerate(questions):
             prompt = self._bridge.prepare(question)
             for sample in range(samples):
@@ -52,18 +52,18 @@ class ExportResponder:
 
 
 def load_exported(folder: Path, options: AnswerOptions) -> Answerer:
-    """An export with GGUF files, ready to answer; see `load_answerer`.
+    """Load an export with GGUF files; see `load_answerer`.
 
     Raises:
         EnvironmentUnfit: llama.cpp is not installed.
-        RunFolderError: a part is missing, has been changed, or is another export's.
-        RecipeError: an option does not fit.
+        RunFolderError: a part is missing, has changed, or belongs to another export.
+        RecipeError: an option does not fit an export.
     """
     refuse_template(options, folder)
-    refuse(options, ("batch_tokens",), "llama.cpp answers one question after the other")
+    refuse(options, ("batch_tokens",), "llama.cpp answers one question at a time")
     bridge = ExportedBridge(folder, quantisation=options.gguf, threads=options.threads)
     most_new = options.max_new_tokens or bridge.description.max_new_tokens
-    # Answers of different files are kept side by side.
+    # Each GGUF file is a system of its own, so that the answers of several files do not replace each other.
     system = System(f"{EXPORTED.name}-{bridge.quantisation}", f"{EXPORTED.title}, {bridge.quantisation}")
     inputs = {"parts": bridge.sums, "max_new_tokens": most_new}
     return Answerer(

@@ -1,6 +1,6 @@
-"""Whatever a user may want to ask, behind one interface: a run, an export, or an LLM as it comes.
+"""Loads the model that `lilift eval` or `lilift chat` names: a run, an export, or a plain LLM.
 
-Exports with GGUF files are run by llama.cpp, and nothing on the way there imports torch.
+llama.cpp runs exports with GGUF files. In that case lilift does not import torch.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from lilift.recipe.errors import RecipeError
 
 
 def load_answerer(model: str, options: AnswerOptions, *, system: str = "lifted") -> Answerer:
-    """Load what `lilift eval` or `lilift chat` is given.
+    """Load the model that `lilift eval` or `lilift chat` names.
 
     Args:
         model: a run folder, an exported folder, a folder with a Hugging Face LLM, or the name of one on the hub.
-        options: how it is to answer.
-        system: which of a run's systems.
+        options: how it answers.
+        system: the system of a run.
 
     Raises:
         RunFolderError: a run or an export is damaged, or its training is not finished.
         ModelError: a model cannot be found, loaded or used.
-        RecipeError: an option does not fit what is given.
-        EnvironmentUnfit: a package that it needs is not installed.
+        RecipeError: an option does not fit the model.
+        EnvironmentUnfit: a package that the model needs is not installed.
     """
     folder = Path(model).expanduser()
     if system != LIFTED.name and not (folder / "recipe.yaml").is_file():
-        raise RecipeError(f"--system {system} is for runs: nothing else holds several systems", remedy="leave it out")
+        raise RecipeError(f"--system {system} needs a run, and {model} is not a run", remedy="leave it out")
     if has_gguf(folder) and options.quantization is None and options.dtype is None:
         from lilift.phases.answering.gguf_answerer import load_exported
 
         return load_exported(folder, options)
-    refuse(options, ("gguf", "threads"), "only an export's GGUF files have it")
+    refuse(options, ("gguf", "threads"), "it is only for the GGUF files of an export")
     from lilift.phases.answering.torch_answerer import load_with_torch
 
     return load_with_torch(model, options, system)
 
 
 def has_gguf(folder: Path) -> bool:
-    """Whether this is an export with files for llama.cpp."""
+    """Whether the folder is an export with GGUF files for llama.cpp."""
     if (folder / "recipe.yaml").is_file() or not (folder / DESCRIPTION).is_file():
         return False
     content = storage.read_json(folder / DESCRIPTION)

@@ -1,14 +1,14 @@
-"""Runs, exports and LLMs by name, as a model of EleutherAI's lm-eval harness.
+"""Runs EleutherAI's lm-eval harness on a run, an export or an LLM.
 
-Importing this module makes the harness know the model `lilift`:
+Import this module to register the model `lilift` in the harness:
 
     import lilift.phases.answering.run_harness
     from lm_eval import simple_evaluate
 
     simple_evaluate(model="lilift", model_args={"model": "runs/mine"}, tasks=["gsm8k"], num_fewshot=0)
 
-The harness (0.4.13) finds no models of others by itself, so its own command does not know `lilift`; `lilift eval harness` does
-the import and hands its command line everything else.
+The harness (0.4.13) does not load models of other packages, so its own command does not know `lilift`. `lilift eval harness`
+imports this module and passes all other arguments to the command line of the harness.
 """
 
 from __future__ import annotations
@@ -33,17 +33,18 @@ _OPTIONS = ("max_new_tokens", "batch_tokens", "template", "quantization", "dtype
 
 @register_model("lilift")
 class NamedModel(HarnessModel):
-    """Whatever `lilift eval` can ask.
+    """Any model that `lilift eval` can evaluate.
 
     Args:
         model: a run folder, an exported folder, or an LLM.
-        system: which of a run's systems.
-        device, batch_size, max_batch_size: the harness always gives them, asked for or not, and they are not looked at: lilift
-            finds the device by itself, and fills batches by tokens (`batch_tokens`).
+        system: the system of a run.
+        device, batch_size, max_batch_size: ignored. The harness always passes them, but lilift finds the device by itself and
+            fills batches by tokens (`batch_tokens`).
         options: as in `AnswerOptions`.
 
     Raises:
-        RecipeError: an option is unknown or does not fit, and whatever `load_answerer` raises.
+        RecipeError: an option is unknown or does not fit.
+        LiliftError: the model cannot be loaded; see `load_answerer`.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class NamedModel(HarnessModel):
         unknown = sorted(set(options) - set(_OPTIONS))
         if unknown:
             raise RecipeError(
-                f"lilift knows no model argument {unknown[0]!r}", remedy=f"choose from system, {', '.join(_OPTIONS)}"
+                f"lilift does not know the model argument {unknown[0]!r}",
+                where="--model_args",
+                remedy=f"choose from system, {', '.join(_OPTIONS)}",
             )
         found = load_answerer(model, AnswerOptions(**options), system=system)
         for note in found.notes:
@@ -67,14 +70,14 @@ class NamedModel(HarnessModel):
 
 
 def run_harness(model: str, arguments: Sequence[str]) -> None:
-    """Run the harness's own command line on a model of lilift.
+    """Run the command line of the harness on a model of lilift.
 
     Args:
         model: a run folder, an exported folder, or an LLM.
-        arguments: of `lm-eval run`, all but its `--model`.
+        arguments: the arguments of `lm-eval run`, without `--model`.
 
     Raises:
-        LiliftError: the model cannot be loaded or cannot do what a task asks, or the harness cannot go on.
+        LiliftError: the model cannot be loaded, a task needs something that the model cannot do, or the harness fails.
         SystemExit: the harness does not accept the arguments.
     """
     before = sys.argv
@@ -85,9 +88,11 @@ def run_harness(model: str, arguments: Sequence[str]) -> None:
         command.execute(command.parse_args())
     except LiliftError:
         raise
-    except Exception as error:  # a task that is not there, data that cannot be had: whatever others' code raises
+    except Exception as error:  # an unknown task, or data that cannot be downloaded: code of others may raise anything
         raise DataError(
-            f"the harness cannot go on: {type(error).__name__}: {error}", where="lm-eval", remedy="--debug shows where it was"
+            f"the harness failed: {type(error).__name__}: {error}",
+            where="lm-eval",
+            remedy="run it again with --debug to see where",
         ) from error
     finally:
         sys.argv = before

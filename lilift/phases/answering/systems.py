@@ -1,4 +1,4 @@
-"""The systems that a run compares, and how each is put together from what the run has trained."""
+"""The systems that a run compares, and how each one is built from the parts that the run has trained."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from lilift.data.texts.prompt_templates import template_of
 from lilift.evaluate.evaluator import CONTROL, LIFTED, UNTRAINED, System
 from lilift.evaluate.responders import BridgeResponder
 from lilift.model.alignment_layer import sequence_shape
-from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
+from lilift.model.assemble_bridge import attach_lora, load_bridge
+from lilift.model.bridge import BridgedModel
+from lilift.model.bridge_files import load_part
 from lilift.model.decoding.sampling import Sampling
 from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer
-from lilift.model.llms.llm import first_token
+from lilift.model.llms.special_tokens import first_token
 from lilift.phases.run_folder import phase_fingerprint
 from lilift.recipe import sealed_folders, storage
 from lilift.recipe.errors import RunFolderError
@@ -37,26 +39,26 @@ def evaluated_systems(recipe: Recipe) -> tuple[System, ...]:
 def load_system(
     recipe: Recipe, run: Path, system: System, *, device: torch.device, states_folder: Path | None = None
 ) -> BridgedModel:
-    """Load one of a run's systems, ready to answer; arguments as for `load_bridge`.
+    """Load one of a run's systems; arguments as for `load_bridge`.
 
     Raises:
-        RunFolderError: the run has not trained it yet, or a file of it is damaged.
+        RunFolderError: the run has not trained it yet, or one of its files is damaged.
         ModelError: one of the two models cannot be loaded.
     """
     parts = _trained_parts(recipe, run, system)
     for part in parts.values():
-        check_trained_part(part, run)
+        check_trained_part(part)
     bridge = load_bridge(recipe, device=device, states_folder=states_folder)
     if "alignment" in parts:
-        bridge.load_alignment(parts["alignment"])
+        load_part(bridge, "alignment", parts["alignment"])
     if "adapter" in parts:
         attach_lora(bridge, recipe.transfer.lora)
-        bridge.load_adapter(parts["adapter"])
+        load_part(bridge, "adapter", parts["adapter"])
     return bridge
 
 
 def tokenisation_for(bridge: BridgedModel, recipe: Recipe, cache: TokenCache | None = None) -> Tokenisation:
-    """How texts become rows for this bridge: the same in training, which may remember them, evaluation and chat."""
+    """How texts become rows for this bridge: the same in training (which may use a cache), evaluation and chat."""
     return tokenisation_of(recipe, bridge.encoder.tokenizer, bridge.llm_tokenizer, cache)
 
 
@@ -86,7 +88,7 @@ def answers_depend_on(recipe: Recipe, run: Path, system: System) -> dict[str, st
 def responder_for(
     bridge: BridgedModel, recipe: Recipe, settings: EvaluateSettings, *, sampling: Sampling | None = None
 ) -> BridgeResponder:
-    """The bridge behind the interface that evaluation and chat speak to, with the template and limits of training."""
+    """A responder for evaluation and chat, with the template and the limits of training."""
     return BridgeResponder(
         bridge,
         tokenisation_for(bridge, recipe),
@@ -100,11 +102,13 @@ def recipe_of(run: Path) -> Recipe:
     """The resolved recipe of a run folder.
 
     Raises:
-        RunFolderError: it is no run folder.
+        RunFolderError: the folder holds no run.
     """
     kept = run / "recipe.yaml"
     if not kept.is_file():
-        raise RunFolderError("this is no run folder: it has no recipe.yaml", where=run, remedy="give the folder of a run")
+        raise RunFolderError(
+            "this folder holds no run, because it has no recipe.yaml", where=run, remedy="give the folder of a run"
+        )
     return load_recipe(str(kept))
 
 
@@ -117,19 +121,14 @@ def _trained_parts(recipe: Recipe, run: Path, system: System) -> dict[str, Path]
     return {}
 
 
-def check_trained_part(part: Path, run: Path) -> None:
-    """Refuse what a stage of the run has not finished, or what is not as the stage left it.
+def check_trained_part(part: Path) -> None:
+    """Check that a stage of the run has finished a part, and that nobody has changed the part since.
 
     Raises:
-        RunFolderError: the sealed folder `part` is missing or damaged; names the stage to finish or to repeat.
+        RunFolderError: the sealed folder `part` is missing or damaged. The error names the stage to finish or to repeat.
     """
-    if not part.exists():
-        raise RunFolderError(
-            f"{part.parent.name} is not finished in this run", where=run, remedy="finish it with `lilift recipe run … --resume`"
-        )
-    try:
-        sealed_folders.verify_sealed_folder(part)
-    except RunFolderError as error:
-        raise RunFolderError(
-            error.what, where=error.where, remedy=f"make it again with `lilift recipe run … --restart-from {part.parent.name}`"
-        ) from error
+    sealed_folders.verify_part(
+        part,
+        if_unfinished="finish it with `lilift recipe run … --resume`",
+        if_damaged=f"train it again with `lilift recipe run … --restart-from {part.parent.name}`",
+    )

@@ -1,4 +1,4 @@
-"""What is asked with torch: a run, the Hugging Face part of an export, or an LLM as it comes."""
+"""Loads the models that answer with torch: a run, the Hugging Face part of an export, or a plain LLM."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from lilift.data.texts.prompt_templates import CHAT, TEMPLATES, Template
 from lilift.evaluate.evaluator import System
 from lilift.evaluate.responders import BridgeResponder, PlainResponder
 from lilift.memory.device import device_for, find_device
-from lilift.model.bridge import join_models
+from lilift.model.assemble_bridge import join_models
+from lilift.model.bridge_files import load_part
 from lilift.model.llms.plain_llm import load_plain_llm
 from lilift.model.sources import STAND_IN
 from lilift.phases.answering.answerer import DESCRIPTION, EXPORTED, Answerer, AnswerOptions, drawing, refuse, refuse_template
@@ -31,7 +32,7 @@ _BATCH_TOKENS = 8192
 
 
 def load_with_torch(model: str, options: AnswerOptions, system: str) -> Answerer:
-    """Load what is not run by llama.cpp; see `load_answerer` for arguments and errors."""
+    """Load a model that llama.cpp does not run; see `load_answerer` for arguments and errors."""
     folder = Path(model).expanduser()
     if (folder / "recipe.yaml").is_file():
         return _of_run(folder, options, system)
@@ -39,7 +40,7 @@ def load_with_torch(model: str, options: AnswerOptions, system: str) -> Answerer
         return _of_export(folder, options)
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise RunFolderError(
-            "holds no run (recipe.yaml), no export (lilift.json) and no LLM (config.json)",
+            "this folder holds no run (recipe.yaml), no export (lilift.json) and no LLM (config.json)",
             where=folder,
             remedy="give the folder of one of them, or the name of an LLM on the hub",
         )
@@ -48,14 +49,14 @@ def load_with_torch(model: str, options: AnswerOptions, system: str) -> Answerer
     try:
         return _of_plain(model, options)
     except ModelError as error:
-        raise ModelError(f"no such folder is here, and on the hub: {error.what}", where=model, remedy=error.remedy) from error
+        raise ModelError(f"there is no such folder; on the hub: {error.what}", where=model, remedy=error.remedy) from error
 
 
 def _of_run(run: Path, options: AnswerOptions, system: str) -> Answerer:
     recipe = recipe_of(run)
     named = recipe.data.template if isinstance(recipe.data.template, str) else "of its own"
-    refuse(options, ("template",), f"a run answers in the prompt template that it was trained with ({named})")
-    refuse(options, ("quantization", "dtype"), "a run answers as it was trained")
+    refuse(options, ("template",), f"a run always uses the prompt template of its training ({named})")
+    refuse(options, ("quantization", "dtype"), "a run always answers with the weights of its training")
     chosen = SYSTEMS[system]
     bridge = load_system(recipe, run, chosen, device=device_for(recipe.card).torch_device)
     changed = {"max_new_tokens": options.max_new_tokens, "tokens_per_batch": options.batch_tokens}
@@ -75,12 +76,16 @@ def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
         longest, languages, dtype = int(content["max_tokens"]), tuple(content["languages"]), content["dtype"]
         seed = int(content["seed"])
     except (KeyError, TypeError, ValueError, ValidationError):
-        raise RunFolderError("is damaged: not lilift's export", where=folder / DESCRIPTION, remedy="export again") from None
+        raise RunFolderError(
+            "this file is damaged, or lilift did not write it", where=folder / DESCRIPTION, remedy="export the run again"
+        ) from None
     if not (folder / "hf").is_dir() or not (folder / "alignment").is_dir():
         raise RunFolderError(
-            "holds no hf/ and alignment/", where=folder, remedy="export with `--to hf`, or leave --dtype and --quantization out"
+            "this export has no hf/ and alignment/",
+            where=folder,
+            remedy="export again with `--to hf`, or leave out --dtype and --quantization",
         )
-    sealed_folders.verify_sealed_folder(folder / "alignment")
+    sealed_folders.verify_part(folder / "alignment")
     llm = LLMSettings(
         model=str((folder / "hf").resolve()),
         quantization=options.quantization or "none",
@@ -88,7 +93,7 @@ def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
         gradient_checkpointing=False,
     )
     bridge = join_models(encoder, llm, alignment, seed=0, device=find_device().torch_device)
-    bridge.load_alignment(folder / "alignment")
+    load_part(bridge, "alignment", folder / "alignment")
     tokenisation = Tokenisation(
         encoder=bridge.encoder.tokenizer,
         llm=bridge.llm_tokenizer,
@@ -111,7 +116,7 @@ def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
 
 
 def _settings(kind: type[Kind], content: Mapping[str, Any]) -> Kind:
-    """A section of the recipe out of a part of `lilift.json`, which says more of it where there are GGUF files too."""
+    """A section of the recipe from a part of `lilift.json`, which has more keys if there are GGUF files."""
     return kind(**{name: value for name, value in content.items() if name in kind.model_fields})
 
 
@@ -120,13 +125,15 @@ def _of_plain(model: str, options: AnswerOptions) -> Answerer:
     name = options.template or (trained.name if trained else _DEFAULT_TEMPLATE)
     if name not in (CHAT, *TEMPLATES) and not (trained and name == trained.name):
         raise RecipeError(
-            f"no prompt template is called {name!r}", remedy=f"choose from {', '.join([*TEMPLATES, CHAT])} with --template"
+            f"lilift does not know the prompt template {name!r}",
+            where="--template",
+            remedy=f"choose from {', '.join([*TEMPLATES, CHAT])}",
         )
     if trained and name != trained.name:
         raise RecipeError(
             f"this LLM was trained with the prompt template {trained.name!r}, not {name!r}",
             where=model,
-            remedy=f"leave --template out, or give {Path(model).parent} to ask it through its bridge",
+            remedy=f"leave --template out, or give {Path(model).parent} to use the LLM with its bridge",
         )
     device = find_device()
     llm_settings = LLMSettings(
@@ -138,7 +145,7 @@ def _of_plain(model: str, options: AnswerOptions) -> Answerer:
     llm = load_plain_llm(llm_settings, device=device.torch_device)
     template: Template | None = trained or TEMPLATES.get(name)
     if template is None:
-        llm.chat_prompts([])  # says at once if there is none
+        llm.chat_prompts([])  # raises at once if the LLM has no chat template
     most_new = options.max_new_tokens or _MAX_NEW_TOKENS
     responder = PlainResponder(
         llm,
@@ -152,20 +159,22 @@ def _of_plain(model: str, options: AnswerOptions) -> Answerer:
     folder = Path("evaluations") / model.removeprefix(STAND_IN).strip("/").split("/")[-1]
     notes = []
     if trained:
-        notes.append(f"{model} is asked alone, without its bridge, in the prompt template of its training ({name})")
+        notes.append(f"{model} answers alone, without its bridge, in the prompt template of its training ({name})")
     elif options.template is None and llm.tokenizer.chat_template:
         notes.append(
-            f"{model} has a chat template and is asked in {name!r} instead: if it was tuned to chat, give --template {CHAT}"
+            f"{model} has a chat template, but lilift uses {name!r}: give --template {CHAT} if the model was tuned to chat"
         )
     return Answerer(responder, PLAIN, (), 0, inputs | drawing(options), folder, tuple(notes))
 
 
 def _template_of_training(model: Path) -> Template | None:
-    """The prompt template of the export whose `hf/` this LLM is; None for an LLM from elsewhere."""
+    """The prompt template of the export if this LLM is its `hf/` folder; None for any other LLM."""
     description = model.parent / DESCRIPTION
     if model.name != "hf" or not description.is_file():
         return None
     try:
         return Template(**storage.read_json(description)["template"])
     except (KeyError, TypeError):
-        raise RunFolderError("is damaged: not lilift's export", where=description, remedy="export again") from None
+        raise RunFolderError(
+            "this file is damaged, or lilift did not write it", where=description, remedy="export the run again"
+        ) from None

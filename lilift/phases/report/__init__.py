@@ -1,4 +1,4 @@
-"""`report.html`: what a run did, on one page that needs nothing else."""
+"""Writes `report.html`: one self-contained page about a run."""
 
 from __future__ import annotations
 

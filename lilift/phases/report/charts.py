@@ -1,6 +1,6 @@
-"""Geometry of the report's charts: scales, ticks and paths. How they are drawn is the template's business.
+"""Computes the geometry of the report's charts: scales, ticks and paths. The template draws them.
 
-Every position is in percent of the plot, so that a chart fits any width without its text growing or shrinking.
+Every position is in percent of the plot, so that a chart fits any width and its text keeps its size.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 MOST_POINTS = 300
-"""A longer curve is averaged down to this many points."""
-_LOG_FROM = 8.0  # a curve whose largest value is this many times its smallest is easier to read on a log scale
+"""Most points of a curve. lilift averages neighbours of a longer curve."""
+_LOG_FROM = 8.0  # from this ratio of largest to smallest value on, a curve is easier to read on a log scale
 
 
 @dataclass(frozen=True)
 class Tick:
-    """A labelled place on an axis: percent from the left or from the top."""
+    """A labelled place on an axis, in percent from the left or from the top."""
 
     place: float
     label: str
@@ -33,7 +33,7 @@ class Curve:
 
     @property
     def dot(self) -> bool:
-        """Whether there is a single point."""
+        """Whether the curve has a single point."""
         return "L" not in self.path
 
 
@@ -52,7 +52,7 @@ class LineChart:
 
 @dataclass(frozen=True)
 class Series:
-    """Points to be drawn: (step, value), in order of steps."""
+    """Points to draw: (step, value), in order of steps."""
 
     name: str
     style: str
@@ -68,15 +68,15 @@ def line_chart(
     remark: Callable[[Sequence[float]], str],
     may_log: bool = False,
 ) -> LineChart | None:
-    """Lay out one chart; None where there is nothing to draw.
+    """Lay out one chart; None if there is nothing to draw.
 
     Args:
-        title: what is drawn.
-        unit: of the values.
-        series: the curves; values that are not finite are left out.
-        show: a value as text.
-        remark: what the legend says of a curve's values.
-        may_log: whether a log scale makes sense for these values; it is used only where they span a wide range.
+        title: title of the chart.
+        unit: unit of the values.
+        series: the curves; lilift leaves out values that are not finite.
+        show: turns a value into text.
+        remark: turns a curve's values into a remark for the legend.
+        may_log: whether a log scale makes sense for these values; lilift uses it only if they span a wide range.
     """
     cleaned = [
         Series(one.name, one.style, kept)
@@ -109,12 +109,12 @@ def line_chart(
     )
     x_ticks = tuple(Tick(across(step), f"{step:,.0f}") for step in linear_ticks(0, last_step, most=4) if step <= last_step)
     y_ticks = tuple(Tick(height(value), show(value)) for value in ticks)
-    told = "; ".join(
+    ends = "; ".join(
         f"{one.name} from {show(one.points[0][1])} at step {one.points[0][0]:,.0f} "
         f"to {show(one.points[-1][1])} at step {one.points[-1][0]:,.0f}"
         for one in cleaned
     )
-    return LineChart(title, unit, log, curves, x_ticks, y_ticks, f"{title}: {told}")
+    return LineChart(title, unit, log, curves, x_ticks, y_ticks, f"{title}: {ends}")
 
 
 def linear_ticks(low: float, high: float, *, most: int = 5) -> list[float]:
@@ -141,7 +141,7 @@ def _log_ticks(low: float, high: float) -> list[float]:
 
 
 def _averaged(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most `MOST_POINTS` points: means of neighbours, at the step of the last of them."""
+    """At most `MOST_POINTS` points: means of neighbours, each at the step of its last neighbour."""
     size = math.ceil(len(points) / MOST_POINTS)
     if size <= 1:
         return points
@@ -150,6 +150,6 @@ def _averaged(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
-    """An SVG path; a single point becomes a dot by its round line cap."""
+    """An SVG path. A single point becomes a dot, because the line cap is round."""
     first, *rest = (f"{x:.2f},{y:.2f}" for x, y in points)
     return f"M{first}" + ("".join(f"L{place}" for place in rest) if rest else "h0")

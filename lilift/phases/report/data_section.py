@@ -1,4 +1,4 @@
-"""What the report says of the data: rows read and kept, what the lexicons cover, what was too long."""
+"""The data section of the report: rows read and kept, coverage of the lexicons, and rows that are too long."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOTHING = "–"
 
 @dataclass(frozen=True)
 class LexiconRow:
-    """One language's lexicon; `coverage` is the share of the training text's words that it can translate."""
+    """One language's lexicon. `coverage` is the share of the training text's words that it can translate."""
 
     code: str
     name: str
@@ -34,7 +34,7 @@ class LexiconRow:
 
 @dataclass(frozen=True)
 class StageRows:
-    """What became of the rows of one stage, and how long the longest were, in tokens."""
+    """Rows read and kept in one stage, and the lengths of the longest ones, in tokens."""
 
     title: str
     read: int | None
@@ -46,7 +46,7 @@ class StageRows:
 
 @dataclass(frozen=True)
 class DataSection:
-    """All that the report says of a run's data; `read` is None where there is no data report."""
+    """The content of the data section. `read` is None if there is no data report."""
 
     source: str
     columns: str
@@ -58,11 +58,11 @@ class DataSection:
 
 
 def data_section(files: RunFiles, titles: Mapping[str, str]) -> DataSection:
-    """Read `data/report.json` and each stage's `rows.json`, as far as they are there.
+    """Read `data/report.json` and each stage's `rows.json`, if they exist.
 
     Args:
-        files: of the run.
-        titles: of the stages, by folder.
+        files: the files of the run.
+        titles: titles of the stages, by folder.
     """
     report = files.mapping("data/report.json")
     instructions = report.get("instructions", {})
@@ -90,19 +90,19 @@ def _lexicon(code: str, found: Mapping[str, Any]) -> LexiconRow:
 def _stage(title: str, rows: Mapping[str, Any]) -> StageRows:
     too_long = _reasons({reason: rows.get(key, 0) for key, reason in _TOO_LONG.items()})
     shares = rows.get("unreadable", {})
-    told = [] if too_long == _NOTHING else [too_long]
-    told += [f"the encoder reads {share:.1%} of {script} script as <unk>" for script, share in shares.items()]
+    notes = [] if too_long == _NOTHING else [too_long]
+    notes += [f"the encoder reads {share:.1%} of {script} script as <unk>" for script, share in shares.items()]
     return StageRows(
         title,
         rows.get("read"),
         rows.get("kept"),
-        ", ".join(told) or _NOTHING,
+        ", ".join(notes) or _NOTHING,
         rows.get("longest_source"),
         rows.get("longest_sequence"),
     )
 
 
 def _reasons(counts: Mapping[str, int]) -> str:
-    """Reasons with their counts, the commonest first; a dash where nothing happened."""
+    """Reasons with their counts, the most frequent first; a dash if all counts are zero."""
     happened = sorted(((count, reason) for reason, count in counts.items() if count), key=lambda item: (-item[0], item[1]))
     return ", ".join(f"{reason}: {count:,}" for count, reason in happened) or _NOTHING

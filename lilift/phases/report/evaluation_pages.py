@@ -1,4 +1,4 @@
-"""Pages of evaluations that belong to no run's report: one folder's systems, or two evaluations side by side."""
+"""Writes the pages of `lilift eval` and `lilift eval compare`: the systems of one folder, or two evaluations side by side."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def write_evaluation_page(folder: Path, title: str) -> Path:
     """Write `report.html` into an evaluation's folder.
 
     Args:
-        folder: of the evaluation; see `lilift.evaluate.evaluator`.
-        title: what the page is called.
+        folder: the folder of the evaluation; see `lilift.evaluate.evaluator`.
+        title: title of the page.
 
     Raises:
         RunFolderError: a file of the evaluation is damaged.
@@ -43,9 +43,9 @@ def write_comparison_page(
     """Write two evaluations on one page.
 
     Args:
-        path: of the page.
-        systems: folder, scores and title of each.
-        comparisons: what differs between them, a benchmark each.
+        path: the file to write.
+        systems: folder, scores and title of each evaluation.
+        comparisons: the comparison on each benchmark.
 
     Raises:
         RunFolderError: a file of an evaluation is damaged.
@@ -72,7 +72,7 @@ def write_comparison_page(
 
 
 class _Lines:
-    """Kept responses from several folders; a system is named ``folder:system``, or by itself where there is one folder."""
+    """Kept responses from several folders. A system is named ``folder:system``, or ``system`` if there is one folder."""
 
     def __init__(self, folders: Mapping[str, Path]) -> None:
         self._folders = folders

@@ -1,7 +1,6 @@
-"""`report.html`: what a run did, on one page that needs nothing else.
+"""Writes `report.html` from the files of a run folder: one self-contained page about the run.
 
-Everything is read from the files of the run folder, and whatever is not there yet is said to be missing, so the report can be
-written after any phase, of a finished run or a broken one.
+The page says which files are missing, so lilift can write it after any phase, of a finished run or a broken one.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _PHASE_TITLES = {
 
 @dataclass(frozen=True)
 class PhaseState:
-    """One phase and how far it is: done, unfinished, not begun, or not in the recipe."""
+    """One phase and its state: done, unfinished, not started, or not in the recipe."""
 
     title: str
     state: str
@@ -46,7 +45,7 @@ class PhaseState:
 
 @dataclass(frozen=True)
 class MemoryRow:
-    """Predicted and measured peak of one phase in MiB, and its duration; None where unknown."""
+    """Predicted and measured peak of one phase in MiB, and its duration in seconds; None where lilift does not know it."""
 
     title: str
     predicted: float | None
@@ -55,7 +54,7 @@ class MemoryRow:
 
     @property
     def difference(self) -> float | None:
-        """How far the measured peak is from the predicted one, as a share of the predicted."""
+        """Measured peak minus predicted peak, as a share of the predicted one."""
         if not self.predicted or self.measured is None:
             return None
         return self.measured / self.predicted - 1
@@ -68,7 +67,7 @@ class MemoryBar:
     Attributes:
         title: the phase.
         parts: category, colour and width in percent of the card.
-        peak_mib: their sum.
+        peak_mib: the sum of all parts, in MiB.
     """
 
     title: str
@@ -87,10 +86,12 @@ def write_report(run: Path) -> Path:
 
     Raises:
         RunFolderError: there is no such folder.
-        StorageError: it cannot be written.
+        StorageError: the report cannot be written.
     """
     if not run.is_dir():
-        raise RunFolderError("there is no such run folder", where=run, remedy="give the folder of a run, such as runs/tiny-cpu")
+        raise RunFolderError(
+            "this run folder does not exist", where=run, remedy="give the folder of a run, such as runs/tiny-cpu"
+        )
     write_text(run / REPORT, render(_TEMPLATE, _contents(run)))
     return run / REPORT
 
@@ -109,7 +110,7 @@ def render(template: str, contents: Mapping[str, Any]) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share as whole percent; one decimal where it would otherwise read 0 or 100 and is not."""
+    """A share in whole percent; with one decimal if it would round to 0 or 100."""
     if share is None:
         return "–"
     rounded = round(100 * share)
@@ -127,7 +128,7 @@ def number(value: object) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people say them."""
+    """Seconds as a text such as ``5 min 07 s``."""
     if seconds is None:
         return "–"
     if seconds < 100:
@@ -142,7 +143,7 @@ def _loss(value: float) -> str:
 
 
 def _rate(value: float) -> str:
-    """A learning rate without needless zeros: 3e-3."""
+    """A learning rate without superfluous zeros: 3e-3."""
     digits, _, power = f"{value:.1e}".partition("e")
     return "0" if value == 0 else f"{digits.removesuffix('.0')}e{int(power)}"
 
@@ -161,7 +162,7 @@ _CURVES: tuple[tuple[str, str, str, Callable[[float], str], Callable[[Sequence[f
 
 
 def _contents(run: Path) -> dict[str, Any]:
-    """Everything the template shows."""
+    """Everything that the template shows."""
     files = RunFiles(run)
     recipe = files.recipe()
     measured = files.mapping("measured.json")
@@ -201,14 +202,14 @@ def _state(run: Path, phase: str, recipe: Mapping[str, Any]) -> PhaseState:
     elif (run / phase).exists():
         state = "unfinished"
     else:
-        state = "not begun" if wanted else "not in the recipe"
+        state = "not started" if wanted else "not in the recipe"
     return PhaseState(_PHASE_TITLES[phase], state)
 
 
 def _facts(
     recipe: Mapping[str, Any], environment: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]]
 ) -> list[tuple[str, str]]:
-    """What was run, on what, for how long."""
+    """Models, machine, versions and duration of the run, as name and value."""
     seconds = [float(figures["seconds"]) for figures in measured.values() if "seconds" in figures]
     alignment = recipe.get("alignment", {})
     machine = [
@@ -238,7 +239,7 @@ def _model(llm: Mapping[str, Any]) -> str:
 
 
 def _curves(files: RunFiles) -> list[LineChart]:
-    """Loss, learning rate and speed of each stage; the control beside the stage that it repeats."""
+    """Loss, learning rate and speed of each stage; the control in the chart of stage 2, which it repeats."""
     metrics = {stage: files.lines(f"{stage}/metrics.jsonl") for stage in ("align", "transfer", "control")}
     stages = [
         ("Stage 1, align", [("both stages", "c", "align")]),
@@ -277,7 +278,7 @@ def _memory(plan: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]]) 
 
 def _memory_bars(plan: Mapping[str, Any]) -> list[MemoryBar]:
     phases: Mapping[str, Any] = plan.get("phases", {})
-    # On a host with far more memory than a run takes, the bars fill their box instead.
+    # On a host with far more memory than a run needs, the bars are scaled to the highest peak instead.
     peaks = [float(figures.get("peak_mib") or 0) for figures in phases.values()]
     whole = min(float(plan.get("card_mib") or 0), 4 * max(peaks, default=0.0))
     if not whole:

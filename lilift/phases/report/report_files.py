@@ -1,4 +1,4 @@
-"""The files of a run folder, read for a report that has to survive whatever state they are in."""
+"""Reads the files of a run folder for the report, and turns damaged files into notes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lilift.recipe.storage import JsonLines, read_json
 
 
 class RunFiles:
-    """Reads what is there; what is damaged becomes a note in the report instead of an error."""
+    """Reads the files that exist. A damaged file becomes a note in the report, and raises no error."""
 
     def __init__(self, run: Path) -> None:
         self._run = run
@@ -58,7 +58,7 @@ class RunFiles:
             return {}
 
     def alignment_qualities(self) -> list[AlignmentQuality]:
-        """Of the evaluate phase and of `lilift eval alignment`."""
+        """Results of the evaluate phase and of `lilift eval alignment`."""
         found = []
         for name in (f"evaluate/{ALIGNMENT_QUALITY}", f"evaluations/{ALIGNMENT_QUALITY}"):
             try:
@@ -75,6 +75,6 @@ class RunFiles:
         try:
             content = yaml.safe_load(self.text("recipe.yaml"))
         except yaml.YAMLError:
-            self.notes.append("recipe.yaml is damaged: not YAML")
+            self.notes.append("recipe.yaml is damaged: it is not YAML")
             return {}
         return content if isinstance(content, dict) else {}

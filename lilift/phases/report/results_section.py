@@ -1,4 +1,4 @@
-"""What the report says of each benchmark: averages, one row a language, tiers, sample questions."""
+"""The results section of the report: averages, one row for each language, tiers and sample questions of a benchmark."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from lilift.recipe.schema import WITH_LABELS
 _BENCHMARKS = {
     "world": (
         "World",
-        "Generated word problems whose sentence patterns and numbers were held out of training. Foreign questions are real "
-        "words of real languages in a rough sketch of their word order, without inflection: a demonstration of the method, not "
-        "a measure of these languages.",
+        "Generated word problems. Their sentence patterns and numbers do not occur in training. The questions use real words "
+        "of real languages, in roughly their word order, without inflection. They demonstrate the method, and do not measure "
+        "how well the model knows these languages.",
     ),
-    "mmwp": ("MMWP", "Math word problems, machine-translated by the benchmark's authors."),
-    "mgsm": ("MGSM", "Grade-school math problems, translated by people."),
+    "mmwp": ("MMWP", "Math word problems that the benchmark's authors translated by machine."),
+    "mgsm": ("MGSM", "Grade-school math problems that people translated."),
     "msvamp": ("MSVAMP", "SVAMP's math word problems in ten languages."),
-    "xnli": ("XNLI", "Whether a premise entails a hypothesis, contradicts it, or neither; by chance 33%."),
-    "xcsqa": ("X-CSQA", "Common-sense questions with five choices, machine-translated by its authors; by chance 20%."),
+    "xnli": ("XNLI", "Does a premise entail a hypothesis, contradict it, or neither? Chance is 33%."),
+    "xcsqa": ("X-CSQA", "Common-sense questions with five choices that the authors translated by machine. Chance is 20%."),
 }
-_SAMPLE = "Only a few rows of lilift's own: they show that everything works, and say nothing of the model."
-_LIKELIHOOD = "Nothing was written: the answer is the label that the model finds likeliest after the question."
+_SAMPLE = "These are only a few rows of lilift's own. They test that everything works, and do not measure the model."
+_LIKELIHOOD = "The model writes no response: the answer is the label with the highest likelihood after the question."
 _STYLES = {"untrained": "a", "control": "b", "lifted": "c"}
 
 
 @dataclass(frozen=True)
 class Result:
-    """One system in one language; no score where it was not asked."""
+    """One system in one language; `score` is None if the system has no answers in it."""
 
     style: str
     title: str
@@ -53,7 +53,7 @@ class LanguageRow:
 
 @dataclass(frozen=True)
 class Mean:
-    """A system's macro average over some languages; `tiers` has those of each tier, where there are several."""
+    """A system's macro average over some languages. `tiers` has the average of each tier, if there are several."""
 
     style: str
     title: str
@@ -63,14 +63,14 @@ class Mean:
 
 @dataclass(frozen=True)
 class BenchmarkSection:
-    """All that the report says of one benchmark.
+    """The part of the report about one benchmark.
 
     Attributes:
-        name: in files and anchors.
-        title, description: for people.
-        answer: what its answers are: a number or a label.
+        name: name in files and anchors.
+        title, description: texts for the reader.
+        answer: kind of its answers: a number or a label.
         headline: every system's average.
-        averaged: over how many languages.
+        averaged: number of languages in the average.
         rows: the languages.
         tiers: name, number of languages and every system's average.
         samples: a language's code and name, and some of its questions.
@@ -88,29 +88,29 @@ class BenchmarkSection:
 
     @property
     def questions(self) -> int | None:
-        """How many questions each language was asked, if all were asked as many."""
+        """Number of questions of each language, if it is the same for all."""
         counts = {row.questions for row in self.rows}
         return counts.pop() if len(counts) == 1 else None
 
     @property
     def sampled(self) -> frozenset[str]:
-        """Codes of the languages that samples are shown of."""
+        """Codes of the languages that have sample questions."""
         return frozenset(code for code, _, _ in self.samples)
 
     @property
     def profiled(self) -> bool:
-        """Whether anything is known of what the responses are like, and they were written."""
+        """Whether there are written responses with a profile."""
         written = not self.name.endswith(LIKELIHOOD_SUFFIX)
         return written and any(result.profile for row in self.rows for result in row.results)
 
     @property
     def drawn(self) -> bool:
-        """Whether several responses to a question were drawn."""
+        """Whether the model drew several responses to a question."""
         return any(result.profile and result.profile.samples > 1 for row in self.rows for result in row.results)
 
     @property
     def cut(self) -> bool:
-        """Whether any question was too long to be read whole."""
+        """Whether any question was too long for the encoder."""
         return any(result.score and result.score.cut for row in self.rows for result in row.results)
 
 
@@ -129,9 +129,9 @@ def benchmark_sections(
     """A section for each benchmark, its languages ordered by tier: English first, then from high to low.
 
     Args:
-        systems: their scores, in the order of the table.
-        lines_of: gives kept responses.
-        profiles: what the responses are like, as far as it is known.
+        systems: scores of the systems, in the order of the table.
+        lines_of: returns the kept responses.
+        profiles: length, language and agreement of the responses, where lilift has measured them.
     """
     names = dict.fromkeys(scores.benchmark for system in systems for scores in system.benchmarks)
     return [_section(name, systems, lines_of, profiles or {}) for name in names]
@@ -170,7 +170,7 @@ def _section(name: str, systems: Sequence[SystemScores], lines_of: LinesOf, prof
         for row in rows
         if (found := samples_of([(system.title, lines_of(system.system, name, row.code)) for _, system, _ in asked]))
     )
-    title, description = _in_words(name)
+    title, description = _title_and_description(name)
     return BenchmarkSection(
         name,
         title,
@@ -184,8 +184,8 @@ def _section(name: str, systems: Sequence[SystemScores], lines_of: LinesOf, prof
     )
 
 
-def _in_words(name: str) -> tuple[str, str]:
-    """A benchmark's title and description."""
+def _title_and_description(name: str) -> tuple[str, str]:
+    """A benchmark's title and description for the reader."""
     title, description = _BENCHMARKS.get(published_name(name), (name, ""))
     if name.endswith(LIKELIHOOD_SUFFIX):
         title, description = f"{title}, likeliest label", f"{description} {_LIKELIHOOD}"

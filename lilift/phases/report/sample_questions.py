@@ -1,4 +1,4 @@
-"""Which questions and responses the report shows: the same questions for every system, right and wrong ones."""
+"""Chooses the questions and responses in the report: the same questions for every system, answered right and wrong."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 SHOWN = 4
-"""Questions of each language."""
+"""Number of questions that the report shows for each language."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What one system said: its response, the number read from it (None: missing) and whether that is right."""
+    """One system's response, the answer that lilift read from it (None: missing), and whether the answer is right."""
 
     title: str
     response: str
@@ -33,11 +33,11 @@ class Sample:
 def samples_of(systems: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> tuple[Sample, ...]:
     """Choose questions of one language.
 
-    The last system, the one that the run is about, decides: half of the questions it got right and half it got wrong, as far
-    as there are any, each kind in the benchmark's order. Nothing is chosen for looking good.
+    The last system, which the run is about, decides. It answered half of the questions right and half of them wrong, if there
+    are enough of both. Each half is in the benchmark's order, so lilift does not pick good examples.
 
     Args:
-        systems: title and lines of generations of each, in the order of the table.
+        systems: title and answer lines of each system, in the order of the table.
     """
     answered = [(title, {line["id"]: line for line in lines}) for title, lines in systems if lines]
     if not answered:
@@ -52,7 +52,7 @@ def samples_of(systems: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> tu
 
 
 def _place(identity: str) -> tuple[int, str]:
-    """Where a question stands in its benchmark: the number that its id ends with."""
+    """The place of a question in its benchmark: the number at the end of its id."""
     found = re.search(r"\d+$", identity)
     return (int(found.group()) if found else 0, identity)
 

@@ -133,7 +133,7 @@ def test_stage_1_reads_english_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_recipe_that_reads_translations_names_them_for_every_language() -> None:
-    with pytest.raises(RecipeError, match="no translated texts are named for language 'qu'"):
+    with pytest.raises(RecipeError, match="the recipe names no translated texts for language 'qu'"):
         load_recipe("tiny-cpu", ["languages=[om, qu]", "data.translations={om: ./a.tsv}", "transfer.texts=[translated]"])
-    with pytest.raises(RecipeError, match="no lexicon is named for language 'om'"):
+    with pytest.raises(RecipeError, match="the recipe names no lexicon for language 'om'"):
         load_recipe("tiny-cpu", ["data.lexicons={}"])

@@ -20,7 +20,8 @@ from lilift.export.runner import llama_cpp, llama_library
 from lilift.export.runner.exported_bridge import LONGEST_SEQUENCE, ExportedBridge, drawn
 from lilift.export.runner.soft_tokens import SoftTokens, gelu
 from lilift.model.alignment_layer import build_alignment
-from lilift.model.bridge import ALIGNMENT_FILE, BridgedModel
+from lilift.model.bridge import BridgedModel
+from lilift.model.bridge_files import ALIGNMENT_FILE
 from lilift.model.decoding.sampling import Sampling, draw
 from lilift.phases.answering.gguf_answerer import ExportResponder
 from lilift.phases.answering.systems import tokenisation_for

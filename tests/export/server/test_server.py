@@ -232,7 +232,7 @@ def test_a_server_that_cannot_start_says_why(
     port = address.rsplit(":", 1)[1]
     for arguments, code, words in (
         (["--port", port], 7, f"cannot listen on 127.0.0.1, port {port}"),
-        (["--host", "0.0.0.0"], 2, "there is no API key"),
+        (["--host", "0.0.0.0"], 2, "you set no API key"),
         (["--max-requests", "0"], 2, "too small"),
     ):
         assert app.main(["serve", str(exported), "--threads", "1", *arguments]) == code

@@ -15,7 +15,8 @@ from lilift.evaluate.evaluation_rehearsal import rehearsal as rehearse_evaluatio
 from lilift.memory.guard import OutOfMemoryGuard
 from lilift.memory.model_configurations import load_config
 from lilift.memory.simulation.simulate import LASTING, READING, Models, Rehearsal, Simulation, simulate
-from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
+from lilift.model.assemble_bridge import attach_lora, load_bridge
+from lilift.model.bridge import BridgedModel
 from lilift.recipe.schema import Recipe
 from lilift.train.stage_rehearsal import rehearsal as rehearse_stage
 from lilift.train.step import accumulate_gradients

@@ -165,7 +165,7 @@ def test_nothing_to_continue(llm: CountingLLM) -> None:
 
 def test_an_llm_with_another_kind_of_memory_is_refused(llm: CountingLLM, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llm.config, "layer_types", ["linear_attention", "full_attention"], raising=False)
-    with pytest.raises(ModelError, match="does not know: linear_attention"):
+    with pytest.raises(ModelError, match="cannot generate with: linear_attention"):
         Continuer(llm, stop=[STOP], max_new_tokens=2, budget=10)
 
 

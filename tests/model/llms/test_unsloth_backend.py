@@ -18,9 +18,10 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, LlamaModel, PreTrainedModel
 
 from lilift.data.texts.examples import Row
-from lilift.model.bridge import BridgedModel, attach_lora, load_bridge
+from lilift.model.assemble_bridge import attach_lora, load_bridge
+from lilift.model.bridge import BridgedModel
 from lilift.model.llms import unsloth_backend
-from lilift.model.llms.llm import backbone_of
+from lilift.model.llms.output_head import backbone_of
 from lilift.recipe.errors import EnvironmentUnfit, ModelError
 from lilift.recipe.schema import LoraSettings, Recipe
 
@@ -136,7 +137,7 @@ def test_other_versions_than_it_allows_are_told(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(unsloth_backend.metadata, "requires", lambda _name: allowed["requires"])
     found = unsloth_backend.problem()
     assert found is not None
-    assert found.startswith("it wants transformers<=4.0, and ")
+    assert found.startswith("it needs transformers<=4.0, and ")
     allowed["requires"] = ["transformers>=4.0 ; extra == 'huggingfacenotorch'"]
     assert unsloth_backend.problem() is None
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

@@ -17,7 +17,7 @@ from lilift.data.world import test_problems as world_problems
 from lilift.evaluate.benchmarks.benchmark import load_benchmark
 from lilift.evaluate.evaluator import evaluate
 from lilift.evaluate.harness_model import HarnessModel
-from lilift.model.bridge import load_bridge
+from lilift.model.assemble_bridge import load_bridge
 from lilift.phases.answering.answerer import AnswerOptions
 from lilift.phases.answering.load_answerer import load_answerer
 from lilift.phases.answering.run_harness import NamedModel
@@ -106,5 +106,5 @@ def test_the_harness_and_our_own_labels_by_likelihood_agree_for_a_bridged_model(
 
 
 def test_an_unknown_model_argument_is_one_clear_line() -> None:
-    with pytest.raises(RecipeError, match="lilift knows no model argument 'pretrained'; choose from system, max_new_tokens"):
+    with pytest.raises(RecipeError, match="does not know the model argument 'pretrained'; choose from system, max_new_tokens"):
         NamedModel("stand-in:llm", pretrained="gpt2")

@@ -33,7 +33,7 @@ def test_a_plain_llm_answers_greedily_and_by_drawing(tmp_path: Path, capsys: pyt
     assert main([*ASK, "--max-new-tokens", "1", "--output", str(tmp_path / "short")]) == 0
     told = capsys.readouterr().out
     assert "the LLM alone, world: no answer in 6 of 6 responses" in told
-    assert "100% of the responses were cut off at the longest response of 1 tokens: --max-new-tokens raises it" in told
+    assert "100% of the responses were cut off at the limit of 1 tokens: set --max-new-tokens higher" in told
     drawn = [*ASK, "--samples", "3", "--temperature", "1.5", *most]
     assert main([*drawn, str(tmp_path / "drawn")]) == 0
     assert main([*drawn, str(tmp_path / "again"), "--batch-tokens", "300"]) == 0
@@ -51,9 +51,9 @@ def test_options_that_do_not_fit_and_folders_that_hold_nothing(tmp_path: Path) -
     with pytest.raises(RunFolderError, match="holds no run"):
         load_answerer(str(tmp_path), AnswerOptions())
     (tmp_path / "lilift.json").write_text('{"format": 1}', encoding="utf-8")
-    with pytest.raises(RunFolderError, match="not lilift's export"):
+    with pytest.raises(RunFolderError, match="lilift did not write it"):
         load_answerer(str(tmp_path), AnswerOptions())
-    with pytest.raises(RecipeError, match="--template is for other models"):
+    with pytest.raises(RecipeError, match="--template has no effect on this model"):
         load_answerer(str(tmp_path), AnswerOptions(template="plain"))
 
 
@@ -75,7 +75,7 @@ def test_an_exported_llm_is_asked_in_the_template_of_its_training_and_in_no_othe
         RecipeError, match=r"trained with the prompt template 'alpaca', not 'plain'; leave --template out, or give"
     ):
         load_answerer(str(llm), AnswerOptions(template="plain"))
-    with pytest.raises(RecipeError, match=r"in the prompt template that it was trained with \(alpaca\); leave it out"):
+    with pytest.raises(RecipeError, match=r"always uses the prompt template of its training \(alpaca\); leave it out"):
         load_answerer(str(llm.parent), AnswerOptions(template="plain"))
 
 
@@ -84,8 +84,6 @@ def test_a_chat_template_that_is_not_used_is_said_aloud(llm: Path) -> None:
     assert load_answerer(str(llm), AnswerOptions()).notes == ()
     (llm / "chat_template.jinja").write_text("{% for one in messages %}<{{ one.content }}>{% endfor %}:", encoding="utf-8")
     (note,) = load_answerer(str(llm), AnswerOptions()).notes
-    assert note.endswith(
-        "has a chat template and is asked in 'metamath' instead: if it was tuned to chat, give --template chat"
-    )
+    assert note.endswith("has a chat template, but lilift uses 'metamath': give --template chat if the model was tuned to chat")
     assert load_answerer(str(llm), AnswerOptions(template="metamath")).notes == (), "whoever names one knows"
     assert load_answerer(str(llm), AnswerOptions(template="chat")).notes == ()

@@ -147,14 +147,14 @@ def test_what_models_and_files_say_is_escaped(run: Path) -> None:
 @pytest.mark.parametrize(
     ("absent", "said"),
     [
-        ("evaluate", "No results yet: the evaluate phase not begun"),
+        ("evaluate", "No results yet. The evaluate phase is not started"),
         ("measured.json", "stage 1, align 980 – –"),
         ("plan.json", "stage 1, align 980 934 -5%"),
-        ("data", "The data phase has left no report yet"),
-        ("control", "stage 2 without stage 1: not begun"),
-        ("align", "stage 1, align: not begun"),
+        ("data", "The data phase has not written a report yet"),
+        ("control", "stage 2 without stage 1: not started"),
+        ("align", "stage 1, align: not started"),
         ("environment.json", "Seed 0"),
-        ("recipe.yaml", "The folder holds no recipe"),
+        ("recipe.yaml", "The folder has no recipe"),
         ("export/done.json", "export: unfinished"),
         ("evaluate/control", "without stage 1"),
     ],
@@ -177,8 +177,8 @@ def test_an_empty_folder_gets_a_report_that_says_so(tmp_path: Path) -> None:
     for said in (
         "This run is not finished",
         "No results yet",
-        "Nothing has been trained yet",
-        "No plan and no measurement yet",
+        "No stage has trained yet",
+        "There is no memory plan and no measurement yet",
     ):
         assert said in words
 
@@ -198,18 +198,18 @@ def test_a_phase_that_the_recipe_leaves_out_is_not_missed(run: Path) -> None:
 def test_a_damaged_file_is_a_note_and_not_an_error(run: Path, name: str) -> None:
     (run / name).write_text("{ not JSON\n", encoding="utf-8")
     _, outline = report_of(run)
-    assert f"A file of this run cannot be shown: {name} is damaged" in outline.words()
+    assert f"lilift cannot show a file of this run: {name} is damaged" in outline.words()
 
 
 def test_a_metrics_line_cut_short_by_a_crash_is_left_out(run: Path) -> None:
     path = run / "align/metrics.jsonl"
     path.write_text(path.read_text(encoding="utf-8") + '{"step": 1510, "lo', encoding="utf-8")
     _, outline = report_of(run)
-    assert "cannot be shown" not in outline.words()
+    assert "cannot show" not in outline.words()
 
 
 def test_no_such_folder(tmp_path: Path) -> None:
-    with pytest.raises(RunFolderError, match="no such run folder"):
+    with pytest.raises(RunFolderError, match="this run folder does not exist"):
         write_report(tmp_path / "absent")
 
 
@@ -299,9 +299,9 @@ def test_benchmarks_of_labels_are_told_in_their_own_words(tmp_path: Path) -> Non
     evaluate(Silent(), load_benchmarks(settings, (), seed=0), tmp_path)
     words = Outline(write_evaluation_page(tmp_path, "page").read_text(encoding="utf-8")).words()
     written, ranked = words[: words.index("XNLI, likeliest label")], words[words.index("XNLI, likeliest label") :]
-    assert "how many responses were without a label" in written
+    assert "the number of responses without a label" in written
     assert "✗ no label" in written
-    assert "What the responses are like" in written
-    assert "Nothing was written: the answer is the label that the model finds likeliest" in ranked
-    assert "What the responses are like" not in ranked, "a label that was chosen has no language"
+    assert "About the responses" in written
+    assert "The model writes no response: the answer is the label with the highest likelihood" in ranked
+    assert "About the responses" not in ranked, "a label that was chosen has no language"
     assert "a number" not in words

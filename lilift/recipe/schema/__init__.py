@@ -1,0 +1,69 @@
+"""What a recipe can say: one model per section of the YAML file.
+
+A model refuses an unknown key, a wrong type and a contradiction with a `ValidationError` of pydantic. Editors show the
+descriptions of the fields, and `recipes/recipe.schema.json` holds them. Each description therefore says what the setting does
+to memory, speed or accuracy.
+
+A text that begins with ``./``, ``../``, ``~/`` or ``/`` is the path of a file or folder. Every other text is a name on the
+Hugging Face hub, or a word that lilift itself knows (``world``, ``stand-in:llm``).
+"""
+
+from lilift.recipe.schema.base_settings import Dtype
+from lilift.recipe.schema.data_settings import (
+    CodeSwitchingSettings,
+    ColumnSettings,
+    DataSettings,
+    InstructionSettings,
+    OverLength,
+    ShareRange,
+    TemplateName,
+    TemplateSettings,
+)
+from lilift.recipe.schema.evaluation_settings import WITH_LABELS, BenchmarkName, BenchmarkSettings, EvaluateSettings
+from lilift.recipe.schema.export_settings import ExportFormat, ExportSettings, Quantisation
+from lilift.recipe.schema.model_settings import AlignmentKind, AlignmentSettings, EncoderSettings, Layout, LLMSettings
+from lilift.recipe.schema.recipe_settings import Card, Recipe
+from lilift.recipe.schema.stage_settings import (
+    WITHOUT_EFFECT_ON_RESULT,
+    AlignSettings,
+    LoraSettings,
+    StageName,
+    StageSettings,
+    Target,
+    TrainedPart,
+    TransferSettings,
+)
+
+__all__ = [
+    "WITHOUT_EFFECT_ON_RESULT",
+    "WITH_LABELS",
+    "AlignSettings",
+    "AlignmentKind",
+    "AlignmentSettings",
+    "BenchmarkName",
+    "BenchmarkSettings",
+    "Card",
+    "CodeSwitchingSettings",
+    "ColumnSettings",
+    "DataSettings",
+    "Dtype",
+    "EncoderSettings",
+    "EvaluateSettings",
+    "ExportFormat",
+    "ExportSettings",
+    "InstructionSettings",
+    "LLMSettings",
+    "Layout",
+    "LoraSettings",
+    "OverLength",
+    "Quantisation",
+    "Recipe",
+    "ShareRange",
+    "StageName",
+    "StageSettings",
+    "Target",
+    "TemplateName",
+    "TemplateSettings",
+    "TrainedPart",
+    "TransferSettings",
+]

@@ -1,0 +1,15 @@
+"""What every section of a recipe shares: the base class of its models, and the names of number types."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+
+
+class Settings(BaseModel):
+    """A section of a recipe. It refuses unknown keys, and it cannot be changed after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_default=True)

@@ -1,0 +1,111 @@
+"""The sections `encoder`, `llm` and `alignment`: the two models and the layer between them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from lilift.recipe.schema.base_settings import Dtype, Settings
+
+AlignmentKind = Literal["ffn", "linear", "latent"]
+Layout = Literal["soft", "soft+text", "text"]
+
+
+class EncoderSettings(Settings):
+    """The frozen multilingual encoder, which reads the questions."""
+
+    model: str = Field(
+        description="A folder, a name on the Hugging Face hub, or `stand-in:encoder` (a small model that comes with lilift). "
+        "`none`: no encoder and no alignment layer; the LLM reads the questions itself, as in the baselines. `none` needs "
+        "`alignment.layout: text`."
+    )
+    revision: str | None = Field(
+        None, description="Commit, tag or branch of the model on the hub. Set a commit so that you can repeat the run exactly."
+    )
+    dtype: Dtype = Field("bfloat16", description="Number type of the frozen encoder. mT5 overflows in float16.")
+    quantization: Literal["nf4", "none"] = Field(
+        "none",
+        description="none: full precision (`encoder.dtype`). nf4: 4 bits, which saves 1.2 GiB for mT5-xl. The encoder's states "
+        "lose precision with nf4, so evaluate with the same setting that you train with.",
+    )
+    placement: Literal["resident", "cached-ram", "cached-disk"] = Field(
+        "resident",
+        description="resident: the encoder stays on the card. cached-ram: it waits in host memory, and moves to the card only "
+        "to read the texts of the next few thousand rows. cached-disk: it reads all texts of a phase before lilift loads the "
+        "LLM, and lilift keeps its states on disk (4 KiB per token for mT5-xl). cached-ram and cached-disk free the encoder's "
+        "memory on the card while the LLM works.",
+    )
+    cache_gib: float = Field(
+        100,
+        gt=0,
+        description="Largest size of the cached encoder states, in GiB. The encoder reads the texts that do not fit again each "
+        "time they are needed.",
+    )
+    add_embeddings: bool = Field(
+        False,
+        description="Add the encoder's own token embeddings to its output states. This helps small encoders and is free.",
+    )
+    max_tokens: int = Field(
+        1024,
+        ge=8,
+        description="Longest text for the encoder, in encoder tokens. `data.over_length` decides what happens to longer texts.",
+    )
+
+
+class LLMSettings(Settings):
+    """The decoder, which learns to read the aligned states."""
+
+    model: str = Field(
+        description="A folder, a name on the Hugging Face hub, or `stand-in:llm` (a small model that comes with lilift)."
+    )
+    revision: str | None = Field(
+        None, description="Commit, tag or branch of the model on the hub. Set a commit so that you can repeat the run exactly."
+    )
+    quantization: Literal["nf4", "none"] = Field(
+        "nf4",
+        description="nf4: 4 bits, about 0.52 bytes per parameter (bitsandbytes with double quantisation). none: full precision "
+        "(`llm.dtype`).",
+    )
+    dtype: Dtype = Field(
+        "bfloat16", description="Number type in which the LLM computes, and of the weights that are not quantised."
+    )
+    backend: Literal["auto", "transformers", "unsloth"] = Field(
+        "auto",
+        description="The library that trains the LLM. auto: transformers. unsloth: the kernels of unsloth, if you installed "
+        "`lilift[unsloth]`; experimental. Evaluation always uses transformers.",
+    )
+    gradient_checkpointing: bool | Literal["offload"] = Field(
+        True,
+        description="true: compute the activations again in the backward pass; training is about a quarter slower and needs a "
+        "third of their memory. offload: as true, and what remains of them (one hidden state per layer) waits in host memory; "
+        "slower by the time of the copies. false: keep all activations.",
+    )
+    trust_remote_code: bool = Field(
+        False, description="Run Python code that comes with the model. Keep it off unless you have read that code."
+    )
+
+
+class AlignmentSettings(Settings):
+    """The language alignment layer, which turns encoder states into soft tokens for the LLM."""
+
+    kind: AlignmentKind = Field(
+        "ffn",
+        description="ffn: the two-layer network of the LinguaLIFT paper. linear: one linear layer, as in LangBridge. latent: a "
+        "Perceiver resampler, which gives a fixed number of soft tokens.",
+    )
+    layout: Layout = Field(
+        "soft",
+        description="soft: the LLM sees only the aligned states. soft+text: the LLM sees the aligned states, then the "
+        "question's own tokens; rows are longer and need more memory. text: the LLM sees only the question's own tokens, for "
+        "recipes without an encoder.",
+    )
+    expansion: int = Field(2, ge=1, le=16, description="Hidden width of the `ffn` layer, as a multiple of the encoder's width.")
+    latents: int = Field(
+        64, ge=1, le=1024, description="Number of soft tokens that a `latent` layer gives for a text of any length."
+    )
+    normalize: bool = Field(
+        True,
+        description="Scale the layer's vectors to the size of the LLM's embeddings. The LinguaLIFT paper does not do this. "
+        "Without it the vectors grow until the LLM cannot use them.",
+    )

@@ -1,0 +1,146 @@
+"""A whole recipe: all its sections, and the contradictions between them that lilift refuses."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from lilift.recipe.language_groups import expand_languages
+from lilift.recipe.schema.base_settings import Settings
+from lilift.recipe.schema.data_settings import DataSettings
+from lilift.recipe.schema.evaluation_settings import EvaluateSettings
+from lilift.recipe.schema.export_settings import ExportSettings
+from lilift.recipe.schema.model_settings import AlignmentSettings, EncoderSettings, LLMSettings
+from lilift.recipe.schema.stage_settings import AlignSettings, StageName, TrainedPart, TransferSettings
+
+Card = Literal["cpu", "8gb", "12gb", "16gb", "24gb"]
+
+
+class Recipe(Settings):
+    """A whole recipe."""
+
+    name: str = Field(
+        pattern=r"^[a-z0-9][a-z0-9._-]*$",
+        description="Name of the recipe: lower-case letters, digits, `.`, `_` and `-`. By default, a run is in `runs/NAME`.",
+    )
+    description: str = Field("", description="What the recipe does, in one line. `lilift recipe list --json` prints it.")
+    card: Card = Field(
+        "24gb", description="The smallest card that the recipe is made for, by its memory. cpu: the recipe needs no GPU."
+    )
+    languages: Annotated[tuple[str, ...], BeforeValidator(expand_languages, json_schema_input_type=str | list[str])] = Field(
+        min_length=1,
+        description="Codes of the languages that the LLM learns to reason in, or groups of them: `mmwp-low`, "
+        "`mmwp-medium`, `mmwp-high`, `mmwp`. English is never one of them.",
+    )
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="Seed of everything that lilift draws at random, such as word swaps and new weights."
+    )
+    encoder: EncoderSettings
+    llm: LLMSettings
+    alignment: AlignmentSettings = Field(default_factory=AlignmentSettings)
+    data: DataSettings
+    align: AlignSettings = Field(default_factory=AlignSettings)
+    transfer: TransferSettings = Field(default_factory=TransferSettings)
+    evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
+    export: ExportSettings = Field(default_factory=ExportSettings)
+
+    @model_validator(mode="after")
+    def _no_contradictions(self) -> Recipe:
+        for language in self.languages:
+            if language == "en":
+                raise ValueError("languages: the LLM already knows English; remove `en` (lilift evaluates English too)")
+            if self.switches_words and self.data.lexicon_of(language) is None:
+                raise ValueError(f"data.lexicons: the recipe names no lexicon for language {language!r}")
+            if self.uses_translations and self.data.translations_of(language) is None:
+                raise ValueError(f"data.translations: the recipe names no translated texts for language {language!r}")
+        if len(set(self.languages)) != len(self.languages):
+            raise ValueError("languages: the list names a language twice")
+        for name, stage in (("align", self.align), ("transfer", self.transfer)):
+            if stage.tokens_per_micro_batch > stage.tokens_per_step:
+                raise ValueError(f"{name}.tokens_per_micro_batch is larger than {name}.tokens_per_step")
+            if stage.tokens_per_micro_batch < self.data.max_tokens:
+                raise ValueError(
+                    f"{name}.tokens_per_micro_batch is smaller than data.max_tokens, so the longest row would not fit"
+                )
+        self._check_stages()
+        if self.encoder.quantization == "nf4" and self.encoder.placement != "resident":
+            raise ValueError(
+                "encoder.placement: a 4-bit encoder cannot leave the card; set encoder.quantization to none, or set resident"
+            )
+        if self.encoder.quantization == "nf4" and self.encoder.dtype == "float16":
+            raise ValueError("encoder.quantization: nf4 computes in encoder.dtype; set encoder.dtype to bfloat16 or float32")
+        if self.card != "cpu" and self.encoder.dtype == "float16":
+            raise ValueError("encoder.dtype: mT5 overflows in float16; use bfloat16")
+        return self
+
+    def _check_stages(self) -> None:
+        """Check that the recipe has the parts that its stages train, and trains the parts that later phases need."""
+        if not self.stages:
+            raise ValueError(
+                "align.skip: the recipe skips both stages and trains nothing; set align.skip or transfer.skip to false"
+            )
+        if (self.alignment.layout == "text") != (not self.has_encoder):
+            raise ValueError(
+                "alignment.layout: recipes without an encoder (encoder.model: none) need text, and other recipes cannot use it"
+            )
+        if not self.has_encoder and self.trained_by("alignment") is not None:
+            raise ValueError(
+                "align.trains: a recipe without an encoder has no alignment layer; set adapter, or set align.skip to true"
+            )
+        if not self.has_encoder and self.encoder.placement != "resident":
+            raise ValueError("encoder.placement: the recipe has no encoder; set it to resident")
+        if self.transfer.control and (self.trained_by("alignment"), self.trained_by("adapter")) != ("align", "transfer"):
+            raise ValueError(
+                "transfer.control: the control needs align to train the alignment layer and transfer to train the adapter"
+            )
+        if self.evaluate.alignment is not None and self.trained_by("alignment") != "align":
+            raise ValueError(
+                "evaluate.alignment: lilift measures it before and after stage 1, but stage 1 does not train the layer here"
+            )
+        if self.export.formats and not self.can_be_exported:
+            raise ValueError(
+                "export.formats: an export needs an encoder, an alignment layer and an adapter, and this recipe lacks one; "
+                "set it to []"
+            )
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether the recipe has an encoder. Without one, the LLM reads the questions itself."""
+        return self.encoder.model != "none"
+
+    @property
+    def stages(self) -> tuple[StageName, ...]:
+        """The training stages that the recipe does not skip, in order."""
+        skipped: dict[StageName, bool] = {"align": self.align.skip, "transfer": self.transfer.skip}
+        return tuple(name for name, skip in skipped.items() if not skip)
+
+    def trained_by(self, part: TrainedPart) -> StageName | None:
+        """The last stage that trains a part, whose result the run uses. None if no stage trains it."""
+        trains: dict[StageName, TrainedPart] = {"align": self.align.trains, "transfer": self.transfer.trains}
+        return next((name for name in reversed(self.stages) if trains[name] == part), None)
+
+    @property
+    def can_be_exported(self) -> bool:
+        """Whether a run has all parts that an export needs."""
+        return self.has_encoder and self.trained_by("alignment") == "align" and self.trained_by("adapter") == "transfer"
+
+    @property
+    def switches_words(self) -> bool:
+        """Whether stage 1 reads code-switched texts."""
+        return not self.align.skip and "switched" in self.align.texts
+
+    @property
+    def uses_translations(self) -> bool:
+        """Whether any stage reads translated texts."""
+        return any("translated" in getattr(self, name).texts for name in self.stages)
+
+    @property
+    def translations_need_response(self) -> bool:
+        """Whether a stage learns the response of a translated text."""
+        in_align = "align" in self.stages and "translated" in self.align.texts and "respond" in self.align.target
+        return in_align or ("transfer" in self.stages and "translated" in self.transfer.texts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The recipe with every default, as plain JSON types."""
+        return self.model_dump(mode="json")

@@ -1,0 +1,29 @@
+"""What an export starts from: the trained parts of a run, each finished and undamaged."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lilift.export.job import RunParts
+from lilift.recipe.errors import RunFolderError
+from lilift.recipe.sealed_folders import sealed_folder
+
+
+def seal(folder: Path) -> None:
+    with sealed_folder(folder) as partial:
+        (partial / "weights").write_bytes(b"1234")
+
+
+def test_an_export_names_the_stage_to_finish_and_the_file_that_is_damaged(tmp_path: Path) -> None:
+    seal(tmp_path / "align" / "alignment")
+    with pytest.raises(RunFolderError) as unfinished:
+        RunParts.of(tmp_path)
+    assert unfinished.value.line() == f"{tmp_path}: transfer is not finished in this run; finish it with --resume"
+    seal(tmp_path / "transfer" / "adapter")
+    parts = RunParts.of(tmp_path)
+    assert (parts.alignment, parts.adapter) == (tmp_path / "align" / "alignment", tmp_path / "transfer" / "adapter")
+    (parts.adapter / "weights").write_bytes(b"1235")
+    with pytest.raises(RunFolderError, match=r"adapter: is damaged: weights has changed since it was written$"):
+        RunParts.of(tmp_path)
