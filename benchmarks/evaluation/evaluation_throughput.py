@@ -64,7 +64,7 @@ def whole_mmwp(folder: Path, run: Path | None, limit: int | None) -> dict[str, f
     bridge = load_system(recipe, run, LIFTED, device=torch.device("cpu")) if run else load_bridge(recipe, device="cpu")
     settings = BenchmarkSettings(name="mmwp", path=str(folder), languages=codes, limit=limit)
     benchmarks = load_benchmarks([settings], (), seed=0)
-    responder = responder_for(bridge, recipe, recipe.evaluate)
+    responder = responder_for(bridge, recipe, run, recipe.evaluate)
     with tempfile.TemporaryDirectory() as place:
         started, processor = time.monotonic(), time.process_time()
         evaluate(
@@ -123,7 +123,7 @@ def main() -> int:
     device = torch.device("cpu")
     run = arguments.run
     bridge = load_system(recipe, run, LIFTED, device=device) if run else load_bridge(recipe, device=device)
-    rows = tokenisation_for(bridge, recipe).prompts(texts)
+    rows = tokenisation_for(bridge, recipe, run).prompts(texts)
 
     def by_bridge(rows: list[Any], *, batch_tokens: int) -> list[str]:
         return bridge.generate(rows, max_new_tokens=most_new, batch_tokens=batch_tokens)

@@ -92,7 +92,7 @@ def export(folder: Path, quantisations: tuple[str, ...]) -> dict[str, float]:
     recipe = recipe.model_copy(update={"llm": LLMSettings(model=str(folder / "base"))})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started, cpu = time.monotonic(), time.process_time()
-    parts = RunParts(alignment=folder / "alignment", adapter=folder / "adapter")
+    parts = RunParts(alignment=folder / "alignment", adapter=folder / "adapter", data=folder / "data")
     report = export_bundle(recipe, ExportSettings(formats=("gguf",), quantisations=quantisations), parts, folder / "out")
     return {
         "peak GB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,

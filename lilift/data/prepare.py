@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import numpy as np
 
+from lilift.data.batches.control_tokens import ControlTokens, count_spelled
 from lilift.data.languages import language
 from lilift.data.lexicons.english_forms import count_words, find_names
 from lilift.data.lexicons.lexicon import Coverage, Lexicon
@@ -61,6 +62,7 @@ class DataReport:
     instructions: InstructionReport
     lexicons: Mapping[str, LexiconReport]
     translations: Mapping[str, TranslationReport]
+    control_tokens: Mapping[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain JSON types."""
@@ -68,7 +70,12 @@ class DataReport:
             code: asdict(report) | {"coverage": round(report.coverage.share, 4)} for code, report in self.lexicons.items()
         }
         translations = {code: report.as_dict() for code, report in self.translations.items()}
-        return {"instructions": self.instructions.as_dict(), "lexicons": lexicons, "translations": translations}
+        return {
+            "instructions": self.instructions.as_dict(),
+            "lexicons": lexicons,
+            "translations": translations,
+            "control_tokens": dict(self.control_tokens),
+        }
 
     def lines(self) -> list[str]:
         """The report for people, one line a source."""
@@ -80,6 +87,9 @@ class DataReport:
             lines.append(f"  {found.same_question:,} of them have the question of another row, with another response")
         lines += [f"  compared with {_compared(found, name, size)}" for name, size in found.benchmarks.items()]
         lines += [f"  not compared with {name}: {reason}" for name, reason in found.unchecked.items()]
+        if self.control_tokens:
+            spelled = ", ".join(f"{token} in {count:,}" for token, count in self.control_tokens.items())
+            lines.append(f"  rows that spell out control tokens, which are read as text: {spelled}")
         for code, report in self.lexicons.items():
             lines.append(
                 f"lexicon {code}: {report.entries:,} words, {report.pairs:,} pairs, "
@@ -149,14 +159,16 @@ class PreparedData:
     translations: Sequence[TranslatedExample] = ()
 
 
-def prepare(recipe: Recipe, folder: Path, held_out: HeldOut | None = None) -> DataReport:
+def prepare(
+    recipe: Recipe, folder: Path, held_out: HeldOut | None = None, control_tokens: Sequence[ControlTokens] = ()
+) -> DataReport:
     """Gather the data of a recipe in `folder`, and seal it.
 
     Raises:
         DataError: see `gather`.
         StorageError: the folder cannot be written.
     """
-    data, report = gather(recipe, held_out)
+    data, report = gather(recipe, held_out, control_tokens)
     storage.write_text(folder / INSTRUCTIONS, "".join(_json_lines(data.examples)))
     for code, lexicon in data.lexicons.items():
         write_lexicon(lexicon, folder / LEXICONS / f"{code}{SUFFIX}")
@@ -171,12 +183,15 @@ def prepare(recipe: Recipe, folder: Path, held_out: HeldOut | None = None) -> Da
     return report
 
 
-def gather(recipe: Recipe, held_out: HeldOut | None = None) -> tuple[PreparedData, DataReport]:
+def gather(
+    recipe: Recipe, held_out: HeldOut | None = None, control_tokens: Sequence[ControlTokens] = ()
+) -> tuple[PreparedData, DataReport]:
     """Read and count the data of a recipe, without writing anything.
 
     Args:
         recipe: names them.
         held_out: what must not be trained on.
+        control_tokens: those of the tokenizers, to count the rows that spell them out.
 
     Raises:
         DataError: instructions or a lexicon cannot be used, or a lexicon has none of the text's words.
@@ -188,7 +203,9 @@ def gather(recipe: Recipe, held_out: HeldOut | None = None) -> tuple[PreparedDat
     names = find_names(example.question for example in examples)
     counts = count_words((example.question for example in examples), names)
     translations, reports = _translations_of(recipe, held_out)
-    report = DataReport(instructions, {code: _measured(lexicon, counts) for code, lexicon in lexicons.items()}, reports)
+    spelled = count_spelled(control_tokens, ((example.question, example.response) for example in examples))
+    measured = {code: _measured(lexicon, counts) for code, lexicon in lexicons.items()}
+    report = DataReport(instructions, measured, reports, spelled)
     for code, found in report.lexicons.items():
         if found.coverage.covered == 0:
             raise DataError(

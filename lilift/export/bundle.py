@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from lilift import __version__
+from lilift.data.texts.kept_template import kept_template
 from lilift.data.texts.prompt_templates import CHAT, Template, template_of
 from lilift.export import model_card
 from lilift.export.base_check import check_same_base
@@ -79,7 +80,7 @@ def export_bundle(recipe: Recipe, settings: ExportSettings, parts: RunParts, out
         base, parts.adapter, quantized=quantized, merge_base=settings.merge_base, compute_dtype=recipe.llm.dtype
     )
     with sealed_folders.replaced_parts(output, parts=PARTS, last=DESCRIPTION) as stage:
-        template = template_of(recipe.data.template, load_llm_tokenizer(recipe.llm) if recipe.data.template == CHAT else None)
+        template = kept_template(parts.data) or _rendered_template(recipe)
         export = Export(recipe, settings, template, base, parts, merged, stage)
         export.description = _description(recipe, settings, template)
         with ExitStack() as stack:
@@ -98,6 +99,11 @@ def export_bundle(recipe: Recipe, settings: ExportSettings, parts: RunParts, out
         files=sizes,
         notes=tuple(export.notes),
     )
+
+
+def _rendered_template(recipe: Recipe) -> Template:
+    """For runs whose data phase kept no template."""
+    return template_of(recipe.data.template, load_llm_tokenizer(recipe.llm) if recipe.data.template == CHAT else None)
 
 
 def _hugging_face(export: Export, stack: ExitStack) -> Callable[[], None]:

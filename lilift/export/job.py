@@ -21,6 +21,7 @@ class RunParts:
 
     alignment: Path
     adapter: Path
+    data: Path
 
     @classmethod
     def of(cls, run: Path) -> RunParts:
@@ -29,7 +30,7 @@ class RunParts:
         Raises:
             RunFolderError: a part is missing or damaged.
         """
-        parts = cls(alignment=run / "align" / "alignment", adapter=run / "transfer" / "adapter")
+        parts = cls(alignment=run / "align" / "alignment", adapter=run / "transfer" / "adapter", data=run / "data")
         for part in (parts.alignment, parts.adapter):
             sealed_folders.verify_part(part, if_unfinished="finish it with --resume")
         return parts

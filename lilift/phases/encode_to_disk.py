@@ -86,4 +86,4 @@ def _reader(
 ) -> tuple[EncoderStates, Tokenisation]:
     """The encoder with the states that exist, and the tokenisation of a bridge, without loading the LLM."""
     states = load_encoder_states(recipe.encoder, device=device, folder=where / STATES)
-    return states, tokenisation_of(recipe, states.encoder.tokenizer, load_llm_tokenizer(recipe.llm), cache)
+    return states, tokenisation_of(recipe, where.parent, states.encoder.tokenizer, load_llm_tokenizer(recipe.llm), cache)

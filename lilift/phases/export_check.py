@@ -69,7 +69,7 @@ def _measured(
     if "gguf" in settings.formats:
         candidates += [Candidate.gguf(output / f"llm-{quantisation}.gguf", base) for quantisation in settings.quantisations]
     bridge = load_system(recipe, run, LIFTED, device=device)
-    what, rows = _rows(run, tokenisation_for(bridge, recipe))
+    what, rows = _rows(run, tokenisation_for(bridge, recipe, run))
     return what, measure_drift(bridge, rows, candidates, note=note)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from lilift.data.batches.token_cache import token_cache
 from lilift.data.prepare import load_prepared, prepare
 from lilift.data.stage_rows import AlignRows, TransferRows, align_rows, transfer_rows
+from lilift.data.texts.kept_template import keep_template
 from lilift.data.world import WORLD_LANGUAGES
 from lilift.evaluate.evaluator import evaluate, load_benchmarks
 from lilift.evaluate.retrieval import ALIGNMENT_QUALITY
@@ -32,6 +33,7 @@ from lilift.phases.answering.systems import (
     responder_for,
     tokenisation_for,
 )
+from lilift.phases.data_tokenizers import control_tokens_of, rendered_template
 from lilift.phases.encode_to_disk import STATES, StageRows, forget_states, read_questions, read_stage
 from lilift.phases.export_check import drift_of_export
 from lilift.phases.held_out import held_out_questions
@@ -69,7 +71,9 @@ class Job:
 
 
 def _data(job: Job, where: Path) -> None:
-    report = prepare(job.recipe, where, held_out_questions(job.recipe))
+    recipe = job.recipe
+    keep_template(rendered_template(recipe), where)
+    report = prepare(recipe, where, held_out_questions(recipe), control_tokens_of(recipe))
     for line in report.lines():
         job.say(f"  {line}")
 
@@ -101,7 +105,7 @@ def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: 
             if part == "adapter":
                 attach_lora(bridge, recipe.transfer.lora)
             load_part(bridge, part, job.folder / after / part)
-        rows = rows_of(prepared, recipe, tokenisation_for(bridge, recipe, cache))
+        rows = rows_of(prepared, recipe, tokenisation_for(bridge, recipe, job.folder.path, cache))
         _count_rows(job, where, rows)
         predicted = job.predicted_mib(name)
         run_stage(bridge, rows, recipe, where, name=name, progress=job.progress, predicted_mib=predicted)
@@ -138,7 +142,7 @@ def _evaluate(job: Job, where: Path) -> None:
     read_questions(job.recipe, questions, where, device=device, note=job.say)
     for system in evaluated_systems(job.recipe):
         bridge = load_system(job.recipe, job.folder.path, system, device=device, states_folder=where / STATES)
-        responder = responder_for(bridge, job.recipe, job.recipe.evaluate)
+        responder = responder_for(bridge, job.recipe, job.folder.path, job.recipe.evaluate)
         shown = nullcontext(None) if job.quiet else answer_progress(sys.stdout)
         with polite_interrupts() as interruption, shown as progress:
             evaluate(

@@ -63,7 +63,7 @@ def bridge(recipe: Recipe) -> BridgedModel:
 @pytest.fixture(scope="module")
 def parts(bridge: BridgedModel, tmp_path_factory: pytest.TempPathFactory) -> RunParts:
     run = tmp_path_factory.mktemp("run")
-    parts = RunParts(alignment=run / "align" / "alignment", adapter=run / "transfer" / "adapter")
+    parts = RunParts(alignment=run / "align" / "alignment", adapter=run / "transfer" / "adapter", data=run / "data")
     with sealed_folders.sealed_folder(parts.alignment) as folder:
         save_part(bridge, "alignment", folder)
     with sealed_folders.sealed_folder(parts.adapter) as folder:
@@ -165,7 +165,7 @@ def test_drift_is_the_same_where_memory_runs_out_on_the_way(
     bridge: BridgedModel, recipe: Recipe, parts: RunParts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tasks = [Task(str(count), QUESTION * count, f"It is {count}, as one can see." * count, "respond") for count in (1, 2, 3, 4)]
-    rows = [row for row in tokenisation_for(bridge, recipe).rows(tasks) if row is not None]
+    rows = [row for row in tokenisation_for(bridge, recipe, None).rows(tasks) if row is not None]
     merged = MergedWeights(
         local_model_folder("stand-in:llm", None), parts.adapter, quantized=True, merge_base="original", compute_dtype="float32"
     )
@@ -300,7 +300,7 @@ def test_a_base_of_another_revision_is_refused(recipe: Recipe, parts: RunParts, 
     recorded = storage.read_json(phase / base_sums.SUMS_FILE)
     storage.write_json(phase / base_sums.SUMS_FILE, dict.fromkeys(recorded, "0" * 64))
     with pytest.raises(ModelError, match=r"model\.safetensors is not the file that this run was trained on"):
-        export_bundle(recipe, ExportSettings(), RunParts(parts.alignment, phase / "adapter"), tmp_path / "export")
+        export_bundle(recipe, ExportSettings(), RunParts(parts.alignment, phase / "adapter", parts.data), tmp_path / "export")
     assert not (tmp_path / "export").exists()
 
 

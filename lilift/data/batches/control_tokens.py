@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -124,6 +125,19 @@ class ControlTokens:
         if model.get("unk_token") in names:
             model["unk_token"] = names[model["unk_token"]]
         return Tokenizer.from_str(json.dumps(content))
+
+
+def count_spelled(tokenizers: Sequence[ControlTokens], texts: Iterable[Sequence[str]]) -> dict[str, int]:
+    """How many rows spell out each control token of any of the tokenizers, the commonest first.
+
+    Args:
+        tokenizers: whose control tokens to look for.
+        texts: the texts of each row, such as its question and its response.
+    """
+    counts: Counter[str] = Counter()
+    for row in texts:
+        counts.update({found for tokens in tokenizers for text in row for found in tokens.found_in(text)})
+    return dict(counts.most_common())
 
 
 def _marked(spelling: str) -> str:

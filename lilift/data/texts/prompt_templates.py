@@ -129,7 +129,10 @@ def _chat_template(tokenizer: Any) -> Template:
 
 
 def _separator(tokenizer: Any, asked: list[dict[str, str]], prompt: str) -> str:
-    """A space where the template itself puts one before an answer, else nothing."""
-    answered: str = tokenizer.apply_chat_template([*asked, {"role": "assistant", "content": _ANSWER}], tokenize=False)
+    """A space where the template itself puts one before an answer, else nothing; nothing too if it refuses such a turn."""
+    try:
+        answered: str = tokenizer.apply_chat_template([*asked, {"role": "assistant", "content": _ANSWER}], tokenize=False)
+    except Exception:  # a template may raise for turns that it does not expect, and nothing here depends on them
+        return ""
     between = answered.removeprefix(prompt).partition(_ANSWER)[0]
     return " " if answered.startswith(prompt) and between == " " else ""

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from lilift.data.batches.token_cache import TokenCache
 from lilift.data.batches.tokenization import Limits, Tokenisation
+from lilift.data.texts.kept_template import kept_template
 from lilift.data.texts.prompt_templates import template_of
 from lilift.evaluate.evaluator import CONTROL, LIFTED, UNTRAINED, System
 from lilift.evaluate.responders import BridgeResponder
@@ -57,19 +58,19 @@ def load_system(
     return bridge
 
 
-def tokenisation_for(bridge: BridgedModel, recipe: Recipe, cache: TokenCache | None = None) -> Tokenisation:
+def tokenisation_for(bridge: BridgedModel, recipe: Recipe, run: Path | None, cache: TokenCache | None = None) -> Tokenisation:
     """How texts become rows for this bridge: the same in training (which may use a cache), evaluation and chat."""
-    return tokenisation_of(recipe, bridge.encoder.tokenizer, bridge.llm_tokenizer, cache)
+    return tokenisation_of(recipe, run, bridge.encoder.tokenizer, bridge.llm_tokenizer, cache)
 
 
 def tokenisation_of(
-    recipe: Recipe, encoder: EncoderTokenizer, llm: PreTrainedTokenizerBase, cache: TokenCache | None = None
+    recipe: Recipe, run: Path | None, encoder: EncoderTokenizer, llm: PreTrainedTokenizerBase, cache: TokenCache | None = None
 ) -> Tokenisation:
     """How texts become rows for a recipe's two tokenizers."""
     return Tokenisation(
         encoder=encoder,
         llm=llm,
-        template=template_of(recipe.data.template, llm),
+        template=(kept_template(run / "data") if run else None) or template_of(recipe.data.template, llm),
         layout=recipe.alignment.layout,
         shape=sequence_shape(recipe.alignment),
         has_llm_bos=first_token(llm) is not None,
@@ -86,12 +87,12 @@ def answers_depend_on(recipe: Recipe, run: Path, system: System) -> dict[str, st
 
 
 def responder_for(
-    bridge: BridgedModel, recipe: Recipe, settings: EvaluateSettings, *, sampling: Sampling | None = None
+    bridge: BridgedModel, recipe: Recipe, run: Path | None, settings: EvaluateSettings, *, sampling: Sampling | None = None
 ) -> BridgeResponder:
     """A responder for evaluation and chat, with the template and the limits of training."""
     return BridgeResponder(
         bridge,
-        tokenisation_for(bridge, recipe),
+        tokenisation_for(bridge, recipe, run),
         max_new_tokens=settings.max_new_tokens,
         batch_tokens=settings.tokens_per_batch,
         sampling=sampling,

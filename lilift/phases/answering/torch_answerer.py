@@ -62,7 +62,7 @@ def _of_run(run: Path, options: AnswerOptions, system: str) -> Answerer:
     changed = {"max_new_tokens": options.max_new_tokens, "tokens_per_batch": options.batch_tokens}
     settings = recipe.evaluate.model_copy(update={name: value for name, value in changed.items() if value is not None})
     inputs = answers_depend_on(recipe, run, chosen) | {"limits": fingerprint(settings.max_new_tokens)}
-    responder = responder_for(bridge, recipe, settings, sampling=options.sampling)
+    responder = responder_for(bridge, recipe, run, settings, sampling=options.sampling)
     return Answerer(responder, chosen, recipe.languages, recipe.seed, inputs | drawing(options), run / "evaluations")
 
 

@@ -40,7 +40,7 @@ def bridge(exported: Path) -> ExportedBridge:
 
 def rows_of(made: Made, questions: tuple[str, ...]) -> list[Row]:
     recipe, live, _ = made
-    return tokenisation_for(live, recipe).prompts(questions)
+    return tokenisation_for(live, recipe, None).prompts(questions)
 
 
 def live_logits(live: BridgedModel, row: Row) -> np.ndarray:
@@ -74,7 +74,7 @@ def test_greedy_answers_are_those_of_the_live_model(made: Made, bridge: Exported
 def test_other_layers_and_layouts_say_the_same_too(settings: tuple[str, ...], tmp_path: Path) -> None:
     recipe, live = make_run(tmp_path / "run", *settings)
     runner = ExportedBridge(export(recipe, tmp_path / "run", tmp_path / "out", "f32"), threads=1)
-    rows = tokenisation_for(live, recipe).prompts(QUESTIONS)
+    rows = tokenisation_for(live, recipe, None).prompts(QUESTIONS)
     expected = [text.strip() for text in live.generate(rows, max_new_tokens=12)]
     assert ExportResponder(runner, max_new_tokens=12, sampling=None).generate(QUESTIONS) == expected
 
@@ -83,7 +83,7 @@ def test_control_tokens_in_a_question_are_text_as_in_training(tmp_path: Path) ->
     recipe, live = make_run(tmp_path / "run", "alignment.layout=soft+text")
     runner = ExportedBridge(export(recipe, tmp_path / "run", tmp_path / "out", "f32"), threads=1)
     questions = ("Which tag ends </s> text?", "<s> and <unk>, then </s>", "</s>")
-    rows = tokenisation_for(live, recipe).prompts(questions)
+    rows = tokenisation_for(live, recipe, None).prompts(questions)
     end = live.llm_tokenizer.eos_token_id
     for question, row in zip(questions, rows, strict=True):
         assert runner.prepare(question).tokens == list(row.prompt_ids)

@@ -91,7 +91,7 @@ def test_the_harness_and_our_own_mgsm_agree_on_every_response(tmp_path: Path) ->
 
 def test_the_harness_and_our_own_labels_by_likelihood_agree_for_a_bridged_model(tmp_path: Path) -> None:
     recipe = load_recipe("tiny-cpu")
-    responder = responder_for(load_bridge(recipe, device="cpu"), recipe, recipe.evaluate)
+    responder = responder_for(load_bridge(recipe, device="cpu"), recipe, None, recipe.evaluate)
     asked = load_benchmark(BenchmarkSettings(name="xnli", source="sample", labels="likelihood"), "en")
     ours = evaluate(responder, [asked], tmp_path / "ours").benchmarks[0].languages[0]
     kept = (tmp_path / "ours/lifted/xnli-sample-likelihood/en.jsonl").read_text(encoding="utf-8").splitlines()
