@@ -236,11 +236,11 @@ def test_structures_that_do_not_fit_the_library_are_noticed_before_anything_is_p
 
         return called
 
-    with pytest.raises(EnvironmentUnfit, match="another C interface"):
+    with pytest.raises(EnvironmentUnfit, match="has a C interface that lilift does not know"):
         llama_library.LlamaLibrary("a package", shifted, library.batch)
 
 
 def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "llm.gguf").write_bytes(b"GGUF" + b"\0" * 64)
-    with pytest.raises(LiliftError, match="refuses the file"):
+    with pytest.raises(LiliftError, match="cannot load the file"):
         llama_cpp.LlamaDecoder(tmp_path / "llm.gguf", threads=1, exact=False)
