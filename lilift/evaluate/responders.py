@@ -81,7 +81,7 @@ class TakesSettings(Protocol):
         """
 
 
-class Streams(Protocol):
+class GeneratingModel(Protocol):
     """What a responder needs of a model: the part of `BridgedModel` and `PlainLLM` that generates."""
 
     def stream(
@@ -101,7 +101,7 @@ class Streams(Protocol):
         """For each row, the likelihood of each of its continuations; it does not depend on the batch."""
 
 
-class Bridge(Streams, Protocol):
+class GeneratingBridge(GeneratingModel, Protocol):
     """What a responder needs of a `BridgedModel`."""
 
     states: EncoderStates | None
@@ -121,7 +121,7 @@ class _ModelResponder:
 
     def __init__(
         self,
-        model: Streams,
+        model: GeneratingModel,
         rows_of: Callable[[Sequence[str]], Sequence[Any]],
         continuations_of: Callable[[Sequence[str]], Sequence[Sequence[int]]],
         *,
@@ -217,7 +217,7 @@ class BridgeResponder(_ModelResponder):
 
     def __init__(
         self,
-        bridge: Bridge,
+        bridge: GeneratingBridge,
         tokenisation: Tokenisation,
         *,
         max_new_tokens: int,
@@ -253,7 +253,7 @@ class PlainResponder(_ModelResponder):
     """Answers with a plain LLM that reads the text of the question: the baseline without a bridge."""
 
 
-def _rows_of_questions(bridge: Bridge, tokenisation: Tokenisation, questions: Sequence[str]) -> list[Row]:
+def _rows_of_questions(bridge: GeneratingBridge, tokenisation: Tokenisation, questions: Sequence[str]) -> list[Row]:
     """The rows of some questions. If the encoder does not stay on the GPU, it reads all of them here, before generation."""
     rows = tokenisation.prompts(questions)
     if bridge.states is not None:

@@ -174,12 +174,15 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "missing": (lambda folder: (folder / "align.gguf").unlink(), "align.gguf is missing"),
     "template": (change_template, "changed since it was written"),
-    "newer": (lambda folder: change_description(folder, format=3), "is of format 3"),
+    "newer": (lambda folder: change_description(folder, format=3), "the file has the format 3"),
     "order": (lambda folder: change_description(folder, sequence=["soft tokens"]), "order of the sequence"),
-    "outside": (lambda folder: change_description(folder, alignment={"file": "../align.gguf", "kind": "ffn"}), "no sum of"),
+    "outside": (
+        lambda folder: change_description(folder, alignment={"file": "../align.gguf", "kind": "ffn"}),
+        "has no checksum for the part",
+    ),
     "no number": (lambda folder: change_description(folder, max_tokens="many"), "max_tokens"),
     "not json": (lambda folder: (folder / "lilift.json").write_text("{"), "not JSON"),
-    "no gguf": (lambda folder: change_description(folder, llm={"bos": 1}), "holds no GGUF files"),
+    "no gguf": (lambda folder: change_description(folder, llm={"bos": 1}), "the export has no GGUF files"),
 }
 
 
