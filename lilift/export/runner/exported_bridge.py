@@ -27,8 +27,8 @@ from lilift.recipe.errors import DataError, RunFolderError
 LONGEST_SEQUENCE = 4096
 """Positions of a question and its answer together, unless training had longer sequences.
 
-The cache of keys and values grows with them (0.5 MiB for each position of Llama 2 7B), and a single request to a server must not
-fill the memory."""
+The cache of keys and values grows with them (0.5 MiB for each position of Llama 2 7B), and a single request to a server must
+not fill the memory."""
 
 Ending = Literal["stop", "length"]
 
