@@ -311,9 +311,7 @@ def test_without_a_network_the_hub_is_one_clear_line(tmp_path: Path, monkeypatch
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(
-        EnvironmentUnfit, match=r"juletxara/mgsm: lilift cannot reach the Hugging Face hub, and sw/test/0000\.parquet"
-    ):
+    with pytest.raises(EnvironmentUnfit, match=r"mgsm: lilift cannot reach the Hugging Face hub, and sw/test/0000\.parquet"):
         load_benchmark(BenchmarkSettings(name="mgsm", source="hub"), "sw")
 
 
