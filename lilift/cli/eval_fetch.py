@@ -34,10 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"licence  {source.licence}", flush=True)
     on_screen = sys.stdout.isatty()
 
-    def told(done: int, total: int) -> None:
+    def progress(done: int, total: int) -> None:
         if on_screen:
             print(f"\r{done} of {total} files", end="" if done < total else "\n", flush=True)
 
-    fetched = fetch(arguments.benchmark, folder, told=told)
+    fetched = fetch(arguments.benchmark, folder, progress=progress)
     print(f"downloaded {fetched} files, the others were already there; every SHA-256 is right: {folder}")
     return 0

@@ -1,4 +1,4 @@
-"""What stage 1 makes of an English example, before anything is tokenised."""
+"""Makes the tasks of stage 1 from examples: the text that the encoder reads, and the text that the LLM learns to write."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lilift.recipe.schema import Recipe, Target
 
 @dataclass(frozen=True)
 class AlignTasks:
-    """What stage 1 makes of an example, before tokens: the switched question, and what the LLM is to say of it.
+    """Makes the tasks of stage 1 as text, before tokenization: a question with switched words, and the target of the LLM.
 
     Attributes:
-        switcher: swaps the words; None where stage 1 switches none.
-        targets: what the LLM is to say, and how often; drawn for each row and epoch.
-        seed: of that draw.
+        switcher: swaps the words; None if stage 1 swaps no words.
+        targets: kinds of targets and how often each is drawn; the draw is made for each row and epoch.
+        seed: the seed of this draw.
     """
 
     switcher: CodeSwitcher | None
@@ -28,7 +28,11 @@ class AlignTasks:
     seed: int
 
     def task(self, example: Example, epoch: int, index: int) -> tuple[Task, CodeSwitched]:
-        """The task of the example `index` in `epoch`, and how its text was switched."""
+        """The task of the example `index` in `epoch`, and its switched text.
+
+        Raises:
+            ValueError: this stage switches no words.
+        """
         if self.switcher is None:
             raise ValueError("this stage switches no words")
         switched = self.switcher.switch(example.question, epoch=epoch, index=index)
@@ -37,7 +41,7 @@ class AlignTasks:
         return Task(example.id, switched.text, target, kind), switched
 
     def unswitched(self, example: Example, epoch: int, index: int) -> Task:
-        """The task of a text as it is, translated or English: say it in English, or the response to it."""
+        """The task of an unchanged text, translated or English: write it in English, or write the response to it."""
         kind = self._kind(epoch, index)
         return Task(example.id, example.source, example.question if kind == "reconstruct" else example.response, kind)
 
@@ -53,7 +57,7 @@ def align_tasks(prepared: PreparedData, recipe: Recipe) -> AlignTasks:
     """The tasks of stage 1.
 
     Raises:
-        DataError: there is no lexicon.
+        DataError: the recipe switches words and there is no lexicon.
     """
     if not recipe.switches_words:
         return AlignTasks(None, recipe.align.target, recipe.seed)

@@ -1,14 +1,14 @@
-"""The data phase: everything that training will read, gathered, counted and written down before a model is loaded.
+"""The data phase: reads all training data, counts it and writes it to one folder, before lilift loads any model.
 
     data/
-      instructions.jsonl   one example a line
-      translations.jsonl   English texts with their translations, where a stage reads them
+      instructions.jsonl   one example in each line
+      translations.jsonl   English texts with their translations, if a stage reads them
       lexicons/sw.parquet  the usable pairs of each language's lexicon, with their sources and licences
-      names.json           words that the instructions use as names, which are never swapped
-      manifest.json        size and SHA-256 of each of these files: one changed bit is found
+      names.json           words that the instructions use as names; they are never swapped
+      manifest.json        size and SHA-256 of each of these files, so that lilift notices every change
       report.json          what was read, kept and dropped, and how much of this text each lexicon covers
 
-Later phases read this folder alone, so that a source that changes or vanishes in the meantime changes nothing.
+Later phases read only this folder. So nothing changes for them if a source changes or disappears later.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ LEXICONS = "lexicons"
 NAMES = "names.json"
 REPORT = "report.json"
 _DAMAGED = "the prepared data are damaged ({reason})"
-_REMEDY = "run with --restart-from data"
+_REMEDY = "run the command again with --restart-from data"
 
 
 @dataclass(frozen=True)
 class LexiconReport:
-    """What a lexicon holds, and how much of the training text it covers."""
+    """The size of a lexicon, and how much of the training text it covers."""
 
     source: str
     entries: int
@@ -78,13 +78,13 @@ class DataReport:
         }
 
     def lines(self) -> list[str]:
-        """The report for people, one line a source."""
+        """The report as lines to print, one for each source."""
         found = self.instructions
         columns = ", ".join(f"{role} ← {column}" for role, column in found.columns.items())
         text = f"instructions: {found.kept:,} of {found.read:,} rows from {found.source} ({found.layout}: {columns})"
         lines = [text + _reasons(found.dropped)]
         if found.same_question:
-            lines.append(f"  {found.same_question:,} of them have the question of another row, with another response")
+            lines.append(f"  {found.same_question:,} of them have the same question as another row, but another response")
         lines += [f"  compared with {_compared(found, name, size)}" for name, size in found.benchmarks.items()]
         lines += [f"  not compared with {name}: {reason}" for name, reason in found.unchecked.items()]
         if self.control_tokens:
@@ -106,7 +106,7 @@ SomeExample = TypeVar("SomeExample", bound=Example)
 
 
 class ExampleFile(Sequence[SomeExample]):
-    """The examples of a prepared folder, read from the disk when they are asked for: 200,000 cost no memory."""
+    """The examples of a prepared folder, read from disk one by one when needed, so that even 200,000 take no memory."""
 
     def __init__(self, path: Path, kind: type[SomeExample]) -> None:
         self._path, self._kind = path, kind
@@ -134,7 +134,7 @@ class ExampleFile(Sequence[SomeExample]):
         try:
             return self._kind(**json.loads(self._file.readline().decode("utf-8")))
         except (ValueError, TypeError):
-            raise _damaged(f"{self._path}:{index + 1}", "not an example") from None
+            raise _damaged(f"{self._path}:{index + 1}", "the line is not an example") from None
 
     def __iter__(self) -> Iterator[SomeExample]:
         return (self[index] for index in range(len(self)))
@@ -142,14 +142,14 @@ class ExampleFile(Sequence[SomeExample]):
 
 @dataclass(frozen=True)
 class PreparedData:
-    """What a run trains on.
+    """The training data of a run.
 
     Attributes:
         examples: the English instructions.
-        lexicons: by language.
-        names: words (lower case) that are names even at the beginning of a sentence.
-        report: what `DataReport.as_dict` was when the folder was written.
-        translations: English texts with their translations, all languages one after the other.
+        lexicons: the lexicon of each language.
+        names: words (in lower case) that are names even at the beginning of a sentence.
+        report: the result of `DataReport.as_dict` when the folder was written.
+        translations: English texts with their translations, one language after the other.
     """
 
     examples: Sequence[Example]
@@ -162,7 +162,7 @@ class PreparedData:
 def prepare(
     recipe: Recipe, folder: Path, held_out: HeldOut | None = None, control_tokens: Sequence[ControlTokens] = ()
 ) -> DataReport:
-    """Gather the data of a recipe in `folder`, and seal it.
+    """Read the data of a recipe, write it to `folder`, and seal the folder.
 
     Raises:
         DataError: see `gather`.
@@ -189,12 +189,12 @@ def gather(
     """Read and count the data of a recipe, without writing anything.
 
     Args:
-        recipe: names them.
-        held_out: what must not be trained on.
+        recipe: names the sources.
+        held_out: texts that training must not see.
         control_tokens: those of the tokenizers, to count the rows that spell them out.
 
     Raises:
-        DataError: instructions or a lexicon cannot be used, or a lexicon has none of the text's words.
+        DataError: instructions or a lexicon cannot be used, or a lexicon has none of the words of the instructions.
     """
     lexicons = load_lexicons(lexicon_locations(recipe))
     examples, instructions = load_instructions(
@@ -211,13 +211,13 @@ def gather(
             raise DataError(
                 f"the lexicon of {language(code).name} ({code}) has none of the words of the instructions",
                 where=_location_of(recipe, code),
-                remedy="give a dictionary with English words first, one pair a line",
+                remedy="use a dictionary with one pair in each line and the English word first",
             )
     return PreparedData(examples, lexicons, names, report.as_dict(), translations), report
 
 
 def _translations_of(recipe: Recipe, held_out: HeldOut | None) -> tuple[list[TranslatedExample], dict[str, TranslationReport]]:
-    """The translated texts of every language, if a stage reads any."""
+    """The translated texts of every language, if a stage reads translations."""
     texts: list[TranslatedExample] = []
     reports: dict[str, TranslationReport] = {}
     for code in recipe.languages if recipe.uses_translations else ():
@@ -233,10 +233,10 @@ def _translations_of(recipe: Recipe, held_out: HeldOut | None) -> tuple[list[Tra
 
 
 def load_prepared(folder: Path) -> PreparedData:
-    """What `prepare` left in `folder`.
+    """Read what `prepare` wrote to `folder`.
 
     Raises:
-        RunFolderError: something is missing or damaged.
+        RunFolderError: a file is missing or damaged.
     """
     sealed_folders.verify_part(folder, if_damaged=_REMEDY, message=_DAMAGED)
     report = storage.read_json(folder / REPORT)
@@ -245,21 +245,23 @@ def load_prepared(folder: Path) -> PreparedData:
     names = frozenset(storage.read_json(folder / NAMES))
     examples = ExampleFile(folder / INSTRUCTIONS, Example)
     if len(examples) != report["instructions"]["kept"]:
-        raise _damaged(folder / INSTRUCTIONS, f"{len(examples)} of {report['instructions']['kept']} examples")
+        raise _damaged(folder / INSTRUCTIONS, f"it has {len(examples)} of {report['instructions']['kept']} examples")
     translated = report.get("translations")
     translations = ExampleFile(folder / TRANSLATIONS, TranslatedExample) if translated else ()
     return PreparedData(examples, lexicons, names, report, translations)
 
 
 def lexicon_locations(recipe: Recipe) -> dict[str, str]:
-    """Where the lexicon of each language is, in a recipe that switches words."""
+    """The place of each language's lexicon; empty if the recipe switches no words."""
     return {code: _location_of(recipe, code) for code in recipe.languages} if recipe.switches_words else {}
 
 
 def _location_of(recipe: Recipe, code: str) -> str:
     location = recipe.data.lexicon_of(code)
     if location is None:
-        raise DataError(f"no lexicon is named for language {code!r}", where="data.lexicons", remedy="name a dictionary file")
+        raise DataError(
+            f"the recipe names no lexicon for the language {code!r}", where="data.lexicons", remedy="add a dictionary file"
+        )
     return location
 
 

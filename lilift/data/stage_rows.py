@@ -1,4 +1,4 @@
-"""The rows that the two stages train on, made from prepared data when they are asked for."""
+"""Makes the rows that the two stages train on from prepared data, at the moment when a stage needs them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from lilift.data.texts.examples import Example, Row, Task
 from lilift.recipe.schema import Recipe
 
 Text = Literal["switched", "english", "translated"]
-"""What the encoder reads: English with words switched, English, or translations."""
+"""What the encoder reads: English with switched words, plain English, or translations."""
 
 _MEASURED_TOGETHER = 4096
 UNKNOWN_LIMIT = 0.001
-"""A larger share of unknown tokens in a script is told."""
+"""lilift reports a larger share of unknown tokens in a script."""
 MEASURED_ON = 20_000
-"""Rows that the encoder's tokenizer is measured on; more would not change what is told."""
+"""Rows that the encoder's tokenizer is tested on; more rows would not change the report."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class _StageRows(ABC):
     """Rows of a stage; a `lilift.data.batches.step_grouping.RowSource`.
 
     Attributes:
-        texts: what is read, in this order, and the examples that it is made of.
+        texts: the kinds of texts, in this order, and the examples behind each.
         tokenisation: turns texts into rows, and counts them in its report.
     """
 
@@ -39,30 +39,30 @@ class _StageRows(ABC):
         return sum(map(len, self.texts.values()))
 
     def at(self, index: int) -> tuple[Text, Example]:
-        """What is read in the row at `index`, and its example."""
+        """The kind of text of the row at `index`, and its example."""
         for text, examples in self.texts.items():
             if index < len(examples):
                 return text, examples[index]
             index -= len(examples)
-        raise IndexError("there is no such row")
+        raise IndexError("the index is beyond the last row")
 
     def rows(self, epoch: int, indices: Sequence[int]) -> list[Row | None]:
-        """The rows at `indices` as they are in `epoch`; None for one that the length policy drops."""
+        """The rows at `indices` in `epoch`; None for a row that the length policy drops."""
         return self.tokenisation.rows([self.task(epoch, index) for index in indices])
 
     def row_name(self, index: int) -> str:
-        """How an error names the row at `index`."""
+        """The name of the row at `index` in errors."""
         return self.at(index)[1].id
 
     def lengths(self, epoch: int = 0) -> LengthReport:
-        """What the length limits do to all rows of an epoch; tokenises each of them once."""
+        """Count what the length limits do to all rows of an epoch; tokenizes each row once."""
         measuring = replace(self, tokenisation=replace(self.tokenisation, report=LengthReport()))
         for start in range(0, len(self), _MEASURED_TOGETHER):
             measuring.rows(epoch, range(start, min(start + _MEASURED_TOGETHER, len(self))))
         return measuring.tokenisation.report
 
     def unreadable(self, epoch: int = 0) -> dict[str, float]:
-        """What the encoder cannot spell of an epoch's first rows: script (ISO 15924) → share of its tokens, if much."""
+        """The scripts (ISO 15924) that the encoder cannot read well, with their share of unknown tokens in the first rows."""
         count = min(len(self), MEASURED_ON)
         texts = (self.tokenisation.template.source(self.task(epoch, index).source) for index in range(count))
         counts = unknown_by_script(self.tokenisation.encoder, texts)
@@ -70,7 +70,7 @@ class _StageRows(ABC):
         return {script: share for script, share in shares.items() if share > UNKNOWN_LIMIT}
 
     def flattened(self) -> int:
-        """How many of the first rows have line breaks in what the encoder reads, if its tokenizer takes them for spaces."""
+        """How many of the first rows have line breaks that the encoder's tokenizer reads as spaces; 0 if it keeps them."""
         encoder = self.tokenisation.encoder
         if encoder.encode("a\nb") != encoder.encode("a b"):
             return 0
@@ -79,21 +79,21 @@ class _StageRows(ABC):
 
     @abstractmethod
     def task(self, epoch: int, index: int) -> Task:
-        """What is read and said in the row at `index`."""
+        """The task of the row at `index`: the text that the encoder reads, and the target of the LLM."""
 
 
 @dataclass(frozen=True)
 class AlignRows(_StageRows):
-    """Stage 1: code-switched questions, anew in every epoch, translated texts, or English, or these one after the other.
+    """The rows of stage 1: code-switched questions (new in every epoch), English texts, translated texts, or several of these.
 
     Attributes:
-        tasks: makes them.
+        tasks: makes the tasks.
     """
 
     tasks: AlignTasks
 
     def task(self, epoch: int, index: int) -> Task:
-        """What is read, and the English of it or its response."""
+        """The text that the encoder reads, and as target its English text or the response to it."""
         text, example = self.at(index)
         if text == "switched":
             return self.tasks.task(example, epoch, index)[0]
@@ -102,10 +102,10 @@ class AlignRows(_StageRows):
 
 @dataclass(frozen=True)
 class TransferRows(_StageRows):
-    """Stage 2: questions, English or translated, and their responses."""
+    """The rows of stage 2: questions, English or translated, and their responses."""
 
     def task(self, epoch: int, index: int) -> Task:  # noqa: ARG002  every epoch has the same rows
-        """The example as it is."""
+        """The example without changes."""
         _, example = self.at(index)
         return Task(example.id, example.source, example.response, "respond")
 
@@ -114,7 +114,7 @@ def align_rows(prepared: PreparedData, recipe: Recipe, tokenisation: Tokenisatio
     """The rows of stage 1.
 
     Raises:
-        DataError: words are to be switched and there is no lexicon.
+        DataError: the recipe switches words and there is no lexicon.
     """
     return AlignRows(_chosen(prepared, recipe.align.texts), tokenisation, align_tasks(prepared, recipe))
 
@@ -125,7 +125,7 @@ def transfer_rows(prepared: PreparedData, recipe: Recipe, tokenisation: Tokenisa
 
 
 def _chosen(prepared: PreparedData, texts: Collection[Text]) -> dict[Text, Sequence[Example]]:
-    """The examples behind each of these texts, always in the same order."""
+    """The examples behind each kind of text, always in the same order."""
     sources: dict[Text, Sequence[Example]] = {
         "switched": prepared.examples,
         "english": prepared.examples,

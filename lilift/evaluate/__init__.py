@@ -1,1 +1,1 @@
-"""Benchmarks, answers, generation and scores."""
+"""Evaluation: benchmarks, the models that answer them, and the scores of their answers."""

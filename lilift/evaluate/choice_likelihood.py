@@ -1,4 +1,4 @@
-"""Answers chosen by likelihood: of a few labels, the one that the model finds likeliest after the question."""
+"""Answers chosen by likelihood: of a few labels, the one that is most likely after the question."""
 
 from __future__ import annotations
 
@@ -14,33 +14,37 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class RanksLabels(Protocol):
-    """A responder that can tell how likely it finds given answers."""
+    """A responder that can compute how likely given answers are."""
 
     def likelihoods(self, questions: Sequence[str], answers: Sequence[Sequence[str]]) -> list[list[Likelihood]]:
-        """For each question how likely each of the answers given for it is."""
+        """For each question, the likelihood of each answer that is given for it."""
 
 
 def ranking(model: object, where: str) -> RanksLabels:
-    """A model that ranks answers.
+    """The given model, if it can rank answers.
+
+    Args:
+        model: any responder.
+        where: the benchmark or program that needs the ranks, for the error.
 
     Raises:
-        RecipeError: this one only writes them, as an export's GGUF files do.
+        RecipeError: the model can only write answers, like the GGUF files of an export.
     """
     if not isinstance(model, RanksLabels):
         raise RecipeError(
-            "this model cannot tell how likely an answer is",
+            "this model cannot compute how likely an answer is",
             where=where,
-            remedy="give a run, a plain LLM or the hf/ part of an export (--dtype), or ask for written answers",
+            remedy="give a run, a plain LLM or the hf/ part of an export (--dtype), or let the model write its answers",
         )
     return model
 
 
 class LikelihoodResponder:
-    """Answers every question with the likeliest of the same labels.
+    """Answers every question with the most likely of the same labels.
 
     Args:
         ranks: the model.
-        labels: words, or letters; a letter is answered with a full stop after it, as responses write it.
+        labels: words or letters. A response gives a letter with a full stop after it, as models write it.
     """
 
     def __init__(self, ranks: RanksLabels, labels: Sequence[str]) -> None:
@@ -48,12 +52,12 @@ class LikelihoodResponder:
         self._labels = labels
 
     def generate(self, questions: Sequence[str]) -> list[str]:
-        """The likeliest label of each question; of equally likely ones the first."""
+        """The most likely label of each question; the first one if several are equally likely."""
         found = self._ranks.likelihoods(questions, [self._labels] * len(questions))
         likelihoods = ([one.log_probability for one in values] for values in found)
         chosen = [self._labels[values.index(max(values))] for values in likelihoods]
         return [f"{label}." if len(label) == 1 else label for label in chosen]
 
     def cuts(self, questions: Sequence[str]) -> list[bool]:
-        """For each question, whether the model reads it only in part."""
+        """For each question, whether the model reads only its beginning."""
         return self._ranks.cuts(questions) if isinstance(self._ranks, CutsQuestions) else [False] * len(questions)

@@ -1,4 +1,4 @@
-"""The evaluation as the memory plan runs it: the prompts of the largest batch, new rows coming in, and their last tokens."""
+"""The evaluation phase as the memory plan simulates it: the largest batch, its last tokens, and the new rows that join it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from lilift.model.decoding.key_value_cache import BLOCK, KeyValueCache
 from lilift.recipe.schema import Recipe
 
 KV_CACHE = "kv_cache"
-REFILL_SHARE = 4  # so many rows at most are taken to end together and be replaced by others
+REFILL_SHARE = 4  # the plan assumes that at most 1 in 4 rows ends at the same time and makes room for a new row
 
 
 def rehearsal(rows: Sequence[Row]) -> Rehearsal:
-    """Generation for `rows`, of which the responses are the room for answers."""
+    """The rehearsal of generation for `rows`; the length of each row's response is the room for its answer."""
     return Rehearsal("evaluate", _prepare, _answer, rows)
 
 
@@ -32,7 +32,7 @@ def _prepare(bridge: BridgedModel, recipe: Recipe) -> None:
 
 
 class _Blind(Continuer):
-    """Continues rows without looking at what the LLM says, since there is nothing to look at."""
+    """Continues rows without reading the logits: a rehearsal has shapes and no values."""
 
     def _choose(self, logits: Tensor, rows: _SideBySide) -> None:
         logits.argmax(-1)
@@ -47,7 +47,7 @@ def _answer(bridge: BridgedModel, rows: Sequence[Row], trace: MemoryTrace) -> No
     continuer = _Blind(bridge.causal_lm, stop=bridge.tokens.stop, max_new_tokens=longest, budget=0)
     side_by_side = _prefill(bridge, continuer, rows, trace)
     trace.enter("answers")
-    for answered in (longest - 1 - BLOCK, longest - 1):  # the cache as it is when it grows for the last time, and after that
+    for answered in (longest - 1 - BLOCK, longest - 1):  # the cache before and after it grows for the last time
         if answered > 0:
             for layer in side_by_side.cache.layers:
                 layer.columns = layer.keys.shape[2]
@@ -57,7 +57,7 @@ def _answer(bridge: BridgedModel, rows: Sequence[Row], trace: MemoryTrace) -> No
             _label(side_by_side.cache, trace)
     continuer._step(side_by_side)
     trace.begin_part("new rows")
-    # The places of rows that have ended are still there while the prompts of their successors are read.
+    # The cache still holds the rows that have ended while the LLM reads the prompts of the rows that replace them.
     _prefill(bridge, continuer, rows[: max(1, len(rows) // REFILL_SHARE)], trace)
 
 

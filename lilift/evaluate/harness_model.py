@@ -1,11 +1,11 @@
-"""A model of lilift as EleutherAI's lm-eval harness asks for one, so that it can be put to the harness's tasks.
+"""A lilift model behind the model interface of EleutherAI's lm-eval harness, so that it can run the tasks of the harness.
 
-A task's context is the question: the model reads it as it reads a benchmark's, in the prompt template that it was trained with.
-What a task wants continued or ranked is the answer. The harness's three kinds of request become:
+The context of a task is the question. The model reads it like a question of a benchmark, in the prompt template of its
+training. The text that a task wants generated or ranked is the answer. lilift handles the three kinds of request like this:
 
-    generate_until           a response, cut at the first of the task's stop texts
-    loglikelihood            how likely a given answer is (multiple choice)
-    loglikelihood_rolling    refused: a text without a question has no likelihood here
+    generate_until           a response, cut before the first stop text of the task
+    loglikelihood            the likelihood of a given answer (multiple choice)
+    loglikelihood_rolling    refused: lilift computes the likelihood of answers to questions only
 
 Needs the extra `lilift[lm-eval]`.
 """
@@ -27,20 +27,20 @@ from lilift.model.decoding.sampling import Sampling
 from lilift.recipe.errors import RecipeError
 
 _LONGEST = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
-# Of no effect while the likeliest token is taken. Tasks set them all the same.
+# These have no effect on greedy decoding, but tasks set them all the same.
 _OF_SAMPLING = ("temperature", "top_p", "top_k", "min_p", "seed")
 _CONTEXTS_AT_ONCE = 512
-"""Contexts between two steps of the progress shown, where answers are ranked."""
+"""Contexts between two updates of the progress bar while answers are ranked."""
 
 
 @dataclass(frozen=True)
-class _Manner:
+class _ResponseSettings:
     """How a task wants its responses.
 
     Attributes:
-        until: a response ends before the first of these.
-        max_new_tokens: longest response; None is the model's own.
-        sampling: None takes the likeliest token.
+        until: a response ends before the first of these texts.
+        max_new_tokens: longest response; None keeps the limit of the model.
+        sampling: None always takes the most likely token.
     """
 
     until: tuple[str, ...]
@@ -48,13 +48,13 @@ class _Manner:
     sampling: Sampling | None
 
     @classmethod
-    def of(cls, asked: Mapping[str, Any]) -> _Manner:
-        """Read a request's generation settings.
+    def of(cls, generation_kwargs: Mapping[str, Any]) -> _ResponseSettings:
+        """Read the generation settings of a request.
 
         Raises:
-            RecipeError: one of them is unknown and would change the responses.
+            RecipeError: lilift does not know one of them, and it would change the responses.
         """
-        settings = dict(asked)
+        settings = dict(generation_kwargs)
         until = settings.pop("until", None) or []
         longest = [int(value) for name in _LONGEST if (value := settings.pop(name, None)) is not None]
         temperature = float(settings.get("temperature") or 0.0)
@@ -69,22 +69,22 @@ class _Manner:
                 settings.pop(name, None)
         if settings:
             raise RecipeError(
-                f"the task asks for a generation setting that lilift has not: {min(settings)}",
+                f"the task uses a generation setting that lilift does not support: {min(settings)}",
                 where="generation_kwargs",
-                remedy="choose another task, or change it in the task's file",
+                remedy="choose another task, or remove the setting from the task's file",
             )
         return cls((until,) if isinstance(until, str) else tuple(until), longest[0] if longest else None, sampling)
 
     def cut(self, text: str) -> str:
-        """A response up to where the task wants it ended."""
+        """The part of a response before the first stop text."""
         return text[: min((place for stop in self.until if stop and (place := text.find(stop)) >= 0), default=len(text))]
 
 
 class HarnessModel(LM):  # type: ignore[misc]  # lm_eval is not typed
-    """A responder behind the harness's interface.
+    """A responder behind the interface of the harness.
 
     Args:
-        responder: answers.
+        responder: answers the questions.
     """
 
     def __init__(self, responder: Responder) -> None:
@@ -92,32 +92,32 @@ class HarnessModel(LM):  # type: ignore[misc]  # lm_eval is not typed
         self._responder = responder
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
-        """A response for each request's context, ended as its task wants."""
-        asked = [(context, _Manner.of(settings)) for context, settings in (request.args for request in requests)]
+        """A response to the context of each request, cut as its task wants."""
+        asked = [(context, _ResponseSettings.of(settings)) for context, settings in (request.args for request in requests)]
         kept_under = {one: request.args for one, request in zip(asked, requests, strict=True)}
         self._warn_of_cuts([context for context, _ in asked])
-        # Repeats of a drawn request are several samples of one question; those of a greedy one are answered once.
+        # A repeated request with sampling is several samples of one question; a repeated greedy request is answered once.
         times = Counter(asked)
-        found: dict[tuple[str, _Manner], list[str]] = {one: [] for one in times}
-        groups: dict[tuple[_Manner, int], list[str]] = {}
-        for (context, manner), count in times.items():
-            groups.setdefault((manner, count if manner.sampling else 1), []).append(context)
+        found: dict[tuple[str, _ResponseSettings], list[str]] = {one: [] for one in times}
+        groups: dict[tuple[_ResponseSettings, int], list[str]] = {}
+        for (context, settings), count in times.items():
+            groups.setdefault((settings, count if settings.sampling else 1), []).append(context)
         with tqdm(total=len(times), desc="Answering", disable=disable_tqdm) as progress:
-            for (manner, samples), contexts in groups.items():
-                responder = self._answering(manner)
+            for (settings, samples), contexts in groups.items():
+                responder = self._responder_with(settings)
                 for response in responder.stream(contexts, samples=samples):
-                    one = (contexts[response.question], manner)
-                    found[one].append(manner.cut(response.text))
+                    one = (contexts[response.question], settings)
+                    found[one].append(settings.cut(response.text))
                     progress.update(len(found[one]) == samples)
-                    if manner.sampling is None:
+                    if settings.sampling is None:
                         self.cache_hook.add_partial("generate_until", kept_under[one], found[one][0])
         return [found[one].pop() if one[1].sampling else found[one][0] for one in asked]
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """For each request's context and answer, the answer's log-probability, and whether the model would write it itself.
+        """The log-probability of each request's answer after its context, and whether the model would write that answer.
 
         Raises:
-            RecipeError: the model can only write.
+            RecipeError: the model can only write answers.
         """
         ranks = ranking(self._responder, "lm-eval")
         asked = [request.args for request in requests]
@@ -145,38 +145,40 @@ class HarnessModel(LM):  # type: ignore[misc]  # lm_eval is not typed
             RecipeError: always.
         """
         raise RecipeError(
-            "this task measures the perplexity of texts, and a bridged model answers questions",
+            "this task measures the perplexity of texts, but a bridged model only answers questions",
             where="lm-eval",
-            remedy="choose tasks of the kinds generate_until, loglikelihood or multiple_choice",
+            remedy="choose tasks whose output_type is generate_until, loglikelihood or multiple_choice",
         )
 
     def chat_template(self, chat_template: bool | str = False) -> str:
-        """Refused: the words around a question are those of training, always.
+        """Empty: the model reads every question in the prompt template of its training.
 
         Raises:
-            RecipeError: one is asked for.
+            RecipeError: the user asks for a chat template.
         """
         if chat_template:
             raise RecipeError(
-                "the model reads every question in the prompt template that it was trained with",
+                "lilift cannot apply a chat template: the model reads every question in the prompt template of its training",
                 where="lm-eval",
                 remedy="leave --apply_chat_template out",
             )
         return ""
 
-    def _answering(self, manner: _Manner) -> StreamsResponses:
+    def _responder_with(self, settings: _ResponseSettings) -> StreamsResponses:
         responder = self._responder
         if not isinstance(responder, TakesSettings):
-            raise RecipeError("this model answers in its own manner only", where="lm-eval", remedy="give a run or an export")
-        return responder.with_settings(max_new_tokens=manner.max_new_tokens, sampling=manner.sampling)
+            raise RecipeError(
+                "this model cannot change how it generates its answers", where="lm-eval", remedy="give a run or an export"
+            )
+        return responder.with_settings(max_new_tokens=settings.max_new_tokens, sampling=settings.sampling)
 
     def _warn_of_cuts(self, contexts: Sequence[str]) -> None:
-        """Few-shot contexts are long, and an encoder that reads half of one is easily overlooked."""
+        """Warn about long contexts: with few-shot examples, an encoder often reads only half of one, and nobody notices."""
         distinct = list(dict.fromkeys(contexts))
         cut = sum(self._responder.cuts(distinct)) if isinstance(self._responder, CutsQuestions) else 0
         if cut:
             logging.getLogger(__name__).warning(
-                "%d of %d contexts are longer than the encoder reads, and their ends are cut off: ask with fewer examples "
+                "%d of %d contexts are longer than the encoder can read, so their ends are cut off; use fewer examples "
                 "(--num_fewshot), or train with a larger encoder.max_tokens",
                 cut,
                 len(distinct),

@@ -1,4 +1,4 @@
-"""One benchmark in one language put to one model: what is answered already, what is still to be asked, and the asking."""
+"""Evaluates one model on one benchmark in one language: stored answers, questions that are left, and the score."""
 
 from __future__ import annotations
 
@@ -19,8 +19,19 @@ from lilift.recipe.storage import JsonLines
 _SECONDS_BETWEEN_WRITES = 5.0
 
 
-class Asking:
-    """One benchmark in one language, its kept answers and what is still to be asked."""
+class LanguageEvaluation:
+    """One benchmark in one language: its stored answers, and the questions that the model still has to answer.
+
+    Args:
+        responder: answers the questions.
+        benchmark: the questions.
+        path: the file of the answers; answers that it holds already are used again.
+        samples: responses drawn for each question.
+
+    Raises:
+        RecipeError: the benchmark compares likelihoods, and the responder cannot compute them.
+        RunFolderError: the file holds an answer to another question.
+    """
 
     def __init__(self, responder: Responder, benchmark: Benchmark, path: Path, samples: int) -> None:
         self.benchmark = benchmark
@@ -30,7 +41,7 @@ class Asking:
         self._samples = samples
         self._file = JsonLines(path)
         self._answers = kept_answers(self._file, benchmark)
-        # Longest first: neighbours are alike, and a batch that is too large for the memory shows itself at once.
+        # Longest first: the rows of a batch are similar in length, and a batch that does not fit into memory fails at once.
         waiting = [question for question in benchmark.questions if question.id not in self._answers]
         self.pending = sorted(waiting, key=lambda question: (-len(question.text), question.id))
 
@@ -43,8 +54,8 @@ class Asking:
         right = sum(answer["correct"] for answer in self._answers.values())
         return right / self.done if self.done else None
 
-    def ask(self, at_once: int) -> Generator[int, None, None]:
-        """Ask what is pending; yields after each write how many questions were kept with it."""
+    def answer_pending(self, at_once: int) -> Generator[int, None, None]:
+        """Let the model answer the pending questions; yields after each write how many answers it stored."""
         streams = isinstance(self._responder, StreamsResponses)
         lines = self._streamed(self._responder) if isinstance(self._responder, StreamsResponses) else self._in_turn(at_once)
         waiting: list[dict[str, Any]] = []
@@ -59,10 +70,10 @@ class Asking:
             if waiting:
                 yield self._keep(waiting)
         finally:
-            self._keep(waiting)  # what was answered before an error
+            self._keep(waiting)  # the answers before an error
 
     def _keep(self, lines: list[dict[str, Any]]) -> int:
-        """Write lines, and empty the list; returns how many they were."""
+        """Write the lines and empty the list; returns how many lines there were."""
         if lines:
             self._file.append(*lines)
             self._answers |= {line["id"]: line for line in lines}
@@ -71,20 +82,22 @@ class Asking:
         return count
 
     def _in_turn(self, at_once: int) -> Iterator[dict[str, Any]]:
-        """Lines from a responder that answers a list of questions."""
+        """Lines from a responder that answers a whole list of questions at a time."""
         if self._samples > 1:
-            raise RecipeError("this model gives one response a question", remedy="leave --samples out")
+            raise RecipeError("this model gives only one response to a question", remedy="leave --samples out")
         for start in range(0, len(self.pending), at_once):
-            asked = self.pending[start : start + at_once]
-            texts = [question.text for question in asked]
+            some = self.pending[start : start + at_once]
+            texts = [question.text for question in some]
             responses = self._responder.generate(texts)
-            if len(responses) != len(asked):
-                raise LiliftError(f"{len(asked)} questions were asked and {len(responses)} answered", where=self.benchmark.name)
-            for question, cut, text in zip(asked, self._cuts(texts), responses, strict=True):
+            if len(responses) != len(some):
+                raise LiliftError(
+                    f"the model gave {len(responses)} answers to {len(some)} questions", where=self.benchmark.name
+                )
+            for question, cut, text in zip(some, self._cuts(texts), responses, strict=True):
                 yield line_of(question, self.benchmark, [Response(0, text)], cut=cut)
 
     def _streamed(self, responder: StreamsResponses) -> Iterator[dict[str, Any]]:
-        """Lines from a responder that gives each response as soon as it is complete."""
+        """Lines from a responder that yields each response as soon as it is complete."""
         if not self.pending:
             return
         texts = [question.text for question in self.pending]

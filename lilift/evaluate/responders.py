@@ -1,8 +1,8 @@
-"""What can be evaluated: anything that answers questions.
+"""Responders: the interface of everything that answers questions and can be evaluated.
 
-`Responder` is all that an evaluation asks for. `StreamsResponses` is what models in this process offer beyond it: each response
-as soon as it is complete, and several drawn responses to one question. `BridgeResponder` and `PlainResponder` are a bridged
-model and an LLM without a bridge behind it.
+An evaluation needs a `Responder`. Models in this process are also `StreamsResponses`: they yield each response as soon as it is
+complete, and can draw several responses to one question. `BridgeResponder` answers with a bridged model, and `PlainResponder`
+with an LLM without a bridge.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from lilift.model.decoding.sampling import Sampling
 from lilift.recipe.errors import TrainingError
 
-LEAST_BATCH_TOKENS = 64  # a budget as small as this lets rows run one by one
+LEAST_BATCH_TOKENS = 64  # with such a small budget the rows run one by one
 
-# They import torch, and exports are evaluated where there is none.
+# These modules import torch, and lilift evaluates exports on machines without torch.
 if TYPE_CHECKING:
     from lilift.data.batches.tokenization import LengthReport, Tokenisation
     from lilift.data.texts.examples import Row
@@ -33,10 +33,10 @@ class Response:
     """One response to one question.
 
     Attributes:
-        question: its place among the questions asked.
+        question: the index of its question in the list of questions.
         text: the response.
-        tokens: how many the model said; None where it is not known.
-        ended: whether the model ended it, or it was cut at the longest response; None where it is not known.
+        tokens: how many tokens the model generated; None if that is not known.
+        ended: True if the model ended the response, False if it was cut at the longest response; None if that is not known.
     """
 
     question: int
@@ -46,7 +46,7 @@ class Response:
 
 
 class Responder(Protocol):
-    """Anything that answers questions."""
+    """Answers questions."""
 
     def generate(self, questions: Sequence[str]) -> list[str]:
         """One response for each question, in the same order."""
@@ -54,30 +54,35 @@ class Responder(Protocol):
 
 @runtime_checkable
 class StreamsResponses(Protocol):
-    """A responder that gives each response as soon as it is complete."""
+    """A responder that yields each response as soon as it is complete."""
 
     def stream(self, questions: Sequence[str], *, samples: int) -> Iterator[Response]:
-        """`samples` responses for each question, in the order they are completed."""
+        """`samples` responses to each question, in the order in which they are complete."""
 
 
 @runtime_checkable
 class CutsQuestions(Protocol):
-    """A responder with a longest question."""
+    """A responder that cuts questions over a certain length."""
 
     def cuts(self, questions: Sequence[str]) -> list[bool]:
-        """For each question, whether it is too long and read only in part."""
+        """For each question, whether it is too long, so that the model reads only its beginning."""
 
 
 @runtime_checkable
 class TakesSettings(Protocol):
-    """A responder that can be told to answer in another way."""
+    """A responder whose generation settings can be changed."""
 
     def with_settings(self, *, max_new_tokens: int | None, sampling: Sampling | None) -> StreamsResponses:
-        """The same model; `max_new_tokens` None leaves the longest response as it is, `sampling` None takes the likeliest."""
+        """The same model with other settings.
+
+        Args:
+            max_new_tokens: the longest response; None keeps the present limit.
+            sampling: None always takes the most likely token.
+        """
 
 
-class Streams(Protocol):
-    """What is asked of a model: the part of `BridgedModel` and `PlainLLM` that generates."""
+class GeneratingModel(Protocol):
+    """What a responder needs of a model: the part of `BridgedModel` and `PlainLLM` that generates."""
 
     def stream(
         self,
@@ -88,35 +93,35 @@ class Streams(Protocol):
         sampling: Sampling | None,
         seeds: Sequence[int] | None,
     ) -> Iterator[Reply]:
-        """A reply to every row, each as soon as it is complete; the same whatever the batch."""
+        """A reply to every row, each as soon as it is complete; a reply does not depend on the batch."""
 
     def log_likelihoods(
         self, rows: Sequence[Any], continuations: Sequence[Sequence[Sequence[int]]], *, batch_tokens: int
     ) -> list[list[Likelihood]]:
-        """For each row how likely each of its continuations is; the same whatever the batch."""
+        """For each row, the likelihood of each of its continuations; it does not depend on the batch."""
 
 
-class Bridge(Streams, Protocol):
-    """What is asked of a `BridgedModel`."""
+class GeneratingBridge(GeneratingModel, Protocol):
+    """What a responder needs of a `BridgedModel`."""
 
     states: EncoderStates | None
 
 
 class _ModelResponder:
-    """Answers with a model of this process: batched by a budget of tokens, greedy or drawn.
+    """Answers with a model in this process, in batches of a bounded number of tokens, with or without sampling.
 
     Args:
         model: the model.
-        rows_of: turns questions into the rows that it reads.
+        rows_of: turns questions into the rows that the model reads.
         continuations_of: turns answers into the token ids that follow a row.
         max_new_tokens: longest response.
-        batch_tokens: tokens of prompts and responses side by side.
-        sampling: None takes the likeliest token.
+        batch_tokens: tokens of all prompts and responses of a batch together.
+        sampling: None always takes the most likely token.
     """
 
     def __init__(
         self,
-        model: Streams,
+        model: GeneratingModel,
         rows_of: Callable[[Sequence[str]], Sequence[Any]],
         continuations_of: Callable[[Sequence[str]], Sequence[Sequence[int]]],
         *,
@@ -132,7 +137,7 @@ class _ModelResponder:
         self._sampling = sampling
 
     def with_settings(self, *, max_new_tokens: int | None, sampling: Sampling | None) -> _ModelResponder:
-        """The same model answering in another way; see `TakesSettings`."""
+        """The same model with other generation settings; see `TakesSettings`."""
         other = copy.copy(self)
         other._max_new_tokens = max_new_tokens or self._max_new_tokens
         other._sampling = sampling
@@ -146,9 +151,10 @@ class _ModelResponder:
         return texts
 
     def stream(self, questions: Sequence[str], *, samples: int = 1) -> Iterator[Response]:
-        """`samples` responses for each question, in the order they are completed.
+        """`samples` responses to each question, in the order in which they are complete.
 
-        What is drawn depends on the sampling's seed, the question and the sample's number: not on what else is asked.
+        A sampled response depends on the seed, on its question and on the number of the sample. It does not depend on the other
+        questions.
         """
         rows = [row for row in self._rows_of(questions) for _ in range(samples)]
         seeds = [seed_of(question, sample) for question in questions for sample in range(samples)]
@@ -156,7 +162,7 @@ class _ModelResponder:
             yield Response(row // samples, reply.text, reply.tokens, reply.ended)
 
     def _replies(self, rows: Sequence[Any], seeds: Sequence[int]) -> Iterator[tuple[int, Reply]]:
-        """Every row's reply. Where memory runs out, rows that are not complete are begun again, half as many side by side."""
+        """The reply to every row. If memory runs out, the incomplete rows start again in batches of half the size."""
         from lilift.memory.guard import free_memory, is_out_of_memory  # imports torch
 
         waiting = list(range(len(rows)))
@@ -171,9 +177,9 @@ class _ModelResponder:
                     raise
                 if self._batch_tokens <= LEAST_BATCH_TOKENS:
                     raise TrainingError(
-                        "memory is exhausted even by a single answer",
+                        "memory runs out even with one answer at a time",
                         where="evaluate",
-                        remedy="close what else uses the memory, or lower evaluate.max_new_tokens",
+                        remedy="close other programs that use the memory, or set evaluate.max_new_tokens lower",
                     ) from None
                 self._batch_tokens //= 2
             else:
@@ -191,7 +197,7 @@ class _ModelResponder:
         )
 
     def likelihoods(self, questions: Sequence[str], answers: Sequence[Sequence[str]]) -> list[list[Likelihood]]:
-        """For each question how likely each of the answers given for it is."""
+        """For each question, the likelihood of each answer that is given for it."""
         texts = list(dict.fromkeys(answer for given in answers for answer in given))
         ids = dict(zip(texts, self._continuations_of(texts), strict=True))
         continuations = [[ids[answer] for answer in given] for given in answers]
@@ -203,15 +209,15 @@ class BridgeResponder(_ModelResponder):
 
     Args:
         bridge: the model.
-        tokenisation: turns questions into rows with the template and limits of training.
+        tokenisation: turns questions into rows with the template and the limits of training.
         max_new_tokens: longest response.
-        batch_tokens: tokens of prompts and responses side by side.
-        sampling: None takes the likeliest token.
+        batch_tokens: tokens of all prompts and responses of a batch together.
+        sampling: None always takes the most likely token.
     """
 
     def __init__(
         self,
-        bridge: Bridge,
+        bridge: GeneratingBridge,
         tokenisation: Tokenisation,
         *,
         max_new_tokens: int,
@@ -232,7 +238,7 @@ class BridgeResponder(_ModelResponder):
         self._tokenisation = tokenisation
 
     def cuts(self, questions: Sequence[str]) -> list[bool]:
-        """For each question, whether it has more tokens than the encoder reads."""
+        """For each question, whether it has more tokens than the encoder can read."""
         return [self._counted(question).truncated_source > 0 for question in questions]
 
     def _counted(self, question: str) -> LengthReport:
@@ -244,11 +250,11 @@ class BridgeResponder(_ModelResponder):
 
 
 class PlainResponder(_ModelResponder):
-    """Answers with an LLM that reads the question itself: the baseline without a bridge."""
+    """Answers with a plain LLM that reads the text of the question: the baseline without a bridge."""
 
 
-def _rows_of_questions(bridge: Bridge, tokenisation: Tokenisation, questions: Sequence[str]) -> list[Row]:
-    """Rows to answer; the encoder has read them, if it is not to stay on the card."""
+def _rows_of_questions(bridge: GeneratingBridge, tokenisation: Tokenisation, questions: Sequence[str]) -> list[Row]:
+    """The rows of some questions. If the encoder does not stay on the GPU, it reads all of them here, before generation."""
     rows = tokenisation.prompts(questions)
     if bridge.states is not None:
         from lilift.memory.encode_ahead import encode_ahead
@@ -258,6 +264,6 @@ def _rows_of_questions(bridge: Bridge, tokenisation: Tokenisation, questions: Se
 
 
 def seed_of(question: str, sample: int) -> int:
-    """The seed of one question's sample: the same on every machine and in every order of questions."""
+    """The seed of one sample of a question: the same on every machine and in every order of the questions."""
     digest = hashlib.blake2b(f"{sample}\n{question}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big")

@@ -1,8 +1,9 @@
-"""How well languages are aligned, as a number: does a sentence lie next to its translation?
+"""Measures how well languages are aligned: how often the sentence nearest to a sentence is its translation.
 
-Each sentence is one vector, the mean of its soft tokens. For English and each other language, the nearest sentence by cosine is
-looked up among all of the other language's; the accuracy is how often it is the translation, averaged over both directions.
-Chance is one in the number of sentences. (Artetxe and Schwenk 2019 measure encoders like this; the paper shows a picture.)
+A sentence becomes one vector, the mean of its soft tokens. For English and each other language, lilift finds the sentence of
+the other language that is nearest by cosine. The accuracy is how often this sentence is the translation, averaged over both
+directions. With N sentences, chance is 1/N. Artetxe and Schwenk (2019) measure encoders in this way; the LinguaLIFT paper only
+shows a picture.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from lilift.data.languages import language as known_language
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.storage import read_json
 
-# Imported where it computes: reports read this file's results where there is no torch.
+# Functions that compute import torch themselves: reports use this module on machines without torch.
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -28,7 +29,7 @@ class RetrievalScore:
     """Retrieval between English and one language, before and after stage 1.
 
     Attributes:
-        language, name, tier: which language; it has no tier outside MMWP.
+        language, name, tier: the language; languages outside MMWP count as low.
         before, after: accuracy, from 0 to 1.
     """
 
@@ -44,9 +45,9 @@ class AlignmentQuality:
     """Retrieval in every language.
 
     Attributes:
-        source: where the sentences are from.
-        sentences: how many each language has; chance is one in so many.
-        languages: each by itself.
+        source: where the sentences come from.
+        sentences: the number of sentences in each language; chance is 1 divided by it.
+        languages: the score of each language.
     """
 
     source: str
@@ -72,7 +73,7 @@ def retrieval_accuracy(english: Tensor, other: Tensor) -> float:
     """How often a sentence's nearest neighbour is its translation, averaged over both directions.
 
     Args:
-        english, other: [N, D], row by row translations of each other.
+        english, other: [N, D]; the rows with the same index are translations of each other.
     """
     import torch
     from torch.nn import functional
@@ -93,9 +94,9 @@ def alignment_quality(
     """Measure retrieval between English and every other language.
 
     Args:
-        sentences: the same sentences by language, English among them.
-        source: where they are from.
-        before, after: give the vectors [N, D] of texts, before and after stage 1.
+        sentences: the same sentences in each language, English included.
+        source: where they come from.
+        before, after: compute the vectors [N, D] of texts, before and after stage 1.
     """
     import torch
 
@@ -116,7 +117,7 @@ def alignment_quality(
 
 
 def read_alignment_quality(path: Path) -> AlignmentQuality | None:
-    """What `AlignmentQuality.as_dict` gave, from the disk; None where there is no file.
+    """Read from disk what `AlignmentQuality.as_dict` returned; None if there is no file.
 
     Raises:
         RunFolderError: the file is damaged.
@@ -129,5 +130,7 @@ def read_alignment_quality(path: Path) -> AlignmentQuality | None:
         return AlignmentQuality(content["source"], content["sentences"], scores)
     except (KeyError, TypeError):
         raise RunFolderError(
-            "is damaged: not lilift's alignment quality", where=path, remedy="delete it and measure again"
+            "the file is damaged: lilift cannot read alignment scores from it",
+            where=path,
+            remedy="delete the file and measure again",
         ) from None

@@ -1,1 +1,1 @@
-"""Merged weights to take away."""
+"""Exports a run: merged weights, GGUF files, a program that runs them, and a server."""

@@ -1,4 +1,4 @@
-"""Whether the base model at hand is the one that a run was trained on."""
+"""Checks that a base model is the one that a run was trained on."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def weight_sums(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file of a model's weights.
+    """The SHA-256 of each weight file of a model.
 
-    The hub's cache names large files by their sum, which saves reading them.
+    The cache of the hub names large files by their sum, so lilift does not have to read them.
     """
     return {
         path.name: path.resolve().name if _SHA256.fullmatch(path.resolve().name) else storage.sha256_of(path)
@@ -26,16 +26,16 @@ def weight_sums(folder: Path) -> dict[str, str]:
 
 
 def record_base(folder: Path, phase: Path) -> None:
-    """Keep the sums of a model's weights with what is trained on it; what is kept already stays."""
+    """Store the sums of a model's weights in the folder of the phase that trains on it; an existing record stays."""
     if not (phase / SUMS_FILE).exists():
         storage.write_json(phase / SUMS_FILE, weight_sums(folder))
 
 
 def check_same_base(folder: Path, phase: Path) -> None:
-    """Check that a model's weights are those that were recorded; runs of earlier versions recorded none.
+    """Check that a model's weights have the recorded sums; runs of earlier versions have no record and are not checked.
 
     Raises:
-        ModelError: they are not.
+        ModelError: a sum differs.
     """
     if not (phase / SUMS_FILE).exists():
         return

@@ -1,16 +1,16 @@
-"""What `lilift export` writes: everything that is needed to use a run elsewhere.
+"""Writes what `lilift export` produces: everything that you need to use a run elsewhere.
 
-    hf/                  the merged LLM: safetensors, configuration, the tokenizer's files byte for byte
-    alignment/           the alignment layer beside it
-    llm-f16.gguf …       the merged LLM for llama.cpp and what builds on it
-    encoder-bf16.gguf    the encoder, with spiece.model, its tokenizer byte for byte
+    hf/                  the merged LLM: safetensors, configuration, and the tokenizer's files byte for byte
+    alignment/           the alignment layer for the LLM in hf/
+    llm-f16.gguf …       the merged LLM for llama.cpp and the programs that use it
+    encoder-bf16.gguf    the encoder; spiece.model is its tokenizer, byte for byte
     align.gguf           the alignment layer, in float32
     Modelfile            for Ollama: the prompt of training and its stop tokens
     README.md            the model card
-    lilift.json          how the parts belong together: order of the sequence, template, special tokens, hashes
+    lilift.json          how the parts work together: order of the sequence, template, special tokens, hashes
 
-docs/export.md describes each. Programs that know nothing of lilift load `hf/` or `llm-*.gguf`. By itself the LLM answers in
-English; the path from other languages leads through the encoder and the alignment layer.
+docs/export.md describes each part. Other programs load `hf/` or `llm-*.gguf`. They run the LLM alone, which answers questions
+in English. Questions in other languages need the encoder and the alignment layer too.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ from lilift.recipe.schema import ExportSettings, Recipe
 
 BUNDLE_FORMAT = 2
 DESCRIPTION = "lilift.json"
-# Everything that an export may have written; what an earlier one left and this one does not write again goes.
+# Everything that an export may write; parts of an earlier export that this one does not write again are deleted.
 PARTS = ("hf", "alignment", "llm-*.gguf", "encoder-*.gguf", "align.gguf", "spiece.model", "Modelfile", "README.md")
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written."""
+    """What an export has written."""
 
     merged_layers: int
     round_tripped_layers: int
@@ -56,21 +56,21 @@ class ExportReport:
         return asdict(self)
 
     def lines(self) -> list[str]:
-        """The report, a sentence a line."""
-        through = f", {self.round_tripped_layers} of them taken through NF4 as in training" if self.round_tripped_layers else ""
-        lines = [f"merged {self.merged_layers} layers of {self.tensors} tensors{through}"]
+        """The report as lines to print."""
+        through = f"; {self.round_tripped_layers} layers went through NF4 as in training" if self.round_tripped_layers else ""
+        lines = [f"merged the adapter into {self.merged_layers} layers; the model has {self.tensors} tensors{through}"]
         lines += [f"{name}: {size / 1e6:,.1f} MB" for name, size in self.files.items()]
         return [*lines, *self.notes]
 
 
 def export_bundle(recipe: Recipe, settings: ExportSettings, parts: RunParts, output: Path) -> ExportReport:
-    """Merge, and write the bundle to `output`, in place of what an earlier export left there.
+    """Merge the adapter and write the bundle to `output`; it replaces what an earlier export left there.
 
-    The merged weights are computed once and written to all files side by side, row by row.
+    lilift computes the merged weights once and writes them to all files at the same time, row by row.
 
     Raises:
-        ModelError: the base model is not at hand, the adapter does not fit it, or llama.cpp cannot run it.
-        EnvironmentUnfit: a type is wanted that llama.cpp's quantiser makes, and it is not installed.
+        ModelError: the base model is not on this machine, the adapter does not fit it, or llama.cpp cannot run it.
+        EnvironmentUnfit: the settings ask for a type that llama.cpp's quantiser makes, and it is not installed.
         StorageError: `output` cannot be written or has no room.
     """
     quantized = recipe.llm.quantization == "nf4"
@@ -112,7 +112,7 @@ def _hugging_face(export: Export, stack: ExitStack) -> Callable[[], None]:
     files = HuggingFaceFolder(folder, export.base, export.merged.shapes, settings.dtype)
     export.plan_file(files.nbytes, "the merged model")
     export.sinks.append(files.open(stack))
-    # In place of the base model's own, which would speak of another model.
+    # It replaces the model card of the base model, which describes another model.
     (folder / model_card.FILE_NAME).write_text(_model_card(export), encoding="utf-8")
 
     def finish() -> None:
@@ -139,7 +139,7 @@ def _model_card(export: Export) -> str:
 
 
 def _description(recipe: Recipe, settings: ExportSettings, template: Template) -> dict[str, Any]:
-    """What `lilift.json` says whatever the format."""
+    """The content of `lilift.json` that does not depend on the format."""
     return {
         "format": BUNDLE_FORMAT,
         "lilift": __version__,
@@ -160,7 +160,7 @@ def _description(recipe: Recipe, settings: ExportSettings, template: Template) -
 
 
 def _sizes_and_sums(stage: Path) -> tuple[dict[str, int], dict[str, str]]:
-    """Bytes of every file with weights, and the SHA-256 of every file, by their names in the bundle."""
+    """The size in bytes of every weight file, and the SHA-256 of every file, by their names in the bundle."""
     paths = {path.relative_to(stage).as_posix(): path for path in sorted(stage.rglob("*")) if path.is_file()}
     sizes = {name: path.stat().st_size for name, path in paths.items() if path.suffix in (".safetensors", ".gguf")}
     return sizes, {name: storage.sha256_of(path) for name, path in paths.items() if path.name != sealed_folders.MANIFEST}

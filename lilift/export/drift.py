@@ -1,8 +1,8 @@
-"""How far a merged model is from the live one, on the user's own model: for both sets of weights that it could be merged
-into, and for each GGUF file.
+"""Measures how much merged weights and GGUF files differ from the live model that was trained.
 
-Both read the same bridge's inputs, so that encoder and alignment layer take no part in the difference. The live model's layers
-compute with other weights one after the other, each read when it is its turn, so that two models are never in memory.
+Both models read the same inputs from the bridge, so the encoder and the alignment layer add nothing to the difference. To save
+memory, the layers of the live model compute with the other weights, and each layer reads its weights only when it runs. So two
+models are never in memory at the same time.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lilift.memory.guard import OutOfMemoryGuard
 from lilift.model.bridge import BridgedModel
 from lilift.model.llms.output_head import OutputHead, backbone_of, find_output_head
 
-MAX_TOKENS = 1024  # compared; the logits of both models are kept for them
+MAX_TOKENS = 1024  # tokens to compare; the logits of both models for them are kept in memory
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,12 @@ class Drift:
     """How one set of weights differs from the live model, over the response tokens of some rows.
 
     Attributes:
-        name: what was compared, such as ``dequantised``.
-        loss: its mean cross-entropy, in nats.
-        live_loss: the live model's.
+        name: the name of the compared weights, such as ``dequantised``.
+        loss: mean cross-entropy of these weights, in nats.
+        live_loss: mean cross-entropy of the live model, in nats.
         divergence: mean Kullback-Leibler divergence from the live model, in nats.
-        agreement: share of tokens for which both hold the same token most likely.
-        tokens: how many were compared.
+        agreement: share of positions at which both models find the same token most likely.
+        tokens: number of compared tokens.
     """
 
     name: str
@@ -59,12 +59,12 @@ class Drift:
 
 @dataclass(frozen=True)
 class Candidate:
-    """Weights that stand in for the live model's.
+    """Weights that replace those of the live model for a comparison.
 
     Attributes:
-        name: as the user knows them.
-        weights: the names of the layers' weights, as in the model's files; others stay the live model's.
-        read: one of them, [out, in].
+        name: the name that the user knows.
+        weights: the names of the replaced weights, as in the model's files; all others stay those of the live model.
+        read: reads one of them, [out, in].
     """
 
     name: str
@@ -73,7 +73,7 @@ class Candidate:
 
     @classmethod
     def merged(cls, name: str, merged: MergedWeights, dtype: str) -> Candidate:
-        """Merged weights, rounded to the precision that they are stored in."""
+        """Merged weights, rounded to the precision in which they are stored."""
 
         def read(weight: str) -> Tensor:
             return torch.from_numpy(np.concatenate(list(merged.chunks(weight)))).to(getattr(torch, dtype))
@@ -82,7 +82,7 @@ class Candidate:
 
     @classmethod
     def gguf(cls, path: Path, base: Path) -> Candidate:
-        """What a GGUF file of the LLM holds, turned back into the layers' weights."""
+        """The weights in a GGUF file of the LLM, converted back to the form of the model's layers."""
         from lilift.export.gguf.llm_gguf import StoredLLM
 
         stored = StoredLLM(path, base)
@@ -93,13 +93,13 @@ class Candidate:
 def measure_drift(
     bridge: BridgedModel, rows: Sequence[Row], candidates: Sequence[Candidate], *, note: Callable[[str], None] = lambda _: None
 ) -> list[Drift]:
-    """Compare merged weights with the live model on texts; where memory runs out, with fewer of them at once.
+    """Compare merged weights with the live model on some texts; if memory runs out, continue in smaller batches.
 
     Args:
         bridge: the live model with its adapter.
-        rows: with responses; as many as `MAX_TOKENS` allows are read, at least one.
-        candidates: what it is compared with.
-        note: is given a line for people each time memory runs out.
+        rows: rows with responses; as many as `MAX_TOKENS` allows are used, at least one.
+        candidates: the weights to compare.
+        note: receives a line to print each time memory runs out.
     """
     rows = _within(rows)
     labels = torch.tensor([token for row in rows for token in row.response_ids])
@@ -115,7 +115,7 @@ def measure_drift(
 
 @contextmanager
 def computing_with(llm: nn.Module, candidate: Candidate) -> Iterator[None]:
-    """Let the linear layers of an LLM compute with other weights, read anew at each call; adapters have no say meanwhile."""
+    """Let the linear layers of an LLM compute with other weights, read at each call; adapters have no effect meanwhile."""
     changed = []
     for name, layer in _linear_layers(llm):
         if f"{name}.weight" in candidate.weights:
@@ -125,11 +125,11 @@ def computing_with(llm: nn.Module, candidate: Candidate) -> Iterator[None]:
         yield
     finally:
         for layer in changed:
-            del layer.forward  # the class's own comes to light again
+            del layer.forward  # the method of the class is in use again
 
 
 def _linear_layers(llm: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Linear layers, with or without an adapter, under the names they have without one."""
+    """Linear layers, with or without an adapter, under the names that they have without one."""
     inside: tuple[str, ...] = ()
     for name, module in llm.named_modules():
         if inside and name.startswith(inside):
@@ -160,7 +160,7 @@ def _within(rows: Sequence[Row]) -> list[Row]:
 
 
 def _log_probabilities(bridge: BridgedModel, head: OutputHead | None, rows: Sequence[Row], guard: OutOfMemoryGuard) -> Tensor:
-    """[N, V] on the CPU, at the positions that predict a response's tokens, row after row."""
+    """Log-probabilities [N, V] on the CPU, at the positions that predict the tokens of the responses, row after row."""
 
     def of(some: Sequence[Row]) -> Tensor:
         batch = bridge.collate(some).to(bridge.device)
@@ -168,7 +168,7 @@ def _log_probabilities(bridge: BridgedModel, head: OutputHead | None, rows: Sequ
         arguments = {"inputs_embeds": inputs, "attention_mask": mask.long(), "position_ids": positions, "use_cache": False}
         if head is None:
             logits = bridge.causal_lm(**arguments).logits.flatten(0, 1).index_select(0, batch.loss_rows)
-        else:  # a row of the vocabulary's width for every position of every text would be some GB
+        else:  # logits for every position of every text would take several GB
             hidden = backbone_of(bridge.causal_lm)(**arguments).last_hidden_state.flatten(0, 1)  # [B * T, D]
             logits = head.logits(hidden.index_select(0, batch.loss_rows))
         found: Tensor = logits.float().log_softmax(-1).cpu()
@@ -182,7 +182,8 @@ def _compared(name: str, other: Tensor, live: Tensor, labels: Tensor) -> Drift:
         name=name,
         loss=float(functional.nll_loss(other, labels)),
         live_loss=float(functional.nll_loss(live, labels)),
-        divergence=max(0.0, float(functional.kl_div(other, live, reduction="batchmean", log_target=True))),  # but for rounding
+        # Rounding can make it slightly negative.
+        divergence=max(0.0, float(functional.kl_div(other, live, reduction="batchmean", log_target=True))),
         agreement=float((other.argmax(-1) == live.argmax(-1)).float().mean()),
         tokens=len(labels),
     )

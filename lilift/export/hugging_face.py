@@ -1,4 +1,4 @@
-"""Merged weights as a Hugging Face folder: safetensors in shards, and every other file of the base byte for byte."""
+"""Writes merged weights as a Hugging Face folder: safetensors shards, and every other file of the base byte for byte."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _STORED_AS = {"float32": ("F32", 4), "bfloat16": ("BF16", 2), "float16": ("F16",
 
 
 class HuggingFaceFolder:
-    """A model folder whose weights arrive in the order of `shapes`, in chunks of rows.
+    """A model folder that receives its weights in the order of `shapes`, in chunks of rows.
 
     Args:
         folder: an empty folder.
-        base: the model's folder, whose other files are copied.
+        base: the base model's folder; its other files are copied.
         shapes: its tensors.
         dtype: the precision of the weights on disk.
     """
@@ -44,7 +44,7 @@ class HuggingFaceFolder:
         return sum(math.prod(shape) for shape in self.shapes.values()) * self._element_bytes
 
     def open(self, stack: ExitStack) -> HuggingFaceFolder:
-        """Copy the other files and begin the shards, which `stack` closes."""
+        """Copy the other files and open the shards; `stack` closes them."""
         _copy_other_files(self.base, self.folder, self.dtype)
         for name, names in self._shards.items():
             file = stack.enter_context((self.folder / name).open("wb"))
@@ -60,20 +60,20 @@ class HuggingFaceFolder:
         """Add rows to the tensor `name`."""
         file = self._file_of[name]
         self._starts.setdefault(name, file.tell())
-        # Not `tofile`, whose error does not tell that the disk is full.
+        # Not `tofile`: its error does not say that the disk is full.
         file.write(_in_precision(rows, self.dtype).data)
         self._left[name] -= rows.size
         if self._left[name] < 0:
             raise ValueError(f"{name} has more rows than planned")
 
     def restart(self, name: str) -> None:
-        """Forget the rows of `name`, which is being written or was the last to be."""
+        """Forget the rows of `name`, the tensor that is being written or was written last."""
         if name in self._starts:
             self._file_of[name].seek(self._starts[name])
             self._left[name] = math.prod(self.shapes[name])
 
     def _planned_shards(self) -> dict[str, list[str]]:
-        """The tensors of each file, under the names that Hugging Face tools look for."""
+        """The tensors of each shard, by the file names that Hugging Face tools look for."""
         shards: list[list[str]] = [[]]
         size = 0
         for name, shape in self.shapes.items():
@@ -88,7 +88,7 @@ class HuggingFaceFolder:
         return {f"model-{index:05d}-of-{len(shards):05d}.safetensors": names for index, names in enumerate(shards, start=1)}
 
     def _header(self, names: Sequence[str]) -> bytes:
-        """What a safetensors file begins with: https://huggingface.co/docs/safetensors."""
+        """The header of a safetensors file: https://huggingface.co/docs/safetensors."""
         header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
         at = 0
         for name in names:
@@ -112,11 +112,11 @@ def _in_precision(rows: Floats, dtype: Dtype) -> np.ndarray[Any, Any]:
 
 
 def _copy_other_files(base: Path, folder: Path, dtype: Dtype) -> None:
-    """Tokenizer files byte for byte; the configuration with the new precision in it."""
+    """Copy tokenizer and other files byte for byte, and write the configuration with the new precision."""
     for path in sorted(base.iterdir()):
         is_weight = path.suffix in _WEIGHT_FILES or path.name.endswith(".index.json")
         if path.is_file() and not is_weight and not path.name.startswith("."):
-            shutil.copyfile(path, folder / path.name)  # content alone: a read-only source must not make a read-only copy
+            shutil.copyfile(path, folder / path.name)  # content only: a read-only source must not make a read-only copy
     config = read_config(folder)
     config.pop("quantization_config", None)
     config.pop("torch_dtype", None)

@@ -1,4 +1,4 @@
-"""What an export starts from, and one export while it is made."""
+"""The parts of a run that an export needs, and the state of one export while lilift writes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lilift.recipe.schema import ExportSettings, Recipe
 
 @dataclass(frozen=True)
 class RunParts:
-    """What a run has trained."""
+    """The trained parts of a run."""
 
     alignment: Path
     adapter: Path
@@ -32,32 +32,32 @@ class RunParts:
         """
         parts = cls(alignment=run / "align" / "alignment", adapter=run / "transfer" / "adapter", data=run / "data")
         for part in (parts.alignment, parts.adapter):
-            sealed_folders.verify_part(part, if_unfinished="finish it with --resume")
+            sealed_folders.verify_part(part, if_unfinished="finish the run with --resume")
         return parts
 
 
 class Sink(Protocol):
-    """A file, or several, that the merged weights are written to, tensor after tensor in the order of the base's files."""
+    """One or several files that receive the merged weights, tensor after tensor, in the order of the base model's files."""
 
     def write(self, name: str, rows: Floats) -> None:
         """Add rows to a tensor."""
 
     def restart(self, name: str) -> None:
-        """Forget the rows of the tensor that is being written, or was the last to be; the others stand."""
+        """Forget the rows of the tensor that is being written or was written last; the other tensors stay."""
 
 
 @dataclass
 class Export:
-    """One export while it is made: what will be written, and what is to be said about it.
+    """One export while lilift writes it.
 
     Attributes:
-        sinks: where the merged weights go.
-        row_multiple: rows come in multiples of this, so that a head is never cut.
+        sinks: the files that receive the merged weights.
+        row_multiple: chunks have a multiple of this many rows, so that no attention head is cut in two.
         recipe, settings, template, base, parts, merged: what is exported.
-        stage: the folder to write in.
-        description: what `lilift.json` will say.
+        stage: the folder for the files until the export is complete.
+        description: the content of `lilift.json`.
         notes: what the user should know.
-        planned_bytes: of the files that were planned so far.
+        planned_bytes: size of the files that were planned so far.
     """
 
     recipe: Recipe
@@ -75,25 +75,25 @@ class Export:
 
     @property
     def merge_base(self) -> str:
-        """The weights that the adapter is merged into; a base that was never quantised has only its own."""
+        """The weights that the adapter is merged into; a base model that was never quantised only has its original weights."""
         return self.settings.merge_base if self.recipe.llm.quantization == "nf4" else "original"
 
     def plan_file(self, nbytes: int, what: str) -> None:
-        """Check that there is room for a file, or several, beside those that were planned before.
+        """Check that the disk has room for new files in addition to those that were planned before.
 
         Raises:
-            StorageError: there is none.
+            StorageError: the disk does not have enough room.
         """
         self.planned_bytes += nbytes
         storage.require_room(self.stage.parent, self.planned_bytes, what)
 
     def write_weights(self) -> None:
-        """Compute the merged weights once, and write them to all files side by side.
+        """Compute the merged weights once, and write them to all files at the same time.
 
-        Where memory runs out, the tensor is begun anew in chunks of half the size, and so are all that follow.
+        If memory runs out, the tensor starts again in chunks of half the size, and later tensors keep this size.
 
         Raises:
-            EnvironmentUnfit: it ran out again and again.
+            EnvironmentUnfit: memory runs out even with the smallest chunks.
         """
         guard = OutOfMemoryGuard(self.notes.append)
         for name in self.merged.shapes:
@@ -101,10 +101,12 @@ class Export:
                 guard.retry(lambda name=name: self._write_tensor(name, halvings=guard.failures))  # type: ignore[misc]
             except MemoryError:
                 raise EnvironmentUnfit(
-                    "too little memory is free to merge the weights", where=name, remedy="close other programs and try again"
+                    "there is not enough free memory to merge the weights",
+                    where=name,
+                    remedy="close other programs and run the command again",
                 ) from None
         if guard.failures:
-            self.notes.append(f"memory ran out {guard.failures} times while merging; every file is complete all the same")
+            self.notes.append(f"memory ran out {guard.failures} times during the merge, but every file is complete")
 
     def _write_tensor(self, name: str, *, halvings: int) -> None:
         for sink in self.sinks:

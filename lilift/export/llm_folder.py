@@ -1,4 +1,4 @@
-"""An LLM's folder: the configuration and the weights of the LLM alone, also where the checkpoint holds more than that."""
+"""Reads the configuration and weights of an LLM from its folder, also from multimodal checkpoints that hold more."""
 
 from __future__ import annotations
 
@@ -15,20 +15,25 @@ _INSIDE_MULTIMODAL = re.compile(r"^(?:model\.)?language_model\.(?:model\.)?(?P<i
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The configuration of a folder's LLM; of a multimodal checkpoint (Gemma 3 from 4B), that of the LLM inside it.
+    """The configuration of a folder's LLM; for a multimodal checkpoint (Gemma 3 from 4B), of the LLM inside it.
 
     Raises:
-        ModelError: it is missing or damaged.
+        ModelError: the configuration is missing or damaged.
     """
     try:
         found: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read the model's config.json ({error})", where=folder, remedy="download it again") from None
+        raise ModelError(
+            f"lilift cannot read the model's config.json ({error})", where=folder, remedy="download the model again"
+        ) from None
     return _text_part(folder) or found if "text_config" in found else found
 
 
 def _text_part(folder: Path) -> dict[str, Any] | None:
-    """Written out in full, since such files leave out what is by default; None where it is no LLM that runs by itself."""
+    """The configuration of the LLM inside a multimodal one, or None if there is no inner LLM.
+
+    It is written out in full, because such files leave out all default values.
+    """
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
@@ -45,12 +50,12 @@ def _text_part(folder: Path) -> dict[str, Any] | None:
 
 
 def llm_weights(folder: Path) -> SafetensorsFolder:
-    """The weights of an LLM, under the names that it has by itself.
+    """The weights of an LLM, under the names that they have in a checkpoint of the LLM alone.
 
-    A multimodal checkpoint (Gemma 3 from 4B) holds its LLM under other names, beside a vision tower, which is left out.
+    A multimodal checkpoint (Gemma 3 from 4B) has other names for them. Its vision tower is left out.
 
     Raises:
-        ModelError: as `SafetensorsFolder`.
+        ModelError: see `SafetensorsFolder`.
     """
     weights = SafetensorsFolder(folder)
     if any(_INSIDE_MULTIMODAL.match(name) for name in weights.tensors):
@@ -60,7 +65,7 @@ def llm_weights(folder: Path) -> SafetensorsFolder:
 
 
 def _own_name(name: str) -> str:
-    """What a tensor of a multimodal checkpoint is called in its LLM; empty if it is not the LLM's."""
+    """The name of a multimodal checkpoint's tensor in its LLM; empty if the tensor is not part of the LLM."""
     found = _INSIDE_MULTIMODAL.match(name)
     inner = found["inner"] if found else name
     if inner.startswith("lm_head."):

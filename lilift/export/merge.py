@@ -1,8 +1,8 @@
-"""Merge a LoRA adapter into its base model's weights, row by row.
+"""Merges a LoRA adapter into its base model's weights, row by row.
 
-The adapter learned on top of the *dequantised NF4* weights, so those are what it is merged into unless the originals are
-asked for: exactly the layers that were 4-bit in training are taken through NF4 and back, nothing else is. No more than one
-chunk of rows is in memory in full precision.
+The adapter was trained on top of the *dequantised NF4* weights. So lilift merges it into these, unless the user asks for the
+original weights: it converts exactly the layers that were 4-bit in training to NF4 and back. Only one chunk of rows at a time
+is in memory in full precision.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LORA_KEY = re.compile(r"^(?P<layer>.+)\.lora_(?P<half>[AB])\.weight$")
 
 @dataclass(frozen=True)
 class LowRankUpdate:
-    """What LoRA adds to one weight: ``scale · B @ A``, with A [rank, in] and B [out, rank], read when they are needed."""
+    """The change that LoRA adds to one weight: ``scale · B @ A``, with A [rank, in] and B [out, rank], read when needed."""
 
     weights: SafetensorsFolder
     a: str
@@ -34,11 +34,11 @@ class LowRankUpdate:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the weight that it is made for: [out, in]."""
+        """The shape of the weight that it changes: [out, in]."""
         return self.weights.shape(self.b)[0], self.weights.shape(self.a)[1]
 
     def added_to(self, chunks: Iterator[Floats]) -> Iterator[Floats]:
-        """The weight's rows with the update."""
+        """The rows of the weight with the change added."""
         a, b = self.weights.rows(self.a), self.weights.rows(self.b)
         start = 0
         for rows in chunks:
@@ -53,12 +53,12 @@ class MergedWeights:
     Args:
         base: a Hugging Face model folder with safetensors weights.
         adapter: a peft LoRA folder.
-        quantized: whether the base was NF4 in training.
+        quantized: whether the base model was NF4 in training.
         merge_base: ``dequantised`` or ``original``.
-        compute_dtype: the precision in which the base was loaded before it was quantised.
+        compute_dtype: the precision in which the base model was loaded before quantisation.
 
     Raises:
-        ModelError: weights are missing or cut short, or a part of the adapter fits no weight of the base.
+        ModelError: weights are missing or incomplete, or a part of the adapter does not fit any weight of the base model.
     """
 
     def __init__(self, base: Path, adapter: Path, *, quantized: bool, merge_base: str, compute_dtype: Dtype) -> None:
@@ -71,7 +71,7 @@ class MergedWeights:
 
     @property
     def changed(self) -> frozenset[str]:
-        """The weights that are not those the live model computes with: it has them in 4 bits, or an adapter beside them."""
+        """The weights that differ from those of the live model, which has them in 4 bits or with a separate adapter."""
         return self.quantised | self.updates.keys()
 
     @property
@@ -101,7 +101,7 @@ class MergedWeights:
             yield chunk.float().numpy()
 
     def _check_fits(self, base: Path, adapter: Path) -> None:
-        remedy = "merge it into the base model that it was trained on"
+        remedy = "use the base model that the adapter was trained on"
         unknown = sorted(set(self.updates) - set(self.base.tensors))
         if unknown:
             raise ModelError(
@@ -113,7 +113,7 @@ class MergedWeights:
             found, expected = update.shape, self.base.shape(name)
             if found != expected:
                 raise ModelError(
-                    f"the adapter for {name!r} is made for a weight of {list(found)}, and the base model has {list(expected)}",
+                    f"the adapter for {name!r} fits a weight of shape {list(found)}, but the base model has {list(expected)}",
                     where=adapter,
                     remedy=remedy,
                 )
@@ -123,30 +123,36 @@ def read_adapter(folder: Path) -> dict[str, LowRankUpdate]:
     """The low-rank updates of a peft LoRA folder, by the name of the weight that each belongs to.
 
     Raises:
-        ModelError: it is no plain LoRA adapter, or incomplete.
+        ModelError: the folder is not a plain LoRA adapter, or is incomplete.
     """
     try:
         config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read the adapter ({error})", where=folder, remedy="train the transfer stage again") from None
+        raise ModelError(
+            f"lilift cannot read the adapter ({error})", where=folder, remedy="train the transfer stage again"
+        ) from None
     if config.get("use_dora") or config.get("peft_type") != "LORA" or config.get("fan_in_fan_out"):
-        raise ModelError("only plain LoRA adapters can be merged", where=folder)
+        raise ModelError("lilift can only merge plain LoRA adapters", where=folder, remedy="train the transfer stage again")
     scale = config["lora_alpha"] / (config["r"] ** (0.5 if config.get("use_rslora") else 1.0))
     weights = SafetensorsFolder(folder)
     pairs: dict[str, dict[str, str]] = {}
     for key in weights.tensors:
         found = _LORA_KEY.match(key.removeprefix(_ADAPTER_PREFIX))
         if found is None:
-            raise ModelError(f"does not know what to do with the adapter's {key!r}", where=folder)
+            raise ModelError(
+                f"lilift does not know the adapter's weight {key!r}", where=folder, remedy="train the transfer stage again"
+            )
         pairs.setdefault(found["layer"] + ".weight", {})[found["half"]] = key
     for name, pair in pairs.items():
         if pair.keys() != {"A", "B"}:
-            raise ModelError(f"half of the adapter for {name!r} is missing", where=folder)
+            raise ModelError(
+                f"half of the adapter for {name!r} is missing", where=folder, remedy="train the transfer stage again"
+            )
     return {name: LowRankUpdate(weights, pair["A"], pair["B"], scale) for name, pair in pairs.items()}
 
 
 def quantised_layers(base: Path) -> frozenset[str]:
-    """Names of the weights that are 4-bit when the model is loaded for training: every linear layer but the output head.
+    """Names of the weights that are 4-bit in training: those of every linear layer except the output head.
 
     Raises:
         ModelError: transformers does not understand the model's configuration.

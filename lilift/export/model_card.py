@@ -1,4 +1,4 @@
-"""The model card: what the files are, how to use them, and what they cannot do."""
+"""Writes the model card: what the files are, how to use them, and what they cannot do."""
 
 from __future__ import annotations
 
@@ -29,25 +29,27 @@ def model_card(recipe: Recipe, template: Template, *, merge_base: str, gguf_file
     body = f"""
 # {recipe.name}
 
-`{recipe.llm.model}`, taught with lilift to reason in {taught} from English instructions and dictionaries
-(LinguaLIFT, arXiv 2412.12499). A LoRA adapter is merged into the {merge_base} weights.
+This is `{recipe.llm.model}`. It was trained with lilift to reason in {taught}, with English instructions and dictionaries
+(LinguaLIFT, arXiv 2412.12499). The LoRA adapter of the training is merged into the {merge_base} weights.
 
-The licence of `{recipe.llm.model}` applies, and that of the encoder `{recipe.encoder.model}` to the encoder's file.
+The licence of `{recipe.llm.model}` applies to these files. The licence of the encoder `{recipe.encoder.model}` applies to the
+encoder's file.
 
-## What it can do, and with which program
-The path from {taught} leads through an encoder and an alignment layer, which travel with the LLM's GGUF files. lilift runs all
-three (`pip install 'lilift[gguf]'`, no torch):
+## What the model can do, and in which program
+Questions in {taught} need all three parts: an encoder, an alignment layer and the LLM. The encoder and the alignment layer are
+next to the LLM's GGUF files. lilift runs all three parts. Install it with `pip install 'lilift[gguf]'`; this does not need
+torch:
 
 ```
 lilift chat THIS_FOLDER "…"
 lilift serve THIS_FOLDER
 ```
 
-Programs that know nothing of lilift (transformers, llama.cpp, Ollama, LM Studio) load the merged LLM alone. It answers
-questions in English as it was trained to, and has no better access to {taught} than `{recipe.llm.model}` had.
+Other programs (transformers, llama.cpp, Ollama, LM Studio) load only the merged LLM. It answers questions in English as in its
+training. By itself it does not understand {taught} better than `{recipe.llm.model}` does.
 
-## Prompt of the LLM alone
-The answer follows after a space and ends with the end-of-sequence token:
+## The prompt for the LLM alone
+The answer comes after a space and ends with the end-of-sequence token:
 
 ```
 {prompt}
@@ -60,6 +62,6 @@ ollama create my-model -f Modelfile
 ollama run my-model "…"
 ```
 
-`llama-server -m {file} --jinja` uses the template that the file carries.
+`llama-server -m {file} --jinja` uses the prompt template that is in the GGUF file.
 """
     return "\n".join(header) + "\n" + body + (ollama.format(file=gguf_files[0]) if gguf_files else "")

@@ -1,7 +1,7 @@
-"""The prompt of training in the words of other programs: a Jinja template for llama.cpp, a Modelfile for Ollama.
+"""Translates the prompt of training for other programs: a Jinja template for llama.cpp, and a Modelfile for Ollama.
 
-Both render a question as training did, with the question's text where the bridge puts its soft tokens: a program that knows
-nothing of encoder and alignment layer has only the text.
+Both render a question as in training, with the text of the question where the bridge puts its soft tokens. These programs have
+no encoder and no alignment layer, so they only have the text.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from collections.abc import Sequence
 from lilift.data.texts.prompt_templates import Template
 
 FILE_NAME = "Modelfile"
-# All others stand as they are: llama.cpp's template engine refuses a whole template for an escape that it does not know, such
-# as that of a letter by its number.
+# All other characters stay as they are: llama.cpp's template engine refuses a whole template because of one escape that it does
+# not know, such as the escape of a character by its number.
 _JINJA_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r", "\t": r"\t"})
 
 
 def chat_template(template: Template, eos: str) -> str:
     """The Jinja template that goes into the GGUF file.
 
-    It knows no system messages, since training has shown the LLM none; llama.cpp puts one before the question.
+    It has no place for system messages, because training has none; llama.cpp puts a system message before the question.
 
     Args:
         template: the prompt template of training.
@@ -39,23 +39,23 @@ def chat_template(template: Template, eos: str) -> str:
 
 
 def modelfile(gguf: str, template: Template, stops: Sequence[str], *, context_length: int, max_new_tokens: int) -> str:
-    """What `ollama create NAME -f Modelfile` reads: https://docs.ollama.com/modelfile.
+    """The Modelfile for `ollama create NAME -f Modelfile`: https://docs.ollama.com/modelfile.
 
-    The BOS token is not in the template: Ollama puts it before the prompt where the GGUF file says that texts begin with one.
-    Penalties for repetition are on by default in older versions, and would change how numbers are copied.
+    The BOS token is not in the template: Ollama adds it if the GGUF file says that texts begin with one. Older versions have a
+    repetition penalty by default, which would change how the model copies numbers, so the Modelfile turns it off.
 
     Args:
-        gguf: the LLM's file, beside the Modelfile.
+        gguf: the LLM's file, in the same folder as the Modelfile.
         template: the prompt template of training.
-        stops: texts of the tokens that end an answer, the one that training teaches first.
-        context_length: positions of the LLM to keep memory for.
+        stops: texts of the tokens that end an answer; the one that training uses comes first.
+        context_length: number of positions that Ollama reserves memory for.
         max_new_tokens: longest answer.
     """
     lines = [
-        "# ollama create my-model -f Modelfile",
+        "# To use this file, run: ollama create my-model -f Modelfile",
         f"FROM ./{gguf}",
         f'TEMPLATE """{go_template(template, stops[0])}"""',
-        *(f'PARAMETER stop "{stop}"' for stop in stops),  # Ollama takes the quotes off and knows no escapes
+        *(f'PARAMETER stop "{stop}"' for stop in stops),  # Ollama removes the quotes and does not know escapes
         "PARAMETER temperature 0",
         "PARAMETER repeat_penalty 1",
         f"PARAMETER num_ctx {context_length}",
@@ -65,7 +65,7 @@ def modelfile(gguf: str, template: Template, stops: Sequence[str], *, context_le
 
 
 def go_template(template: Template, eos: str) -> str:
-    """The same in the language of Go's text/template, as Ollama fills it in (https://docs.ollama.com/template).
+    """The prompt in the language of Go's text/template, as Ollama uses it (https://docs.ollama.com/template).
 
     Args:
         template: the prompt template of training.
@@ -81,9 +81,9 @@ def go_template(template: Template, eos: str) -> str:
 
 
 def _in_go(text: str) -> str:
-    """Words of a template as they stand, but for what Go or Ollama's Modelfile would take for something else.
+    """The text of a template, with an escape for everything that has a meaning for Go or for Ollama's Modelfile.
 
-    Ollama drops characters that do not print, unless they are spaces or ends of lines.
+    Unprintable characters are escaped too, because Ollama drops them, except for tabs and line ends.
     """
 
     def quoted(found: re.Match[str]) -> str:

@@ -1,7 +1,7 @@
-"""Weights after NF4 with double quantisation and back, as bitsandbytes holds them in training, chunk by chunk.
+"""Converts weights to NF4 with double quantisation and back, exactly like bitsandbytes in training, chunk by chunk.
 
-Double quantisation looks at the statistics of the whole weight, so that a weight cannot simply be cut up: its 4-bit codes (an
-eighth of float32) are kept until all statistics are known, and only then turned back, one chunk at a time.
+Double quantisation needs the statistics of the whole weight, so the chunks are not independent. The 4-bit codes (an eighth of
+the size of float32) stay in memory until all statistics are known. Only then they are converted back, one chunk at a time.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ _STATISTICS_BLOCK = 256  # scales that share a scale of their own
 
 
 def rows_of_whole_blocks(width: int) -> int:
-    """The least number of rows of `width` elements that ends where a block ends."""
+    """The smallest number of rows of `width` elements that is a whole number of blocks."""
     return BLOCK // math.gcd(width, BLOCK)
 
 
 def through_nf4(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
-    """A weight after one trip through NF4.
+    """Convert a weight to NF4 and back.
 
     Args:
-        chunks: [rows, in] in the precision of training; together the weight, each but the last of whole blocks.
+        chunks: [rows, in] in the precision of training; together they are the weight, and each except the last has whole
+            blocks.
 
     Yields:
-        The same chunks, bit for bit what `bitsandbytes` gives for the whole weight.
+        The same chunks after the conversion, bit for bit equal to the result of `bitsandbytes` for the whole weight.
     """
     codes, states = [], []
     for chunk in chunks:
@@ -50,7 +51,7 @@ def through_nf4(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
 
 
 def _double_quantised(scales: Tensor) -> Tensor:
-    """Scales after their own quantisation to 8 bits and back, as `compress_statistics` does it."""
+    """The scales after their own quantisation to 8 bits and back, as `compress_statistics` does it."""
     offset = scales.mean()
     packed, state = bitsandbytes.functional.quantize_blockwise(scales - offset, blocksize=_STATISTICS_BLOCK)
     restored: Tensor = bitsandbytes.functional.dequantize_blockwise(packed, state)

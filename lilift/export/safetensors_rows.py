@@ -1,7 +1,7 @@
-"""Reading a model folder's safetensors row by row, without torch and without mapping files into memory.
+"""Reads the safetensors files of a model folder row by row, without torch and without mapping files into memory.
 
-A mapped file counts as this process's memory page by page as it is read, so that a 7B model would seem to take 14 GB; plain
-reads keep the peak at one chunk.
+Each page of a mapped file that a process reads counts as its memory, so a 7B model would seem to take 14 GB. With plain reads
+the peak is one chunk.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lilift.recipe.errors import ModelError
 
 Floats = npt.NDArray[np.float32]
 INDEX = "model.safetensors.index.json"
-CHUNK_ELEMENTS = 1024**2  # 4 MB in float32; what happens to a chunk takes a few times that, and what is freed leaves holes
+CHUNK_ELEMENTS = 1024**2  # 4 MB in float32; the work on a chunk takes a few times as much, and freed memory leaves gaps
 _HEADER_LIMIT = 100 * 1024**2
 _DTYPES: dict[str, np.dtype[Any]] = {
     "F64": np.dtype("<f8"),
@@ -32,7 +32,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor lies; a scalar is a vector of one element."""
+    """The place of a tensor on disk; a scalar counts as a vector of one element."""
 
     path: Path
     dtype: np.dtype[Any]
@@ -50,11 +50,11 @@ class SafetensorsFolder:
     """The tensors of a folder with safetensors files.
 
     Args:
-        folder: a model's or an adapter's folder. Where an index names the shards, only those are read: some models come with
-            the same weights twice.
+        folder: a model's or an adapter's folder. If it has an index, lilift reads only the shards of the index, because some
+            models have the same weights twice.
 
     Raises:
-        ModelError: there are no weights, a shard is missing or cut short, or they are quantised.
+        ModelError: there are no weights, a shard is missing or incomplete, or the weights are quantised.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -70,7 +70,7 @@ class SafetensorsFolder:
         return self.tensors[name].shape
 
     def rows(self, name: str, start: int = 0, stop: int | None = None) -> Floats:
-        """Rows `start` to `stop` of a tensor in float32, ``[stop - start, ...]``; of a vector its elements.
+        """Rows `start` to `stop` of a tensor in float32, ``[stop - start, ...]``; for a vector, its elements.
 
         Raises:
             ModelError: the file cannot be read.
@@ -83,7 +83,11 @@ class SafetensorsFolder:
                 file.seek(stored.offset + start * width * stored.dtype.itemsize)
                 values = np.fromfile(file, stored.dtype, (stop - start) * width)
         except OSError as error:
-            raise ModelError(f"cannot be read ({error.strerror})", where=stored.path) from error
+            raise ModelError(
+                f"lilift cannot read the file ({error.strerror})",
+                where=stored.path,
+                remedy="check the disk and its permissions",
+            ) from error
         if stored.is_bfloat16:
             values = (values.astype(np.uint32) << 16).view(np.float32)
         return values.astype(np.float32, copy=False).reshape(stop - start, *stored.shape[1:])
@@ -93,7 +97,7 @@ def weight_files(folder: Path) -> list[Path]:
     """The safetensors files of a model folder.
 
     Raises:
-        ModelError: there are none, or one that the index names is missing.
+        ModelError: there are none, or a file of the index is missing.
     """
     index = folder / INDEX
     if index.is_file():
@@ -103,21 +107,23 @@ def weight_files(folder: Path) -> list[Path]:
             raise ModelError("the index of the weights is damaged", where=index, remedy="download the model again") from None
         missing = [name for name in names if not (folder / name).is_file()]
         if missing:
-            raise ModelError(f"a part of the weights is missing: {missing[0]}", where=folder, remedy="download it again")
+            raise ModelError(f"a file of the weights is missing: {missing[0]}", where=folder, remedy="download the model again")
         return [folder / name for name in names]
     files = [folder / "model.safetensors"] if (folder / "model.safetensors").is_file() else sorted(folder.glob("*.safetensors"))
     if not files:
-        raise ModelError("has no safetensors weights", where=folder, remedy="give a folder or revision that has them")
+        raise ModelError(
+            "the folder has no safetensors weights", where=folder, remedy="choose a revision that has safetensors files"
+        )
     return files
 
 
 def row_chunks(shape: tuple[int, ...], multiple: int = 1, *, halvings: int = 0) -> Iterator[tuple[int, int]]:
-    """Ranges of rows that cover a tensor, each a multiple of `multiple` rows (but for the last) and of bounded size.
+    """Ranges of rows that cover a tensor, each of bounded size and, except the last, with a multiple of `multiple` rows.
 
     Args:
-        shape: the tensor's.
-        multiple: of rows.
-        halvings: how often the usual size is to be halved.
+        shape: shape of the tensor.
+        multiple: each chunk has a multiple of this many rows.
+        halvings: how often the usual size is halved.
     """
     width = max(1, math.prod(shape[1:]))
     step = max(1, (CHUNK_ELEMENTS >> halvings) // width // multiple) * multiple
@@ -126,22 +132,22 @@ def row_chunks(shape: tuple[int, ...], multiple: int = 1, *, halvings: int = 0) 
 
 
 def _read_header(path: Path) -> dict[str, StoredTensor]:
-    """Every tensor of one file, its extent checked against the file's size."""
+    """Every tensor of one file; lilift checks that each lies inside the file."""
 
     def damaged(reason: str) -> ModelError:
-        return ModelError(f"cannot be read ({reason})", where=path, remedy="download the model again")
+        return ModelError(f"lilift cannot read the weights ({reason})", where=path, remedy="download the model again")
 
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 2 <= length <= _HEADER_LIMIT:
-                raise damaged("no safetensors header")
+                raise damaged("the file has no safetensors header")
             header = json.loads(file.read(length))
             size = file.seek(0, 2)
     except OSError as error:
         raise damaged(error.strerror or "unknown reason") from error
     except ValueError:
-        raise damaged("its header is damaged") from None
+        raise damaged("the header of the file is damaged") from None
     found = {}
     for name, entry in header.items():
         if name == "__metadata__":
@@ -149,13 +155,13 @@ def _read_header(path: Path) -> dict[str, StoredTensor]:
         dtype = _DTYPES.get(entry["dtype"])
         if dtype is None:
             raise ModelError(
-                f"{name} is stored as {entry['dtype']}, so this model is quantised already",
+                f"{name} is stored as {entry['dtype']}, so this model is already quantised",
                 where=path,
-                remedy="give the original 16-bit model",
+                remedy="use the original 16-bit model",
             )
         begin, end = entry["data_offsets"]
         stored = StoredTensor(path, dtype, entry["dtype"] == "BF16", tuple(entry["shape"]) or (1,), 8 + length + begin)
         if end - begin != stored.size * dtype.itemsize or 8 + length + end > size:
-            raise damaged(f"{name} is cut short")
+            raise damaged(f"{name} is incomplete")
         found[name] = stored
     return found

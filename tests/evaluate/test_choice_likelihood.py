@@ -46,7 +46,7 @@ def test_a_model_that_only_writes_is_not_asked_for_likelihoods(tmp_path: Path) -
             return ["B." for _ in questions]
 
     asked = [Benchmark("xcsqa-likelihood", "sw", (Question("1", "Say B", "B", LETTERS),), 1)]
-    with pytest.raises(RecipeError, match="cannot tell how likely an answer is"):
+    with pytest.raises(RecipeError, match="cannot compute how likely an answer is"):
         evaluate(Writes(), asked, tmp_path)
 
 

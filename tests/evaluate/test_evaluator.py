@@ -173,7 +173,7 @@ def test_a_smaller_limit_scores_fewer_questions_and_loses_no_response(tmp_path: 
 def test_answers_to_other_questions_are_refused(tmp_path: Path) -> None:
     evaluate(Adder(), BENCHMARKS, tmp_path)
     other = [Benchmark("world", "om", (Question("q1", "om 7 + 1?", Decimal(8)),), 1)]
-    with pytest.raises(RunFolderError, match=r"om\.jsonl: holds an answer to another question with id 'q1'"):
+    with pytest.raises(RunFolderError, match=r"om\.jsonl: the file holds an answer to another question with the id 'q1'"):
         evaluate(Adder(), other, tmp_path)
 
 
@@ -238,7 +238,7 @@ def test_systems_stand_in_scores_json_in_the_order_of_their_first_evaluation(tmp
 def test_no_scores_and_damaged_scores(tmp_path: Path) -> None:
     assert read_scores(tmp_path / "scores.json") == []
     (tmp_path / "scores.json").write_text('{"systems": [{}]}', encoding="utf-8")
-    with pytest.raises(RunFolderError, match="not lilift's scores"):
+    with pytest.raises(RunFolderError, match="lilift cannot read scores from it"):
         read_scores(tmp_path / "scores.json")
 
 
@@ -252,7 +252,7 @@ def test_benchmarks_ask_english_and_the_recipes_languages_unless_they_name_their
 
 def test_a_benchmark_named_twice_is_refused() -> None:
     twice = [BenchmarkSettings(name="world"), BenchmarkSettings(name="world", limit=3)]
-    with pytest.raises(DataError, match="named twice"):
+    with pytest.raises(DataError, match="the same benchmark is listed twice"):
         load_benchmarks(twice, ["om"], seed=0)
 
 

@@ -43,5 +43,5 @@ def test_languages_are_measured_against_english_before_and_after(tmp_path: Path)
     assert read_alignment_quality(tmp_path / "alignment.json") == found
     assert read_alignment_quality(tmp_path / "nothing.json") is None
     write_json(tmp_path / "alignment.json", {"languages": []})
-    with pytest.raises(RunFolderError, match="not lilift's alignment quality"):
+    with pytest.raises(RunFolderError, match="lilift cannot read alignment scores from it"):
         read_alignment_quality(tmp_path / "alignment.json")

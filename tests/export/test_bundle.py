@@ -229,7 +229,7 @@ def test_a_merge_for_which_there_is_no_memory_is_one_line_and_leaves_nothing(
     recipe: Recipe, parts: RunParts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gguf_file, "quantize", failing(gguf_file.quantize))
-    with pytest.raises(EnvironmentUnfit, match="too little memory"):
+    with pytest.raises(EnvironmentUnfit, match="not enough free memory to merge"):
         export_bundle(recipe, ExportSettings(formats=("gguf",)), parts, tmp_path / "export")
     assert not list((tmp_path / "export").rglob("*"))
 

@@ -20,7 +20,7 @@ def test_an_export_names_the_stage_to_finish_and_the_file_that_is_damaged(tmp_pa
     seal(tmp_path / "align" / "alignment")
     with pytest.raises(RunFolderError) as unfinished:
         RunParts.of(tmp_path)
-    assert unfinished.value.line() == f"{tmp_path}: transfer is not finished in this run; finish it with --resume"
+    assert unfinished.value.line() == f"{tmp_path}: phase 'transfer' of this run is not finished; finish the run with --resume"
     seal(tmp_path / "transfer" / "adapter")
     parts = RunParts.of(tmp_path)
     assert (parts.alignment, parts.adapter) == (tmp_path / "align" / "alignment", tmp_path / "transfer" / "adapter")

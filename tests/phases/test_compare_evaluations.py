@@ -61,7 +61,7 @@ def test_runs_and_their_systems_are_found_and_compared(tmp_path: Path, capsys: p
 def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
     first = evaluated(tmp_path / "a", 4)
     other = evaluated(tmp_path / "b", 4, questions=[Question("q1", "7 + 1?", Decimal(8))])
-    with pytest.raises(DataError, match="question 'q1' in 'en' differs"):
+    with pytest.raises(DataError, match="question 'q1' in 'en' is not the same in the two evaluations"):
         compare_evaluations(str(first), str(other))
     with pytest.raises(RunFolderError, match="has no system 'control'; choose from lifted"):
         compare_evaluations(str(first), f"{first}:control")
@@ -70,5 +70,5 @@ def test_what_cannot_be_compared_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="do not both have results on 'mgsm'"):
         compare_evaluations(str(first), str(other), benchmark="mgsm")
     (first / "lifted/mmwp/sw.jsonl").unlink()
-    with pytest.raises(RunFolderError, match="answers behind the scores are gone"):
+    with pytest.raises(RunFolderError, match="answers that belong to the scores are missing"):
         compare_evaluations(str(first), str(first))

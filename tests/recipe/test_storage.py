@@ -158,7 +158,7 @@ def test_a_part_says_what_to_do_when_its_stage_is_not_finished_and_when_it_is_da
     remedies = {"if_unfinished": "finish it", "if_damaged": "make it again"}
     with pytest.raises(RunFolderError) as unfinished:
         verify_part(part, **remedies)
-    assert unfinished.value.line() == f"{tmp_path}: align is not finished in this run; finish it"
+    assert unfinished.value.line() == f"{tmp_path}: phase 'align' of this run is not finished; finish it"
     with pytest.raises(RunFolderError, match=r"absent or incomplete: it has no manifest; make it again$"):
         verify_part(part, if_damaged="make it again")
     make_sealed(part)

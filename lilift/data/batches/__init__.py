@@ -1,1 +1,1 @@
-"""From texts to tokens, and from tokens to the batches of a step."""
+"""Tokenizes texts, and groups their rows into the batches of optimizer steps."""

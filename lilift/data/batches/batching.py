@@ -1,10 +1,10 @@
-"""Rows packed into one batch of index tensors.
+"""Packs rows into one batch of index tensors.
 
-A packed row is ``[LLM BOS][alignment bos][soft tokens][alignment eos][prompt][response]`` without holes, so that what a row
-computes never depends on its neighbours (padding inside a row, as encoder states padded on the right leave it, moves every
-later token: https://github.com/kaistAI/LangBridge/issues/10). Everything the model needs in order to build its inputs and
-pick the positions that carry loss is computed here, once, on the CPU: a training step gathers and scatters by these indices
-and never waits for the device.
+A packed row is ``[LLM BOS][alignment bos][soft tokens][alignment eos][prompt][response]`` without gaps. So the result of a row
+never depends on the other rows. (Encoder states that are padded on the right would leave padding inside a row, which moves
+every later token: https://github.com/kaistAI/LangBridge/issues/10.) This module computes once, on the CPU, all indices that the
+model needs to build its inputs and to select the positions with loss. A training step gathers and scatters by these indices and
+never waits for the device.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class SequenceShape:
-    """What an alignment layer asks of a sequence.
+    """What an alignment layer adds to a sequence.
 
     Attributes:
-        has_bos: a learned vector stands before the soft tokens.
-        has_eos: a learned vector stands after the soft tokens.
-        latents: a fixed number of soft tokens, or None for one per encoder state; 0 where there is no encoder.
+        has_bos: a learned vector comes before the soft tokens.
+        has_eos: a learned vector comes after the soft tokens.
+        latents: a fixed number of soft tokens, or None for one per encoder state; 0 if there is no encoder.
     """
 
     has_bos: bool
@@ -44,18 +44,18 @@ class SequenceShape:
         return self.latents != 0
 
     def soft_length(self, encoder_tokens: int) -> int:
-        """How many soft tokens a text of `encoder_tokens` becomes, boundary vectors not counted."""
+        """Number of soft tokens for a text of `encoder_tokens`, without boundary vectors."""
         return encoder_tokens if self.latents is None else self.latents
 
     def packed_length(self, row: Row, *, has_llm_bos: bool) -> int:
-        """How many positions of the LLM's sequence a row takes, all of them together."""
+        """Number of positions of the LLM's sequence that a row needs in total."""
         boundaries = int(has_llm_bos) + int(self.has_bos) + int(self.has_eos)
         return boundaries + self.soft_length(len(row.encoder_ids)) + len(row.prompt_ids) + len(row.response_ids)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows side by side: B rows, S the longest encoder text, T the longest packed row. Index tensors are int64.
+    """A batch of B rows; S is the length of the longest encoder text, T of the longest packed row. Index tensors are int64.
 
     Attributes:
         encoder_ids: [B, S], padded on the right.
@@ -68,10 +68,10 @@ class Batch:
         state_slots: [N_soft] where the soft tokens go, as indices into [B * T]; N_soft is N_state, or B * latents.
         bos_slots: [B] where the alignment layer's first vector goes; [0] if it has none.
         eos_slots: [B] where its last vector goes; [0] if it has none.
-        loss_rows: [N] the positions whose next token carries loss, as indices into [B * T].
-        loss_labels: [N] that next token.
-        row_ids: which of the caller's rows each row is.
-        encoder_states: [B, S, E] what the encoder gives for its ids, where that is known already.
+        loss_rows: [N] the positions whose next token has loss, as indices into [B * T].
+        loss_labels: [N] this next token.
+        row_ids: index of each row among the caller's rows.
+        encoder_states: [B, S, E] the encoder's states, if they are already computed.
     """
 
     encoder_ids: Tensor
@@ -104,13 +104,13 @@ class Batch:
 
     @property
     def tokens(self) -> int:
-        """Number of real positions; known from shapes, so that asking does not wait for the device."""
+        """Number of real positions; computed from shapes only, so it does not wait for the device."""
         parts = (self.text_slots, self.state_slots, self.bos_slots, self.eos_slots)
         return sum(part.shape[0] for part in parts)
 
     @property
     def loss_tokens(self) -> int:
-        """Number of positions that carry loss; known from shapes as well."""
+        """Number of positions with loss; computed from shapes only."""
         return self.loss_labels.shape[0]
 
 
@@ -126,15 +126,15 @@ def collate(
     """Pack rows into a batch.
 
     Args:
-        rows: at least one row; a row without response is one to be continued by generation.
-        shape: what the alignment layer asks for.
-        llm_bos: the LLM's own first token, or None for an LLM that uses none.
-        encoder_pad: fills the encoder's ids on the right.
+        rows: at least one row; generation continues a row without response.
+        shape: what the alignment layer adds to a sequence.
+        llm_bos: the LLM's first token, or None for an LLM without one.
+        encoder_pad: the padding token for the encoder's ids, on the right.
         left_pad: put the padding before each row instead of after it, as generation needs.
-        row_ids: which of the caller's rows these are; 0.. if left out.
+        row_ids: indices of the rows among the caller's rows; 0, 1, … if left out.
 
     Raises:
-        DataError: a row without any encoder token, which an encoder cannot read.
+        DataError: a row has no encoder tokens, so the encoder cannot read it.
     """
     if not rows:
         raise ValueError("a batch needs at least one row")
@@ -143,7 +143,9 @@ def collate(
         raise ValueError(f"{len(rows)} rows but {len(ids)} row ids")
     encoder_lengths = _lengths([row.encoder_ids for row in rows])
     if shape.reads_states and not encoder_lengths.all():
-        raise DataError("the row has no source text", where=f"row {ids[int(encoder_lengths.argmin())]}")
+        raise DataError(
+            "the row has no source text", where=f"row {ids[int(encoder_lengths.argmin())]}", remedy="remove the row"
+        )
 
     soft_lengths = encoder_lengths if shape.latents is None else np.full_like(encoder_lengths, shape.latents)
     prompt_lengths = _lengths([row.prompt_ids for row in rows])
@@ -179,7 +181,7 @@ def collate(
         state_slots=torch.from_numpy(_ranges(starts + soft_at, soft_lengths)),
         bos_slots=torch.from_numpy(starts + bos_at if shape.has_bos else none),
         eos_slots=torch.from_numpy(starts + eos_at if shape.has_eos else none),
-        # The position before a response token is the one that predicts it.
+        # The position before a response token predicts this token.
         loss_rows=torch.from_numpy(_ranges(starts + response_at - 1, response_lengths)),
         loss_labels=torch.from_numpy(_concatenated([row.response_ids for row in rows])),
         row_ids=ids,
@@ -189,7 +191,7 @@ def collate(
 def _text(
     rows: Sequence[Row], llm_bos: int | None, starts: Integers, prompt_at: Integers, text_lengths: Integers
 ) -> tuple[Integers, Integers]:
-    """Every LLM token of the batch and the flat slot of each; both [N_text]."""
+    """Every LLM token of the batch, and the flat slot of each token; both [N_text]."""
     first = () if llm_bos is None else (llm_bos,)
     ids = _concatenated([(*first, *row.prompt_ids, *row.response_ids) for row in rows])
     slots = _ranges(starts + prompt_at, text_lengths)
@@ -208,7 +210,7 @@ def _concatenated(parts: Sequence[tuple[int, ...]]) -> Integers:
 
 
 def _ranges(starts: Integers, lengths: Integers) -> Integers:
-    """``start, start + 1, …`` of every row, one after the other."""
-    before = np.cumsum(lengths) - lengths  # [B] how many numbers stand before the row's own
+    """The numbers ``start, start + 1, …`` of every row, one row after the other."""
+    before = np.cumsum(lengths) - lengths  # [B] how many numbers come before those of the row
     numbers: Integers = np.arange(int(lengths.sum()), dtype=np.int64) + np.repeat(starts - before, lengths)
     return numbers

@@ -1,9 +1,9 @@
-"""Rows grouped into optimizer steps, lazily, and the same on every run.
+"""Groups rows into optimizer steps, step by step, and in the same way in every run.
 
-An epoch is a seeded shuffle of the rows, cut into pools of a few thousand. One pool at a time is tokenised, sorted by length
-(so that rows of a micro-batch are alike and little is padding), cut into micro-batches by a budget of padded tokens, and
-grouped into optimizer steps of about `tokens_per_step` real ones, in shuffled order. Only one pool is in memory, and a run
-that was interrupted goes on at any step by rebuilding the pool that step is in.
+An epoch is a seeded shuffle of the rows, cut into pools of a few thousand rows. lilift tokenizes one pool at a time and sorts
+it by length, so that the rows of a micro-batch are similar and need little padding. It cuts the pool into micro-batches with a
+limit of padded tokens, shuffles these, and groups them into optimizer steps of about `tokens_per_step` real tokens. Only one
+pool is in memory. An interrupted run can resume at any step, because lilift can build the pool of that step again.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from lilift.recipe.errors import DataError
 
 
 class RowSource(Protocol):
-    """Rows of a stage, made when they are asked for."""
+    """The rows of a stage, made when a step needs them."""
 
     def __len__(self) -> int:
-        """Number of rows in every epoch, those that will be dropped included."""
+        """Number of rows in every epoch, including rows that will be dropped."""
 
     def rows(self, epoch: int, indices: Sequence[int]) -> list[Row | None]:
-        """The rows at `indices` as they are in `epoch`; None for one that the length policy drops."""
+        """The rows at `indices` in `epoch`; None for a row that the length policy drops."""
 
     def row_name(self, index: int) -> str:
-        """How an error names the row at `index`."""
+        """The name of the row at `index` in errors."""
 
 
 @dataclass(frozen=True)
 class StepPlan:
-    """How rows become steps.
+    """The settings by which rows become steps.
 
     Attributes:
         shape: what the alignment layer adds to a sequence.
-        has_llm_bos: whether the LLM's BOS stands first.
-        tokens_per_step: real tokens behind one optimizer step, about.
-        tokens_per_micro_batch: tokens of one micro-batch, padding included, at most.
-        seed: of every shuffle.
-        pool_rows: about how many rows are tokenised and sorted together.
+        has_llm_bos: whether a row begins with the LLM's BOS.
+        tokens_per_step: approximate number of real tokens of one optimizer step.
+        tokens_per_micro_batch: largest number of tokens of one micro-batch, padding included.
+        seed: the seed of every shuffle.
+        pool_rows: approximate number of rows that are tokenized and sorted together.
     """
 
     shape: SequenceShape
@@ -56,7 +56,7 @@ class StepPlan:
 
 @dataclass(frozen=True, order=True)
 class Position:
-    """A place in the endless sequence of steps; `Position()` is the first. Saved in checkpoints as three numbers."""
+    """A position in the endless sequence of steps; `Position()` is the first. Checkpoints store it as three numbers."""
 
     epoch: int = 0
     pool: int = 0
@@ -65,15 +65,15 @@ class Position:
 
 @dataclass(frozen=True)
 class Step:
-    """What stands behind one optimizer step.
+    """The rows of one optimizer step.
 
     Attributes:
-        micro_batches: rows that are collated together, for each micro-batch.
-        row_ids: the index of each of those rows in the source.
-        tokens: real tokens of the step.
-        loss_tokens: tokens of the step that carry loss.
-        position: where this step is.
-        following: where the next one is; what a checkpoint after this step remembers.
+        micro_batches: the rows of each micro-batch.
+        row_ids: the index of each of these rows in the source.
+        tokens: number of real tokens of the step.
+        loss_tokens: number of tokens of the step that have loss.
+        position: the position of this step.
+        following: the position of the next step; a checkpoint after this step stores it.
     """
 
     micro_batches: tuple[tuple[Row, ...], ...]
@@ -86,7 +86,7 @@ class Step:
 
 @dataclass(frozen=True)
 class _Measured:
-    """A row, its index in the source, and its packed length."""
+    """A row with its index in the source and its packed length."""
 
     row: Row
     index: int
@@ -94,14 +94,14 @@ class _Measured:
 
 
 def iterate_steps(source: RowSource, plan: StepPlan, start: Position | None = None) -> Iterator[Step]:
-    """Steps from `start` on, epoch after epoch, without end.
+    """Yield the steps from `start` on, epoch after epoch, without end.
 
     Raises:
-        DataError: the source is empty, an epoch has no row left, or a row alone exceeds the micro-batch budget.
+        DataError: the source is empty, an epoch has no rows left, or a single row exceeds the limit of a micro-batch.
     """
     position = start or Position()
     if len(source) == 0:
-        raise DataError("there are no rows to train on", remedy="see the data report of the run")
+        raise DataError("there are no rows to train on", remedy="read the run's data report to see why rows were left out")
     while True:
         pools = _pools(len(source), position.epoch, plan)
         seen = position.pool > 0 or position.step > 0
@@ -118,18 +118,18 @@ def iterate_steps(source: RowSource, plan: StepPlan, start: Position | None = No
             raise DataError(
                 f"the length limits drop all {len(source)} rows",
                 where=f"epoch {position.epoch}",
-                remedy="raise data.max_tokens and encoder.max_tokens, or set data.over_length to truncate",
+                remedy="set data.max_tokens and encoder.max_tokens higher, or set data.over_length to truncate",
             )
         position = Position(position.epoch + 1, 0, 0)
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a look through the first epoch tells.
+    """The facts about a stage that the first epoch shows.
 
     Attributes:
-        steps: how many optimizer steps the stage takes: what its learning-rate schedule is laid out over.
-        heaviest: the rows of the micro-batch that takes the most memory.
+        steps: number of optimizer steps of the stage; the learning-rate schedule uses it.
+        heaviest: the rows of the micro-batch that needs the most memory.
     """
 
     steps: int
@@ -139,8 +139,8 @@ class Survey:
 def survey_steps(source: RowSource, plan: StepPlan, *, epochs: float, max_steps: int | None) -> Survey:
     """Count the steps of a stage and find its heaviest micro-batch.
 
-    The first epoch is tokenised once, and its number of steps multiplied by `epochs`; other epochs differ by a few steps where
-    word swaps are drawn anew. Looking ends early once `max_steps` is certain.
+    lilift tokenizes the first epoch once and multiplies its number of steps by `epochs`. Other epochs may differ by a few steps
+    if they swap other words. The count ends early when it is certain to reach `max_steps`.
     """
     count, weight = 0, (0, 0)
     heaviest: tuple[Row, ...] = ()
@@ -150,7 +150,7 @@ def survey_steps(source: RowSource, plan: StepPlan, *, epochs: float, max_steps:
         count += 1
         for rows in step.micro_batches:
             longest = max(plan.shape.packed_length(row, has_llm_bos=plan.has_llm_bos) for row in rows)
-            # As many tokens in longer rows take more: attention grows with the square of the length.
+            # The same number of tokens in longer rows needs more: attention grows with the square of the length.
             if (len(rows) * longest, longest) > weight:
                 heaviest, weight = rows, (len(rows) * longest, longest)
         if max_steps is not None and count * epochs >= max_steps:
@@ -159,7 +159,7 @@ def survey_steps(source: RowSource, plan: StepPlan, *, epochs: float, max_steps:
 
 
 def _pools(rows: int, epoch: int, plan: StepPlan) -> list[list[int]]:
-    """The epoch's order, in pools of nearly equal size."""
+    """The shuffled row indices of an epoch, in pools of nearly equal size."""
     order = list(range(rows))
     random.Random(f"order {plan.seed} {epoch}").shuffle(order)
     count = math.ceil(rows / plan.pool_rows)
@@ -184,15 +184,15 @@ def _pool_steps(
 
 
 def _micro_batches(measured: Sequence[_Measured], plan: StepPlan, source: RowSource) -> list[list[_Measured]]:
-    """Cut rows sorted by length so that rows × longest stays within the budget."""
+    """Cut rows that are sorted by length into micro-batches, so that rows × longest row stays within the limit."""
     budget = plan.tokens_per_micro_batch
     micro_batches: list[list[_Measured]] = []
     for item in measured:
         if item.length > budget:
             raise DataError(
-                f"a row of {item.length} tokens does not fit into a micro-batch of {budget}",
+                f"a row of {item.length} tokens does not fit into a micro-batch of {budget} tokens",
                 where=source.row_name(item.index),
-                remedy="raise tokens_per_micro_batch, or lower data.max_tokens",
+                remedy="set tokens_per_micro_batch higher, or data.max_tokens lower",
             )
         if micro_batches and (len(micro_batches[-1]) + 1) * item.length <= budget:
             micro_batches[-1].append(item)
@@ -202,7 +202,7 @@ def _micro_batches(measured: Sequence[_Measured], plan: StepPlan, source: RowSou
 
 
 def _grouped(micro_batches: Sequence[list[_Measured]], tokens_per_step: int) -> list[list[list[_Measured]]]:
-    """Micro-batches in steps as near to `tokens_per_step` as they come; a last one of less than half joins its neighbour."""
+    """Group micro-batches into steps of about `tokens_per_step`; a last step of less than half joins the step before it."""
     steps: list[list[list[_Measured]]] = []
     tokens = 0
     for micro_batch in micro_batches:

@@ -1,10 +1,10 @@
-"""Tokens of texts, remembered on the disk: a stage reads a text several times, and tokenises it once.
+"""Caches the tokens of texts on disk, so that a stage tokenizes a text once although it reads it several times.
 
-A text is read when a stage's lengths are counted, when its steps are, and in every epoch; a question that is switched anew each
-time is another text then, its English target is not. What is remembered lies in one SQLite file that is mapped into memory.
-Entries are found by a digest of the text, of the tokenizer, and of what is done with it, so none can be out of date. They are
-written in transactions, so a killed process leaves whole ones, and each has a checksum. A cache that fails (no room, no locks
-on a network drive, a damaged file) costs time, never a run and never a token.
+A stage reads a text when it counts lengths, when it counts steps, and in every epoch. A code-switched question is a new text
+each time, but its English target stays the same. The cache is one SQLite file that is mapped into memory. The key of an entry
+is a digest of the text, the tokenizer and the purpose, so an entry is never out of date. lilift writes entries in transactions,
+so a killed process leaves only complete ones, and each entry has a checksum. If the cache fails (no room, no locks on a network
+drive, a damaged file), the run takes longer, but it does not stop and its tokens do not change.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from pathlib import Path
 from typing import Any
 
 LIMIT = (2 << 30) - (64 << 10)
-"""Bytes of a cache at most, as much as SQLite maps into memory; what comes after that is tokenised each time."""
+"""Largest size of a cache in bytes, which SQLite can map into memory; later texts are tokenized each time."""
 
-_FORMAT = "1"  # raise it when tokens are made of texts in another way
+_FORMAT = "1"  # increase it when lilift tokenizes texts in another way
 _CHECKSUM_BYTES = 4
 
 Tokenise = Callable[[list[str]], Iterable[Sequence[int]]]
 
 
 class TokenCache:
-    """Tokens by text.
+    """A cache from texts to tokens.
 
     Args:
-        path: the file; made if need be, replaced if it is damaged.
-        limit: bytes at most.
+        path: the file; it is created if it is missing and replaced if it is damaged.
+        limit: largest size in bytes.
     """
 
     def __init__(self, path: Path, *, limit: int = LIMIT) -> None:
@@ -46,12 +46,12 @@ class TokenCache:
             self._open()  # the damaged file is gone now
 
     def tokens(self, use: str, texts: Sequence[str], tokenise: Tokenise) -> list[tuple[int, ...]]:
-        """The tokens of each text, remembered or made.
+        """The tokens of each text, from the cache or from the tokenizer.
 
         Args:
-            use: names tokenizer and purpose: everything that the tokens depend on besides the text.
-            texts: in any number and order.
-            tokenise: gives the tokens of the texts that are not remembered, each of them once.
+            use: names the tokenizer and the purpose: everything except the text that the tokens depend on.
+            texts: any number of texts.
+            tokenise: tokenizes the texts that are not in the cache; it gets each text once.
         """
         scope = hashlib.blake2b(f"{_FORMAT} {use}".encode(), digest_size=32).digest()
         keys = {text: _key(scope, text) for text in texts}
@@ -64,7 +64,7 @@ class TokenCache:
         return [found[text] for text in texts]
 
     def close(self) -> None:
-        """Leave the file for another time."""
+        """Close the file and keep it for a later run."""
         if self._database is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._database.close()
@@ -78,13 +78,13 @@ class TokenCache:
                 path.unlink(missing_ok=True)
 
     def _open(self) -> None:
-        """Connect; a file that is of no use is deleted instead."""
+        """Connect to the file, or delete it if it cannot be used."""
         try:
-            # Used by one thread at a time, whichever that is.
+            # Only one thread at a time uses it, but not always the same one.
             self._database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             for setting in (
-                "locking_mode = EXCLUSIVE",  # the run folder is this process's alone
-                "synchronous = OFF",  # a power cut may damage it: then it is made again
+                "locking_mode = EXCLUSIVE",  # only this process uses the run folder
+                "synchronous = OFF",  # a power cut may damage the file, and lilift then makes it again
                 f"mmap_size = {self._limit}",
                 f"max_page_count = {self._limit // 4096}",
             ):
@@ -112,7 +112,7 @@ class TokenCache:
                 "INSERT OR REPLACE INTO tokens VALUES (?, ?)", ((key, _packed(key, ids)) for key, ids in entries)
             )
             self._database.execute("COMMIT")
-        except sqlite3.OperationalError:  # the limit, or the disk: what is there can still be read
+        except sqlite3.OperationalError:  # the cache or the disk is full; existing entries stay readable
             self._full = True
             with contextlib.suppress(sqlite3.Error):
                 self._database.execute("ROLLBACK")
@@ -122,7 +122,7 @@ class TokenCache:
 
 @contextlib.contextmanager
 def token_cache(folder: Path) -> Iterator[TokenCache]:
-    """A cache in `folder` for the time of a stage: it stays where the stage is interrupted, and goes when it is done."""
+    """A cache in `folder` for one stage; it stays if the stage is interrupted, and is deleted when the stage is complete."""
     cache = TokenCache(folder / "tokens.sqlite")
     try:
         yield cache
@@ -132,7 +132,7 @@ def token_cache(folder: Path) -> Iterator[TokenCache]:
 
 
 def identity_of(tokenizer: Any) -> str | None:
-    """A digest of all that a tokenizer makes of a text; None where that cannot be told, and nothing may be remembered.
+    """A digest of everything that decides a tokenizer's tokens; None if lilift cannot compute it and must not cache anything.
 
     Args:
         tokenizer: one of lilift's encoder tokenizers, or of transformers' tokenizers.
@@ -155,7 +155,7 @@ def _packed(key: bytes, ids: tuple[int, ...]) -> bytes:
 
 
 def _unpacked(key: bytes, stored: bytes) -> tuple[int, ...] | None:
-    """The tokens, or None if they are not as they were written."""
+    """The tokens, or None if the stored bytes have changed."""
     checksum, content = stored[:_CHECKSUM_BYTES], stored[_CHECKSUM_BYTES:]
     if zlib.crc32(key + content).to_bytes(_CHECKSUM_BYTES, "little") != checksum:
         return None

@@ -1,7 +1,7 @@
-"""From texts to rows of tokens, and an honest count of what was too long.
+"""Tokenizes texts into rows, and counts the texts that were too long.
 
-One rule decides where prompt ends and target begins, in training as in generation: the prompt is tokenised by itself, without
-special tokens; the target is the tokens of ``" " + target`` *as they stand after the opener*, then the end of sequence. See
+Training and generation have the same border between prompt and target. lilift tokenizes the prompt separately, without special
+tokens. The target consists of the tokens of ``" " + target`` *in their form after the opener*, then the end of sequence. See
 `continuation_ids`.
 """
 
@@ -23,18 +23,18 @@ from lilift.recipe.schema import Layout, OverLength, Target
 
 
 class SourceTokenizer(Protocol):
-    """What is asked of the encoder's tokenizer."""
+    """What lilift needs of the encoder's tokenizer."""
 
     @property
     def unknown_id(self) -> int | None:
-        """The token that stands for what the vocabulary cannot say, or None."""
+        """The token for text that is not in the vocabulary, or None."""
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
-        """Tokens of a text with the encoder's own prefix and end tokens, which stay when it is cut to `max_tokens`."""
+        """The tokens of a text with the encoder's own prefix and end tokens; these stay if the text is cut to `max_tokens`."""
 
 
 class LLMTokenizer(Protocol):
-    """What is asked of the LLM's tokenizer: a part of transformers' tokenizers."""
+    """What lilift needs of the LLM's tokenizer: a part of the tokenizers of transformers."""
 
     eos_token_id: int | None
 
@@ -43,7 +43,7 @@ class LLMTokenizer(Protocol):
 
 @dataclass
 class LengthReport:
-    """How many rows were read, and what became of them."""
+    """How many rows were read, kept, dropped and truncated, and the longest lengths."""
 
     read: int = 0
     kept: int = 0
@@ -61,11 +61,11 @@ class LengthReport:
 
 @dataclass(frozen=True)
 class Limits:
-    """How long a row may be, and what happens to a longer one.
+    """How long a row may be, and what happens to a longer row.
 
     Attributes:
         source: longest source text in encoder tokens.
-        sequence: longest packed sequence in the LLM: soft tokens, boundary vectors and BOS included.
+        sequence: longest packed sequence in the LLM, including soft tokens, boundary vectors and BOS.
         policy: `drop` and count, `truncate` and count, or stop with an `error`.
     """
 
@@ -77,10 +77,10 @@ class Limits:
 def continuation_ids(llm: ControlTokens, opener: str, targets: Sequence[str], separator: str = " ") -> list[tuple[int, ...]]:
     """The tokens of each target after `opener`, without end of sequence; control tokens that a target spells out are text.
 
-    Opener, one space and target are tokenised together and the opener's own tokens cut off. Tokenising ``" " + target`` alone
-    would do for byte-level BPE, but SentencePiece models put a space of their own before every text, and the target would
-    begin with two. Where a token spans the border (the joint text does not begin with the opener's tokens), the target is
-    tokenised alone.
+    lilift tokenizes the opener, one space and the target together, and removes the tokens of the opener. For byte-level BPE,
+    the tokens of ``" " + target`` alone would be the same. But SentencePiece models put their own space before every text, so
+    the target would begin with two spaces. If a token spans the border (the joint text does not begin with the opener's
+    tokens), lilift tokenizes the target alone.
     """
     opener_ids = llm.encode([opener])[0]
     joint = llm.encode([f"{opener}{separator}{llm.mark(target.strip())}" for target in targets])
@@ -100,12 +100,12 @@ class Tokenisation:
         encoder: the encoder's tokenizer.
         llm: the LLM's tokenizer.
         template: the prompt template.
-        layout: whether the LLM sees the question's text.
+        layout: whether the LLM sees the text of the question.
         shape: what the alignment layer adds to a sequence.
-        has_llm_bos: whether the LLM's BOS stands first.
+        has_llm_bos: whether a row begins with the LLM's BOS.
         limits: how long a row may be.
-        cache: remembers the tokens of rows; without one, texts are tokenised whenever they are read.
-        report: what has been counted so far; grows with every call of `rows` and `prompts`.
+        cache: the cache of tokens; without one, a text is tokenized each time.
+        report: the counts so far; `rows` and `prompts` add to them.
     """
 
     encoder: SourceTokenizer
@@ -124,19 +124,20 @@ class Tokenisation:
         self._llm_identity = identity_of(self.llm) if self.cache else None
 
     def rows(self, tasks: Sequence[Task]) -> list[Row | None]:
-        """Rows to train on, in the order given; None where the policy dropped one.
+        """Rows to train on, in the order of the tasks; None for a row that the policy drops.
 
         Raises:
-            DataError: a row without source or target text, or one that is too long under the policy `error`, or one that no
-                label would be left of.
+            DataError: a row has no source or target text, or is too long with the policy `error`, or would have no label left.
             ModelError: the LLM's tokenizer has no end-of-sequence token.
         """
         for task in tasks:
             if not task.source.strip() or not task.target.strip():
                 part = "question" if not task.source.strip() else "response"
-                raise DataError(f"the {part} is empty, so there is nothing to learn", where=task.id, remedy="remove the row")
+                raise DataError(f"the {part} is empty, so nothing can be learned", where=task.id, remedy="remove the row")
         if self.llm.eos_token_id is None:
-            raise ModelError("the LLM's tokenizer has no end-of-sequence token", remedy="set `eos_token` in its config")
+            raise ModelError(
+                "the LLM's tokenizer has no end-of-sequence token", remedy="set `eos_token` in its tokenizer_config.json"
+            )
         sources = self._sources([self.template.source(task.source) for task in tasks])
         prompts = self._prompts([(task.source, task.kind) for task in tasks])
         responses = self._responses(tasks)
@@ -147,7 +148,7 @@ class Tokenisation:
         ]
 
     def prompts(self, questions: Sequence[str]) -> list[Row]:
-        """Rows to generate from, in the order given. A question that is too long is cut and counted, never left out."""
+        """Rows for generation, in the order of the questions. A question that is too long is cut and counted, never dropped."""
         prompts = self._prompts([(question, "respond") for question in questions])
         rows = []
         for question, prompt in zip(questions, prompts, strict=True):
@@ -185,7 +186,7 @@ class Tokenisation:
         )
 
     def _remembered(self, tokenizer: str | None, purpose: str, texts: list[str], tokenise: Tokenise) -> list[tuple[int, ...]]:
-        """The tokens of each text; each distinct one is tokenised once, and not at all where the cache has it."""
+        """The tokens of each text; equal texts are tokenized once, and texts in the cache are not tokenized."""
         if self.cache is not None and tokenizer is not None:
             return self.cache.tokens(f"{tokenizer} {purpose}", texts, tokenise)
         distinct = list(dict.fromkeys(texts))
@@ -193,7 +194,7 @@ class Tokenisation:
         return [ids[text] for text in texts]
 
     def _fit(self, task: Task, row: Row) -> Row | None:
-        """The row as the limits want it, counted."""
+        """The row within the limits, or None if the policy drops it; counts it in the report."""
         limits, report = self.limits, self.report
         self._count(len(row.encoder_ids))
         source_too_long = len(row.encoder_ids) > limits.source
@@ -222,20 +223,20 @@ class Tokenisation:
         self.report.longest_source = max(self.report.longest_source, source_length)
 
     def _cut_source(self, text: str, ids: tuple[int, ...]) -> tuple[int, ...]:
-        """A source of at most the limit, cut and counted where it is longer."""
+        """The source, cut to the limit and counted if it is longer."""
         if len(ids) <= self.limits.source:
             return ids
         self.report.truncated_source += 1
         return tuple(self.encoder.encode(self.template.source(text), self.limits.source))
 
     def _cut_response(self, task: Task, row: Row, excess: int) -> Row:
-        """The row without its last `excess` tokens; it no longer ends the sequence, so the LLM does not learn to stop there."""
+        """The row without its last `excess` tokens; it has no end of sequence, so the LLM does not learn to stop there."""
         kept = row.response_ids[: len(row.response_ids) - excess]
         if not kept:
             raise DataError(
-                f"source and prompt alone fill the {self.limits.sequence} tokens of data.max_tokens, so no label would be left",
+                f"source and prompt fill all {self.limits.sequence} tokens of data.max_tokens, so no response token is left",
                 where=task.id,
-                remedy="raise data.max_tokens, lower encoder.max_tokens, or set data.over_length to drop",
+                remedy="set data.max_tokens higher or encoder.max_tokens lower, or set data.over_length to drop",
             )
         self.report.truncated_response += 1
         return Row(row.encoder_ids, row.prompt_ids, kept)
@@ -245,14 +246,14 @@ class Tokenisation:
         return DataError(
             f"the {part} has {length} tokens, more than the {limit} of {setting}",
             where=task.id,
-            remedy=f"raise {setting}, or set data.over_length to drop or truncate",
+            remedy=f"set {setting} higher, or set data.over_length to drop or truncate",
         )
 
 
 def unknown_by_script(encoder: SourceTokenizer, texts: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """How much of these texts the encoder cannot read: script → (its tokens, those of them that are the unknown token).
+    """How much of some texts the encoder cannot read: script → (number of tokens, number of unknown tokens).
 
-    A text's words are counted by the script of their first letter (ISO 15924), each distinct word tokenised once.
+    A word counts for the script of its first letter (ISO 15924). Equal words are tokenized once.
     """
     counts = Counter(word for text in texts for word in text.split())
     frame = len(encoder.encode(""))

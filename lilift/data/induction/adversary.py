@@ -1,8 +1,8 @@
-"""MUSE's start: a mapping learns to fool a network that tells mapped English words from foreign ones.
+"""The adversarial start of MUSE: a mapping learns to fool a network that distinguishes mapped English words from foreign words.
 
-Conneau et al., 2018, section 2.1, with their discriminator, smoothing and learning rate. What differs is what a CPU needs: a
-discriminator of 256 units instead of 2,048, and an end as soon as two looks in a row at the mapping, refined, find the same
-translations. By chance they never do, and MUSE's five million words take many hours without a GPU.
+This follows Conneau et al., 2018, section 2.1, with their discriminator, smoothing and learning rate. Two changes make it fast
+enough for a CPU. The discriminator has 256 units instead of 2,048. And the game ends when two checks of the refined mapping in
+a row find the same translations, which never happens by chance. MUSE's five million words take many hours without a GPU.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lilift.data.induction.refinement import FIRST_WORDS, Refined, nearest_rotat
 MOST_STEPS = 40_000
 LOOK_EVERY = 2_500
 SETTLED = 0.5
-"""Share of words with the same translation in two looks above which the game is over."""
+"""The game ends when more than this share of words has the same translation in two checks in a row."""
 _HIDDEN = 256
 _BATCH = 32
 _DISCRIMINATOR_STEPS = 5
@@ -27,17 +27,17 @@ _SMOOTHING = 0.1
 _LEARNING_RATE = 0.1
 _BETA = 0.01
 _LENGTH = 0.6
-"""Root mean square of a vector's numbers, which are given to the networks at about the size that fastText's have."""
+"""Root mean square of the numbers in a vector, so that the networks get vectors of about the size of fastText's."""
 
 
 def from_adversary(english: Tensor, foreign: Tensor, *, seed: int, say: Callable[[str], None] = lambda _: None) -> Tensor:
-    """The mapping that the game ends with: [N, D], [M, D] of unit length → [D, D], a rotation.
+    """Play the game and return its best mapping: [N, D], [M, D] of unit length → [D, D], a rotation.
 
     Args:
-        english: the most frequent word first.
-        foreign: the most frequent word first.
-        seed: of everything drawn.
-        say: is told how the game stands.
+        english: vectors of English words, the most frequent word first.
+        foreign: vectors of foreign words, the most frequent word first.
+        seed: the seed of all random choices.
+        say: receives a line about the progress at each check.
     """
     with torch.random.fork_rng(devices=[english.device] if english.is_cuda else []):
         torch.manual_seed(seed)
@@ -48,7 +48,10 @@ def from_adversary(english: Tensor, foreign: Tensor, *, seed: int, say: Callable
             game.play(LOOK_EVERY)
             found = refine(english[:FIRST_WORDS], foreign[:FIRST_WORDS], nearest_rotation(game.mapping.detach()))
             alike = agreement(found.matches, before.matches) if before else 0.0
-            say(f"adversarial, seed {seed}: {step:,} steps, criterion {found.criterion:.4f}, {alike:.0%} as before")
+            say(
+                f"adversarial, seed {seed}: {step:,} steps, criterion {found.criterion:.4f}, "
+                f"{alike:.0%} of the translations as at the last check"
+            )
             if best is None or found.criterion > best.criterion:
                 best = found
             if alike > SETTLED:
@@ -59,7 +62,7 @@ def from_adversary(english: Tensor, foreign: Tensor, *, seed: int, say: Callable
 
 
 class Game:
-    """A linear mapping against a discriminator, in turns."""
+    """A linear mapping and a discriminator, trained in turns against each other."""
 
     def __init__(self, english: Tensor, foreign: Tensor) -> None:
         size = english.shape[1]
@@ -76,12 +79,12 @@ class Game:
         ).to(english.device)
         self.mapping_optimizer = torch.optim.SGD([self.mapping], lr=_LEARNING_RATE)
         self.discriminator_optimizer = torch.optim.SGD(self.discriminator.parameters(), lr=_LEARNING_RATE)
-        # 1 where the word is English, both smoothed.
+        # 1 for an English word, 0 for a foreign one, both smoothed.
         is_english = torch.cat([torch.full((_BATCH,), 1 - _SMOOTHING), torch.full((_BATCH,), _SMOOTHING)])
         self.is_english = is_english.to(english.device)  # [2B]
 
     def play(self, steps: int) -> None:
-        """So many updates of the mapping, each after some of the discriminator."""
+        """Update the mapping this many times, each time after some updates of the discriminator."""
         for _ in range(steps):
             self.discriminator.train()
             for _ in range(_DISCRIMINATOR_STEPS):

@@ -1,8 +1,8 @@
-"""Nearest neighbours between two vector spaces, corrected for hubs (CSLS), in chunks that bound memory.
+"""Finds nearest neighbours between two vector spaces, corrected for hubs (CSLS), in chunks that bound memory.
 
-All vectors have length 1, so that a product is a cosine. CSLS = 2 cos(x, y) - r(x) - r(y), where r is the mean cosine of a
-vector to its ten nearest neighbours in the other space: a hub, near to everything, has a large r. Only the order of a word's
-candidates counts, so that cos(x, y) - r(y) / 2 is what is computed.
+All vectors have length 1, so a product is a cosine. CSLS = 2 cos(x, y) - r(x) - r(y), where r is the mean cosine of a vector to
+its ten nearest neighbours in the other space. A hub, which is near to everything, has a large r. Only the order of a word's
+candidates matters, so lilift computes cos(x, y) - r(y) / 2.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 NEIGHBOURS = 10
 CHUNK_BYTES = 128 << 20
-"""Memory of one block of similarities; 200,000 words against 200,000 need two such blocks at a time."""
+"""Size of one block of similarities; 200,000 words against 200,000 words need two such blocks at a time."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Matches:
     """Each word's best partner in the other space by CSLS.
 
     Attributes:
-        forward: [N] for each row of the first space, the best row of the second.
-        backward: [M] for each row of the second, the best row of the first.
-        cosine: [N] of each row and its forward partner.
+        forward: [N] for each row of the first space, the best row of the second space.
+        backward: [M] for each row of the second space, the best row of the first space.
+        cosine: [N] the cosine of each row and its forward partner.
     """
 
     forward: Tensor
@@ -34,30 +34,30 @@ class Matches:
 
     @property
     def mutual(self) -> Tensor:
-        """[P, 2] pairs that choose each other."""
+        """The pairs [P, 2] of rows that are each other's best partner."""
         rows = torch.arange(len(self.forward), device=self.forward.device)
         chosen = self.backward[self.forward] == rows
         return torch.stack((rows[chosen], self.forward[chosen]), dim=1)
 
     @property
     def criterion(self) -> float:
-        """MUSE's measure of an alignment that needs no gold data: the mean cosine of words and their partners."""
+        """MUSE's measure of an alignment without gold data: the mean cosine of words and their partners."""
         return float(self.cosine.mean())
 
 
 def agreement(first: Matches, second: Matches) -> float:
-    """Share of words for which both have the same partner: two wrong alignments agree on next to none."""
+    """Share of words that have the same partner in both; two wrong alignments agree on almost no word."""
     return float((first.forward == second.forward).float().mean())
 
 
 def hubness(queries: Tensor, keys: Tensor) -> Tensor:
-    """Mean cosine of each query to its nearest keys: [N, D], [M, D] → [N]."""
+    """Mean cosine of each query and its nearest keys: [N, D], [M, D] → [N]."""
     nearest = min(NEIGHBOURS, len(keys))
     return torch.cat([(queries[rows] @ keys.T).topk(nearest, dim=1).values.mean(dim=1) for rows in _chunks(queries, keys)])
 
 
 def match(first: Tensor, second: Tensor) -> Matches:
-    """Best partners in both directions: [N, D], [M, D], both of unit length and in one space."""
+    """The best partners in both directions of [N, D] and [M, D], both of unit length and in the same space."""
     first_hubness, second_hubness = hubness(first, second), hubness(second, first)
     forward, cosines = [], []
     best = torch.full((len(second),), -torch.inf, device=second.device)

@@ -1,4 +1,4 @@
-"""From a rough mapping between two vector spaces to the best one near it: Procrustes on the pairs that choose each other."""
+"""Refines a rough mapping between two vector spaces: Procrustes on the pairs of words that are each other's best partner."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from lilift.data.induction.neighbours import Matches, match
 
 MOST_ROUNDS = 20
 FIRST_WORDS = 5_000
-"""Refinement begins with so many words, which costs next to nothing, and goes on with all."""
+"""Refinement begins with this many words, which takes almost no time, and continues with all words."""
 _GAIN = 1e-4
-"""It ends where a round gains less."""
+"""Refinement ends when a round improves the criterion by less than this."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Refined:
     """A mapping after refinement.
 
     Attributes:
-        mapping: [D, D] English vectors times it lie in the foreign space.
-        matches: of the words that it was refined by.
-        rounds: of Procrustes that led to it.
+        mapping: [D, D]; it maps English vectors into the foreign space by multiplication.
+        matches: the matches of the words that were used for refinement.
+        rounds: number of Procrustes rounds that led to it.
     """
 
     mapping: Tensor
@@ -37,7 +37,7 @@ class Refined:
 
 
 def procrustes(source: Tensor, target: Tensor) -> Tensor:
-    """The rotation W that brings source @ W nearest to target (Schönemann, 1966): [P, D], [P, D] → [D, D]."""
+    """The rotation W for which source @ W is nearest to target (Schönemann, 1966): [P, D], [P, D] → [D, D]."""
     return nearest_rotation(source.T @ target)
 
 
@@ -49,7 +49,7 @@ def nearest_rotation(matrix: Tensor) -> Tensor:
 
 
 def refine(english: Tensor, foreign: Tensor, mapping: Tensor) -> Refined:
-    """Refine a mapping by the most frequent words first, then by all: [N, D], [M, D] of unit length, [D, D]."""
+    """Refine a mapping with the most frequent words first, then with all words: [N, D], [M, D] of unit length, [D, D]."""
     if len(english) > FIRST_WORDS:
         mapping = _refine(english[:FIRST_WORDS], foreign[:FIRST_WORDS], mapping).mapping
     return _refine(english, foreign, mapping)

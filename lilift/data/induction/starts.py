@@ -1,4 +1,4 @@
-"""Rough mappings between two vector spaces that need no training: from words spelled alike, or the shape of similarities."""
+"""Makes rough mappings between two vector spaces without training: from words spelled alike, or from their similarities."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lilift.data.induction.neighbours import match
 from lilift.data.induction.refinement import procrustes
 
 FEWEST_ANCHORS = 20
-"""A mapping from fewer words spelled alike is no better than chance."""
+"""With fewer words that are spelled alike, a mapping is not better than chance."""
 _SIGNATURE = 300
 _SIGNED_WORDS = 8_000
 
 
 def anchors(english: Sequence[str], foreign: Sequence[str], *, numerals_only: bool) -> list[tuple[int, int]]:
-    """Positions of words that are spelled alike in both vocabularies: names, loans and numerals, or numerals alone."""
+    """Positions of words that are spelled alike in both vocabularies: names, loanwords and numerals, or only numerals."""
     position = {word: index for index, word in enumerate(foreign)}
     return [
         (index, position[word])
@@ -28,16 +28,16 @@ def anchors(english: Sequence[str], foreign: Sequence[str], *, numerals_only: bo
 
 
 def from_anchors(pairs: Sequence[tuple[int, int]], english: Tensor, foreign: Tensor) -> Tensor:
-    """The mapping that words spelled alike suggest."""
+    """The mapping that fits words spelled alike."""
     rows = torch.tensor(pairs, device=english.device)
     return procrustes(english[rows[:, 0]], foreign[rows[:, 1]])
 
 
 def from_similarities(english: Tensor, foreign: Tensor) -> Tensor:
-    """The mapping between words whose similarities to all words of their own language are distributed alike.
+    """The mapping that fits words with similar distributions of similarities to all words of their own language.
 
-    A word and its translation have as many near and far neighbours; sorted, these similarities are a signature that no rotation
-    changes.
+    A word and its translation have about the same number of near and far neighbours. The sorted similarities are a signature of
+    a word that no rotation changes.
     """
     size = min(_SIGNATURE, len(english), len(foreign))
     pairs = match(_signatures(english, size), _signatures(foreign, size)).mutual
@@ -45,7 +45,7 @@ def from_similarities(english: Tensor, foreign: Tensor) -> Tensor:
 
 
 def _signatures(vectors: Tensor, size: int) -> Tensor:
-    """[N, D] → [≤ N, S] quantiles of each frequent word's similarities to all, standardised over words and of unit length."""
+    """The signatures of frequent words, [N, D] → [≤ N, S]: quantiles of their similarities to all words, standardised."""
     positions = torch.linspace(0, len(vectors) - 1, size, device=vectors.device).round().long()
     rows = max(1, (64 << 20) // (4 * len(vectors)))
     frequent = vectors[:_SIGNED_WORDS]

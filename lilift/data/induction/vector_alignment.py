@@ -1,4 +1,4 @@
-"""Two vector spaces in, an alignment and a lexicon out: starts, refinement, choice without gold data, mutual neighbours."""
+"""Aligns the word vectors of two languages, and makes a lexicon from words that are each other's nearest neighbour."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from lilift.data.lexicons.lexicon import Lexicon, build_lexicon
 from lilift.recipe.errors import DataError
 
 FEWEST_WORDS = 50
-"""With vectors of fewer words than that, what lies nearest to a word says nothing."""
+"""With fewer words than this, the nearest neighbour of a word has no meaning."""
 
 Start = Literal["identical", "numerals", "similarity", "adversarial", "aligned"]
 
 
 @dataclass(frozen=True)
 class InductionSettings:
-    """How an alignment is looked for.
+    """The settings for the search of an alignment.
 
     Attributes:
-        starts: ways to begin; each is refined, and the best by `Matches.criterion` is kept.
-        seeds: attempts of the adversarial start, the only one that draws.
-        frequent: most frequent words of each language that starts and refinement look at.
+        starts: kinds of first mappings; each is refined, and the best by `Matches.criterion` is kept.
+        seeds: number of attempts of the adversarial start, the only start with random choices.
+        frequent: starts and refinement use this many of the most frequent words of each language.
     """
 
     starts: tuple[Start, ...] = ("identical", "similarity")
@@ -43,7 +43,7 @@ class InductionSettings:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One start and what refinement made of it."""
+    """One start and the result of its refinement."""
 
     start: Start
     seed: int | None
@@ -59,8 +59,8 @@ class Alignment:
         english: [N, D] mapped into the foreign space, of unit length.
         foreign: [M, D] of unit length.
         attempts: every attempt, the best first.
-        agreement: share of words to which the best attempt and another give the same translation, the greatest of all others;
-            None where there is one attempt. Wrong alignments agree on next to none.
+        agreement: share of words that have the same translation in the best attempt and in another one; the largest such share.
+            None if there is only one attempt. Wrong alignments agree on almost no word.
     """
 
     english: Tensor
@@ -82,25 +82,25 @@ def align(
     Args:
         english: vectors, the most frequent word first.
         foreign: vectors of the same dimension, the most frequent word first.
-        settings: how.
-        device: where matrices are multiplied.
-        say: is told what is being tried.
+        settings: the settings of the search.
+        device: the device for matrix products.
+        say: receives a line about each attempt.
 
     Raises:
         DataError: dimensions differ, too few words have vectors, or no start is possible.
     """
     if english.dimension != foreign.dimension:
         raise DataError(
-            f"vectors of {foreign.dimension} dimensions cannot be aligned with English vectors of {english.dimension}",
+            f"these vectors have {foreign.dimension} dimensions, but the English vectors have {english.dimension}",
             where=foreign.source,
-            remedy="give two sets of vectors of the same dimension",
+            remedy="use two sets of vectors with the same dimension",
         )
     for vocabulary in (english, foreign):
         if len(vocabulary.words) < FEWEST_WORDS:
             raise DataError(
-                f"has vectors of {len(vocabulary.words)} words, and an alignment needs {FEWEST_WORDS}",
+                f"there are vectors for {len(vocabulary.words)} words, but an alignment needs at least {FEWEST_WORDS}",
                 where=vocabulary.source,
-                remedy="give vectors of more words",
+                remedy="use vectors for more words",
             )
     first, second = _normalised(english.vectors.to(device)), _normalised(foreign.vectors.to(device))
     frequent = _Vocabularies(english.words, foreign.words, first[: settings.frequent], second[: settings.frequent])
@@ -108,13 +108,13 @@ def align(
     for start, seed, mapping in _mappings(frequent, settings, say):
         refined = refine(frequent.english, frequent.foreign, mapping)
         attempt = Attempt(start, seed, refined.criterion, refined.rounds)
-        say(f"{_title(start, seed)}: criterion {attempt.criterion:.4f} after {attempt.refinements} refinements")
+        say(f"{_title(start, seed)}: criterion {attempt.criterion:.4f} after {attempt.refinements} rounds of refinement")
         found.append((attempt, refined))
     if not found:
         raise DataError(
             f"fewer than {FEWEST_ANCHORS} words are spelled alike in both vocabularies",
             where=foreign.source,
-            remedy="start by similarity or adversarial",
+            remedy="use --start similarity or --start adversarial",
         )
     found.sort(key=lambda item: -item[0].criterion)
     best, *others = (refined for _, refined in found)
@@ -123,10 +123,10 @@ def align(
 
 
 def induced_lexicon(alignment: Alignment, english: Embeddings, foreign: Embeddings, code: str) -> Lexicon:
-    """Words that are each other's nearest neighbour, filtered like any dictionary; the weight is their cosine.
+    """A lexicon of words that are each other's nearest neighbour, filtered like any dictionary; the weight is their cosine.
 
     Raises:
-        DataError: nothing usable is left.
+        DataError: no usable pair is left.
     """
     matches = match(alignment.english, alignment.foreign)
     pairs = matches.mutual.tolist()
@@ -139,17 +139,17 @@ def induced_lexicon(alignment: Alignment, english: Embeddings, foreign: Embeddin
 def precision(
     alignment: Alignment, english: Embeddings, foreign: Embeddings, gold: Mapping[str, set[str]], counts: Sequence[int] = (1, 5)
 ) -> tuple[int, dict[int, float]]:
-    """Share of gold words of which one of the k best translations is in the gold data.
+    """Share of gold words for which one of the k best translations is right.
 
     Args:
-        alignment: of these embeddings.
+        alignment: the alignment of these embeddings.
         english: the English words.
         foreign: the foreign words.
         gold: English word → right translations.
         counts: values of k.
 
     Returns:
-        How many words were asked (those that both vocabularies know), and the share by k.
+        The number of tested words (those in both vocabularies), and the share for each k.
     """
     known = set(foreign.words)
     asked = [(row, gold[word] & known) for row, word in enumerate(english.words) if gold.get(word, set()) & known]
@@ -162,12 +162,12 @@ def precision(
 
 
 def _rank(found: Sequence[str], right: set[str]) -> int:
-    """Position of the first right word, or beyond the last."""
+    """Index of the first right word, or the number of words if none is right."""
     return next((position for position, word in enumerate(found) if word in right), len(found))
 
 
 def _normalised(vectors: Tensor) -> Tensor:
-    """Unit length, mean zero, unit length again."""
+    """The vectors after three steps: scaled to unit length, shifted to mean zero, scaled to unit length again."""
     unit = F.normalize(vectors.float(), dim=1)
     return F.normalize(unit - unit.mean(dim=0), dim=1)
 
@@ -190,12 +190,12 @@ def _mappings(
             words = frequent.english_words[: len(english)], frequent.foreign_words[: len(foreign)]
             alike = anchors(*words, numerals_only=start == "numerals")
             if len(alike) < FEWEST_ANCHORS:
-                say(f"{start}: only {len(alike)} words are spelled alike, which is too few to start from")
+                say(f"{start}: skipped, because only {len(alike)} words are spelled alike (it needs {FEWEST_ANCHORS})")
             else:
                 yield start, None, from_anchors(alike, english, foreign)
         elif start == "similarity":
             yield start, None, from_similarities(english, foreign)
-        elif start == "aligned":  # whoever made the vectors has brought them into one space
+        elif start == "aligned":  # the vectors are already in one space
             yield start, None, torch.eye(english.shape[1], device=english.device)
         else:
             for seed in range(settings.seeds):

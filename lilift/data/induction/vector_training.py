@@ -1,4 +1,4 @@
-"""fastText-style vectors from a text of one's own, trained by gensim."""
+"""Trains fastText-style word vectors on the user's own text, with gensim."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from lilift.recipe.errors import DataError, EnvironmentUnfit
 
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}\u200c\u200d'’]+")
 LONGEST_MEAN = 15
-"""Words longer than this on average mean a text without spaces between them."""
+"""If words are longer than this on average, the text has no spaces between words."""
 LONGEST_MEAN_SEGMENTED = 6
-"""The same where a language puts none and a segmenter has to: Chinese clauses have nine letters on average, words two."""
+"""The same for languages without spaces, which need a segmenter: Chinese clauses have nine letters on average, words two."""
 
 
 class Sentences:
-    """Lower-case words of a text file's lines, read anew each time they are asked for."""
+    """The lower-case words of each line of a text file; every iteration reads the file again."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -48,20 +48,22 @@ def train_embeddings(
     """Train skip-gram vectors with character n-grams of 3 to 6 letters.
 
     Args:
-        path: plain text, a sentence or paragraph a line, words with spaces between them.
+        path: plain text with a sentence or paragraph in each line and spaces between words.
         known: the language of the text.
-        dimension: of the vectors.
-        epochs: passes over the text.
-        least_count: rarer words get no vector.
-        seed: of everything drawn.
-        workers: threads; with one, the same text gives the same vectors.
+        dimension: dimension of the vectors.
+        epochs: number of passes over the text.
+        least_count: words that occur less often get no vector.
+        seed: the seed of all random choices.
+        workers: number of threads; with one, the same text always gives the same vectors.
 
     Raises:
-        DataError: the text cannot be read, has no spaces between words, or too few words.
+        DataError: the text cannot be read, has no spaces between words, or has too few words.
         EnvironmentUnfit: gensim is not installed.
     """
     if find_spec("gensim") is None:
-        raise EnvironmentUnfit("training word vectors needs gensim", remedy="pip install 'lilift[induction]'")
+        raise EnvironmentUnfit(
+            "gensim, which trains word vectors, is not installed", remedy="run `pip install 'lilift[induction]'`"
+        )
     from gensim.models import FastText
 
     sentences = Sentences(path)
@@ -80,9 +82,11 @@ def train_embeddings(
     try:
         model.build_vocab(corpus_iterable=sentences)
         model.train(corpus_iterable=sentences, total_examples=model.corpus_count, epochs=epochs)
-    except RuntimeError as error:  # gensim's words for an empty vocabulary
+    except RuntimeError as error:  # gensim's error for an empty vocabulary
         raise DataError(
-            f"no word occurs {least_count} times ({error})", where=path, remedy="give more text, or a lower --least-count"
+            f"no word occurs at least {least_count} times ({error})",
+            where=path,
+            remedy="use more text, or set --least-count lower",
         ) from None
     vectors = torch.from_numpy(np.array(model.wv.vectors, dtype=np.float32))
     return Embeddings(list(model.wv.index_to_key), vectors, f"vectors trained on {path.name}")
@@ -96,10 +100,10 @@ def _require_words(sentences: Sentences, known: Language) -> None:
         if count > 20_000:
             break
     if not count:
-        raise DataError("the text has no word", where=sentences.path)
+        raise DataError("the text has no words", where=sentences.path, remedy="use a plain text in the language")
     if letters > count * (LONGEST_MEAN if known.puts_spaces_between_words else LONGEST_MEAN_SEGMENTED):
         raise DataError(
-            f"words of {letters // count} letters on average: the text has no spaces between its words",
+            f"the text has no spaces between words (its words have {letters // count} letters on average)",
             where=sentences.path,
-            remedy=f"put spaces between words with a segmenter of {known.name} first",
+            remedy=f"put spaces between the words first, with a word segmenter for {known.name}",
         )

@@ -1,1 +1,1 @@
-"""Code-switching: English texts whose words are swapped for translations."""
+"""Code-switching: swaps words of English texts for their translations."""

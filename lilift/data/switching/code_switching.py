@@ -1,7 +1,7 @@
-"""Code-switching: English texts whose words are swapped for translations from a lexicon, anew in every epoch.
+"""Code-switching: swaps words of English texts for translations from a lexicon, in a new way in every epoch.
 
-Everything drawn for an example (language, share of words, translations, word order) follows from seed, epoch and the example's
-index alone, so that any run, resumed or parallel, sees the same text.
+All random choices for an example (language, share of words, translations, word order) depend only on the seed, the epoch and
+the index of the example. So every run sees the same text, also a resumed or parallel one.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Swap(NamedTuple):
         start: where its translation begins in the switched text.
         end: where it ends.
         original: the English word that it replaced.
-        language: of the translation.
-        gap: the spaces before the English word that were left out, because the translations on both sides of them are
-            written without spaces between words; empty elsewhere.
+        language: the language of the translation.
+        gap: the spaces before the English word that were removed, because the translations on both sides of them are in
+            languages without spaces between words; otherwise empty.
     """
 
     start: int
@@ -45,11 +45,11 @@ class CodeSwitched:
 
     Attributes:
         text: the switched text.
-        language: the language of the translations, or None where each word's was drawn by itself.
+        language: the language of the translations, or None if the language of each word was drawn separately.
         ratio: the share of translatable words that was drawn for this text.
-        translatable: how many words could have been swapped.
-        swaps: which were, in order.
-        shuffled: whether the words were moved about too.
+        translatable: number of words that could have been swapped.
+        swaps: the swapped words, in order.
+        shuffled: whether the word order was changed too.
     """
 
     text: str
@@ -61,7 +61,7 @@ class CodeSwitched:
 
 
 class _Choice(NamedTuple):
-    """What a word may become in one language: translations as they would be written, and their weights added up."""
+    """The possible translations of a word in one language, in the form for the text, and their cumulative weights."""
 
     language: str
     spaced: bool
@@ -69,7 +69,7 @@ class _Choice(NamedTuple):
     weights: tuple[float, ...]
 
     def draw(self, chance: float) -> str:
-        """The translation at `chance`, 0 to 1, of the whole weight."""
+        """The translation at the share `chance`, from 0 to 1, of the total weight."""
         if len(self.texts) == 1:
             return self.texts[0]
         return self.texts[bisect_right(self.weights, chance * self.weights[-1], hi=len(self.texts) - 1)]
@@ -77,16 +77,17 @@ class _Choice(NamedTuple):
 
 _Choices = tuple[_Choice, ...]
 _UNKNOWN: Final[_Choices] = ()
-"""A word that no lexicon of these has."""
+"""The choices for a word that none of the lexicons has."""
 
 
 class CodeSwitcher:
     """Swaps words of English texts for those of other languages.
 
     Args:
-        lexicons: one lexicon per language; each text's language (or each word's, in mixed texts) is drawn evenly from them.
+        lexicons: one lexicon for each language; each text (or each word, in mixed texts) gets one of the languages, all equally
+            likely.
         settings: shares of words, of mixed texts and of shuffled texts.
-        seed: of everything drawn.
+        seed: the seed of all random choices.
         names: lower-case words that are names even at the beginning of a sentence (`english_forms.find_names`).
 
     Raises:
@@ -102,7 +103,9 @@ class CodeSwitcher:
         names: frozenset[str] = frozenset(),
     ) -> None:
         if not lexicons:
-            raise DataError("there is no lexicon to swap words with", where="data.lexicons", remedy="name one per language")
+            raise DataError(
+                "the recipe has no lexicon, so lilift cannot swap words", where="data.lexicons", remedy="add one per language"
+            )
         self.lexicons = dict(lexicons)
         self.settings = settings
         self.seed = seed
@@ -110,19 +113,19 @@ class CodeSwitcher:
         self._languages = sorted(lexicons)
         self._spaced = {code: lexicon.language.puts_spaces_between_words for code, lexicon in lexicons.items()}
         self._random = random.Random()
-        # What each word as written may become, in one language or (None) in any of them.
+        # The choices for each word in its written form, in one language or (None) in any of them.
         self._choices: dict[str | None, dict[str, _Choices]] = {code: {} for code in (*self._languages, None)}
 
     def switch(self, text: str, *, epoch: int, index: int) -> CodeSwitched:
-        """The text as the example `index` has it in `epoch`.
+        """The code-switched text of the example `index` in `epoch`.
 
         Numbers, units, LaTeX, code, addresses, acronyms and names stay as they are. A word keeps its capital and the
-        punctuation around it; endings (plural, -ing, -ed, 's) go with the English word. A word that occurs twice in a text
-        has the same translation both times. Between two neighbouring translations into languages that put no spaces
-        between words, the space goes.
+        punctuation around it. Endings (plural, -ing, -ed, 's) disappear with the English word. A word that occurs twice in a
+        text has the same translation both times. Two neighbouring translations into languages without spaces between words are
+        joined.
         """
         settings = self.settings
-        rng = self._random  # a new one would be seeded twice
+        rng = self._random  # a new generator would be seeded twice
         rng.seed(f"switch {self.seed} {epoch} {index}")
         code: str | None = self._languages[int(rng.random() * len(self._languages))]
         ratio = _share(settings.ratios, rng.random())
@@ -134,7 +137,7 @@ class CodeSwitcher:
 
     def _swap(self, text: str, rng: random.Random, code: str | None, ratio: float, moved: bool) -> CodeSwitched:
         known = self._choices[code].get
-        chance, make = rng.random, tuple.__new__  # a third of the time that calling a NamedTuple takes
+        chance, make = rng.random, tuple.__new__  # three times as fast as a call of the NamedTuple
         drawn: dict[str, tuple[str, _Choice]] = {}
         parts: list[str] = []
         swaps: list[Swap] = []
@@ -170,7 +173,7 @@ class CodeSwitcher:
         return CodeSwitched("".join(parts), code, ratio, translatable, tuple(swaps), moved)
 
     def _look_up(self, code: str | None, written: str) -> _Choices:
-        """What a word may become, remembered for the next time."""
+        """The choices for a word; they are stored for the next time."""
         forms = dictionary_forms(written.lower())
         capital = written[0].isupper() and written != "I"
         made = []
@@ -188,14 +191,14 @@ class CodeSwitcher:
 
 
 def _share(ratios: Sequence[float] | ShareRange, chance: float) -> float:
-    """The share of words at `chance`, 0 to 1."""
+    """The share of words for a random number `chance` from 0 to 1."""
     if isinstance(ratios, ShareRange):
         return ratios.min + chance * (ratios.max - ratios.min)
     return ratios[int(chance * len(ratios))]
 
 
 def _as_written(texts: Sequence[str], *, capital: bool, spaced: bool) -> list[str]:
-    """Translations as a text has them: with a capital where its script has one, without spaces where its language has none."""
+    """Translations in their form for a text: with a capital if needed, and without spaces if the language has none."""
     written = texts if spaced else ["".join(text.split()) for text in texts]
     # Marks that combine with the first letter stay with it.
     return [text[:1].title() + text[1:] if capital else text for text in written]

@@ -1,7 +1,7 @@
-"""A file of code-switched examples: written as a stream by any number of processes, the same bytes whatever that number is.
+"""Writes a file of code-switched examples with several processes; the file is the same for any number of processes.
 
-One line of JSON an example and epoch, in the order of the examples. The file grows under a provisional name, so that a call
-that was interrupted goes on after the last complete line when it is repeated.
+It has one line of JSON for each example and epoch, in the order of the examples. The file has a temporary name until it is
+complete. If a call is interrupted, the same call later continues after the last complete line.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lilift.recipe.errors import DataError
 _TOGETHER = 512
 """Examples of one piece of work."""
 _AHEAD = 4
-"""Pieces that wait for each worker: enough to keep it busy, few enough to keep little in memory."""
+"""Pieces that wait for each worker: enough to keep it busy, and few enough to need little memory."""
 
 _Work = tuple[int, int, list[Example]]
 """Epoch, index of the first example, the examples."""
@@ -34,20 +34,20 @@ _Work = tuple[int, int, list[Example]]
 def write_switched(
     path: Path, tasks: AlignTasks, examples: Sequence[Example], *, epochs: int = 1, workers: int = 1
 ) -> tuple[int, int]:
-    """Write every example as stage 1 has it in each epoch.
+    """Write every example in the form that stage 1 uses in each epoch.
 
     Args:
-        path: the file; replaced in one motion when all is done.
-        tasks: makes them.
+        path: the file; an old file is replaced when the new one is complete.
+        tasks: makes the tasks.
         examples: the English instructions.
-        epochs: how many, from the first.
-        workers: processes; 1 works in this one.
+        epochs: number of epochs, from the first one.
+        workers: number of processes; with 1, this process does the work.
 
     Returns:
-        Lines in the file, and how many of them an interrupted call had left.
+        The number of lines in the file, and how many of them come from an interrupted call.
 
     Raises:
-        DataError: what an interrupted call left was made from other data or settings.
+        DataError: the lines of an interrupted call were made from other data or settings.
         StorageError: the file cannot be written.
     """
     partial = path.with_name(".partial-" + path.name)
@@ -65,7 +65,7 @@ def write_switched(
 
 
 def switched_line(tasks: AlignTasks, example: Example, epoch: int, index: int) -> dict[str, Any]:
-    """One example as the file has it."""
+    """The line of one example, as JSON values."""
     task, found = tasks.task(example, epoch, index)
     return {
         "id": example.id,
@@ -98,7 +98,7 @@ def _made(tasks: AlignTasks, work: Iterator[_Work], workers: int) -> Generator[b
     if workers == 1:
         yield from (_lines(tasks, piece) for piece in work)
         return
-    context = multiprocessing.get_context("spawn")  # the same on every system; a fork would copy this process's threads' locks
+    context = multiprocessing.get_context("spawn")  # the same on every system; a fork would copy the locks of other threads
     with context.Pool(workers, _begin, (tasks,)) as pool:
         waiting = deque(pool.apply_async(_lines_here, (piece,)) for piece in itertools.islice(work, _AHEAD * workers))
         while waiting:
@@ -107,13 +107,13 @@ def _made(tasks: AlignTasks, work: Iterator[_Work], workers: int) -> Generator[b
 
 
 _tasks: AlignTasks
-"""What this worker process makes lines with."""
+"""The task maker of this worker process."""
 
 
 def _begin(tasks: AlignTasks) -> None:
     global _tasks
     _tasks = tasks
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C and ends its workers
 
 
 def _lines_here(work: _Work) -> bytes:
@@ -121,10 +121,10 @@ def _lines_here(work: _Work) -> bytes:
 
 
 def _complete_lines(partial: Path, tasks: AlignTasks, examples: Sequence[Example]) -> int:
-    """How many lines an interrupted call left; a torn last one is cut off.
+    """How many complete lines an interrupted call has left; an incomplete last line is removed.
 
     Raises:
-        DataError: the last complete one is not what is made of its example now.
+        DataError: the last complete line differs from the line that lilift makes of the same example now.
     """
     if not partial.exists():
         return 0
@@ -138,6 +138,8 @@ def _complete_lines(partial: Path, tasks: AlignTasks, examples: Sequence[Example
         epoch, index = divmod(count - 1, len(examples))
         if last != _lines(tasks, (epoch, index, [examples[index]])):
             raise DataError(
-                "what an interrupted call left was made from other data or settings", where=partial, remedy="delete it"
+                "an interrupted call has left lines that were made from other data or settings",
+                where=partial,
+                remedy="delete this file and run the command again",
             )
     return count

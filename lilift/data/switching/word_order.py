@@ -1,9 +1,9 @@
-"""Word-order noise: an English text whose sentences are put in some other order, as another language might.
+"""Word-order noise: changes the order of the words in English sentences, because other languages have other word orders.
 
-A lexicon moves words, never word order, and word order is the harder half of understanding another language. Chunks are
-guessed without a parser: a function word or a number stays with what follows it, other words begin a chunk of their own or join
-the one before, at random. Within a clause (up to a punctuation mark, which stays where it is) chunks are shuffled, and half
-of them are turned around, so that prepositions become postpositions and adjectives follow their nouns.
+A lexicon changes words but not their order, and the order is the harder half of understanding another language. lilift guesses
+chunks without a parser: a function word or a number stays with the next word; other words start a new chunk or join the chunk
+before, at random. lilift shuffles the chunks within a clause, which ends at a punctuation mark; the mark stays in its place. It
+reverses half of the chunks, so that prepositions become postpositions and adjectives follow their nouns.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from lilift.data.lexicons.english_forms import PLAIN_WORD, PROTECTED
 
-# Most pieces are words between spaces, which the first alternative alone reads; nothing protected begins with a space.
+# The first alternative matches most pieces: words between spaces. Protected text never begins with a space.
 _PIECE = re.compile(rf"([A-Za-z]+[,.;:!?]?(?!\S)|(?:{PLAIN_WORD}|(?!\s)(?:{PROTECTED.pattern})|\S)+)", re.VERBOSE | re.DOTALL)
 _STOP = re.compile(r"[,;:.!?]+[\"'”’)]*$")
 _LEADING_WORDS = """
@@ -26,19 +26,19 @@ _LEADING = frozenset(_LEADING_WORDS.split())
 
 @lru_cache(maxsize=1 << 16)
 def _read(piece: str) -> tuple[str, bool, str]:
-    """What stands between two spaces: its word (maybe empty), whether that stays with what follows, and a stop after it."""
+    """The parts of a piece between two spaces: its word (may be empty), whether it stays with the next word, and its stop."""
     stop = _STOP.search(piece)
     word = piece if stop is None else piece[: stop.start()]
     return word, word.lower() in _LEADING or word[:1].isdigit(), "" if stop is None else stop[0]
 
 
 def shuffled(text: str, rng: random.Random, names: frozenset[str] = frozenset()) -> str:
-    """The text with the words of each clause moved about. Every word, number and punctuation mark stays in its clause.
+    """The text with another order of the words in each clause. Every word, number and punctuation mark stays in its clause.
 
     Args:
-        text: English.
-        rng: where chance comes from.
-        names: lower-case words that keep their capital at the beginning of a sentence.
+        text: an English text.
+        rng: the random number generator.
+        names: lower-case words that are names, so they keep their capital.
     """
     pieces = _PIECE.split(text)  # gap, piece, gap, …, piece, gap
     result: list[str] = [pieces[0]]
@@ -67,14 +67,14 @@ def shuffled(text: str, rng: random.Random, names: frozenset[str] = frozenset())
 
 
 def _within_clause(word: str, names: frozenset[str]) -> str:
-    """The first word of a sentence as it stands elsewhere."""
+    """The first word of a sentence in the form that it has inside a sentence."""
     if word == "I" or word.lower() in names or word[1:2].isupper():
         return word
     return word[0].lower() + word[1:]
 
 
 def _in_other_order(chunks: list[list[str]], rng: random.Random, capital: bool) -> str:
-    """A clause whose chunks are moved about, half of them turned around."""
+    """A clause with its chunks in another order; half of the chunks are reversed."""
     chance = rng.random
     moved: list[str] = []
     for chunk in _in_any_order(chunks, rng):
@@ -87,7 +87,7 @@ def _in_other_order(chunks: list[list[str]], rng: random.Random, capital: bool) 
 
 
 def _in_any_order(chunks: list[list[str]], rng: random.Random) -> list[list[str]]:
-    """Shuffled in place. `random.shuffle` takes three times as long, and another Python may shuffle in another way."""
+    """Shuffle in place. `random.shuffle` takes three times as long, and may give another order in another Python version."""
     bits = rng.getrandbits
     for last in range(len(chunks) - 1, 0, -1):
         width = (last + 1).bit_length()

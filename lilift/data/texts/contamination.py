@@ -1,7 +1,7 @@
-"""Training texts that are in a benchmark: found by the same words, or by thirteen of them in a row.
+"""Finds training texts that are also in a benchmark: texts with the same words, or with thirteen words in a row in common.
 
-A model that has read a benchmark's questions is not measured by them. Texts are compared as words, without case, punctuation
-and spacing. Runs of thirteen words are what GPT-3 was checked with (arXiv 2005.14165, appendix C).
+A benchmark says nothing about a model that has read its questions in training. lilift compares texts by their words, without
+case, punctuation and spaces. GPT-3 was also checked with runs of thirteen words (arXiv 2005.14165, appendix C).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 RUN = 13
-"""Words in a row that two texts do not share by chance."""
+"""Number of words in a row that two texts hardly ever share by chance."""
 
 _WORD = re.compile(r"\w+")
 Match = Literal["same text", "13 words in a row"]
@@ -21,7 +21,7 @@ Match = Literal["same text", "13 words in a row"]
 
 @dataclass(frozen=True)
 class Overlap:
-    """A benchmark that a text is in, and how."""
+    """A benchmark that contains a text, and how the text matches."""
 
     benchmark: str
     match: Match
@@ -32,7 +32,7 @@ class HeldOut:
 
     Args:
         texts: benchmark → its questions.
-        unchecked: benchmark → why its questions are not known, for the report.
+        unchecked: benchmark → the reason why lilift could not read its questions, for the report.
     """
 
     def __init__(self, texts: Mapping[str, Iterable[str]], unchecked: Mapping[str, str] | None = None) -> None:
@@ -48,7 +48,7 @@ class HeldOut:
                 self._texts.setdefault(" ".join(found), name)
                 for start in range(len(found) - RUN + 1):
                     self._runs.setdefault(" ".join(found[start : start + RUN]), name)
-        # Most runs of a text are told apart by their first and last words alone, without joining all thirteen.
+        # The first and last words alone rule out most runs of a text, so lilift does not join all thirteen words of each.
         self._ends = {(run[: run.index(" ")], run[run.rindex(" ") + 1 :]) for run in self._runs}
 
     def find(self, text: str) -> Overlap | None:
@@ -66,7 +66,7 @@ class HeldOut:
 
 
 def normalised_words(text: str) -> list[str]:
-    """The words of a text as they are compared."""
+    """The words of a text in the form in which texts are compared."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
     return _WORD.findall(text.casefold())

@@ -1,7 +1,7 @@
-"""The task world: English math word problems with worked solutions, and the same world in real low-resource languages.
+"""The task world: generates English math word problems with worked solutions, and the same problems in low-resource languages.
 
-Pure Python, generated from `patterns.txt`, `words.txt` and an excerpt of GATITOS (see `gatitos/ATTRIBUTION.md`). `problems`
-says what is held out for testing; `languages` says how honest its foreign text is.
+It is pure Python and uses `patterns.txt`, `words.txt` and an excerpt of GATITOS (see `gatitos/ATTRIBUTION.md`). `problems`
+describes which problems are held out for tests. `world_languages` describes how good its foreign text is.
 """
 
 from __future__ import annotations

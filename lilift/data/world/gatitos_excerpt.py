@@ -1,11 +1,11 @@
-"""Cut the excerpt of GATITOS that the world needs.
+"""Makes the excerpt of GATITOS that the task world needs.
 
-`python -m lilift.data.world.gatitos_excerpt FOLDER`, where FOLDER holds the full `en_*.tsv`.
+Run `python -m lilift.data.world.gatitos_excerpt FOLDER`, where FOLDER holds the full `en_*.tsv` files.
 
-For every word of `words.txt`, the first usable translation of its dictionary form (or else of another form, or of its
-substitute) is taken: notes in brackets are removed, the first of several alternatives on a line is kept, and affixes, entries
-equal to the English word and entries longer than three words are passed over. Every English form gets a row with the
-translation of its dictionary form.
+For every word of `words.txt` it takes the first usable translation of its dictionary form, or else of another form or of its
+substitute. It removes notes in brackets and keeps the first of several alternatives in a line. It skips affixes, entries equal
+to the English word, and entries with more than three words. Every English form gets a row with the translation of its
+dictionary form.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lilift.data.world.world_vocabulary import vocabulary
 from lilift.recipe.errors import DataError
 
 FUNCTION_WORDS = frozenset(["the", "in", "on", "at", "to", "from", "near", "among", "for", "my", "only"])
-"""Words that a language may lack (they are left out of its text); for any other word a missing translation is an error."""
+"""Words that a language may not have; its texts leave them out. For any other word, a missing translation is an error."""
 
 
 def read_full(path: Path) -> dict[str, str]:
@@ -44,7 +44,7 @@ def cut(full: dict[str, str], language: str) -> dict[str, str]:
     """The rows of one language's excerpt.
 
     Raises:
-        DataError: the full file has no translation for a word that the world cannot do without.
+        DataError: the full file has no translation for a word that the world needs.
     """
     words = vocabulary()
     rows: dict[str, str] = {}
@@ -52,7 +52,10 @@ def cut(full: dict[str, str], language: str) -> dict[str, str]:
         candidates = (*word, *words.substitutes.get(word[0], ()))
         found = next((full[candidate.lower()] for candidate in candidates if candidate.lower() in full), None)
         if found is None and word[0] not in FUNCTION_WORDS:
-            raise DataError(f"GATITOS has no translation of {word[0]!r} in {language!r}")
+            raise DataError(
+                f"GATITOS has no translation of {word[0]!r} in {language!r}",
+                remedy="use the full GATITOS files, or add a substitute for the word to words.txt",
+            )
         for form in word:
             if found is not None:
                 rows.setdefault(form.lower(), found)

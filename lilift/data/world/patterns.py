@@ -1,4 +1,4 @@
-"""Sentence patterns: the markup of `patterns.txt`, read into constituents that any word order can arrange."""
+"""Reads the sentence patterns of `patterns.txt` into constituents, which can be arranged in any word order."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME_SLOTS = ("n", "m", "k")
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for a number, a name or a word of a class; equal `key`s are filled with the same word."""
+    """A place for a number, a name or a word of a class; slots with the same `key` get the same word."""
 
     name: str
     key: str
@@ -25,7 +25,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Constituent:
-    """Words that stay together wherever a language puts them; an optional one is left out of half of the problems."""
+    """Words that stay together in every word order; an optional constituent is left out of half of the problems."""
 
     role: str
     parts: tuple[str | Slot, ...]
@@ -34,7 +34,7 @@ class Constituent:
 
 @dataclass(frozen=True)
 class Clause:
-    """Constituents up to a punctuation mark or a conjunction; `stop` is the mark, or empty before a conjunction."""
+    """Constituents up to a punctuation mark or a conjunction; `stop` is the mark, and is empty before a conjunction."""
 
     constituents: tuple[Constituent, ...]
     stop: str
@@ -42,7 +42,7 @@ class Clause:
 
 @dataclass(frozen=True)
 class Step:
-    """One line of working. Operands are number slots, or `r`: the result of the step before."""
+    """One calculation of a solution. Operands are number slots, or `r`, the result of the step before."""
 
     left: str
     operator: str
@@ -51,7 +51,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Pattern:
-    """One way to put a problem into words, and how it is solved."""
+    """The sentences of one kind of problem, and the steps of its solution."""
 
     name: str
     held_out: bool
@@ -59,7 +59,7 @@ class Pattern:
     clauses: tuple[Clause, ...]
 
     def slots(self) -> list[Slot]:
-        """Every slot in reading order, each key once."""
+        """All slots in reading order, one for each key."""
         found: dict[str, Slot] = {}
         for clause in self.clauses:
             for constituent in clause.constituents:
@@ -71,14 +71,14 @@ class Pattern:
 
 @cache
 def patterns() -> tuple[Pattern, ...]:
-    """All patterns that ship with lilift, held-out ones included."""
+    """All patterns that ship with lilift, including the held-out ones."""
     text = files(__package__).joinpath("patterns.txt").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
     return tuple(parse(head, body) for head, body in zip(lines[::2], lines[1::2], strict=True))
 
 
 def parse(head: str, body: str) -> Pattern:
-    """Read one pattern: `name : steps` and its bracketed sentences."""
+    """Read one pattern: its line `name : steps` and its sentences in brackets."""
     name, steps = (part.strip() for part in head.split(" : "))
     clauses: list[Clause] = []
     open_clause: list[Constituent] = []

@@ -1,9 +1,9 @@
-"""Word problems: drawn from the patterns, solved, and put into any language of the world.
+"""Generates word problems from the patterns, solves them, and writes them in any language of the world.
 
-What is held out. A problem is *held out* when its sentence pattern is marked so in `patterns.txt`, or when one of its steps
-works on a held-out pair of numbers (`held_out_pair`, about one pair in five). Training problems are never held out, in
-pattern or in numbers; test problems are held out in both: their pattern and every step's pair of numbers. Every word of a test
-question occurs in some training pattern.
+A problem is *held out* if `patterns.txt` marks its sentence pattern as held out, or if one of its steps uses a held-out pair of
+numbers (`held_out_pair`, about one pair in five). Training problems have neither a held-out pattern nor held-out numbers. Test
+problems have both: a held-out pattern, and a held-out pair of numbers in every step. Every word of a test question occurs in
+some training pattern.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from lilift.data.world.world_languages import FilledClause, FilledConstituent, r
 from lilift.data.world.world_vocabulary import vocabulary
 
 LARGEST = 60
-"""No number in a question, a working or an answer is larger."""
+"""The largest number in any question, calculation or answer."""
 
 SMALL = 10
-"""At least one number of every sum, difference, product or quotient is not larger: the tables that a small LLM can know."""
+"""At least one number of every sum, difference, product or quotient is at most this, so that a small LLM can learn them."""
 
 _EQUATION = re.compile(r"(\d+) [-+*/] (\d+) = \d+")
 Calculation = tuple[int, str, int, int]
@@ -32,7 +32,7 @@ Calculation = tuple[int, str, int, int]
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem, in no language yet."""
+    """One problem, before it is written in a language."""
 
     pattern: Pattern
     clauses: tuple[FilledClause, ...]
@@ -44,32 +44,32 @@ class Problem:
 
     @property
     def held_out(self) -> bool:
-        """Whether the problem may be used for test questions only."""
+        """Whether the problem may only be used for tests."""
         return self.pattern.held_out or any(held_out_pair(left, right) for left, _, right, _ in self.calculations)
 
     def question(self, language: str = "en") -> str:
-        """The problem in words."""
+        """The problem as text."""
         return realise(self.clauses, language)
 
     def response(self) -> str:
-        """The worked solution, as an English instruction set would give it."""
+        """The worked solution, in the style of an English instruction dataset."""
         return worked_solution(self.calculations)
 
 
 def worked_solution(calculations: Sequence[Calculation]) -> str:
-    """The steps as equations and the answer in a last sentence."""
+    """The steps as equations, and the answer in a last sentence."""
     steps = " ".join(f"{left} {operator} {right} = {result}." for left, operator, right, result in calculations)
     return f"{steps} The answer is {calculations[-1][3]}."
 
 
 def held_out_pair(left: int, right: int) -> bool:
-    """Whether these two numbers, in either order, are worked on together in test questions only."""
+    """Whether calculations with these two numbers, in either order, may only occur in tests."""
     low, high = sorted((left, right))
     return zlib.crc32(f"{low} and {high}".encode()) % 5 == 0
 
 
 def is_held_out(example: Example) -> bool:
-    """Whether an example of the world is held out, told from its id (the pattern) and its worked solution (the numbers)."""
+    """Whether an example of the world is held out, judged by its id (the pattern) and its worked solution (the numbers)."""
     name = example.id.split("/")[0]
     if any(pattern.held_out for pattern in patterns() if pattern.name == name):
         return True
@@ -77,28 +77,28 @@ def is_held_out(example: Example) -> bool:
 
 
 def training_problems(count: int, seed: int) -> list[Example]:
-    """English problems with worked solutions for both stages, none of them held out."""
+    """English problems with worked solutions for both stages; none of them is held out."""
     rng = random.Random(f"train {seed}")
     chosen = [pattern for pattern in patterns() if not pattern.held_out]
     return [_example(draw(rng, chosen, held_out_numbers=False), index, "en") for index in range(count)]
 
 
 def test_problems(language: str, count: int, seed: int) -> list[Example]:
-    """Held-out problems wholly in `language`; every language is asked the same ones, in the same order, under the same ids."""
+    """Held-out problems in `language`; every language has the same problems, in the same order, with the same ids."""
     rng = random.Random(f"test {seed}")
     chosen = [pattern for pattern in patterns() if pattern.held_out]
     return [_example(draw(rng, chosen, held_out_numbers=True), index, language) for index in range(count)]
 
 
 def monolingual_text(language: str, count: int, seed: int) -> list[str]:
-    """Text of one language alone, from training patterns and numbers. No two languages are given the same problems."""
+    """Texts in one language only, from training patterns and numbers. Every language has other problems."""
     rng = random.Random(f"text {language} {seed}")
     chosen = [pattern for pattern in patterns() if not pattern.held_out]
     return [draw(rng, chosen, held_out_numbers=False).question(language) for _ in range(count)]
 
 
 def draw(rng: random.Random, chosen: Sequence[Pattern], *, held_out_numbers: bool) -> Problem:
-    """Draw a problem from the chosen patterns whose pairs of numbers are all held out, or none of them."""
+    """Draw a problem from the chosen patterns; either all of its pairs of numbers are held out, or none."""
     pattern = rng.choice(chosen)
     numbers, calculations = _draw_numbers(rng, pattern.steps, held_out=held_out_numbers)
     filling = _draw_words(rng, pattern) | {f":{slot}": (str(number),) for slot, number in numbers.items()}
@@ -131,7 +131,7 @@ def _fill(constituent: Constituent, filling: dict[str, tuple[str, ...]]) -> Fill
 
 
 def _draw_words(rng: random.Random, pattern: Pattern) -> dict[str, tuple[str, ...]]:
-    """A name or a word for every slot that is no number; no word twice in a problem."""
+    """A name or a word for every slot that is not a number; no word occurs twice in a problem."""
     words = vocabulary()
     filling: dict[str, tuple[str, ...]] = {}
     used: set[str] = set()
@@ -150,7 +150,7 @@ def _draw_words(rng: random.Random, pattern: Pattern) -> dict[str, tuple[str, ..
 def _draw_numbers(
     rng: random.Random, steps: Sequence[Step], *, held_out: bool
 ) -> tuple[dict[str, int], tuple[Calculation, ...]]:
-    """Numbers whose steps are all in the tables, drawn until their pairs are on the right side of the split."""
+    """Numbers whose calculations are all allowed; drawn again until all their pairs are held out, or none is."""
     largest = {operand: LARGEST for step in steps for operand in (step.left, step.right) if operand != "r"}
     largest |= {operand: SMALL for step in steps for operand in _factors(step)}
     while True:
@@ -161,13 +161,13 @@ def _draw_numbers(
 
 
 def _factors(step: Step) -> list[str]:
-    """The operands that can only be small."""
+    """The operands that must be small."""
     operands = {"*": [step.left, step.right], "/": [step.right]}.get(step.operator, [])
     return [operand for operand in operands if operand != "r"]
 
 
 def _solve(numbers: dict[str, int], steps: Sequence[Step]) -> tuple[Calculation, ...]:
-    """The calculations, or nothing where one is not in the tables."""
+    """The calculations, or an empty tuple if one of them is not allowed."""
     known = dict(numbers)
     solved: list[Calculation] = []
     for step in steps:
@@ -180,7 +180,7 @@ def _solve(numbers: dict[str, int], steps: Sequence[Step]) -> tuple[Calculation,
 
 
 def calculate(left: int, operator: str, right: int) -> Calculation | None:
-    """The calculation, or None where its result is not whole, not between 2 and `LARGEST`, or not in the tables (`SMALL`)."""
+    """The calculation, or None if its result is not whole, is not between 2 and `LARGEST`, or has no small number (`SMALL`)."""
     if operator == "/" and left % right:
         return None
     result = {"+": left + right, "-": left - right, "*": left * right, "/": left // right}[operator]

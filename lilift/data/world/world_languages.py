@@ -1,10 +1,10 @@
-"""The world's languages, and how a problem is put into each.
+"""The languages of the task world, and how it writes a problem in each of them.
 
-Foreign text here is honest about what it is: real words of real languages (GATITOS), arranged by a rough sketch of the
-language's own word order, word for word, in dictionary forms. There is no inflection and no agreement, the help verbs of
-English questions are dropped, and articles and adpositions are dropped where the dictionary has none. A speaker would
-understand it about as well as a list of glosses. It asks of a model what the method is about, to reason over words and a word
-order that it was never taught in, and nothing more.
+The foreign texts are not good texts. They have real words of real languages (GATITOS) in dictionary forms, translated word for
+word and arranged by a rough outline of the language's word order. There is no inflection and no agreement. The auxiliary verbs
+of English questions are left out, and so are articles and adpositions that the dictionary does not have. A speaker would
+understand such a text about as well as a list of glosses. But it tests what the method is for: to reason over words and a word
+order that the LLM did not learn from. It tests nothing else.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _DETERMINERS = frozenset({"each", "every", "one", "more", "how many", "all"})
 
 @dataclass(frozen=True)
 class WorldLanguage:
-    """A language of the world and the outline of its word order.
+    """A language of the world, with an outline of its word order.
 
-    `clause` lists the roles of `patterns.txt` in the order in which this language puts them. The rest says what stands before
-    the noun (True) or after it.
+    `clause` lists the roles of `patterns.txt` in the order of this language. Each of the other fields says whether a kind of
+    word comes before the noun (True) or after it.
     """
 
     code: str
@@ -69,14 +69,14 @@ WORLD_LANGUAGES: dict[str, WorldLanguage] = {
         ),
     )
 }  # fmt: skip
-"""The low-resource languages of the world, by code. English is `ENGLISH`, apart."""
+"""The low-resource languages of the world, by code. English is separate: `ENGLISH`."""
 
 Words = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class FilledConstituent:
-    """A constituent whose slots are filled with English words, names and numbers."""
+    """A constituent with English words, names and numbers in its slots."""
 
     role: str
     words: Words
@@ -84,17 +84,17 @@ class FilledConstituent:
 
 @dataclass(frozen=True)
 class FilledClause:
-    """A clause whose slots are filled; `stop` as in `patterns.Clause`."""
+    """A clause with filled slots; `stop` is the same as in `patterns.Clause`."""
 
     constituents: tuple[FilledConstituent, ...]
     stop: str
 
 
 def lexicon_path(language: str) -> Path:
-    """The GATITOS excerpt of a world language: a TSV file `english<TAB>translation`, one row per English form.
+    """The GATITOS excerpt of a world language: a TSV file `english<TAB>translation` with one row for each English form.
 
     Raises:
-        DataError: the world has no such language.
+        DataError: the world does not have this language.
     """
     if language not in WORLD_LANGUAGES:
         raise DataError(f"the world has no language {language!r}", remedy=f"choose from {', '.join(['en', *WORLD_LANGUAGES])}")
@@ -109,7 +109,7 @@ def translations(language: str) -> dict[str, str]:
 
 
 def realise(clauses: Sequence[FilledClause], language: str) -> str:
-    """Put a filled problem into `language` (`en` for English as written): words, order, capitals and punctuation."""
+    """Write a filled problem in `language` (`en` keeps the English words): words, order, capitals and punctuation."""
     text: list[str] = []
     starts = True
     for clause in clauses:
@@ -139,14 +139,14 @@ def _foreign(clause: FilledClause, code: str) -> list[str]:
 
 
 def _translate(word: str, table: dict[str, str]) -> str | None:
-    """The translation; names and numbers as they are; None for a function word that the language's dictionary lacks."""
+    """The translation of a word; names and numbers stay; None for a function word that the dictionary does not have."""
     if word in vocabulary().names or word.isdecimal():
         return word
     return table.get(word.lower())
 
 
 def _phrase(words: Words, language: WorldLanguage) -> list[str]:
-    """Arrange a noun phrase, from the outside in: adposition, article, possessive, determiner, number, adjective, noun."""
+    """Arrange a noun phrase, from the outside to the noun: adposition, article, possessive, determiner, number, adjective."""
     first = {
         "adposition": language.adposition_first,
         "article": True,

@@ -7,12 +7,12 @@ from functools import cache
 from importlib.resources import files
 
 Word = tuple[str, ...]
-"""A word's forms: the dictionary form first, then plural, or third person and past."""
+"""The forms of a word: the dictionary form first, then the plural, or the third person and the past."""
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Word classes, the words of patterns, substitutes for missing translations, and names (never translated)."""
+    """Word classes, the words of the patterns, substitutes for missing translations, and names (never translated)."""
 
     classes: dict[str, tuple[Word, ...]]
     pattern_words: tuple[Word, ...]
@@ -20,7 +20,7 @@ class Vocabulary:
     names: tuple[str, ...]
 
     def words(self) -> list[Word]:
-        """Every word that has a translation, in order, each once."""
+        """Every word that needs a translation, in order, without repetition."""
         listed = [*self.pattern_words, *(word for words in self.classes.values() for word in words)]
         return list(dict.fromkeys(listed))
 

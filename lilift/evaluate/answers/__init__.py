@@ -1,1 +1,1 @@
-"""From a response to its answer, and from its answer to right or wrong."""
+"""Finds the answer in a response, and decides whether it is right."""

@@ -1,6 +1,6 @@
-"""The lines of a file of generations: one a question, with its responses and what they come to.
+"""The lines of a file of generations: for each question its responses, the extracted answer, and whether it is right.
 
-Responses are kept, judgements are not trusted: whenever a line is read, its responses are judged anew.
+lilift keeps the responses but never trusts a stored judgement: it judges the responses again whenever it reads a line.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _answer(question: Question, benchmark: Benchmark, response: str, *, cut: boo
 
 
 def line_of(question: Question, benchmark: Benchmark, responses: Sequence[Response], *, cut: bool) -> dict[str, Any]:
-    """One line of a file of generations, from all the responses to a question."""
+    """One line of a file of generations, made from all the responses to a question."""
     answers = [_answer(question, benchmark, response.text, cut=cut) for response in responses]
     place = voted([answer["extracted"] for answer in answers])
     line = answers[place]
@@ -45,7 +45,7 @@ def line_of(question: Question, benchmark: Benchmark, responses: Sequence[Respon
 
 
 def kept_answers(file: JsonLines, benchmark: Benchmark) -> dict[str, dict[str, Any]]:
-    """The kept answers to this benchmark's questions by id, read and judged anew.
+    """Read the stored answers to the questions of a benchmark, by id, and judge them again.
 
     Raises:
         RunFolderError: an answer belongs to another question.
@@ -59,9 +59,9 @@ def kept_answers(file: JsonLines, benchmark: Benchmark) -> dict[str, dict[str, A
             continue
         if line.get("question") != question.text or not isinstance(line.get("response"), str):
             raise RunFolderError(
-                f"holds an answer to another question with id {question.id!r}",
+                f"the file holds an answer to another question with the id {question.id!r}",
                 where=file.path,
-                remedy="delete the file, or evaluate into another folder",
+                remedy="delete the file, or choose another folder for this evaluation",
             )
         answers[question.id] = _judged_anew(line, question, benchmark)
     judged = [answers.get(str(line.get("id")), line) for line in kept]
@@ -71,7 +71,7 @@ def kept_answers(file: JsonLines, benchmark: Benchmark) -> dict[str, dict[str, A
 
 
 def _judged_anew(line: Mapping[str, Any], question: Question, benchmark: Benchmark) -> dict[str, Any]:
-    """A kept line as today's judgement has it."""
+    """A stored line with the judgement of today's code."""
     drawn = line.get("responses")
     texts = [str(text) for text in drawn] if isinstance(drawn, list) and drawn else [line["response"]]
     judged = line_of(question, benchmark, [Response(0, text) for text in texts], cut=bool(line.get("cut")))

@@ -1,7 +1,7 @@
-"""The final number of a response, and whether it is right.
+"""Extracts the final number of a response, and compares it with the gold answer.
 
-A response may be in any language, script and number format, and the gold answer is never looked at while reading it. A response
-without a number has no answer: it is missing, which is not the same as 0.
+A response may be in any language, script and number format. The extraction never looks at the gold answer. A response without a
+number has no answer: it counts as missing, not as 0.
 
 Answer phrases: those of the MGSM exemplars (Shi et al. 2022, arXiv:2210.03057), of MetaMath and of GSM8K responses.
 """
@@ -16,30 +16,31 @@ from lilift.evaluate.answers.number_formats import Number, find_numbers
 from lilift.evaluate.answers.number_words import answer_words
 from lilift.evaluate.answers.plain_text import plain_text
 
-TOLERANCE = Decimal("0.001")  # the paper's: an answer is right if it is nearer to the gold than this
+TOLERANCE = Decimal("0.001")  # from the paper: an answer is right if it differs from the gold answer by less than this
 
-# A statement of the answer: the first number of the rest of its sentence.
+# A statement of the answer: the answer is the first number in the rest of its sentence.
 _STATEMENTS = re.compile(
     r"\banswer\W{0,4}(?:is|was|will be|equals|would be)\b|答案[是为為]|答えは|คำตอบคือ|\bjibu ni\b|উত্তর (?:হল|হলো)|उत्तर है"
     r"|\bantwort (?:ist|lautet)\b|\bréponse est\b|\brespuesta es\b|\brisposta è\b|\bresposta é\b"
     r"|\bответ(?: равен|:| —| –| -)|సమాధానం",
     re.IGNORECASE,
 )
-# A label before the answer: the number has to follow at once.
+# A label before the answer: the number must follow directly.
 _LABELS = re.compile(rf"####|(?<!\w)(?:{'|'.join(answer_words())})\W{{0,3}}[:=：]", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。।॥؟\n]")
 _OPERATOR = re.compile(r"[-+−–×*·÷/=]|\\times|\\div|\\cdot")
 
 
 def extract_number(text: str, language: str) -> Decimal | None:
-    """The final number of a response, or None where it has none.
+    """The final number of a response, or None if it has none.
 
-    The number after the last ``####``, ``\\boxed{…}``, "the answer is" or "answer:" (in several languages), otherwise the last
-    number. Fractions are divided, ``25%`` is 25, thousand separators and native digits are understood.
+    This is the number after the last ``####``, ``\\boxed{…}``, "the answer is" or "answer:" (in several languages). Without any
+    of these, it is the last number. Fractions are divided, and ``25%`` is 25. Thousand separators and native digits are
+    understood.
 
     Args:
         text: a whole response.
-        language: code of the language asked in, whose number format settles what the text leaves open.
+        language: code of the language of the question; its number format decides where the text is ambiguous.
     """
     text = plain_text(text)
     numbers = find_numbers(text, language)
@@ -53,12 +54,12 @@ def extract_number(text: str, language: str) -> Decimal | None:
 
 
 def correct(extracted: Decimal | None, gold: Decimal) -> bool:
-    """Whether an answer is there and differs from the gold by less than 0.001."""
+    """Whether there is an answer and it differs from the gold answer by less than 0.001."""
     return extracted is not None and abs(extracted - gold) < TOLERANCE
 
 
 def _announced(text: str, numbers: list[Number]) -> Decimal | None:
-    """The number that the text itself calls its answer, taken from the last place that does."""
+    """The number that the text itself calls its answer; the last one if there are several."""
     places = [(match.end(), False) for match in _STATEMENTS.finditer(text)]
     places += [(match.end(), True) for match in _LABELS.finditer(text)]
     places += [(match.end(), False) for match in re.finditer(r"\\boxed\s*\{", text)]
@@ -76,7 +77,7 @@ def _announced(text: str, numbers: list[Number]) -> Decimal | None:
 
 
 def _end_of_working(text: str, numbers: list[Number]) -> Number:
-    """The number itself, or what a working that starts with it comes to: ``10 + 8 = 18``."""
+    """The number itself, or the result of a calculation that starts with it: 18 for ``10 + 8 = 18``."""
     result = numbers[0]
     for before, number in pairwise(numbers):
         gap = text[before.end : number.start]

@@ -1,4 +1,4 @@
-"""Whether a response is right: by lilift's reading of it, and beside it by the authors' scoring."""
+"""Judges a response: right or wrong, by lilift's own extraction and by the scoring of the paper's authors."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from lilift.evaluate.benchmarks.benchmark import Benchmark, Question, published_
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a response comes to.
+    """The judgement of one response.
 
     Attributes:
-        extracted: the answer found in it, as it is kept; None where there is none.
-        correct: whether that is the gold answer.
+        extracted: the answer in the response, as it is stored; None if there is none.
+        correct: whether this is the gold answer.
         published: whether the authors' scoring counts the response as right.
     """
 
@@ -27,12 +27,12 @@ class Judgement:
 
 
 def judge(question: Question, response: str, benchmark: Benchmark) -> Judgement:
-    """Find the answer in a response, without a look at the gold answer, and compare.
+    """Find the answer in a response without looking at the gold answer, then compare the two.
 
     Args:
-        question: what was asked.
-        response: the whole response, or the label chosen by likelihood.
-        benchmark: whose name settles how the authors score, and whose language how numbers are written.
+        question: the question.
+        response: the whole response, or the label that was chosen by likelihood.
+        benchmark: its name decides how the authors score, and its language decides how numbers are written.
     """
     name = published_name(benchmark.name)
     if isinstance(question.gold, str):

@@ -1,6 +1,6 @@
-"""The label that a response names: entailment, neutral or contradiction; A to E.
+"""Extracts the label that a response names: entailment, neutral or contradiction, or a letter from A to E.
 
-As with numbers the gold label is never looked at, and a response that names no label is missing.
+As with numbers, the extraction never looks at the gold label, and a response that names no label counts as missing.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _SENTENCE_END = re.compile(r"[.!?](?=\s)|[。।\n]")
 
 
 def extract_label(response: str, labels: Sequence[str], choices: Sequence[str] = ()) -> str | None:
-    """The label that a response settles on, or None where it names none.
+    """The label that a response gives as its answer, or None if it names none.
 
-    What follows the last "the answer is" or "answer:", otherwise what the response opens with, otherwise the last label named;
-    for letters, at last the only choice whose text it repeats.
+    The first of these that exists: the label after the last "the answer is" or "answer:", the label at the beginning of the
+    response, the last label that it names. If labels are letters, the last resort is the only choice whose text it repeats.
 
     Args:
         response: a whole response.
-        labels: the labels to choose from: words, or the single letters of choices.
-        choices: what each letter stands for; empty where labels are words.
+        labels: the possible labels: words, or the letters of the choices.
+        choices: the text of each letter's choice; empty if labels are words.
     """
     for announced in reversed(list(_ANNOUNCED.finditer(response))):
         rest = response[announced.end() :].split("\n\n")[0]
@@ -48,14 +48,17 @@ def _named(text: str, labels: Sequence[str], choices: Sequence[str], *, bare: bo
 
 
 def _words(text: str, labels: Sequence[str]) -> list[tuple[int, str]]:
-    """Where each label is named as a word, in order; "not a contradiction" does not name one."""
+    """The position of each label that the text names, in order; "not a contradiction" does not name a label."""
     by_word = {label.lower(): label for label in labels}
     pattern = re.compile(rf"(?<!\w)(?<!not )(?<!not a )(?<!not an )({'|'.join(map(re.escape, by_word))})(?!\w)", re.IGNORECASE)
     return [(match.start(), by_word[match.group(1).lower()]) for match in pattern.finditer(text)]
 
 
 def _letters(text: str, labels: Sequence[str], *, bare: bool) -> list[tuple[int, str]]:
-    """Where each letter stands as a choice: ``B.``, ``(B)``, ``B)``, ``B:``, alone on a line; `bare`: also before a word."""
+    """The position of each letter that is a choice: ``B.``, ``(B)``, ``B)``, ``B:`` or a line of its own.
+
+    With `bare`, a letter before a word counts too.
+    """
     letters = "".join(labels)
     after = r"(?!\w)" if bare else r"(?=[.):\]*,]|\s*$|\s*\n)"
     pattern = re.compile(rf"(?<![\w'’])([{letters}]){after}", re.MULTILINE)

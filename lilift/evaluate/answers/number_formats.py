@@ -1,7 +1,8 @@
-"""Numbers as people write them, in the formats of many languages and scripts.
+"""Finds the numbers of a text, in the number formats of many languages and scripts.
 
-What a sign alone cannot tell (is ``1.050`` a thousand and fifty, or one and a bit?) is decided by the other numbers of the same
-text, then by whether the text is English, then by the custom of the language. Customs: Unicode CLDR's number symbols.
+Some numbers are ambiguous: ``1.050`` may be a thousand and fifty, or a little more than one. The other numbers of the same text
+decide first, then whether the text is English, then the custom of the language. The customs are from Unicode CLDR's number
+symbols.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _SPACE_GROUPS = "af be bg cs et fi fr hu hy ka kk ky lt lv nb nn no pl ru sk sq 
 _ENGLISH_WORDS = re.compile(r"\b(?:the|there|therefore|they|she|each|how|many|with|answer)\b", re.IGNORECASE)
 
 _FIXED_SPACES = "\u00a0\u2007\u2009\u202f"  # no-break, figure, thin and narrow no-break space: never between two numbers
-_GROUP_MARKS = "٬'’"  # marks that group and do nothing else
+_GROUP_MARKS = "٬'’"  # marks that only group digits
 _CURRENCIES = "$€£¥₹"
 _CURRENCY_WORD = re.compile(
     r" ?(?:US ?)?(?:[$€£¥₹]|dollar|dollár|dol[aá]r|դոլար|д[оа]л+[аяр]|долл|e[uv]ro|евр|юро)", re.IGNORECASE
@@ -35,7 +36,7 @@ _PARTS_OF = re.compile(r" ?(?:分之|分の|분의) ?")
 _SINGLE_MARK = re.compile(r"(\d+)([.,])(\d+)")
 # x^2, m2, cm3, CO2, H2O: not an answer
 _UNIT_BEFORE = re.compile(r"(?:\^\{?|(?<![^\W\d_])(?:[kcdm]?m|[кcсцдм]?м|سم|ft|in|CO|H))$")
-# A comma-decimal language's "minus" is also "less" (au moins 5, 5 de menos), so it has to follow "is" or "=".
+# In languages with a decimal comma, "minus" may also mean "less" (au moins 5, 5 de menos), so it must follow "is" or "=".
 _MINUS_WORDS = (
     "minus|negative|минус|мінус|ऋण|ঋণাত্মক|سالب|マイナス|마이너스|ลบ"
     "|(?:(?<=es )|(?<=est )|(?<=è )|(?<=é )|(?<== ))(?:menos|moins|meno)"
@@ -50,27 +51,27 @@ _POWER_AFTER = re.compile(r"\s*(?:×|\\times|\\cdot|\*)\s*10\s*\^\s*\{?([-−]?\
 
 @dataclass(frozen=True)
 class Number:
-    """A number of a text: its value, and where it was written."""
+    """A number of a text: its value and its position."""
 
     value: Decimal
     start: int
     end: int
-    whole: bool  # written with digits alone, so it may be part of a fraction
-    vague: bool = False  # a single Chinese numeral, which is as often a mere word
+    whole: bool  # written with digits only, so it may be part of a fraction
+    vague: bool = False  # a single Chinese numeral, which is often an ordinary word
 
 
 @dataclass(frozen=True)
 class _Convention:
-    decimal: str  # "." or ","; empty where a mark before three digits always groups
+    decimal: str  # "." or ","; empty if a mark before three digits always groups
     spaces_group: bool  # 80 000 is one number
 
 
 def find_numbers(text: str, language: str) -> list[Number]:
-    """Every number of a text in order, with sign, fraction and magnitude taken in.
+    """Every number of a text, in order, with its sign, fraction and magnitude.
 
     Args:
-        text: what `lilift.evaluate.answers.plain_text` returned; positions refer to it.
-        language: code of the language whose custom settles what the text leaves open.
+        text: the result of `lilift.evaluate.answers.plain_text.plain_text`; positions refer to it.
+        language: code of the language whose custom decides where the text is ambiguous.
     """
     convention = _convention(text, language)
     plain = [
@@ -87,7 +88,7 @@ def find_numbers(text: str, language: str) -> list[Number]:
 
 
 def _convention(text: str, language: str) -> _Convention:
-    """How this text writes numbers: by its own clear numbers, by being English, by its language."""
+    """How this text writes numbers: judged by its unambiguous numbers, then by whether it is English, then by its language."""
     english = language == "en" or len(_ENGLISH_WORDS.findall(text)) >= 2
     custom = "," if language in _COMMA_IS_DECIMAL.split() and not english else "."
     votes = Counter(mark for token in _TOKEN.findall(text) if (mark := _decimal_mark_shown_by(token)))
@@ -96,7 +97,7 @@ def _convention(text: str, language: str) -> _Convention:
 
 
 def _decimal_mark_shown_by(token: str) -> str | None:
-    """The decimal mark that a token proves to be in use, if it proves one."""
+    """The decimal mark that a token clearly uses, or None if it is ambiguous."""
     marks = [character for character in token if character in ".,"]
     other = {".": ",", ",": "."}
     if len(marks) >= 2:
@@ -111,14 +112,14 @@ def _decimal_mark_shown_by(token: str) -> str | None:
 
 
 def _of_money(text: str, match: re.Match[str], convention: _Convention) -> _Convention:
-    """The convention for one token: money never has three decimals, so beside a currency sign ``2,584`` is whole anywhere."""
+    """The convention for one token. Money never has three decimals, so ``2,584`` beside a currency sign is always whole."""
     before = text[max(0, match.start() - 2) : match.start()]
     money = any(sign in before for sign in _CURRENCIES) or _CURRENCY_WORD.match(text, match.end())
     return replace(convention, decimal="") if money else convention
 
 
 def _read_token(token: str, start: int, convention: _Convention) -> Iterator[Number]:
-    """The number that a run of digits and marks stands for, or the several numbers where it cannot be one."""
+    """The number that a run of digits and marks means, or several numbers if it cannot be a single one."""
     value = _read_one(token, convention)
     if value is not None:
         yield Number(value, start, start + len(token), whole=token.isdigit())
@@ -129,7 +130,7 @@ def _read_token(token: str, start: int, convention: _Convention) -> Iterator[Num
 
 
 def _read_one(token: str, convention: _Convention) -> Decimal | None:
-    """One number's value, or None where the marks do not make one number."""
+    """The value of a token, or None if its marks do not fit a single number."""
     if " " in token and not _spaces_may_group(token, convention):
         return None
     head, decimal, tail = token.partition("٫")
@@ -145,12 +146,12 @@ def _read_one(token: str, convention: _Convention) -> Decimal | None:
 
 
 def _spaces_may_group(token: str, convention: _Convention) -> bool:
-    """Whether ordinary spaces inside a token join it: by custom, or because ``000`` alone is no number."""
+    """Whether ordinary spaces may group the digits of a token: by custom, or because a group like ``000`` is not a number."""
     return convention.spaces_group or any(group.startswith("0") for group in token.split(" ")[1:])
 
 
 def _decimal_mark_of(token: str, convention: _Convention) -> str | None:
-    """Which mark of one token is its decimal mark; None if all of them group."""
+    """The decimal mark of a token; None if all its marks group."""
     if token[0] in ".,":
         return token[0]
     shown = _decimal_mark_shown_by(token)
@@ -163,14 +164,14 @@ def _decimal_mark_of(token: str, convention: _Convention) -> str | None:
         return None
     head, mark, tail = re.split(rf"[{_GROUP_MARKS} {_FIXED_SPACES}]", token)[-1].partition(marks[0])
     if mark == "," and len(tail) > 3 and convention.decimal == ".":
-        return None  # 71,2261: a misplaced separator, for a comma is no decimal mark here
+        return None  # 71,2261: a misplaced separator, because a comma is not a decimal mark here
     if len(tail) != 3 or len(head) > 3:
         return mark
     return mark if mark == convention.decimal else None
 
 
 def _well_grouped(groups: list[str], token: str) -> bool:
-    """Threes (1,050,000), the Indian way (1,05,000), or a single misplaced comma (71,2261)."""
+    """Whether digits are grouped in threes (1,050,000), in the Indian way (1,05,000), or by one misplaced comma (71,2261)."""
     first, *rest = groups
     if not 1 <= len(first) <= 3 or first.startswith("0"):
         return False
@@ -181,7 +182,7 @@ def _well_grouped(groups: list[str], token: str) -> bool:
 
 
 def _join_fractions(text: str, numbers: list[Number]) -> list[Number]:
-    """Join ``3 / 4`` into 0.75, ``1 3/4`` into 1.75 and ``4 分の 3`` into 0.75; a longer chain of slashes is left alone."""
+    """Join ``3 / 4`` into 0.75, ``1 3/4`` into 1.75 and ``4 分の 3`` into 0.75; a longer chain of slashes stays as it is."""
     joined: list[Number] = []
     index = 0
     while index < len(numbers):
@@ -206,14 +207,14 @@ def _join_fractions(text: str, numbers: list[Number]) -> list[Number]:
 
 
 def _parts_of(text: str, parts: Number, taken: Number) -> Number:
-    """``3 分の 2`` is two thirds; 百分之 25 is 25%, which is 25."""
+    """The value of a fraction in words: ``3 分の 2`` is two thirds; 百分之 25 is 25%, which counts as 25."""
     percent = text[parts.start : parts.end] == "百"
     value = taken.value if percent or not parts.value else taken.value / parts.value
     return Number(value, parts.start, taken.end, whole=False)
 
 
 def _scaled(text: str, numbers: list[Number], language: str) -> Iterator[Number]:
-    """Take in what follows a number: ``2 million``, ``5 सय 42``, ``3万5千``, ``3 × 10^4``."""
+    """Multiply numbers by the magnitude or power of ten after them: ``2 million``, ``5 सय 42``, ``3万5千``, ``3 × 10^4``."""
     index = 0
     while index < len(numbers):
         number = numbers[index]
@@ -229,12 +230,12 @@ def _scaled(text: str, numbers: list[Number], language: str) -> Iterator[Number]
                 number = replace(number, value=number.value + part.value, end=part.end)
                 index += 1
         while index < len(numbers) and numbers[index].start < number.end:
-            index += 1  # swallowed: the 10 of 10^4
+            index += 1  # already used: the 10 of 10^4
         yield number
 
 
 def _with_magnitude(text: str, number: Number, language: str) -> tuple[Number, int]:
-    """A number with the magnitude words after it, and the power of ten below which a rest may follow; 0 without any."""
+    """A number times the magnitude words after it, and their power of ten, below which a rest may follow; 0 without any."""
     room = 0
     while found := magnitude_at(text, number.end, language):
         exponent, end = found
@@ -244,7 +245,7 @@ def _with_magnitude(text: str, number: Number, language: str) -> tuple[Number, i
 
 
 def _rest_of(text: str, before: Number, number: Number, room: int, language: str) -> tuple[Number, int] | None:
-    """The 42 of ``5 सय 42``: what follows at once and is smaller than the magnitude before it."""
+    """The rest of a number, such as 42 in ``5 सय 42``: it follows directly and is smaller than the magnitude before it."""
     if not number.whole or text[before.end : number.start].strip(f" {_FIXED_SPACES}") or number.start - before.end > 1:
         return None
     part, smaller = _with_magnitude(text, number, language)
@@ -252,7 +253,7 @@ def _rest_of(text: str, before: Number, number: Number, room: int, language: str
 
 
 def _signed(text: str, number: Number) -> Number:
-    """Make a number negative where a minus sign is its own, not a subtraction, a range or a hyphen."""
+    """Make a number negative if the mark before it is its minus sign, and not a subtraction, a range or a hyphen."""
     sign = _MINUS_BEFORE.search(text, max(0, number.start - 12), number.start)
     if sign is None:
         return number
@@ -265,6 +266,6 @@ def _signed(text: str, number: Number) -> Number:
 
 
 def plain_number(number: Decimal) -> str:
-    """A number without exponent and trailing zeros."""
+    """A number as text, without exponent and trailing zeros."""
     text = f"{number:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text

@@ -1,7 +1,7 @@
-"""Numbers that are not written with digits alone: ``2 million``, ``५ सय ४२``, ``3万5千``, ``三百八十七``.
+"""Reads numbers that are written with words: ``2 million``, ``५ सय ४२``, ``3万5千``, ``三百八十七``.
 
-`number_words.tsv` has, for each of MMWP's 48 languages, the words for hundred, thousand, … (`magnitude`, with the power of
-ten), for 1 to 9 before such a word where translations mix words and digits (`unit`), and for "answer" (`answer`).
+`number_words.tsv` lists words of MMWP's 48 languages: for hundred, thousand, … (`magnitude`, with the power of ten), for 1 to 9
+before such a word in languages whose translations mix words and digits (`unit`), and for "answer" (`answer`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from functools import cache
 from importlib import resources
 
 ANY_LANGUAGE = ("en", "ja", "ko", "zh")
-"""Languages whose magnitude words are understood in every text; no other language writes theirs alike."""
+"""Languages whose magnitude words are understood in every text; no other language has words that look the same."""
 
-_INDIC = "\u0900-\u0dff"  # vowel signs of these scripts are no word characters to `re`
+_INDIC = "\u0900-\u0dff"  # `re` does not count the vowel signs of these scripts as word characters
 _WORD_END = rf"(?![\w{_INDIC}])"
 _BENGALI_END = rf"(?:টি|টা)?{_WORD_END}"
 _UNBOUNDED = ("ja", "ko", "th", "zh")  # scripts or particles without a space after the word
@@ -58,13 +58,13 @@ def _end_of(word: str, owner: str) -> str:
         return f"(?!{_NOT_FOLLOWED[word]})"
     if owner in _UNBOUNDED:
         return ""
-    if owner == "en":  # "3 hundreds, 8 tens" are places, not a number
+    if owner == "en":  # "3 hundreds, 8 tens" describes digits and is not one number
         return _WORD_END if word == "hundred" else f"s?{_WORD_END}"
     return _BENGALI_END if owner == "bn" else _WORD_END
 
 
 def magnitude_at(text: str, position: int, language: str) -> tuple[int, int] | None:
-    """The power of ten that a word right after `position` stands for, and where the word ends."""
+    """The power of ten that the word right after `position` means, and the end of this word; None without such a word."""
     pattern, words = _magnitudes(language)
     found = pattern.match(text, position)
     if found is None:
@@ -85,7 +85,7 @@ def _units(language: str) -> tuple[re.Pattern[str], dict[str, int]] | None:
 
 
 def unit_words(text: str, language: str) -> Iterator[tuple[int, int, int]]:
-    """Value, start and end of each word for 1 to 9 that opens a number which ends in digits: ``तीन सय 96``."""
+    """Value, start and end of each word for 1 to 9 that begins a number which ends in digits: ``तीन सय 96``."""
     found = _units(language)
     if found:
         for match in found[0].finditer(text):
@@ -93,9 +93,10 @@ def unit_words(text: str, language: str) -> Iterator[tuple[int, int, int]]:
 
 
 def chinese_numerals(text: str, language: str) -> Iterator[tuple[Decimal, int, int, bool]]:
-    """Value, start, end of each number in Chinese characters, and whether it may be a mere word (一 is also "a").
+    """Value, start and end of each number in Chinese characters, and whether it may be an ordinary word (一 is also "a").
 
-    Only in Chinese and Japanese; what is no number (三四个 three or four, 千万 by all means, 十分 very) is left out.
+    Only in Chinese and Japanese. Phrases that are not numbers are left out (三四个 three or four, 千万 by all means,
+    十分 very).
     """
     if language not in ("zh", "ja"):
         return
@@ -115,14 +116,17 @@ def _chinese_value(written: str, *, shortened: bool) -> Decimal | None:
 
 
 def _positional(written: str) -> int | None:
-    """二〇二四 digit by digit; two digits side by side are "three or four", not a number."""
+    """The value of 二〇二四, read digit by digit; two digits side by side mean "three or four" and are not a number."""
     if len(written) == 2 or not written:
         return None
     return int("".join(str(_DIGITS[character]) for character in written))
 
 
 def _additive(written: str, shortened: bool) -> int | None:
-    """三百八十七 by hundreds and tens; shortened, a last digit right after 百, 千 or 万 counts tenths of it (一百五 is 150)."""
+    """The value of 三百八十七, read by hundreds and tens.
+
+    With `shortened`, a last digit right after 百, 千 or 万 counts tenths of it: 一百五 is 150.
+    """
     total = section = digit = 0
     last_scale = 1
     for position, character in enumerate(written):

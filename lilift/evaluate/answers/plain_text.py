@@ -1,4 +1,4 @@
-"""Any text's numbers in ASCII: what is done to a response before its numbers are looked for."""
+"""Converts the numbers of a response to plain ASCII, before lilift looks for them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 
 
 def plain_text(text: str) -> str:
-    """ASCII digits and marks, LaTeX and calculator notes undone, invisible characters gone."""
+    """The text with ASCII digits and marks, without LaTeX markup, calculator notes and invisible characters."""
     if not text.isascii():
         text = "".join(_plain(character) for character in text if unicodedata.category(character) != "Cf")
     text = re.sub(r"<<[^<>\n]*>>", "", text)  # GSM8K's calculator notes: <<3*5=15>>15
@@ -21,7 +21,7 @@ def plain_text(text: str) -> str:
 def _plain(character: str) -> str:
     if "!" <= character <= "~":
         return character
-    if "！" <= character <= "～":  # full-width forms mirror ASCII
+    if "！" <= character <= "～":  # full-width forms have the same order as ASCII
         return chr(ord(character) - 0xFEE0)
     category = unicodedata.category(character)
     if category == "Nd":

@@ -1,17 +1,18 @@
-"""The authors' scoring, fault for fault, so that figures can be set beside the paper's.
+"""Scores responses like the authors' own code, with all its faults, so that figures can be compared with the paper's.
 
-What their evaluation does with a response (github.com/AzureStarz/LinguaLIFT at 61a03b8, `lm-evaluation-harness/lm_eval/tasks`,
-and for MMWP github.com/AzureStarz/AlignSFT at 0d639b4):
+Their evaluation treats a response like this (github.com/AzureStarz/LinguaLIFT at 61a03b8,
+`lm-evaluation-harness/lm_eval/tasks`, and for MMWP github.com/AzureStarz/AlignSFT at 0d639b4):
 
-- the response ends before the language's word for "Question:", ``[END]``, ``</s>`` or ``<|im_end|>``;
-- numbers: a comma between two digits goes, then the last run of digits with an optional ``.digits`` is the answer. So a minus
-  sign is lost, ``3,5`` is 35, ``1.050`` is 1.05, ``80 000`` is 0, ``3/4`` is 4, and a response without any number answers 0;
-- right is what lies within 0.001 of the gold answer. They also accept a text that equals the gold answer, which cannot happen:
-  that text is compared with a number (MGSM, MMWP), or with one written ``8.0`` after ``.0`` was taken off (MSVAMP);
-- XNLI: right where the gold label's English word stands anywhere in the response, whatever else does;
-- X-CSQA: the first single letter before a full stop, on the first line.
+- The response ends before the language's word for "Question:", ``[END]``, ``</s>`` or ``<|im_end|>``.
+- Numbers: commas between two digits are removed. Then the last run of digits with an optional ``.digits`` is the answer. So it
+  loses minus signs, ``3,5`` is 35, ``1.050`` is 1.05, ``80 000`` is 0, ``3/4`` is 4, and a response without any number answers
+  0.
+- An answer within 0.001 of the gold answer is right. They also accept a text that equals the gold answer, but this cannot
+  happen: they compare the text with a number (MGSM, MMWP), or with a number written ``8.0`` after they removed ``.0`` (MSVAMP).
+- XNLI: a response is right if the English word of the gold label is anywhere in it, whatever else it says.
+- X-CSQA: the answer is the first single letter before a full stop, on the first line.
 
-`published_stops.tsv` holds the words for "Question:". In MMWP's the Swedish and the Swahili one are swapped.
+`published_stops.tsv` holds the words for "Question:". In MMWP's list the Swedish and the Swahili word are swapped.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _LETTER = re.compile(r"\b([A-Za-z])\b\.")
 
 
 def published_number(response: str, benchmark: str, language: str) -> float:
-    """What the authors' code takes for the answer; 0.0 where there is no number."""
+    """The number that the authors' code extracts as the answer; 0.0 if the response has no number."""
     found = _NUMBER.findall(_COMMA.sub(r"\1\2", _ended(response, (_question_words(benchmark).get(language), *_STOPS))))
     return float(found[-1]) if found else 0.0
 
@@ -56,7 +57,7 @@ def _ended(response: str, stops: tuple[str | None, ...]) -> str:
 
 @cache
 def _question_words(benchmark: str) -> Mapping[str, str]:
-    """The word for "Question:" by language; none for a benchmark that the authors do not have."""
+    """The word for "Question:" by language; empty for a benchmark that the authors do not use."""
     text = (resources.files("lilift.evaluate.answers") / "published_stops.tsv").read_text(encoding="utf-8")
     columns = {"mmwp": 1, "mgsm": 2, "msvamp": 2}
     column = columns.get(benchmark)

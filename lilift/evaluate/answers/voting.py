@@ -1,4 +1,4 @@
-"""Several drawn responses to one question: which answer they agree on (self-consistency, arXiv 2203.11171)."""
+"""Chooses one of several sampled responses to a question by majority vote (self-consistency, arXiv 2203.11171)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 
 def voted(answers: Sequence[str | None]) -> int:
-    """Which response stands for all: the first with the commonest answer.
+    """The index of the chosen response: the first one with the most common answer.
 
-    A response without an answer has no vote; of answers that are equally common the one that came first wins.
+    A response without an answer does not vote. If several answers are equally common, the earliest one wins.
     """
     counts = Counter(answer for answer in answers if answer is not None)
     if not counts:

@@ -1,1 +1,1 @@
-"""Benchmarks: their questions and gold answers, from files or the hub, and where to get them."""
+"""Benchmarks: loads their questions and gold answers from files or from the hub, and downloads the files."""

@@ -1,8 +1,8 @@
-"""Benchmarks: the questions of one language and their gold answers.
+"""Loads benchmarks: the questions of one language and their gold answers.
 
-`world` is generated. The others are read from their authors' files, from the Hugging Face hub, or from a few rows of our own
-that ship for smoke tests (`sample`, and called so in every table). Rows of one benchmark have the same id in every language, so
-that results can be compared row by row; `check_alignment` makes sure.
+lilift generates `world`. It reads the others from their authors' files, from the Hugging Face hub, or from a few rows of its
+own for smoke tests (every table calls these `sample`). A row of a benchmark has the same id in every language, so that results
+can be compared row by row; `check_alignment` checks this.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ from lilift.recipe.errors import DataError
 from lilift.recipe.schema import BenchmarkSettings
 
 WORLD_QUESTIONS = 200
-"""Questions of the generated benchmark in each language, where no limit is set."""
+"""Questions of the generated benchmark in each language, if no limit is set."""
 SAMPLE_SUFFIX = "-sample"
-"""Ends the name of a benchmark of which only our own sample was asked."""
+"""End of a benchmark's name if the questions are lilift's own sample rows."""
 LIKELIHOOD_SUFFIX = "-likelihood"
-"""Ends the name of a benchmark whose labels were chosen by likelihood: other answers than those that a model writes."""
+"""End of a benchmark's name if labels are chosen by likelihood: scores differ from those of answers that a model writes."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Question:
     """One question; `id` is the same in every language of its benchmark.
 
     Attributes:
-        id: tells it from the others.
-        text: what is asked.
+        id: identifies the question within its benchmark.
+        text: the question itself.
         gold: the right answer: a number, or one of `labels`.
-        labels: what to choose from, where the answer is not a number.
-        choices: what each label stands for, where labels are letters.
-        sound: whether the row is as its authors meant it; False where the translation lost a number or the gold is known to be
+        labels: the possible answers, if the answer is not a number.
+        choices: the text of each label's choice, if labels are letters.
+        sound: whether the row has no known fault; False if the translation lost a number or the gold answer is known to be
             wrong.
     """
 
@@ -71,11 +71,11 @@ class Benchmark:
     """The questions of one benchmark in one language.
 
     Attributes:
-        name: the benchmark's name, then `SAMPLE_SUFFIX` where it is our own sample of it, then `LIKELIHOOD_SUFFIX` where
-            labels are chosen by likelihood.
-        language: the code of the language asked in.
-        questions: what is asked.
-        rows_read: how many rows its source holds; more than the questions where a limit is set.
+        name: the benchmark's name, then `SAMPLE_SUFFIX` if it is lilift's own sample, then `LIKELIHOOD_SUFFIX` if labels are
+            chosen by likelihood.
+        language: the code of the questions' language.
+        questions: the questions.
+        rows_read: number of rows in its source; larger than the number of questions if a limit is set.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Benchmark:
 
     @property
     def by_likelihood(self) -> bool:
-        """Whether the likeliest label is the answer, instead of the one that a response names."""
+        """Whether the answer is the most likely label, and not the label that a response names."""
         return self.name.endswith(LIKELIHOOD_SUFFIX)
 
 
@@ -94,11 +94,11 @@ class _Source:
     """Where a benchmark comes from.
 
     Attributes:
-        forms: the forms in which its authors publish files, tried in order.
-        rows: how many rows each language has.
-        hub: where it is on the Hugging Face hub, if it is.
-        labels: what its answers are chosen from; empty where they are numbers.
-        remedy: where to get the files.
+        forms: the file formats in which its authors publish it; lilift tries them in order.
+        rows: number of rows of each language.
+        hub: its place on the Hugging Face hub, or None.
+        labels: the possible answers; empty if answers are numbers.
+        remedy: how the user gets the files.
     """
 
     forms: tuple[FileForm, ...]
@@ -162,12 +162,12 @@ def load_benchmark(settings: BenchmarkSettings, language: str, *, seed: int = 0)
     Args:
         settings: which benchmark, where its files are, how many questions.
         language: code of the language.
-        seed: draws the questions of `world`; without meaning for the others.
+        seed: draws the questions of `world`; the others do not use it.
 
     Raises:
-        DataError: the benchmark has no such language; its file is missing, empty, not UTF-8, of another format, or has too few
-            or too many rows; a gold answer is none.
-        EnvironmentUnfit: the hub cannot be reached.
+        DataError: the benchmark does not have this language; its file is missing, empty, not UTF-8, of another format, or has
+            too few or too many rows; or a gold answer is not valid.
+        EnvironmentUnfit: lilift cannot reach the hub.
     """
     known_language(language)
     if settings.name == "world":
@@ -181,9 +181,9 @@ def load_benchmark(settings: BenchmarkSettings, language: str, *, seed: int = 0)
         raise DataError("the benchmark file has no rows", where=where, remedy=source.remedy)
     if len(rows) != source.rows and not sample:
         raise DataError(
-            f"{len(rows)} rows instead of {settings.name}'s {source.rows}",
+            f"the file has {len(rows)} rows, but {settings.name} has {source.rows}",
             where=where,
-            remedy="get the whole file from its source",
+            remedy="get the complete file from its source",
         )
     sound = settings.name == "mmwp" and not sample
     return Benchmark(
@@ -198,10 +198,10 @@ def load_benchmark(settings: BenchmarkSettings, language: str, *, seed: int = 0)
 
 
 def check_alignment(benchmarks: Sequence[Benchmark]) -> None:
-    """Make sure that the languages of each benchmark hold the same rows.
+    """Check that the languages of each benchmark have the same rows.
 
     Raises:
-        DataError: two languages differ in their ids or gold answers: their files are of different versions.
+        DataError: two languages differ in their ids or gold answers, so their files are from different versions.
     """
     first: dict[str, Benchmark] = {}
     for one in benchmarks:
@@ -213,33 +213,35 @@ def check_alignment(benchmarks: Sequence[Benchmark]) -> None:
                     f"{row}: the right answer is {mine.gold} in {one.language!r} and {theirs.gold} in {other.language!r}, so "
                     "the files do not belong together",
                     where=one.name,
-                    remedy="get both from one version of the benchmark",
+                    remedy="get both files from the same version of the benchmark",
                 )
 
 
 def published_name(name: str) -> str:
-    """The name of the benchmark behind a `Benchmark.name`, in the words of `BenchmarkSettings`."""
+    """The name of a benchmark without suffixes, as `BenchmarkSettings` has it."""
     return name.removesuffix(LIKELIHOOD_SUFFIX).removesuffix(SAMPLE_SUFFIX)
 
 
 def fetched_folder(name: str) -> Path:
-    """Where `lilift eval fetch` puts a benchmark, and where it is looked for when no folder is given."""
+    """The folder where `lilift eval fetch` puts a benchmark; lilift looks there if you give no other folder."""
     cache = os.environ.get("XDG_CACHE_HOME")
     return (Path(cache) if cache else Path.home() / ".cache") / "lilift" / "benchmarks" / name
 
 
 def _rows(settings: BenchmarkSettings, source: _Source, language: str) -> tuple[str | Path, list[Row]]:
-    """Where the rows of a language come from, and the rows."""
+    """The source of the rows of a language, for errors, and the rows themselves."""
     if settings.source == "hub":
         if source.hub is None:
-            raise DataError(f"{settings.name} is not on the hub", where="evaluate.benchmarks", remedy=source.remedy)
+            raise DataError(
+                f"{settings.name} is not on the Hugging Face hub", where="evaluate.benchmarks", remedy=source.remedy
+            )
         return f"{source.hub.name} on the hub", rows_from_hub(source.hub, language)
     form, path = _file_of(settings, source, language)
     return path, list(form.read(path, language))
 
 
 def _file_of(settings: BenchmarkSettings, source: _Source, language: str) -> tuple[FileForm, Path]:
-    """The file of one language, and its form."""
+    """The file of one language, and its format."""
     folder = _folder(settings, source)
     for form in source.forms:
         if path := form.find(folder, language):
@@ -247,7 +249,7 @@ def _file_of(settings: BenchmarkSettings, source: _Source, language: str) -> tup
     there = sorted({code for form in source.forms for code in form.languages(folder) if code in known_languages()})
     if not there:
         patterns = " or ".join(form.pattern.format("<language>") for form in source.forms)
-        raise DataError(f"no file {patterns} is in this folder", where=folder, remedy=source.remedy)
+        raise DataError(f"this folder has no file {patterns}", where=folder, remedy=source.remedy)
     raise DataError(f"{settings.name} has no questions in {language!r}", where=folder, remedy=f"choose from {', '.join(there)}")
 
 
@@ -257,9 +259,11 @@ def _folder(settings: BenchmarkSettings, source: _Source) -> Path:
     if settings.path is None:
         folder = fetched_folder(settings.name)
         if not folder.is_dir():
-            raise DataError(f"the benchmark {settings.name!r} needs the folder of its files (`path`)", remedy=source.remedy)
+            raise DataError(
+                f"the files of the benchmark {settings.name!r} are not on this machine", where=folder, remedy=source.remedy
+            )
         return folder
     folder = Path(settings.path).expanduser()
     if not folder.is_dir():
-        raise DataError(f"no such folder, given for the benchmark {settings.name!r}", where=folder, remedy=source.remedy)
+        raise DataError(f"the folder of the benchmark {settings.name!r} does not exist", where=folder, remedy=source.remedy)
     return folder

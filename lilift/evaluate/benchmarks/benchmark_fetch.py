@@ -1,10 +1,10 @@
-"""Get a benchmark's files from where its authors published them.
+"""Downloads a benchmark's files from the place where its authors published them.
 
-`public_files.tsv` has size and SHA-256 of every file; a file that is already there and whole is not fetched again, one that
-was cut short is continued, and none is kept whose hash differs. MMWP, MGSM and MSVAMP are files of repositories, each at one
-commit, and their sums were computed from the files. XNLI and X-CSQA are in archives whose sums are those that others recorded:
-TensorFlow Datasets (url_checksums/xnli.txt) and Hugging Face's datasets (xnli and xcsr, dataset_infos.json), which agree on
-XNLI's. What is wanted of an archive is unpacked beside it.
+`public_files.tsv` has the size and SHA-256 of every file. lilift does not download a complete file again, resumes an incomplete
+one, and rejects a file with another hash. MMWP, MGSM and MSVAMP are files in repositories, each at one commit; their sums were
+computed from the files. XNLI and X-CSQA are archives; their sums were recorded by TensorFlow Datasets (url_checksums/xnli.txt)
+and by Hugging Face's datasets (xnli and xcsr, dataset_infos.json), which agree on XNLI. lilift unpacks the files that it needs
+from an archive into the archive's folder.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from lilift.recipe.errors import DataError, EnvironmentUnfit
 from lilift.recipe.storage import sha256_of, storage_errors, write_bytes
 
 HOST = "https://raw.githubusercontent.com"
-_XCSQA = ("ar", "de", "en", "es", "fr", "hi", "it", "jap", "nl", "pl", "pt", "ru", "sw", "ur", "vi", "zh")  # as it writes them
+_XCSQA = ("ar", "de", "en", "es", "fr", "hi", "it", "jap", "nl", "pl", "pt", "ru", "sw", "ur", "vi", "zh")  # X-CSQA's own codes
 _PIECE = 1 << 16
 _SECONDS_TO_ANSWER = 30.0
 
 
 @dataclass(frozen=True)
 class PublicSource:
-    """Where a benchmark is published.
+    """The place where a benchmark is published.
 
     Attributes:
-        place: folder of its files, in the address behind `host`; for a repository its name, commit and folder.
-        licence: what may be done with it, to be said before it is fetched.
-        host: where it is served from.
-        members: where its files are archives, what of them is unpacked, and the names that it gets.
+        place: folder of its files, in the address after `host`; for a repository its name, commit and folder.
+        licence: the licence, which lilift prints before the download.
+        host: the server.
+        members: for archives, the members to unpack and the names of the unpacked files.
     """
 
     place: str
@@ -83,27 +83,27 @@ def public_files(benchmark: str) -> list[PublicFile]:
     return [PublicFile(name, int(size), sha256) for owner, name, size, sha256 in rows if owner == benchmark]
 
 
-def fetch(benchmark: str, folder: Path, *, told: Callable[[int, int], None], host: str | None = None) -> int:
-    """Bring a benchmark's files into a folder; files that are there already are left alone.
+def fetch(benchmark: str, folder: Path, *, progress: Callable[[int, int], None], host: str | None = None) -> int:
+    """Download a benchmark's files into a folder; complete files that are there already are not downloaded again.
 
     Args:
         benchmark: one of `PUBLIC`.
         folder: where the files go.
-        told: called with how many files are there, and how many there are to be, before each one and at the end.
-        host: where the files are served from; the authors' if left out.
+        progress: called before each file and at the end, with the number of files so far and the number of all files.
+        host: the server; the authors' own if left out.
 
     Returns:
-        How many files were fetched.
+        How many files were downloaded.
 
     Raises:
-        EnvironmentUnfit: the host cannot be reached, or breaks off.
-        DataError: a file is not there, or is another than the one published.
+        EnvironmentUnfit: lilift cannot reach the host, or the connection breaks.
+        DataError: the server does not have a file, or has a file with another hash.
         StorageError: the folder cannot be written.
     """
     files, source = public_files(benchmark), PUBLIC[benchmark]
     fetched = 0
     for number, file in enumerate(files):
-        told(number, len(files))
+        progress(number, len(files))
         path = folder / file.name
         if path.is_file() and path.stat().st_size == file.size and sha256_of(path) == file.sha256:
             continue
@@ -111,7 +111,7 @@ def fetch(benchmark: str, folder: Path, *, told: Callable[[int, int], None], hos
             folder.mkdir(parents=True, exist_ok=True)
             _fetch_file(f"{host or source.host}/{source.place}/{file.name}", file, path)
         fetched += 1
-    told(len(files), len(files))
+    progress(len(files), len(files))
     if source.members:
         for file in files:
             _unpack(folder / file.name, source.members)
@@ -119,7 +119,7 @@ def fetch(benchmark: str, folder: Path, *, told: Callable[[int, int], None], hos
 
 
 def _unpack(archive: Path, members: Mapping[str, str]) -> None:
-    """Unpack some files of an archive beside it; those that are there and whole are left alone.
+    """Unpack some files of an archive into its folder; complete files that are there already stay as they are.
 
     Raises:
         DataError: the archive lacks one of them.
@@ -130,7 +130,11 @@ def _unpack(archive: Path, members: Mapping[str, str]) -> None:
             try:
                 info = opened.getinfo(member)
             except KeyError:
-                raise DataError(f"the archive has no {member}", where=archive, remedy="get the files by hand") from None
+                raise DataError(
+                    f"the archive has no file {member}",
+                    where=archive,
+                    remedy="download the files by hand and give their folder with --path",
+                ) from None
             path = archive.parent / name
             if path.is_file() and path.stat().st_size == info.file_size and zlib.crc32(path.read_bytes()) == info.CRC:
                 continue
@@ -138,7 +142,7 @@ def _unpack(archive: Path, members: Mapping[str, str]) -> None:
 
 
 def _fetch_file(address: str, file: PublicFile, path: Path) -> None:
-    """Continue or begin a file under another name, and give it its own once it is whole and the one published."""
+    """Download a file, or resume its download, under a temporary name; rename it after its size and hash are checked."""
     partial = path.with_name(path.name + ".partial")
     if partial.exists() and partial.stat().st_size >= file.size:
         partial.unlink()
@@ -153,16 +157,16 @@ def _fetch_file(address: str, file: PublicFile, path: Path) -> None:
     size = partial.stat().st_size
     if size < file.size:
         raise EnvironmentUnfit(
-            f"the connection broke off after {size} of {file.size} bytes",
+            f"the connection broke after {size} of {file.size} bytes",
             where=address,
-            remedy="run the command again to go on",
+            remedy="run the command again to resume the download",
         )
     if size != file.size or sha256_of(partial) != file.sha256:
         partial.unlink()
         raise DataError(
-            "the file is not the one published: its SHA-256 differs",
+            "the downloaded file is not the published one: its SHA-256 differs",
             where=address,
-            remedy="run the command again; if it stays so, get the files by hand and compare",
+            remedy="run the command again; if the error stays, download the file by hand and compare it",
         )
     partial.replace(path)
 
@@ -173,12 +177,16 @@ def _open(address: str, start: int) -> http.client.HTTPResponse:
         answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_SECONDS_TO_ANSWER)
     except urllib.error.HTTPError as error:
         raise DataError(
-            f"the server answers {error.code}: the file is not there", where=address, remedy="get the files by hand"
+            f"the server does not give the file (HTTP {error.code})",
+            where=address,
+            remedy="try again later, or download the files by hand and give their folder with --path",
         ) from None
     except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise EnvironmentUnfit(
-            f"cannot be reached ({reason})", where=address, remedy="connect to the network, or get the files by hand"
+            f"lilift cannot reach this address ({reason})",
+            where=address,
+            remedy="connect to the network, or download the files by hand and give their folder with --path",
         ) from None
     return answer
 
@@ -188,7 +196,9 @@ def _pieces(answer: http.client.HTTPResponse, address: str) -> Iterator[bytes]:
         try:
             piece = answer.read(_PIECE)
         except (TimeoutError, ConnectionError, http.client.HTTPException):
-            raise EnvironmentUnfit("the connection broke off", where=address, remedy="run the command again to go on") from None
+            raise EnvironmentUnfit(
+                "the connection broke", where=address, remedy="run the command again to resume the download"
+            ) from None
         if not piece:
             return
         yield piece

@@ -1,6 +1,6 @@
-"""The benchmarks' files as their authors publish them: where each language is, and how its rows are read.
+"""Reads the benchmarks' files in the formats of their authors: finds the file of a language and reads its rows.
 
-Rows of one benchmark have the same id in every language: their number, counted from 0, or the id that the file gives them.
+A row of a benchmark has the same id in every language: its number, counted from 0, or the id in the file.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ MSVAMP_NAMES = {
     "bn": "Bengali", "zh": "Chinese", "en": "English", "fr": "French", "de": "German",
     "ja": "Japanese", "ru": "Russian", "es": "Spanish", "sw": "Swahili", "th": "Thai",
 }  # fmt: skip
-XCSQA_CODES = {"ja": "jap"}  # the one code that X-CSQA writes in its own way
+XCSQA_CODES = {"ja": "jap"}  # the only code that X-CSQA writes differently
 
 _GOLD = re.compile(r"-?(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row: what is asked, its right answer (a number or a label), and the text of each choice where there are choices."""
+    """One row: the question, its right answer (a number or a label), and the text of each choice if there are choices."""
 
     id: str
     text: str
@@ -41,13 +41,14 @@ class Row:
 
 @dataclass(frozen=True)
 class FileForm:
-    """One way in which a benchmark lies on the disk.
+    """One file format of a benchmark.
 
     Attributes:
-        pattern: path of a language's file in the folder, ``{}`` standing for the language; a trailing ``.gz`` is tried too.
-        read: its rows; told the file and the language's code.
-        written: how the pattern writes codes that it writes in its own way; where it is complete, it has all there are.
-        complete: whether `written` names every language.
+        pattern: path of a language's file in the folder, with ``{}`` in place of the language; lilift also tries it with
+            ``.gz``.
+        read: reads the rows, from the file and the language's code.
+        written: language codes that the pattern writes differently, with their spelling there.
+        complete: whether `written` lists every language of the benchmark.
         shared: whether one file holds every language.
     """
 
@@ -58,7 +59,7 @@ class FileForm:
     shared: bool = False
 
     def find(self, folder: Path, language: str) -> Path | None:
-        """The file of a language, plain or gzipped."""
+        """The file of a language, plain or gzipped; None if there is no such file."""
         written = (self.written or {}).get(language, "" if self.complete else language)
         if not written:
             return None
@@ -66,7 +67,7 @@ class FileForm:
         return next((path for path in paths if path.is_file()), None)
 
     def languages(self, folder: Path) -> list[str]:
-        """The languages that the folder has files of; none where one file holds all."""
+        """The languages that have a file in the folder; empty if one file holds all languages."""
         if self.shared:
             return []
         codes = {written: code for code, written in (self.written or {}).items()}
@@ -80,7 +81,7 @@ def number_row(where: str, id: str, text: object, gold: object) -> Row:
     """A row whose answer is a number.
 
     Raises:
-        DataError: the question is empty, or the gold answer no number.
+        DataError: the question is empty, or the gold answer is not a number.
     """
     written = str(gold).strip()
     if _GOLD.fullmatch(written) is None:
@@ -97,7 +98,7 @@ def nli_row(where: str, id: str, premise: object, hypothesis: object, gold: obje
     names = {label.lower(): label for label in NLI_LABELS} | {str(number): label for number, label in enumerate(NLI_LABELS)}
     label = names.get(str(gold).strip().lower())
     if label is None:
-        raise DataError(f"the label {str(gold)[:40]!r} is none of XNLI's three", where=where, remedy=RESTORE)
+        raise DataError(f"the label {str(gold)[:40]!r} is not one of XNLI's three labels", where=where, remedy=RESTORE)
     text = (
         f"Premise: {_asked(where, premise)}\nHypothesis: {_asked(where, hypothesis)}\n"
         "How does the hypothesis relate to the premise? Answer with one word: Entailment, Neutral or Contradiction."
@@ -110,48 +111,50 @@ def choice_row(where: str, id: str, stem: object, choices: Mapping[str, str], go
 
     Args:
         where: file and row, for errors.
-        id: of the row.
+        id: id of the row.
         stem: the question.
         choices: text of each choice by its letter.
         gold: the right letter.
 
     Raises:
-        DataError: a part is missing; X-CSQA's authors keep the answers of the test split to themselves.
+        DataError: a part is missing; for example, X-CSQA's authors do not publish the answers of the test split.
     """
     if tuple(choices) != LETTERS or not all(isinstance(text, str) and text.strip() for text in choices.values()):
         raise DataError("the choices are not A to E, each with a text", where=where, remedy=RESTORE)
     if not gold:
         raise DataError(
-            "the row has no answer: X-CSQA's authors keep those of the test split to themselves",
+            "the row has no answer, because X-CSQA's authors do not publish the answers of the test split",
             where=where,
             remedy="use the development split (dev.jsonl)",
         )
     if gold not in LETTERS:
-        raise DataError(f"the answer {str(gold)[:40]!r} is no letter from A to E", where=where, remedy=RESTORE)
+        raise DataError(f"the answer {str(gold)[:40]!r} is not a letter from A to E", where=where, remedy=RESTORE)
     listed = "\n".join(f"{letter}. {text.strip()}" for letter, text in choices.items())
     text = f"{_asked(where, stem)}\n{listed}\nWhich choice is best? Answer with its letter: A, B, C, D or E."
     return Row(id, text, str(gold), tuple(text.strip() for text in choices.values()))
 
 
 def choices_of(question: Mapping[str, Any]) -> dict[str, str]:
-    """Letters and texts of X-CSQA's choices: a list of pairs in the authors' files, two lists in the hub's."""
+    """Letters and texts of X-CSQA's choices: a list of pairs in the authors' files, two lists in the files of the hub."""
     choices = question.get("choices")
     if isinstance(choices, Mapping):
         choices = [{"label": label, "text": text} for label, text in zip(choices["label"], choices["text"], strict=True)]
     return {str(choice["label"]): choice["text"] for choice in choices or [] if isinstance(choice, Mapping)}
 
 
-def read_json_list(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001 - every reader is told
-    """A JSON list of ``{"question": …, "answer": …}``: MMWP, and MGSM and MSVAMP in the same authors' copies."""
+def read_json_list(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001 - every reader gets it
+    """Read a JSON list of ``{"question": …, "answer": …}``: MMWP, and the copies of MGSM and MSVAMP by the same authors."""
     text = _read_text(path)
     if not text.strip():
         raise DataError("the benchmark file is empty", where=path, remedy=RESTORE)
     try:
         rows = json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(f"not JSON ({error.msg})", where=f"{path}:{error.lineno}", remedy=RESTORE) from None
+        raise DataError(f"the file is not valid JSON ({error.msg})", where=f"{path}:{error.lineno}", remedy=RESTORE) from None
     if not isinstance(rows, list):
-        raise DataError("not a JSON list of questions", where=path, remedy="use the authors' test_<code>.json as it is")
+        raise DataError(
+            "the file is not a JSON list of questions", where=path, remedy="use the authors' test_<code>.json as it is"
+        )
     for number, row in enumerate(rows):
         where = f"{path}: row {number}"
         if not isinstance(row, dict) or "question" not in row or not isinstance(row.get("answer"), (str, int, float)):
@@ -164,13 +167,13 @@ def read_json_list(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001 
 
 
 def read_mgsm(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001
-    """Lines of ``question<TAB>answer``, without a header and without quoting."""
+    """Read lines of ``question<TAB>answer``, without a header and without quoting."""
     for number, (question, answer) in enumerate(_columns(path, 2, "use the authors' mgsm_<code>.tsv as it is")):
         yield number_row(f"{path}: row {number}", str(number), question, answer)
 
 
 def read_msvamp(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001
-    """JSON lines, in spite of the name, of ``{"m_query": …, "response": …}``."""
+    """Read JSON lines of ``{"m_query": …, "response": …}``; the files are called .json nevertheless."""
     for number, row in enumerate(_json_lines(path)):
         where = f"{path}:{number + 1}"
         if "m_query" not in row or "response" not in row:
@@ -181,27 +184,31 @@ def read_msvamp(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001
 
 
 def read_xnli_release(path: Path, language: str) -> Iterator[Row]:
-    """XNLI 1.0's own file: every language in it, with a header."""
+    """Read one language of XNLI 1.0's own file, which holds every language and has a header."""
     lines = _lines(path)
     header = lines[0].split("\t") if lines else []
     wanted = ("language", "gold_label", "sentence1", "sentence2")
     if missing := [name for name in wanted if name not in header]:
         raise DataError(
-            f"the header lacks {', '.join(missing)}", where=f"{path}:1", remedy="use XNLI 1.0's xnli.test.tsv as it is"
+            f"the header has no column {', '.join(missing)}", where=f"{path}:1", remedy="use XNLI 1.0's xnli.test.tsv as it is"
         )
     of, label, premise, hypothesis = (header.index(name) for name in wanted)
     number = 0
     for line_number, line in enumerate(lines[1:], start=2):
         columns = line.split("\t")
         if len(columns) != len(header):
-            raise DataError(f"{len(columns)} columns instead of {len(header)}", where=f"{path}:{line_number}", remedy=RESTORE)
+            raise DataError(
+                f"the line has {len(columns)} columns, and the header has {len(header)}",
+                where=f"{path}:{line_number}",
+                remedy=RESTORE,
+            )
         if columns[of] == language:
             yield nli_row(f"{path}:{line_number}", str(number), columns[premise], columns[hypothesis], columns[label])
             number += 1
 
 
 def read_xnli_pairs(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001
-    """XTREME's files: ``premise<TAB>hypothesis`` of one language, the labels of all languages beside them."""
+    """Read XTREME's files: ``premise<TAB>hypothesis`` of one language, with the labels of all languages in another file."""
     remedy = "put test_labels.txt, with one label a line, beside the test-<code>.tsv files"
     labels_path = next((p for p in (path.parent / "test_labels.txt", path.parent / "test_labels.txt.gz") if p.is_file()), None)
     if labels_path is None:
@@ -209,13 +216,15 @@ def read_xnli_pairs(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001
     labels = [line.strip() for line in _lines(labels_path)]
     rows = list(_columns(path, 2, "use XTREME's test-<code>.tsv as it is"))
     if len(rows) != len(labels):
-        raise DataError(f"{len(rows)} rows, but {len(labels)} labels in {labels_path.name}", where=path, remedy=RESTORE)
+        raise DataError(
+            f"the file has {len(rows)} rows, but {labels_path.name} has {len(labels)} labels", where=path, remedy=RESTORE
+        )
     for number, ((premise, hypothesis), label) in enumerate(zip(rows, labels, strict=True)):
         yield nli_row(f"{path}:{number + 1}", str(number), premise, hypothesis, label)
 
 
 def read_xcsqa(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001
-    """JSON lines of ``{"id": …, "question": {"stem": …, "choices": […]}, "answerKey": …}``."""
+    """Read JSON lines of ``{"id": …, "question": {"stem": …, "choices": […]}, "answerKey": …}``."""
     for number, row in enumerate(_json_lines(path)):
         where = f"{path}:{number + 1}"
         question = row.get("question")
@@ -234,8 +243,7 @@ def _columns(path: Path, count: int, remedy: str) -> Iterator[list[str]]:
     for number, line in enumerate(_lines(path), start=1):
         columns = line.split("\t")
         if len(columns) != count:
-            message = f"{len(columns)} columns instead of {count}, question and answer" if count == 2 else "wrong columns"
-            raise DataError(message, where=f"{path}:{number}", remedy=remedy)
+            raise DataError(f"the line has {len(columns)} columns instead of {count}", where=f"{path}:{number}", remedy=remedy)
         yield columns
 
 
@@ -244,7 +252,7 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise DataError(f"not a line of JSON ({error.msg})", where=f"{path}:{number}", remedy=RESTORE) from None
+            raise DataError(f"the line is not valid JSON ({error.msg})", where=f"{path}:{number}", remedy=RESTORE) from None
         if not isinstance(row, dict):
             raise DataError("the line is not a JSON object", where=f"{path}:{number}", remedy=RESTORE)
         yield row
@@ -265,4 +273,4 @@ def _read_text(path: Path) -> str:
         raise DataError("the benchmark file is not UTF-8 text", where=f"{path}:{line}", remedy=RESTORE) from None
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or "damaged gzip data"
-        raise DataError(f"cannot read the benchmark file ({reason})", where=path, remedy=RESTORE) from None
+        raise DataError(f"lilift cannot read the benchmark file ({reason})", where=path, remedy=RESTORE) from None

@@ -1,7 +1,7 @@
-"""Benchmarks from the Hugging Face hub.
+"""Reads benchmarks from the Hugging Face hub.
 
-Some of them are data set scripts there, which are never run. Read instead are the parquet files that the hub makes of every
-data set: one for each configuration and split, on the branch `refs/convert/parquet`.
+Some of them are dataset scripts there, and lilift never runs a script. It reads the parquet files that the hub makes of every
+dataset: one for each configuration and split, on the branch `refs/convert/parquet`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class HubForm:
     """A benchmark on the hub.
 
     Attributes:
-        name: its name there.
-        configuration: the configuration of a language, ``{}`` standing for its code.
-        split: the split with answers.
-        written: how it writes codes that it writes in its own way.
+        name: its name on the hub.
+        configuration: the configuration of a language, with ``{}`` in place of its code.
+        split: the split that has answers.
+        written: language codes that the benchmark writes differently, with their spelling there.
     """
 
     name: str
@@ -35,11 +35,11 @@ class HubForm:
 
 
 def rows_from_hub(form: HubForm, language: str) -> list[Row]:
-    """The rows of one language, downloaded once and kept in the hub's own cache.
+    """The rows of one language, downloaded once and then read from the hub's own cache.
 
     Raises:
-        DataError: the hub has no such language, or rows of another form.
-        EnvironmentUnfit: the hub cannot be reached and nothing was downloaded before.
+        DataError: the hub does not have this language, or its rows have another format.
+        EnvironmentUnfit: lilift cannot reach the hub and did not download the file before.
     """
     from pyarrow import ArrowInvalid
     from pyarrow.parquet import read_table
@@ -61,18 +61,26 @@ def _download(name: str, file: str, language: str) -> Path:
         return Path(hf_hub_download(name, file, repo_type="dataset", revision=_BRANCH))
     except (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError):
         raise EnvironmentUnfit(
-            f"the hub cannot be reached, and {file} was not downloaded before",
+            f"lilift cannot reach the Hugging Face hub, and {file} was not downloaded before",
             where=name,
-            remedy="connect once to download it, or give the folder of the authors' files with `path`",
+            remedy="connect to the network once to download it, or give the folder of the authors' files with `path`",
         ) from None
     except EntryNotFoundError:
-        raise DataError(f"the hub has no file {file} of it, so it may lack {language!r}", where=name) from None
+        raise DataError(
+            f"the hub has no file {file}, so this benchmark may not have the language {language!r}",
+            where=name,
+            remedy="choose another language, or give the folder of the authors' files with `path`",
+        ) from None
     except HfHubHTTPError as error:
-        raise EnvironmentUnfit(f"the hub refused {file} ({error.response.status_code})", where=name) from None
+        raise EnvironmentUnfit(
+            f"the hub does not give the file {file} (HTTP {error.response.status_code})",
+            where=name,
+            remedy="try again later, or give the folder of the authors' files with `path`",
+        ) from None
 
 
 def _row(where: str, id: str, row: Mapping[str, Any]) -> Row:
-    """A row by the columns that it has."""
+    """A row, in the format that its columns show."""
     if "premise" in row:
         return nli_row(where, id, row["premise"], row.get("hypothesis"), row.get("label"))
     if "answerKey" in row:

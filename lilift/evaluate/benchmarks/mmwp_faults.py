@@ -1,9 +1,10 @@
-"""Known faults of MMWP's rows, so that scores can be given on the sound ones beside all.
+"""Lists the known faults of MMWP's rows, so that lilift can score the sound rows separately.
 
-`mmwp_faults.tsv` lists every row of a translation whose numbers are not those of the English question: what was lost (spelled
-out, converted to other units, left out) and what was added. `python -m lilift.evaluate.benchmarks.mmwp_faults FOLDER` prints
-it for a folder with the authors' 48 files. A row that lost a number is not sound in that language. Six rows are not sound in
-any: five gold answers contradict ASDiv, where the problems come from, and one question is answered by yes or no.
+`mmwp_faults.tsv` lists every translated row whose numbers differ from those of the English question: the numbers that it lost
+(written as words, converted to other units, left out) and the numbers that it added. The command
+`python -m lilift.evaluate.benchmarks.mmwp_faults FOLDER` prints this list for a folder with the authors' 48 files. A row that
+lost a number is not sound in that language. Six rows are not sound in any language: five gold answers contradict ASDiv, the
+source of the problems, and one question asks for yes or no.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ WRONG_GOLD = frozenset({43, 82, 87, 758, 785})
 """Rows whose gold answer contradicts ASDiv."""
 YES_OR_NO = frozenset({130})
 """Rows whose question asks for yes or no, while the gold is a number."""
-_ENGLISH_MISPRINTS = {548: ("6, 760", "6,760")}  # as printed in the English file, and what it means
+_ENGLISH_MISPRINTS = {548: ("6, 760", "6,760")}  # what the English file has, and what it should have
 _COLUMNS = "language\trow\tlost\tadded"
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Numbers of the English question that a translation lost, and numbers that it added, each as often as it is there."""
+    """The numbers of the English question that a translation lost, and those that it added; a number may be listed twice."""
 
     lost: tuple[Decimal, ...]
     added: tuple[Decimal, ...]
@@ -45,19 +46,19 @@ def mmwp_is_sound(row: int, language: str) -> bool:
 
 @cache
 def known_differences() -> Mapping[tuple[str, int], Difference]:
-    """The shipped list, by language and row."""
+    """The list that ships with lilift, by language and row."""
     text = (resources.files("lilift.evaluate.benchmarks") / "mmwp_faults.tsv").read_text(encoding="utf-8")
     rows = [line.split("\t") for line in text.splitlines()[1:]]
     return {(language, int(row)): Difference(_numbers(lost), _numbers(added)) for language, row, lost, added in rows}
 
 
 def find_differences(english: list[str], translated: list[str], language: str) -> dict[int, Difference]:
-    """The rows whose numbers differ from those of the English questions, by row.
+    """Find the rows whose numbers differ from those of the English questions.
 
     Args:
         english: MMWP's English questions.
         translated: the same rows in another language.
-        language: its code.
+        language: the code of that language.
     """
     found = {}
     for row, (question, translation) in enumerate(zip(english, translated, strict=True)):
@@ -93,7 +94,7 @@ def _numbers(written: str) -> tuple[Decimal, ...]:
 
 
 def list_differences(folder: Path) -> str:
-    """The text of `mmwp_faults.tsv`, worked out anew from a folder with MMWP's files."""
+    """The text of `mmwp_faults.tsv`, computed again from a folder with MMWP's files."""
     form = FileForm("test_{}.json", read_json_list)
     texts = {}
     for language in form.languages(folder):

@@ -1,1 +1,1 @@
-"""What answers come to: accuracy by language, comparisons of systems, what responses are like."""
+"""Scores: accuracy by language, comparisons of two systems, and statistics of the responses."""

@@ -1,9 +1,9 @@
-"""Two systems on the same questions: is one better, and by how much?
+"""Compares two systems on the same questions: which one is better, by how much, and how sure that is.
 
-Each language by itself: McNemar's exact test on the questions that only one of the two got right (McNemar 1947), with Holm's
-correction over the languages (Holm 1979). Averages over languages: a bootstrap over questions. A question is drawn together
-with its translations, since they are one problem and succeed or fail together; counting them as independent would make every
-difference look surer than it is.
+For each language: McNemar's exact test on the questions that only one of the two systems answered right (McNemar 1947), with
+Holm's correction over the languages (Holm 1979). For averages over languages: a bootstrap over questions. A question is drawn
+together with its translations, because they are one problem and tend to succeed or fail together. Independent draws would make
+every difference look more certain than it is.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class LanguageComparison:
     """Two systems in one language.
 
     Attributes:
-        language, name, tier: which.
-        questions: asked of both.
-        first, second: share of right answers.
-        only_first, only_second: questions that only one of them got right.
+        language, name, tier: the language.
+        questions: questions that both systems answered.
+        first, second: share of right answers of each system.
+        only_first, only_second: questions that only this system answered right.
         p: McNemar's exact test, two-sided.
         p_holm: the same, corrected for the number of languages.
     """
@@ -54,7 +54,7 @@ class LanguageComparison:
 
     @property
     def difference(self) -> float:
-        """How much better the second is."""
+        """How much better the second system is."""
         return self.second - self.first
 
 
@@ -63,12 +63,12 @@ class MeanComparison:
     """Two systems on average over some languages.
 
     Attributes:
-        title: which languages.
-        languages: how many.
-        first, second: mean shares of right answers.
-        difference: how much better the second is.
+        title: which languages these are, in words.
+        languages: how many they are.
+        first, second: mean share of right answers of each system.
+        difference: how much better the second system is.
         low, high: 95% interval of the difference.
-        p: two-sided; from the share of draws on the other side of 0.
+        p: two-sided; from the share of bootstrap draws on the other side of 0.
     """
 
     title: str
@@ -88,9 +88,9 @@ class Comparison:
     Attributes:
         benchmark: its name.
         titles: of the first and the second system.
-        languages: each by itself, in the order of the first system.
-        means: all languages but English, then each tier.
-        unpaired: questions that only one of the two was asked; left out.
+        languages: each language, in the order of the first system.
+        means: the average of all languages except English, then of each tier.
+        unpaired: questions that only one of the two answered; they are left out.
     """
 
     benchmark: str
@@ -104,7 +104,7 @@ class Comparison:
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """McNemar's exact test: how likely so uneven a split is, if each such question fell to either side by chance."""
+    """McNemar's exact test: the probability of a split at least as uneven, if chance decides each of these questions."""
     total = only_first + only_second
     tail = sum(math.comb(total, count) for count in range(min(only_first, only_second) + 1))
     return float(min(1.0, 2 * tail / 2**total))
@@ -122,20 +122,24 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def compare(benchmark: str, titles: tuple[str, str], first: Verdicts, second: Verdicts, *, seed: int = 0) -> Comparison:
-    """Compare two systems' verdicts on one benchmark.
+    """Compare the verdicts on two systems on one benchmark.
 
     Args:
         benchmark: its name.
-        titles: what the systems are called.
+        titles: the names of the two systems.
         first, second: whether each answer is right, by language and question.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Raises:
         DataError: the two have no question in common.
     """
     shared = {code: ids for code in first if code in second and (ids := [one for one in first[code] if one in second[code]])}
     if not shared:
-        raise DataError("the two have no question in common", where=benchmark, remedy="compare evaluations of one benchmark")
+        raise DataError(
+            "the two evaluations have no question in common",
+            where=benchmark,
+            remedy="compare evaluations of the same benchmark and the same languages",
+        )
     splits = {
         code: (
             sum(first[code][one] and not second[code][one] for one in ids),
@@ -188,7 +192,7 @@ def _means(
                 math.fsum(one.difference for one in members) / len(members),
                 float(low),
                 float(high),
-                # One more in both counts: a bootstrap of so many draws cannot tell p = 0 (Davison and Hinkley 1997).
+                # Both counts are one higher, because a finite number of draws cannot show p = 0 (Davison and Hinkley 1997).
                 min(1.0, 2 * (1 + min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))) / (1 + len(drawn))),
             )
         )
@@ -209,7 +213,7 @@ def _bootstrap(shared: Mapping[str, Sequence[str]], first: Verdicts, second: Ver
     for _ in range(DRAWS // _DRAWS_AT_ONCE):
         times = draws.multinomial(len(questions), np.full(len(questions), 1 / len(questions)), size=_DRAWS_AT_ONCE)
         sums, counts = times @ difference, times @ present  # [draws, L]
-        drawn = counts > 0  # a language with few questions may have none in a draw
+        drawn = counts > 0  # a draw may have no question of a language with few questions
         shares = np.divide(sums, counts, out=np.zeros_like(sums), where=drawn)
         found.append(shares.sum(1) / np.maximum(drawn.sum(1), 1))
     return np.concatenate(found)
@@ -229,7 +233,7 @@ def read_verdicts(folder: Path, system: SystemScores, benchmark: str) -> tuple[V
         for score in scores.languages:
             path = folder / system.system / benchmark / f"{score.language}.jsonl"
             if not path.exists():
-                raise RunFolderError("the answers behind the scores are gone", where=path, remedy="evaluate again")
+                raise RunFolderError("the answers that belong to the scores are missing", where=path, remedy="evaluate again")
             for line in JsonLines(path).read():
                 verdicts.setdefault(score.language, {})[str(line["id"])] = bool(line["correct"])
                 texts[score.language, str(line["id"])] = str(line["question"])
@@ -237,7 +241,7 @@ def read_verdicts(folder: Path, system: SystemScores, benchmark: str) -> tuple[V
 
 
 def check_same_questions(first: Mapping[tuple[str, str], str], second: Mapping[tuple[str, str], str], benchmark: str) -> None:
-    """Check that what has the same id is the same question.
+    """Check that the same id is the same question in both evaluations.
 
     Raises:
         DataError: it is not.
@@ -245,12 +249,12 @@ def check_same_questions(first: Mapping[tuple[str, str], str], second: Mapping[t
     for place, text in first.items():
         if place in second and second[place] != text:
             raise DataError(
-                f"question {place[1]!r} in {place[0]!r} differs between the two",
+                f"question {place[1]!r} in {place[0]!r} is not the same in the two evaluations",
                 where=benchmark,
-                remedy="evaluate both on the same files",
+                remedy="evaluate both systems on the same benchmark files",
             )
 
 
 def p_value(value: float) -> str:
-    """A p value as people write it."""
+    """A p value as text."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,10 +1,10 @@
-"""What responses are like, beside being right: their length and language, and whether they agree across languages.
+"""Analyses the responses of an evaluation: their length, their language, and whether they agree across languages.
 
-Read from the kept generations of an evaluation folder, so that it can be done again at any time:
+The analysis reads the stored generations of an evaluation folder, so it can run again at any time. It writes:
 
-    analysis.json   by system, benchmark and language
-    scores.csv      one line a system, benchmark and language: scores and what is here
-    scores.md       the same as a table for people, with averages by tier
+    analysis.json   the analysis by system, benchmark and language
+    scores.csv      one line for each system, benchmark and language: its scores and its analysis
+    scores.md       the main columns as a table to read, with averages by tier
 """
 
 from __future__ import annotations
@@ -32,18 +32,21 @@ Line = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class ResponseProfile:
-    """The responses of one system in one language. Shares are from 0 to 1; None: not known, or nothing to compare with.
+    """The responses of one system in one language.
+
+    Shares are from 0 to 1. None means that a value is not known or that there is nothing to compare with.
 
     Attributes:
-        responses: how many there are.
+        responses: number of responses.
         tokens: median length in tokens.
         characters: median length in characters.
-        unended: share that was cut at the longest response.
-        asked, english, other, none: share of responses in the language asked in, in English, in another script, without words.
-        agrees_with_english: share of questions with the same answer as in English; both must have one.
-        first_right: share of all drawn responses that are right (pass@1).
-        any_right: share of questions with a right answer among those drawn (pass@k).
-        samples: how many were drawn for each question; 1 where none was drawn.
+        unended: share of responses that were cut at the longest response.
+        asked, english, other, none: share of responses in the language of the question, in English, in another script, and
+            without words.
+        agrees_with_english: share of questions with the same answer as in English; both must have an answer.
+        first_right: share of all sampled responses that are right (pass@1).
+        any_right: share of questions with at least one right answer among the samples (pass@k).
+        samples: number of samples for each question; 1 without sampling.
     """
 
     responses: int
@@ -65,10 +68,10 @@ Profiles = dict[str, dict[str, dict[str, ResponseProfile]]]
 
 
 def analyse(folder: Path, systems: Sequence[SystemScores]) -> Profiles:
-    """Look at every system's kept responses, and write `analysis.json`, `scores.csv` and `scores.md` beside them.
+    """Analyse the stored responses of every system, and write `analysis.json`, `scores.csv` and `scores.md` beside them.
 
     Args:
-        folder: of an evaluation.
+        folder: the folder of an evaluation.
         systems: its scores; see `lilift.evaluate.evaluator.read_scores`.
 
     Raises:
@@ -94,7 +97,7 @@ def analyse(folder: Path, systems: Sequence[SystemScores]) -> Profiles:
 
 
 def read_profiles(folder: Path) -> Profiles:
-    """What `analyse` wrote; empty where it has not.
+    """Read what `analyse` wrote; empty if there is no `analysis.json`.
 
     Raises:
         RunFolderError: the file is damaged.
@@ -108,7 +111,11 @@ def read_profiles(folder: Path) -> Profiles:
             for system, benchmarks in read_json(path)["systems"].items()
         }
     except (KeyError, TypeError, AttributeError):
-        raise RunFolderError("is damaged: not lilift's analysis", where=path, remedy="delete it and evaluate again") from None
+        raise RunFolderError(
+            "the file is damaged: lilift cannot read an analysis from it",
+            where=path,
+            remedy="delete the file and evaluate again",
+        ) from None
 
 
 def profile_languages(lines: Mapping[str, Sequence[Line]]) -> dict[str, ResponseProfile]:
@@ -151,7 +158,7 @@ def _profile(lines: Sequence[Line], code: str, guesser: LanguageGuesser, english
 
 
 def as_csv(systems: Sequence[SystemScores], profiles: Profiles) -> str:
-    """One line a system, benchmark and language; shares are from 0 to 1, an empty cell is not known."""
+    """A CSV table with one line for each system, benchmark and language; shares are from 0 to 1, unknown values are empty."""
     scored = [field.name for field in fields(LanguageScore)]
     profiled = [field.name for field in fields(ResponseProfile)]
     text = io.StringIO()
@@ -168,7 +175,7 @@ def as_csv(systems: Sequence[SystemScores], profiles: Profiles) -> str:
 
 
 def as_markdown(systems: Sequence[SystemScores], profiles: Profiles) -> str:
-    """A table a system and benchmark, with averages by tier."""
+    """A Markdown table for each system and benchmark, with averages by tier."""
     parts = []
     for system in systems:
         for scores in system.benchmarks:

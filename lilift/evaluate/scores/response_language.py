@@ -1,8 +1,9 @@
-"""Which language a response is in: the one asked in, English, or neither.
+"""Detects the language of a response: the language of the question, English, or neither.
 
-Libraries that tell languages apart know a hundred or so, and not Oromo, Lingala or Fijian, for which lilift exists. But only
-two languages are in question for each response, and the benchmark's own questions are a sample of both. So: letters' scripts
-first, then the likelier of the two by their trigrams of characters (naive Bayes; Cavnar and Trenkle 1994 for trigrams).
+Language detection libraries know about a hundred languages, but not Oromo, Lingala or Fijian, for which lilift exists. Each
+response has only two candidates, and the questions of the benchmark are samples of both. So lilift looks at the script of the
+letters first. If both languages use this script, character trigrams decide which one is more likely (naive Bayes; Cavnar and
+Trenkle 1994 for trigrams).
 """
 
 from __future__ import annotations
@@ -20,22 +21,22 @@ from lilift.data.languages import language as known_language
 ResponseLanguage = Literal["asked", "english", "other", "none"]
 RESPONSE_LANGUAGES: tuple[ResponseLanguage, ...] = ("asked", "english", "other", "none")
 _FEWEST_LETTERS = 4
-_READ = 400  # characters of a response that are looked at
+_READ = 400  # characters at the beginning of a response that are examined
 _NOT_LETTERS = regex.compile(r"[^\p{L}\p{M}]+")
 
 
 class LanguageGuesser:
-    """Tells each language from English.
+    """Distinguishes each language from English.
 
     Args:
-        samples: ordinary text by language code, English among them.
+        samples: ordinary text by language code, English included.
     """
 
     def __init__(self, samples: Mapping[str, Iterable[str]]) -> None:
         self._profiles = {code: _Profile(texts) for code, texts in samples.items()}
 
     def guess(self, response: str, asked: str) -> ResponseLanguage:
-        """The language of a response to a question in `asked`; `none` where it is numbers and signs alone."""
+        """The language of a response to a question in the language `asked`; `none` if it has hardly any letters."""
         text = _words(response[:_READ])
         letters = len(text.replace(" ", ""))
         if letters < _FEWEST_LETTERS:
@@ -52,19 +53,19 @@ class LanguageGuesser:
 
 
 class _Profile:
-    """How often each trigram of characters comes in a language."""
+    """How often each trigram of characters occurs in a language."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._counts = Counter(trigram for text in texts for trigram in _trigrams(_words(text)))
         self._total = sum(self._counts.values())
 
     def likelihood(self, text: str) -> float:
-        """Log likelihood of a text; what has never been seen counts half an occurrence."""
+        """Log likelihood of a text; a trigram that was never seen counts as half an occurrence."""
         return sum(math.log((self._counts[trigram] + 0.5) / (self._total + 1)) for trigram in _trigrams(text))
 
 
 def _words(text: str) -> str:
-    """Letters in lower case, one space between words."""
+    """The words of a text in lower case, with one space between them, without digits and punctuation."""
     return str(_NOT_LETTERS.sub(" ", text).strip().lower())
 
 

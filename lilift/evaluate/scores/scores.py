@@ -1,7 +1,7 @@
-"""Counting right and missing answers: by language, by resource tier, on average.
+"""Computes scores: right and missing answers by language, by resource tier and on average.
 
-A response without a number is wrong *and* missing; the two are counted apart. Averages are macro averages: every language
-counts the same, and English is left out, since it is what the LLM could do before.
+A response without a number is wrong *and* missing; lilift counts both separately. Averages are macro averages: every language
+counts the same. English is left out, because the LLM knew it before.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ _Z = 1.959963984540054  # the normal distribution's 97.5% quantile
 
 @dataclass(frozen=True)
 class LanguageScore:
-    """What one system did in one language.
+    """The score of one system in one language.
 
     Attributes:
         language: code.
         name: English name.
         tier: resource tier in MMWP; languages outside it count as low.
-        questions: how many were asked.
-        correct: how many answers were right.
-        missing: how many responses held no number; none of them is counted as right.
-        cut: how many questions were longer than the encoder's limit and were cut before being read.
-        rows_read: how many rows the benchmark's source holds.
-        sound: how many of the questions stand on rows without a known fault.
-        sound_correct: how many of those were answered right.
-        published_correct: how many were right by the authors' scoring.
-        published_only: how many of those lilift counts as wrong.
+        questions: number of questions.
+        correct: number of right answers.
+        missing: number of responses without an answer; none of them counts as right.
+        cut: number of questions that were longer than the encoder's limit, so that it read only their beginning.
+        rows_read: number of rows in the source of the benchmark.
+        sound: number of questions whose rows have no known fault.
+        sound_correct: number of right answers among these.
+        published_correct: number of right answers by the authors' scoring.
+        published_only: number of these that lilift counts as wrong.
         accuracy: share of right answers.
         low, high: Wilson's 95% interval of the accuracy.
-        empty: how many responses held nothing at all; they are among the missing.
+        empty: number of empty responses; they are part of the missing ones.
     """
 
     language: str
@@ -59,12 +59,12 @@ class LanguageScore:
 
     @property
     def missing_rate(self) -> float:
-        """Share of responses without a number."""
+        """Share of responses without an answer."""
         return self.missing / self.questions
 
     @property
     def sound_accuracy(self) -> float | None:
-        """Share of right answers on the sound rows; None where there are none."""
+        """Share of right answers on the sound rows; None if there are no sound rows."""
         return self.sound_correct / self.sound if self.sound else None
 
     @property
@@ -74,13 +74,13 @@ class LanguageScore:
 
     @property
     def lilift_only(self) -> int:
-        """How many answers are right, and wrong by the authors' scoring."""
+        """Number of answers that lilift counts as right and the authors' scoring as wrong."""
         return self.correct - (self.published_correct - self.published_only)
 
 
 @dataclass(frozen=True)
 class TierScore:
-    """Macro average over the languages of a tier, English left out."""
+    """Macro average over the languages of a tier, without English."""
 
     tier: Tier
     languages: tuple[str, ...]
@@ -89,7 +89,7 @@ class TierScore:
 
 @dataclass(frozen=True)
 class BenchmarkScores:
-    """All languages of one benchmark; `macro` is None where only English was asked."""
+    """All languages of one benchmark; `macro` is None if English is the only one."""
 
     benchmark: str
     languages: tuple[LanguageScore, ...]
@@ -99,7 +99,7 @@ class BenchmarkScores:
 
 @dataclass(frozen=True)
 class SystemScores:
-    """One system (a model in one state) on every benchmark it was asked."""
+    """One system (a model in one state) on every benchmark that it was evaluated on."""
 
     system: str
     title: str
@@ -108,7 +108,7 @@ class SystemScores:
 
 @dataclass(frozen=True)
 class TableRow:
-    """One system's accuracies in a table: by language in the table's order, then on average. None: not asked."""
+    """One system's accuracies: by language in the order of the table, and on average. None means not evaluated."""
 
     title: str
     accuracies: tuple[float | None, ...]
@@ -117,7 +117,7 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Table:
-    """Systems × languages of one benchmark, ready to be printed. Accuracies are shares from 0 to 1."""
+    """A table of systems × languages of one benchmark, ready to print. Accuracies are shares from 0 to 1."""
 
     benchmark: str
     languages: tuple[str, ...]
@@ -126,7 +126,7 @@ class Table:
 
 
 def wilson_interval(correct: int, total: int) -> tuple[float, float]:
-    """The 95% score interval of a share (Wilson 1927): sound for small samples and for shares near 0 and 1.
+    """The 95% score interval of a share (Wilson 1927), which is reliable for small samples and for shares near 0 and 1.
 
     Args:
         correct: successes, 0 … `total`.
@@ -136,7 +136,7 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     scale = 1 + _Z**2 / total
     middle = (share + _Z**2 / (2 * total)) / scale
     half = _Z / scale * math.sqrt(share * (1 - share) / total + _Z**2 / (4 * total**2))
-    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))  # rounding may not cross the share
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))  # rounding must not exclude the share
 
 
 def score_language(
@@ -177,7 +177,7 @@ def score_language(
 
 
 def by_published_scoring(system: SystemScores) -> SystemScores:
-    """The same system, with every accuracy as the authors' scoring has it."""
+    """The same system, with every accuracy computed by the authors' scoring."""
     return SystemScores(
         system.system,
         system.title,
@@ -213,7 +213,7 @@ def score_benchmark(benchmark: str, languages: Sequence[LanguageScore]) -> Bench
 
 
 def tables(systems: Sequence[SystemScores]) -> list[Table]:
-    """One table a benchmark: a row for each system, in the order given; languages in the order they were asked in."""
+    """One table for each benchmark: a row for each system, in the order given; languages in the order of their evaluation."""
     found = []
     for benchmark in dict.fromkeys(scores.benchmark for system in systems for scores in system.benchmarks):
         asked = {system.system: on_benchmark(system, benchmark) for system in systems}
@@ -233,7 +233,7 @@ def as_json(systems: Sequence[SystemScores]) -> dict[str, Any]:
 
 
 def from_json(content: Mapping[str, Any]) -> list[SystemScores]:
-    """Read what `as_json` made; KeyError or TypeError where it is something else."""
+    """Read what `as_json` returned; KeyError or TypeError if the content is something else."""
     return [
         SystemScores(system["system"], system["title"], tuple(_benchmark(scores) for scores in system["benchmarks"]))
         for system in content["systems"]
@@ -250,7 +250,7 @@ def _benchmark(content: Mapping[str, Any]) -> BenchmarkScores:
 
 
 def on_benchmark(system: SystemScores, benchmark: str) -> BenchmarkScores | None:
-    """A system's scores on one benchmark; None where it was not asked."""
+    """A system's scores on one benchmark; None if it was not evaluated on it."""
     return next((scores for scores in system.benchmarks if scores.benchmark == benchmark), None)
 
 

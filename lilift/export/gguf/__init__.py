@@ -1,1 +1,1 @@
-"""GGUF: the files that llama.cpp reads. Needs the packages of the extra `gguf`, never torch."""
+"""Writes GGUF, the file format of llama.cpp. Needs the packages of the extra `gguf`."""

@@ -1,4 +1,4 @@
-"""The alignment layer as a small GGUF with an architecture name of its own, for readers of GGUF; llama.cpp cannot run it."""
+"""Writes the alignment layer as a small GGUF file with its own architecture name; llama.cpp cannot run it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ GGUF_VERSION = 1
 
 
 def write_alignment(source: Path, settings: AlignmentSettings, path: Path) -> None:
-    """Write a trained alignment layer in float32, its tensors under the names they have in `alignment.safetensors`.
+    """Write a trained alignment layer in float32; its tensors keep their names from `alignment.safetensors`.
 
     Args:
         source: the folder that holds `alignment.safetensors`.
-        settings: what kind of layer it is.
+        settings: the kind of the layer.
         path: the GGUF file.
 
     Raises:

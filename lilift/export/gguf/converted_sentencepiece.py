@@ -1,4 +1,4 @@
-"""A SentencePiece BPE model that was converted to `tokenizer.json`: its scores are won back from the order of the merges."""
+"""Restores the scores of a SentencePiece BPE model that was converted to `tokenizer.json`, from the order of its merges."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from lilift.recipe.errors import ModelError
 
 
 def converted_sentencepiece(content: Mapping[str, Any], size: int, where: Path) -> Vocabulary:
-    """A SentencePiece BPE model that was converted to `tokenizer.json`.
+    """The vocabulary of a SentencePiece BPE model that was converted to `tokenizer.json`.
 
-    SentencePiece joins the pair whose *result* has the best score; the conversion lists every pair, those of better results
-    first. So a token's score is minus the rank at which its pairs begin. That holds only if the list is complete and in order,
-    which is checked.
+    SentencePiece joins the pair whose *result* has the best score. The conversion lists every pair, with those of better
+    results first. So the score of a token is minus the rank of its first pair. This is only true if the list is complete and in
+    order, so lilift checks both.
+
+    Raises:
+        ModelError: the merges or the text normalisation are not those of a SentencePiece model.
     """
     model = content["model"]
     ids: dict[str, int] = model["vocab"]
@@ -29,7 +32,7 @@ def converted_sentencepiece(content: Mapping[str, Any], size: int, where: Path) 
     assert vocabulary.scores is not None
     for token, index in ids.items():
         vocabulary.tokens[index] = token.encode()
-        # A token that no merge makes is never the result of one, so its score is never looked at.
+        # No merge makes a token without a score here, so llama.cpp never uses its score.
         vocabulary.scores[index] = scores.get(token, UNUSED_SCORE)
         vocabulary.types[index] = int(TokenType.BYTE if _is_byte(token) else TokenType.NORMAL)
     vocabulary.add_space_prefix = prefix
@@ -46,11 +49,11 @@ def _scores_of_merges(
     """Scores of merged tokens, best first.
 
     Raises:
-        ModelError: scores cannot say what this list of merges does.
+        ModelError: scores cannot express this list of merges.
     """
 
     def refused(reason: str) -> ModelError:
-        return ModelError(f"its merges are not those of a SentencePiece model ({reason})", where=where, remedy=REMEDY)
+        return ModelError(f"the merges are not those of a SentencePiece model ({reason})", where=where, remedy=REMEDY)
 
     scores: dict[str, float] = {}
     listed: dict[str, set[int]] = {}
@@ -58,21 +61,25 @@ def _scores_of_merges(
     for rank, pair in enumerate(pairs):
         token = "".join(pair)
         if token not in ids:
-            raise refused(f"{token!r} is no token")
+            raise refused(f"{token!r} is not a token")
         if token != latest and token in scores:
-            raise refused(f"the pairs of {token!r} lie apart")
+            raise refused(f"the pairs of {token!r} are not next to each other")
         scores.setdefault(token, -float(rank))
         listed.setdefault(token, set()).add(len(pair[0]))
         latest = token
     for token in ids.keys() - special:
         possible = {cut for cut in range(1, len(token)) if token[:cut] in ids and token[cut:] in ids}
         if possible != listed.get(token, set()) and not _is_byte(token):
-            raise refused(f"{token!r} can be joined from pairs that are not listed")
+            raise refused(f"{token!r} can be joined from pairs that are not in the list")
     return scores
 
 
 def _sentencepiece_prefix(content: Mapping[str, Any], ids: Mapping[str, int], where: Path) -> bool:
-    """Whether a text gets a space before it; everything else that happens before BPE must be SentencePiece's own."""
+    """Whether the tokenizer puts a space before a text; every other step before BPE must be a step of SentencePiece.
+
+    Raises:
+        ModelError: llama.cpp cannot do one of the steps.
+    """
     steps = steps_of(content.get("normalizer"), "normalizers") + steps_of(content.get("pre_tokenizer"), "pretokenizers")
     prefix = False
     for step in steps:
@@ -80,26 +87,33 @@ def _sentencepiece_prefix(content: Mapping[str, Any], ids: Mapping[str, int], wh
         if kind == "Prepend" and step["prepend"] == SPACE:
             prefix = True
         elif kind == "Metaspace" and step.get("replacement") == SPACE:
-            # A text's first word gets a space; the words after it have their own.
+            # Only the first word of a text gets a space; the other words have one already.
             prefix = prefix or step.get("prepend_scheme", "always") != "never"
             _check_split(step.get("split", True), ids, where)
         elif kind == "Split" and step["pattern"] == {"String": SPACE} and step["behavior"] == "MergedWithNext":
             _check_split(True, ids, where)
         elif kind == "Split" and step["pattern"] == {"String": " "}:
-            continue  # by then every space is a `▁`
+            continue  # at this step every space is already a `▁`
         elif kind != "Replace" or step["pattern"] != {"String": " "} or step["content"] != SPACE:
-            raise ModelError(f"llama.cpp has no counterpart for the tokenizer's {kind}", where=where, remedy=REMEDY)
+            raise ModelError(f"llama.cpp does not support the tokenizer's step {kind}", where=where, remedy=REMEDY)
     return prefix
 
 
 def _check_split(splits: bool, ids: Mapping[str, int], where: Path) -> None:
-    """Words that are split apart are never joined; llama.cpp does not split, which is the same if no token spans a border."""
+    """Check that splitting into words changes nothing: llama.cpp does not split, so no token may span two words.
+
+    Raises:
+        ModelError: a token spans two words.
+    """
     spanning = next((token for token in ids if splits and SPACE in token[1:]), None)
     if spanning is not None:
-        raise ModelError(f"splits words apart, yet its token {spanning!r} spans two", where=where, remedy=REMEDY)
+        raise ModelError(
+            f"the tokenizer splits text into words, but its token {spanning!r} spans two words", where=where, remedy=REMEDY
+        )
 
 
 def steps_of(part: Mapping[str, Any] | None, inner: str) -> list[Mapping[str, Any]]:
+    """The steps of a normalizer or pre-tokenizer: those of a `Sequence`, or the single step itself."""
     if part is None:
         return []
     return list(part[inner]) if part["type"] == "Sequence" else [part]

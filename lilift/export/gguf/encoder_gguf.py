@@ -1,4 +1,4 @@
-"""Encoders of T5, mT5 and umT5 as GGUF files of llama.cpp's `t5encoder`."""
+"""Writes encoders of T5, mT5 and umT5 as GGUF files for llama.cpp's `t5encoder`."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ ARCHITECTURES = (
     "UMT5ForConditionalGeneration",
     "UMT5Model",
 )
-MAX_DISTANCE = 128  # llama.cpp has it built in
+MAX_DISTANCE = 128  # the fixed value in llama.cpp
 _EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight")
 _REMEDY = "export with --to hf, or train with a T5, mT5 or umT5 encoder"
 
 
 class EncoderFile:
-    """What a T5 encoder's GGUF file holds.
+    """The content of a T5 encoder's GGUF file.
 
     Args:
         folder: the model's folder.
@@ -39,7 +39,7 @@ class EncoderFile:
         quantisation: ``f32``, ``bf16``, ``f16`` or ``q8_0``.
 
     Raises:
-        ModelError: llama.cpp cannot run this encoder, or it is not known here.
+        ModelError: llama.cpp cannot run this encoder, or lilift does not know how to write it.
     """
 
     def __init__(self, folder: Path, vocabulary: Vocabulary, quantisation: str) -> None:
@@ -69,9 +69,9 @@ class EncoderFile:
                 continue
             name = names.get_name("shared.weight" if source in _EMBEDDINGS else source, try_suffixes=(".weight",))
             if name is None:
-                raise ModelError(f"does not know where {source!r} goes in GGUF", where=self.weights.folder, remedy=_REMEDY)
+                raise ModelError(f"GGUF has no name for the weight {source!r}", where=self.weights.folder, remedy=_REMEDY)
             shape = self.weights.shape(source)
-            # The embeddings may stand in the file twice, once for each half of an encoder-decoder.
+            # The file may hold the embeddings twice, once for each half of an encoder-decoder.
             planned.setdefault(name, PlannedTensor(name, shape, storage_type(self.quantisation, name, shape), source))
         return list(planned.values())
 
@@ -80,7 +80,7 @@ class EncoderFile:
         writer = GGUFWriter(None, "t5encoder")
         writer.add_type("model")
         writer.add_name("multilingual encoder")
-        writer.add_context_length(config.get("n_positions", 512))  # T5 counts distances: there is no longest text
+        writer.add_context_length(config.get("n_positions", 512))  # T5 uses distances, so texts of any length are possible
         writer.add_embedding_length(config["d_model"])
         writer.add_feed_forward_length(config["d_ff"])
         writer.add_block_count(config["num_layers"])
@@ -95,21 +95,21 @@ class EncoderFile:
 
 
 def check_encoder(config: Mapping[str, Any], folder: Path) -> None:
-    """Check that llama.cpp's `t5encoder` computes what this encoder does.
+    """Check that llama.cpp's `t5encoder` computes the same as this encoder.
 
     Raises:
-        ModelError: it does not; the message names what is unknown.
+        ModelError: it does not; the message names the setting.
     """
     architecture = next(iter(config.get("architectures") or []), config.get("model_type", "?"))
     if architecture not in ARCHITECTURES:
-        raise ModelError(f"{architecture} encoders cannot be written as GGUF", where=folder, remedy=_REMEDY)
+        raise ModelError(f"lilift cannot write {architecture} encoders as GGUF", where=folder, remedy=_REMEDY)
     activation = config.get("feed_forward_proj", "relu")
     if activation not in ("relu", "gated-gelu"):
-        raise ModelError(f"llama.cpp does not know the feed_forward_proj {activation!r}", where=folder, remedy=_REMEDY)
+        raise ModelError(f"llama.cpp does not support the feed_forward_proj {activation!r}", where=folder, remedy=_REMEDY)
     distance = config.get("relative_attention_max_distance", MAX_DISTANCE)
     if distance != MAX_DISTANCE:
         raise ModelError(
-            f"the encoder's relative_attention_max_distance is {distance}, and llama.cpp knows {MAX_DISTANCE} only",
+            f"the encoder's relative_attention_max_distance is {distance}, and llama.cpp only supports {MAX_DISTANCE}",
             where=folder,
             remedy=_REMEDY,
         )

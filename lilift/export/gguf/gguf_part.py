@@ -1,4 +1,4 @@
-"""The GGUF half of an export: which files, and what `lilift.json` says about them."""
+"""Writes the GGUF part of an export: the files, and their description in `lilift.json`."""
 
 from __future__ import annotations
 
@@ -30,22 +30,23 @@ from lilift.model.snapshot import local_model_folder
 from lilift.model.sources import loading
 from lilift.recipe.errors import ModelError
 
-MODELFILE_CONTEXT = 4096  # positions that Ollama keeps memory for; problems and their answers are shorter
+MODELFILE_CONTEXT = 4096  # positions that Ollama reserves memory for; problems and their answers are shorter
 ALIGNMENT_FILE = "align.gguf"
 ENCODER_TOKENIZER = "spiece.model"
-_SOURCES = ("f32", "f16", "bf16")  # what llama.cpp's quantiser may start from without loss
+_SOURCES = ("f32", "f16", "bf16")  # types that llama.cpp's quantiser can start from without loss
 _ENCODER_TYPES = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 
 
 def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
-    """Check everything, see that there is room, and open the LLM's files.
+    """Check that llama.cpp can run the models and that the disk has room, and open the LLM's files.
 
     Returns:
-        What is to be done once the merged weights have been written.
+        A function to call after the merged weights are written; it writes the other files.
 
     Raises:
         ModelError: llama.cpp cannot run the LLM or the encoder.
-        StorageError: there is no room.
+        EnvironmentUnfit: the settings need llama.cpp's quantiser, and it is not installed.
+        StorageError: the disk does not have enough room.
     """
     config = read_config(export.base)
     tokens, vocabulary = llm_vocabulary(export.base, config["vocab_size"])
@@ -56,7 +57,7 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
     direct = {quantisation: llm_file_name(quantisation) for quantisation in wanted if quantisation in DIRECT}
     source = next((name for quantisation, name in direct.items() if quantisation in _SOURCES), None)
     if by_llama:
-        quantiser()  # says now that there is none
+        quantiser()  # raises its error now, before the long work, if there is no quantiser
         if source is None:
             source = direct["f16"] = "source-f16.gguf"
     llms = {
@@ -72,7 +73,9 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
         export.sinks.append(file)
         export.row_multiple = file.config.head_size
         if file.fallbacks:
-            export.notes.append(f"{name}: {file.fallbacks} tensors whose rows do not divide into blocks are stored in f16")
+            export.notes.append(
+                f"{name}: {file.fallbacks} tensors are stored in f16, because their rows are not a multiple of the block size"
+            )
     known = next(iter(llms.values())).config
     encoder_file = f"encoder-{encoder.file.quantisation}.gguf"
     export.description["llm"] |= {
@@ -113,14 +116,15 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
 
 
 def llm_file_name(quantisation: str) -> str:
+    """The name of the LLM's file for a quantisation."""
     return f"llm-{quantisation}.gguf"
 
 
 def llm_vocabulary(folder: Path, size: int) -> tuple[LLMTokens, Vocabulary]:
-    """An LLM's special tokens, and its vocabulary with them.
+    """The special tokens of an LLM, and its vocabulary with these tokens marked.
 
     Raises:
-        ModelError: the tokenizer is missing, or llama.cpp has no counterpart for it.
+        ModelError: the tokenizer is missing, or llama.cpp does not support it.
     """
     vocabulary = read_vocabulary(folder, size)
     with loading(str(folder), what="LLM's tokenizer"):
@@ -135,7 +139,7 @@ def llm_vocabulary(folder: Path, size: int) -> tuple[LLMTokens, Vocabulary]:
 
 
 def _declared_eos(folder: Path) -> Any:
-    """The tokens that end generation, as the model's generation settings or else its configuration name them."""
+    """The tokens that end generation, from the model's generation settings, or else from its configuration."""
     if (folder / "generation_config.json").is_file():
         return GenerationConfig.from_pretrained(folder).eos_token_id
     return read_config(folder).get("eos_token_id")
@@ -153,7 +157,7 @@ class EncoderPart:
         found = next((folder / name for name in SENTENCEPIECE_FILES if (folder / name).is_file()), None)
         if found is None or not isinstance(tokenizer, SentencePieceTokenizer):
             raise ModelError(
-                "the encoder's tokenizer is no SentencePiece file, which the exported bridge needs",
+                "an exported bridge needs a SentencePiece file, and the encoder's tokenizer is not one",
                 where=settings.model,
                 remedy="add spiece.model to the encoder's folder, or export with --to hf",
             )
@@ -163,7 +167,7 @@ class EncoderPart:
         self.file = EncoderFile(folder, from_sentencepiece(found, config.vocab_size), quantisation)
 
     def tokenizer_description(self) -> dict[str, Any]:
-        """What frames a text's SentencePiece ids."""
+        """The tokenizer's file, and the ids that it puts around the SentencePiece ids of a text."""
         return {
             "file": ENCODER_TOKENIZER,
             "prefix": self.tokenizer.prefix,

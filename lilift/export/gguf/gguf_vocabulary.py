@@ -1,4 +1,4 @@
-"""A tokenizer's vocabulary as GGUF holds it, so that llama.cpp finds the very tokens of the original tokenizer."""
+"""The vocabulary of a tokenizer in the form of GGUF, so that llama.cpp gives the same tokens as the original tokenizer."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _ADDED_SCORE = -1000.0
 
 @dataclass
 class Vocabulary:
-    """Tokens in the order of their ids, with what llama.cpp needs to apply them.
+    """Tokens in the order of their ids, with everything that llama.cpp needs to tokenize a text.
 
     Attributes:
         model: llama.cpp's name of the algorithm: ``llama`` (SentencePiece BPE), ``t5`` (unigram), ``gpt2`` (byte-level BPE).
-        pre: its name of the rule that splits text before BPE.
-        tokens, scores, types: one for each id; scores are None where the algorithm has none.
+        pre: llama.cpp's name of the rule that splits text before BPE.
+        tokens, scores, types: one for each id; scores are None if the algorithm has none.
         merges: pairs in the order of their ranks, for ``gpt2``.
         special: ids by role: ``bos``, ``eos``, ``unk``, ``pad``.
         add_bos, add_eos: whether a text begins and ends with these tokens.
         add_space_prefix, remove_extra_whitespaces, charsmap: SentencePiece's normalisation.
-        chat_template: the Jinja template that `llama-server` renders messages with.
+        chat_template: the Jinja template that `llama-server` uses for messages.
     """
 
     model: str
@@ -47,7 +47,7 @@ class Vocabulary:
     chat_template: str | None = None
 
     def text(self, token: int) -> str:
-        """What a token stands for, as a special token is written."""
+        """The text of a special token."""
         return self.tokens[token].decode()
 
     def control_tokens(self) -> list[str]:
@@ -56,7 +56,7 @@ class Vocabulary:
         return [self.text(index) for index, kind in enumerate(self.types) if kind in kinds]
 
     def add_to(self, writer: GGUFWriter) -> None:
-        """Write it into a GGUF file's metadata."""
+        """Write the vocabulary into the metadata of a GGUF file."""
         writer.add_tokenizer_model(self.model)
         writer.add_tokenizer_pre(self.pre)
         writer.add_token_list(self.tokens)
@@ -86,22 +86,24 @@ class Vocabulary:
 
 
 def unused_vocabulary(size: int, model: str, pre: str) -> Vocabulary:
-    """A vocabulary of so many tokens that nothing is known of yet."""
+    """A vocabulary of `size` placeholder tokens."""
     tokens = [f"[PAD{index}]".encode() for index in range(size)]
     return Vocabulary(model, pre, tokens, [UNUSED_SCORE] * size, [int(TokenType.UNUSED)] * size)
 
 
 def apply_added_tokens(vocabulary: Vocabulary, added: Mapping[int, Mapping[str, Any]], where: Path) -> None:
-    """Give tokens that stand beside the model's own their place.
+    """Put the added tokens of a tokenizer into its vocabulary.
 
     Raises:
-        ModelError: the model has no row for one of them.
+        ModelError: the embeddings of the model have no row for one of them.
     """
     for index, token in added.items():
         if index >= len(vocabulary.tokens):
-            raise ModelError(f"the token {token['content']!r} has no row in the model", where=where, remedy=REMEDY)
+            raise ModelError(
+                f"the model's embeddings have no row for the token {token['content']!r}", where=where, remedy=REMEDY
+            )
         if vocabulary.types[index] in (TokenType.UNKNOWN, TokenType.CONTROL):
-            continue  # the file that made the vocabulary says it already
+            continue  # the tokenizer's main file has already set it
         text = token["content"]
         special = bool(token.get("special"))
         vocabulary.types[index] = int(TokenType.CONTROL if special else TokenType.USER_DEFINED)

@@ -1,4 +1,4 @@
-"""A GGUF file written from front to back, chunk by chunk, in bounded memory."""
+"""Writes a GGUF file from beginning to end, chunk by chunk, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gguf.quants import quantize
 
 from lilift.export.safetensors_rows import Floats
 
-# What this module writes by itself; llama.cpp's own quantiser makes the others from these.
+# The types that lilift writes itself; llama.cpp's own quantiser makes the other types from these.
 DIRECT: Mapping[str, tuple[GGMLQuantizationType, LlamaFileType]] = {
     "f32": (GGMLQuantizationType.F32, LlamaFileType.ALL_F32),
     "bf16": (GGMLQuantizationType.BF16, LlamaFileType.MOSTLY_BF16),
@@ -30,8 +30,8 @@ class PlannedTensor:
     """One tensor of a GGUF file.
 
     Attributes:
-        name: as GGUF names it.
-        shape: as numpy would say it: rows first.
+        name: its name in GGUF.
+        shape: its shape in the order of numpy, rows first.
         type: how its elements are stored.
         source: its name in the model folder.
     """
@@ -48,10 +48,10 @@ class PlannedTensor:
 
 
 def storage_type(quantisation: str, name: str, shape: tuple[int, ...]) -> GGMLQuantizationType:
-    """How a weight is stored under a quantisation: as llama.cpp's own converter chooses.
+    """How a quantisation stores a weight, with the same choice as llama.cpp's own converter.
 
-    Vectors, norms and position biases stay in float32. In 4 bits the embeddings and the output head get 8, since errors there
-    cost most. Rows that are no multiple of the type's block are stored in float16.
+    Vectors, norms and position biases stay in float32. In 4-bit files the embeddings and the output head have 8 bits, because
+    errors cost most there. Rows that are not a multiple of the type's block size are stored in float16.
     """
     wanted, _ = DIRECT[quantisation]
     if len(shape) == 1 or name.endswith("_norm.weight") or "rel_b" in name:
@@ -63,12 +63,12 @@ def storage_type(quantisation: str, name: str, shape: tuple[int, ...]) -> GGMLQu
 
 
 class StreamedGGUF:
-    """A GGUF file whose tensors arrive in the planned order, each in chunks of rows.
+    """A GGUF file that receives its tensors in the planned order, each in chunks of rows.
 
     Args:
-        path: the file; its name should say that it is not complete yet.
-        writer: holds the metadata, and no tensors.
-        tensors: what the file is to hold.
+        path: the file; its name should show that it is not complete yet.
+        writer: holds the metadata and no tensors.
+        tensors: the planned tensors of the file.
         quantisation: one of `DIRECT`.
     """
 
@@ -76,13 +76,13 @@ class StreamedGGUF:
         self.path = path
         self._writer = writer
         self._tensors = list(tensors)
-        self._next = 0  # the tensor whose turn it is
-        self._written = 0  # bytes of it
+        self._next = 0  # index of the tensor that is being written
+        self._written = 0  # bytes of this tensor so far
         self._starts: dict[str, int] = {}
         writer.add_file_type(int(DIRECT[quantisation][1]))
         writer.add_quantization_version(GGML_QUANT_VERSION)
         for tensor in tensors:
-            # With an element type that is not uint8 the writer takes the shape as it is.
+            # The writer keeps the shape as it is if the element type is not uint8.
             writer.add_tensor_info(tensor.name, tensor.shape, np.dtype(np.float32), tensor.nbytes, raw_dtype=tensor.type)
 
     @contextmanager
@@ -107,10 +107,10 @@ class StreamedGGUF:
         """Add rows to the tensor `name`, which must be the next one of the plan."""
         tensor = self._tensors[self._next]
         if tensor.name != name:
-            raise ValueError(f"{name} comes where {tensor.name} should")
+            raise ValueError(f"got the tensor {name} instead of {tensor.name}")
         self._starts.setdefault(name, self._file.tell())
         stored = quantize(np.ascontiguousarray(rows, dtype=np.float32), tensor.type)
-        # Not `tofile`, whose error does not tell that the disk is full.
+        # Not `tofile`: its error does not say that the disk is full.
         self._file.write(np.ascontiguousarray(stored).data)
         self._written += stored.nbytes
         if self._written >= tensor.nbytes:
@@ -120,7 +120,7 @@ class StreamedGGUF:
             self._pad()
 
     def restart(self, name: str) -> None:
-        """Forget what has arrived of the tensor `name`: the next one of the plan, or the last one that was complete."""
+        """Forget the rows of the tensor `name`: the one that is being written, or the last complete one."""
         if name in self._starts:
             self._file.seek(self._starts[name])
             self._next = next(index for index, tensor in enumerate(self._tensors) if tensor.name == name)
@@ -136,5 +136,5 @@ class StreamedGGUF:
 
 
 def planned_size(tensors: Sequence[PlannedTensor]) -> int:
-    """Bytes of the tensors of a file, without its metadata."""
+    """Size in bytes of all tensors of a file, without its metadata."""
     return sum(-(-tensor.nbytes // ALIGNMENT) * ALIGNMENT for tensor in tensors)

@@ -1,7 +1,7 @@
-"""Families of LLMs that llama.cpp runs, and a model's configuration checked against what it computes.
+"""Checks that llama.cpp can run an LLM: the known families, and the settings of a model's configuration.
 
-llama.cpp's graphs have many of a model's settings built in. Each that differs from what a configuration says is an error that
-names it: such a file would load, and answer nonsense.
+llama.cpp has fixed values for many settings of a model. If a configuration has another value, lilift stops with an error that
+names the setting. Without the check, the file would load and the model would answer nonsense.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Family:
 
     Attributes:
         architecture: llama.cpp's name of its graph.
-        activations: what the feed-forward layers may use; llama.cpp has it built in.
-        permutes_heads: query and key rows are stored in another order, for another form of rotary embedding.
-        adds_one_to_norms: norms are stored as what they multiply by, not as the difference from 1.
-        scales_embeddings: embeddings are multiplied by the square root of their width.
-        scales_input_embeddings: llama.cpp does so even with embeddings that it is handed in place of tokens.
+        activations: the activations of the feed-forward layers that fit llama.cpp's fixed one.
+        permutes_heads: GGUF stores query and key rows in another order, for another form of rotary embedding.
+        adds_one_to_norms: GGUF stores norms as the factor itself, not as the difference from 1.
+        scales_input_embeddings: llama.cpp multiplies embeddings by the square root of their width, also embeddings that it gets
+            in place of tokens.
     """
 
     architecture: MODEL_ARCH
@@ -56,7 +56,15 @@ FAMILIES: Mapping[str, Family] = {
 
 
 class LLMConfiguration:
-    """A model's configuration, checked against what llama.cpp computes."""
+    """A model's configuration, after a check that llama.cpp computes the same.
+
+    Args:
+        config: the content of `config.json`.
+        where: the model's folder, for errors.
+
+    Raises:
+        ModelError: lilift does not know the architecture, or llama.cpp computes something else.
+    """
 
     def __init__(self, config: Mapping[str, Any], where: Path) -> None:
         self._config = config
@@ -65,7 +73,7 @@ class LLMConfiguration:
         family = FAMILIES.get(architecture)
         if family is None:
             known = ", ".join(name.removesuffix("ForCausalLM") for name in FAMILIES)
-            raise ModelError(f"{architecture} cannot be written as GGUF (known are {known})", where=where, remedy=_REMEDY)
+            raise ModelError(f"lilift cannot write {architecture} as GGUF (it knows {known})", where=where, remedy=_REMEDY)
         self.family = family
         self.layers: int = config["num_hidden_layers"]
         self.hidden_size: int = config["hidden_size"]
@@ -73,7 +81,7 @@ class LLMConfiguration:
         self.key_heads: int = config.get("num_key_value_heads") or self.heads
         self.head_size: int = config.get("head_dim") or self.hidden_size // self.heads
         self.vocabulary_size: int = config["vocab_size"]
-        # Gemma ties them by default, so that its files do not say it.
+        # Gemma ties them by default, so its files do not mention it.
         self.ties_embeddings: bool = config.get("tie_word_embeddings", family.adds_one_to_norms)
         self.rope = _rope_parameters(config)
         self.rope_factors = self._rope_factors()
@@ -81,12 +89,12 @@ class LLMConfiguration:
 
     @property
     def embedding_scale(self) -> float:
-        """What llama.cpp multiplies embeddings by that it is handed in place of tokens."""
+        """The factor by which llama.cpp multiplies embeddings that it gets in place of tokens."""
         return math.sqrt(self.hidden_size) if self.family.scales_input_embeddings else 1.0
 
     @property
     def context_length(self) -> int:
-        """Positions that llama.cpp may use: where its graph has no sliding window, no more than the model's window."""
+        """Positions that llama.cpp may use; at most the model's sliding window if llama.cpp's graph has no sliding window."""
         longest: int = self._config["max_position_embeddings"]
         window = self._config.get("sliding_window")
         if window and self._config.get("use_sliding_window", True) and self.family.architecture not in _SCALINGS_WITH_WINDOW:
@@ -94,18 +102,18 @@ class LLMConfiguration:
         return longest
 
     def as_stored(self, source: str, rows: Floats) -> Floats:
-        """Rows of a weight, in whole heads, as llama.cpp wants them."""
+        """Rows of a weight, in whole heads, in the form that llama.cpp needs."""
         if self.family.adds_one_to_norms and source.endswith("norm.weight"):
             shifted: Floats = np.add(rows, 1, dtype=np.float32)
             return shifted
         if self._is_permuted(source):
-            # From two halves of each head to neighbouring pairs.
+            # The two halves of each head become neighbouring pairs.
             paired = rows.reshape(-1, 2, self.head_size // 2, *rows.shape[1:]).swapaxes(1, 2)
             return np.ascontiguousarray(paired).reshape(rows.shape)
         return rows
 
     def as_in_model(self, source: str, rows: Floats) -> Floats:
-        """What `as_stored` did to a linear layer's weight, undone."""
+        """Rows of a linear layer's weight in the form of the model: the inverse of `as_stored`."""
         if self._is_permuted(source):
             halves = rows.reshape(-1, self.head_size // 2, 2, *rows.shape[1:]).swapaxes(1, 2)
             return np.ascontiguousarray(halves).reshape(rows.shape)
@@ -115,7 +123,7 @@ class LLMConfiguration:
         return self.family.permutes_heads and source.rpartition(".")[0].endswith((".q_proj", ".k_proj"))
 
     def metadata(self, name: str, vocabulary: Vocabulary) -> GGUFWriter:
-        """A writer with everything but the tensors."""
+        """A GGUF writer with all metadata and no tensors."""
         config = self._config
         writer = GGUFWriter(None, MODEL_ARCH_NAMES[self.family.architecture])
         writer.add_type("model")
@@ -152,7 +160,7 @@ class LLMConfiguration:
             writer.add_rope_scaling_orig_ctx_len(self.rope["original_max_position_embeddings"])
 
     def _rope_factors(self) -> Floats | None:
-        """What Llama 3.1 and later divide their rotary frequencies by, ``[head_size / 2]``; llama.cpp reads it as a tensor."""
+        """The divisors of the rotary frequencies of Llama 3.1 and later, ``[head_size / 2]``; a tensor in GGUF."""
         if self.rope["rope_type"] != "llama3":
             return None
         rope = self.rope
@@ -160,7 +168,7 @@ class LLMConfiguration:
         wavelengths = 2 * np.pi / frequencies
         original, factor = rope["original_max_position_embeddings"], rope["factor"]
         low, high = rope["low_freq_factor"], rope["high_freq_factor"]
-        # Long waves are stretched by `factor`, short ones are not, those in between in part.
+        # Long waves are stretched by `factor`, short waves not at all, and waves in between partly.
         share = np.clip((original / wavelengths - low) / (high - low), 0, 1)
         factors: Floats = (1 / ((1 - share) / factor + share)).astype(np.float32)
         return factors
@@ -169,17 +177,19 @@ class LLMConfiguration:
         config, family = self._config, self.family
         if config.get("quantization_config"):
             method = config["quantization_config"].get("quant_method", "?")
-            raise self._refusal(f"the base model is quantised already ({method})", "train on the original 16-bit model")
+            raise self._refusal(f"the base model is already quantised ({method})", "train on the original 16-bit model")
         if self.rope["rope_type"] not in ("default", "linear", "llama3", "yarn"):
-            raise self._refusal(f"llama.cpp has no counterpart for the RoPE scaling {self.rope['rope_type']!r} here")
+            raise self._refusal(f"lilift cannot write the RoPE scaling {self.rope['rope_type']!r} for llama.cpp")
         if self.rope["rope_type"] not in _SCALINGS_WITH_WINDOW.get(family.architecture, (self.rope["rope_type"],)):
-            raise self._refusal(f"the RoPE scaling {self.rope['rope_type']!r} is not known for {family.architecture.name}")
+            raise self._refusal(
+                f"llama.cpp does not support the RoPE scaling {self.rope['rope_type']!r} for {family.architecture.name}"
+            )
         if self.rope.get("partial_rotary_factor", 1.0) != 1.0:
-            raise self._refusal("llama.cpp rotates whole heads in this family, and this model a part of each")
+            raise self._refusal("llama.cpp rotates whole heads in this family, but this model rotates only a part of each head")
         activation = config.get("hidden_activation") or config.get("hidden_act") or family.activations[0]
         if activation not in family.activations:
             raise self._refusal(
-                f"llama.cpp computes this family with {family.activations[0]}, and this model uses {activation}"
+                f"llama.cpp computes this family with {family.activations[0]}, but this model uses {activation}"
             )
         for check in _FAMILY_CHECKS.get(family.architecture, ()):
             problem = check(config, self)
@@ -190,15 +200,15 @@ class LLMConfiguration:
         return ModelError(what, where=self._where, remedy=remedy)
 
 
-# Families whose graphs have a sliding window, and the RoPE scalings that they know. Gemma 3 stretches its full attention alone.
+# Families whose graphs have a sliding window, and the RoPE scalings that they support. Gemma 3 only scales its full attention.
 _SCALINGS_WITH_WINDOW = {MODEL_ARCH.GEMMA2: ("default",), MODEL_ARCH.GEMMA3: ("default", "linear")}
-# Gemma 2 27B and Gemma 3 27B, by their layers: llama.cpp scales their attention by another width.
+# Gemma 2 27B and Gemma 3 27B, known by their number of layers: llama.cpp scales their attention by another width.
 _SCALED_BY_HIDDEN_SIZE = {MODEL_ARCH.GEMMA2: 46, MODEL_ARCH.GEMMA3: 62}
 _LOCAL_ROPE_THETA = 10000.0
 
 
 def _rope_parameters(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The rotary embedding's settings, in whatever form the configuration has them."""
+    """The settings of the rotary embedding, from any of the forms that configurations use."""
     found = config.get("rope_parameters") or config.get("rope_scaling") or {}
     found = dict(found.get("full_attention") or found)  # Gemma 3 has one for each kind of attention
     found.setdefault("rope_type", found.get("type") or "default")
@@ -212,30 +222,31 @@ def _check_attention_scale(config: Mapping[str, Any], known: LLMConfiguration) -
     if known.layers == _SCALED_BY_HIDDEN_SIZE[known.family.architecture]:
         built_in = known.hidden_size / known.heads
     found = config.get("query_pre_attn_scalar", built_in)
-    return None if found == built_in else f"llama.cpp scales attention by {built_in}, and this model by {found}"
+    return None if found == built_in else f"llama.cpp scales attention by {built_in}, but this model by {found}"
 
 
 def _check_layer_types(config: Mapping[str, Any], known: LLMConfiguration) -> str | None:
     period = 2 if known.family.architecture == MODEL_ARCH.GEMMA2 else 6
     expected = ["full_attention" if (index + 1) % period == 0 else "sliding_attention" for index in range(known.layers)]
     found = config.get("layer_types") or expected
-    return None if list(found) == expected else f"llama.cpp expects full attention in every layer of {period} alone"
+    return None if list(found) == expected else f"llama.cpp expects full attention in one of every {period} layers only"
 
 
 def _check_local_rope(config: Mapping[str, Any], known: LLMConfiguration) -> str | None:  # noqa: ARG001
     by_type = config.get("rope_parameters") or {}
     local = by_type.get("sliding_attention", {}).get("rope_theta") or config.get("rope_local_base_freq", _LOCAL_ROPE_THETA)
-    return None if local == _LOCAL_ROPE_THETA else f"llama.cpp has a local RoPE base of {_LOCAL_ROPE_THETA:.0f}, not {local}"
+    expected = f"{_LOCAL_ROPE_THETA:.0f}"
+    return None if local == _LOCAL_ROPE_THETA else f"llama.cpp uses the local RoPE base {expected}, but this model uses {local}"
 
 
 def _check_head_size(config: Mapping[str, Any], known: LLMConfiguration) -> str | None:  # noqa: ARG001
     usual = known.hidden_size // known.heads
-    return None if known.head_size == usual else f"llama.cpp expects heads of {usual} elements, not heads of {known.head_size}"
+    return None if known.head_size == usual else f"llama.cpp expects heads of size {usual}, not {known.head_size}"
 
 
 def _check_no_softcap(config: Mapping[str, Any], known: LLMConfiguration) -> str | None:  # noqa: ARG001
     capped = [name for name in ("attn_logit_softcapping", "final_logit_softcapping") if config.get(name)]
-    return f"llama.cpp knows no {capped[0]} in this family" if capped else None
+    return f"llama.cpp does not support {capped[0]} in this family" if capped else None
 
 
 _FAMILY_CHECKS: Mapping[MODEL_ARCH, tuple[Callable[[Mapping[str, Any], LLMConfiguration], str | None], ...]] = {

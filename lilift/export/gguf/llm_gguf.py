@@ -1,4 +1,4 @@
-"""LLMs as GGUF files: which tensors, under which names, in which form."""
+"""Writes LLMs as GGUF files, and reads their weights back: the tensors, their names and their form."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from lilift.export.safetensors_rows import Floats
 from lilift.recipe.errors import ModelError
 
 _REMEDY = "export with --to hf"
-_IGNORED = (".rotary_emb.inv_freq",)  # computed from the configuration
+_IGNORED = (".rotary_emb.inv_freq",)  # llama.cpp computes it from the configuration
 _ROPE_FACTORS = "rope_freqs.weight"
 
 
 class LLMFile:
-    """What an LLM's GGUF file holds, for one quantisation.
+    """The content of an LLM's GGUF file for one quantisation.
 
     Args:
         config: the model's configuration.
         shapes: its tensors.
         vocabulary: its tokens.
         quantisation: one of `lilift.export.gguf.gguf_writer.DIRECT`.
-        name: what the file calls the model.
+        name: the model's name in the file.
         where: the model's folder, for errors.
 
     Raises:
-        ModelError: the architecture or a setting is not known.
+        ModelError: llama.cpp or lilift does not support the architecture or a setting.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class LLMFile:
 
     @property
     def fallbacks(self) -> int:
-        """How many weights have rows that the quantisation cannot divide into blocks, and are float16 therefore."""
+        """How many weights are float16, because their rows are not a multiple of the quantisation's block size."""
         return sum(
             tensor.type == GGMLQuantizationType.F16 and self.quantisation not in ("f16", "f32", "bf16")
             for tensor in self.tensors
         )
 
     def open(self, path: Path) -> StreamedGGUF:
-        """The file, ready to be opened and written."""
+        """The file, ready to write."""
         self._file = StreamedGGUF(path, self.config.metadata(self.name, self.vocabulary), self.tensors, self.quantisation)
         return self._file
 
@@ -78,13 +78,13 @@ class LLMFile:
             self._file.write(_ROPE_FACTORS, self.config.rope_factors)
 
     def write(self, source: str, rows: Floats) -> None:
-        """Take rows of one of the model's tensors, in the order of its files and in whole heads."""
+        """Write rows of one of the model's tensors, in the order of its files and in whole heads."""
         tensor = self._by_source.get(source)
         if tensor is not None and self._file is not None:
             self._file.write(tensor.name, self.config.as_stored(source, rows))
 
     def restart(self, source: str) -> None:
-        """Forget the rows of the tensor that is being written, or was the last to be."""
+        """Forget the rows of the tensor that is being written or was written last."""
         tensor = self._by_source.get(source)
         if tensor is not None and self._file is not None:
             self._file.restart(tensor.name)
@@ -99,16 +99,16 @@ class LLMFile:
                 continue
             name = names.get_name(source, try_suffixes=(".weight", ".bias"))
             if name is None:
-                raise ModelError(f"does not know where {source!r} goes in GGUF", where=where, remedy=_REMEDY)
+                raise ModelError(f"GGUF has no name for the weight {source!r}", where=where, remedy=_REMEDY)
             planned.append(PlannedTensor(name, shape, storage_type(self.quantisation, name, shape), source))
         return planned
 
 
 class StoredLLM:
-    """A GGUF file of an LLM read back, under the names of the model it was made from.
+    """Reads the weights of an LLM back from its GGUF file, under their names in the original model.
 
     Attributes:
-        names: of its tensors, by those of the model's linear layers' weights.
+        names: the names of GGUF by the names of the model, for the weights of its linear layers.
     """
 
     def __init__(self, path: Path, base: Path) -> None:

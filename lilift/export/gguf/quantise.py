@@ -1,4 +1,4 @@
-"""K-quants, by llama.cpp's own quantiser: the one inside `cyllama`, or the user's `llama-quantize`."""
+"""Makes K-quants with llama.cpp's own quantiser: the user's `llama-quantize`, or the one in the package `cyllama`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gguf import GGUFReader, LlamaFileType
 from lilift.recipe.errors import EnvironmentUnfit, StorageError
 
 PROGRAM = "llama-quantize"
-# In a process of its own: one process cannot hold two builds of llama.cpp, and the one that runs models may be loaded already.
+# It runs in a separate process: one process cannot load two builds of llama.cpp, and the one that runs models may be loaded.
 _IN_CYLLAMA = """
 import sys
 from cyllama.llama.llama_cpp import LlamaModelQuantizeParams, model_quantize
@@ -25,10 +25,10 @@ model_quantize(sys.argv[1], sys.argv[2], params)
 
 
 def quantiser() -> str:
-    """What quantises here: the path of `llama-quantize`, or ``cyllama``.
+    """The quantiser on this machine: the path of `llama-quantize`, or ``cyllama``.
 
     Raises:
-        EnvironmentUnfit: neither is there.
+        EnvironmentUnfit: neither is installed.
     """
     program = shutil.which(PROGRAM)
     if program is not None:
@@ -36,7 +36,7 @@ def quantiser() -> str:
     if importlib.util.find_spec("cyllama") is not None:
         return "cyllama"
     raise EnvironmentUnfit(
-        "K-quants need llama.cpp's quantiser, which is not here",
+        "K-quants need llama.cpp's quantiser, which is not installed",
         remedy=f"run `pip install 'lilift[gguf]'`, put {PROGRAM} on PATH, or choose f16, q8_0 or q4_0",
     )
 
@@ -50,12 +50,12 @@ def quantise(source: Path, target: Path, quantisation: str) -> list[str]:
         quantisation: such as ``q4_k_m``.
 
     Returns:
-        What the user should know: rows of a K-quant come in blocks of 256 elements, and where a model's are narrower llama.cpp
-        takes another type.
+        Notes for the user: K-quants have blocks of 256 elements, and llama.cpp uses another type for rows that are not a
+        multiple of 256.
 
     Raises:
         EnvironmentUnfit: there is no quantiser.
-        StorageError: it failed.
+        StorageError: the quantiser failed.
     """
     tool = quantiser()
     if tool == "cyllama":
@@ -66,18 +66,22 @@ def quantise(source: Path, target: Path, quantisation: str) -> list[str]:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     if done.returncode != 0 or not target.is_file():
         last = next((line for line in reversed((done.stderr or done.stdout).splitlines()) if line.strip()), "no message")
-        raise StorageError(f"llama.cpp's quantiser failed ({last.strip()[:200]})", where=target, remedy="is the disk full?")
+        raise StorageError(
+            f"llama.cpp's quantiser failed ({last.strip()[:200]})",
+            where=target,
+            remedy="check that the disk is not full, or choose another type",
+        )
     return fallback_notes(target, quantisation)
 
 
 def fallback_notes(path: Path, quantisation: str) -> list[str]:
-    """Which of a K-quant's weights could not be stored as such."""
+    """Notes about the weights of a K-quant file that llama.cpp stored as another type."""
     matrices = [tensor for tensor in GGUFReader(str(path)).tensors if len(tensor.shape) > 1]
     others = Counter(tensor.tensor_type.name.lower() for tensor in matrices if not tensor.tensor_type.name.endswith("_K"))
     if not others:
         return []
     kinds = " and ".join(f"{count} as {kind}" for kind, count in sorted(others.items()))
     return [
-        f"{path.name}: {sum(others.values())} of {len(matrices)} matrices have rows that are no multiple of 256, so that "
+        f"{path.name}: {sum(others.values())} of {len(matrices)} matrices have rows that are not a multiple of 256, so "
         f"llama.cpp stores {kinds} instead of {quantisation}"
     ]

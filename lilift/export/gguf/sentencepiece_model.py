@@ -1,4 +1,4 @@
-"""The vocabulary of a SentencePiece model: `tokenizer.model`, `spiece.model`."""
+"""Reads the vocabulary of a SentencePiece model (`tokenizer.model`, `spiece.model`)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNIGRAM, _BPE = 1, 2
 
 
 def is_sentencepiece(path: Path) -> bool:
-    """Whether a file is a SentencePiece model; some models call another kind of file `tokenizer.model`."""
+    """Whether a file is a SentencePiece model; some models have another kind of file under the name `tokenizer.model`."""
     from sentencepiece import SentencePieceProcessor
 
     try:
@@ -29,7 +29,7 @@ def from_sentencepiece(path: Path, size: int) -> Vocabulary:
     """The vocabulary of a SentencePiece file.
 
     Raises:
-        ModelError: it has more tokens than the model, or is neither BPE nor unigram.
+        ModelError: the file has more tokens than the model, or is neither BPE nor unigram.
     """
     from sentencepiece import SentencePieceProcessor
     from sentencepiece.sentencepiece_model_pb2 import ModelProto
@@ -39,12 +39,12 @@ def from_sentencepiece(path: Path, size: int) -> Vocabulary:
     description.ParseFromString(path.read_bytes())
     kind = description.trainer_spec.model_type
     if kind not in (_UNIGRAM, _BPE):
-        raise ModelError("is neither a BPE nor a unigram model", where=path, remedy=REMEDY)
+        raise ModelError("the tokenizer is neither a BPE nor a unigram model", where=path, remedy=REMEDY)
     if processor.get_piece_size() > size:
         raise ModelError(
-            f"has {processor.get_piece_size()} tokens, more than the model's {size}",
+            f"the tokenizer has {processor.get_piece_size()} tokens, more than the model's {size}",
             where=path,
-            remedy="use the model's own file",
+            remedy="use the model's own tokenizer file",
         )
     vocabulary = unused_vocabulary(size, "llama" if kind == _BPE else "t5", "default")
     assert vocabulary.scores is not None

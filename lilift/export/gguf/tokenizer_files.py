@@ -1,11 +1,11 @@
-"""The vocabulary of an LLM's folder, from whichever tokenizer files it has.
+"""Reads the vocabulary of an LLM from the tokenizer files in its folder.
 
-Three kinds of files are known; anything else is refused by name, because a vocabulary that is nearly right tokenises most text
-correctly and ruins the rest in silence:
+lilift knows three kinds of files and refuses all others. A vocabulary that is nearly right would tokenize most texts correctly
+and ruin the others without an error. The three kinds are:
 
 - a SentencePiece model (`tokenizer.model`);
 - `tokenizer.json` with byte-level BPE;
-- `tokenizer.json` that a SentencePiece BPE model was converted to.
+- `tokenizer.json` that was converted from a SentencePiece BPE model.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from lilift.recipe.errors import ModelError
 
 
 def read_vocabulary(folder: Path, size: int) -> Vocabulary:
-    """The vocabulary of an LLM's folder, filled up to the rows of its embeddings.
+    """The vocabulary of an LLM, with placeholders for rows of the embeddings that have no token.
 
     Args:
-        folder: a model's folder, or one with its tokenizer's files.
+        folder: the model's folder, or a folder with its tokenizer files.
         size: rows of the embeddings.
 
     Raises:
-        ModelError: the tokenizer is not known.
+        ModelError: lilift does not know this tokenizer.
     """
     sentencepiece_file = folder / "tokenizer.model"
     converted = folder / "tokenizer.json"
@@ -38,16 +38,16 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
         apply_added_tokens(vocabulary, _added_tokens(folder), folder)
         return vocabulary
     if not converted.is_file():
-        raise ModelError("has no tokenizer.model and no tokenizer.json", where=folder, remedy=REMEDY)
+        raise ModelError("the folder has no tokenizer.model and no tokenizer.json", where=folder, remedy=REMEDY)
     try:
         content = json.loads(converted.read_text(encoding="utf-8"))
     except ValueError:
-        raise ModelError("is damaged: not JSON", where=converted, remedy="download the model again") from None
+        raise ModelError("the file is damaged: it is not JSON", where=converted, remedy="download the model again") from None
     return from_tokenizer_json(content, size, converted)
 
 
 def _added_tokens(folder: Path) -> dict[int, Mapping[str, Any]]:
-    """Tokens that were added to a SentencePiece model, from whichever file tells."""
+    """Tokens that were added to a SentencePiece model, from all files that may list them."""
     found: dict[int, Mapping[str, Any]] = {}
     converted = folder / "tokenizer.json"
     if converted.is_file():

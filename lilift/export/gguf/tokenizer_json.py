@@ -1,4 +1,4 @@
-"""The vocabulary of a `tokenizer.json`: byte-level BPE whose splitting rule llama.cpp knows by a name, or SentencePiece BPE."""
+"""Reads the vocabulary of a `tokenizer.json`: byte-level BPE with a splitting rule that llama.cpp has, or SentencePiece BPE."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lilift.export.gguf.converted_sentencepiece import converted_sentencepiece, 
 from lilift.export.gguf.gguf_vocabulary import REMEDY, Vocabulary, apply_added_tokens, unused_vocabulary
 from lilift.recipe.errors import ModelError
 
-# How `tokenizer.json` splits text before byte-level BPE, llama.cpp's name for it, and whether llama.cpp then takes a word that
-# is a token as it is, whatever the merges say. Mistral Nemo's rule (`tekken`) is left out: llama.cpp only comes near it, and
-# splits words of many scripts elsewhere.
+# The pattern by which `tokenizer.json` splits text before byte-level BPE, llama.cpp's name for it, and whether llama.cpp then
+# keeps a word that is a token without looking at the merges. Mistral Nemo's rule (`tekken`) is left out: llama.cpp only
+# approximates it, and splits words of many scripts at other places.
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _REST = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _WORD_START = r"[^\r\n\p{L}\p{N}]?"
@@ -28,13 +28,15 @@ def from_tokenizer_json(content: Mapping[str, Any], size: int, where: Path) -> V
     """The vocabulary of a `tokenizer.json`.
 
     Raises:
-        ModelError: llama.cpp has no name for what it does.
+        ModelError: llama.cpp does not support this tokenizer.
     """
     model = content["model"]
     if model.get("type") != "BPE":
-        raise ModelError(f"llama.cpp has no counterpart for {model.get('type')} tokenizers of LLMs", where=where, remedy=REMEDY)
+        raise ModelError(f"llama.cpp does not support {model.get('type')} tokenizers of LLMs", where=where, remedy=REMEDY)
     if _largest_id(content) >= size:
-        raise ModelError(f"has {_largest_id(content) + 1} tokens, more than the model's {size}", where=where, remedy=REMEDY)
+        raise ModelError(
+            f"the tokenizer has {_largest_id(content) + 1} tokens, more than the model's {size}", where=where, remedy=REMEDY
+        )
     if model.get("byte_fallback"):
         vocabulary = converted_sentencepiece(content, size, where)
     else:
@@ -56,14 +58,14 @@ def _byte_level(content: Mapping[str, Any], size: int, where: Path) -> Vocabular
 
 
 def _splitting_rule(content: Mapping[str, Any], where: Path) -> str:
-    """llama.cpp's name for the way this tokenizer splits text.
+    """llama.cpp's name for the rule by which this tokenizer splits text.
 
     Raises:
-        ModelError: it has none.
+        ModelError: llama.cpp does not have this rule.
     """
     normalizers = [step["type"] for step in steps_of(content.get("normalizer"), "normalizers")]
-    if set(normalizers) - {"NFC"}:  # llama.cpp does not compose letters either; texts are composed almost everywhere
-        raise ModelError(f"llama.cpp has no counterpart for the tokenizer's {normalizers[0]}", where=where, remedy=REMEDY)
+    if set(normalizers) - {"NFC"}:  # llama.cpp does not do NFC either, but almost all texts are NFC already
+        raise ModelError(f"llama.cpp does not support the tokenizer's step {normalizers[0]}", where=where, remedy=REMEDY)
     steps = steps_of(content.get("pre_tokenizer"), "pretokenizers")
     kinds = [step["type"] for step in steps]
     ignores_merges = bool(content["model"].get("ignore_merges"))
@@ -76,7 +78,7 @@ def _splitting_rule(content: Mapping[str, Any], where: Path) -> str:
     if rule is None or rule[1] != ignores_merges:
         described = next((step["pattern"] for step in steps if step["type"] == "Split"), kinds)
         raise ModelError(
-            f"the pre-tokenizer {str(described)[:120]} is not known to give the same tokens in llama.cpp",
+            f"lilift does not know whether the pre-tokenizer {str(described)[:120]} gives the same tokens in llama.cpp",
             where=where,
             remedy=REMEDY,
         )

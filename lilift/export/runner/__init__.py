@@ -1,1 +1,1 @@
-"""Runs an exported bridge with llama.cpp: encoder, alignment layer, LLM. Never imports torch or transformers."""
+"""Runs an exported bridge with llama.cpp: encoder, alignment layer and LLM. It never imports torch or transformers."""

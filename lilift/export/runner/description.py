@@ -1,4 +1,4 @@
-"""`lilift.json`: what an exported bundle says of itself, read, checked and never guessed."""
+"""Reads and checks `lilift.json`, the description of an exported bundle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SEQUENCE = ("llm bos", "alignment bos", "soft tokens", "alignment eos", "prompt
 
 
 class _Part(BaseModel):
-    # What a later lilift adds without changing the format is not needed here.
+    # A later lilift may add fields without a new format; this version does not need them.
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
 
@@ -31,7 +31,7 @@ class TokenizerPart(_Part):
 
 
 class EncoderPart(_Part):
-    """The encoder's file and what is done with its states."""
+    """The encoder's file, and how its states are used."""
 
     file: str
     hidden_size: int
@@ -41,7 +41,7 @@ class EncoderPart(_Part):
 
 
 class LLMPart(_Part):
-    """The LLM's files by type of their weights, and its special tokens."""
+    """The LLM's files by the type of their weights, and its special tokens."""
 
     files: dict[str, str] = Field(min_length=1)
     bos: int | None
@@ -74,7 +74,7 @@ class TemplatePart(_Part):
 
 
 class Description(_Part):
-    """Everything that a runner needs to know; docs/export.md says what each means."""
+    """Everything that a runner needs to know; docs/export.md explains each field."""
 
     recipe: str
     languages: list[str]
@@ -91,29 +91,31 @@ class Description(_Part):
     sha256: dict[str, str]
 
     def prompt(self, question: str) -> str:
-        """What the LLM reads after the soft tokens."""
+        """The text that the LLM reads after the soft tokens."""
         opener = self.template.openers.respond
         if self.layout == "soft":
             return opener
         return f"{self.template.before}{question.strip()}{self.template.after}{opener}"
 
     def llm_file(self, quantisation: str | None) -> tuple[str, str]:
-        """Type and file name of the LLM; the first that was exported if none is asked for.
+        """Type and file name of the LLM; the first type in the bundle if `quantisation` is None.
 
         Raises:
-            RecipeError: the bundle has no such type.
+            RecipeError: the bundle does not have this type.
         """
         if quantisation is None:
             return next(iter(self.llm.files.items()))
         if quantisation not in self.llm.files:
             raise RecipeError(
-                f"{quantisation!r} was not exported", where="--quant", remedy=f"choose from {', '.join(self.llm.files)}"
+                f"this export has no LLM of the type {quantisation!r}",
+                where="--quant",
+                remedy=f"choose from {', '.join(self.llm.files)}",
             )
         return quantisation, self.llm.files[quantisation]
 
 
 def is_export(folder: Path) -> bool:
-    """Whether this is what `lilift export` writes."""
+    """Whether a folder is an export of `lilift export`."""
     return (folder / DESCRIPTION).is_file()
 
 
@@ -121,20 +123,26 @@ def read_description(folder: Path) -> Description:
     """Read a bundle's `lilift.json`.
 
     Raises:
-        RunFolderError: it is absent, has been changed, is of another format, or the bundle has no GGUF files.
+        RunFolderError: the file is missing, was changed or has another format, or the bundle has no GGUF files.
     """
     path = folder / DESCRIPTION
     if not path.is_file():
-        raise RunFolderError(f"this is no export: it has no {DESCRIPTION}", where=folder, remedy="give the folder of an export")
+        raise RunFolderError(
+            f"this folder is not an export: it has no {DESCRIPTION}", where=folder, remedy="give the folder of an export"
+        )
     content = storage.read_json(path)
     version = content.get("format") if isinstance(content, dict) else None
     if not isinstance(version, int) or version != KNOWN_FORMAT:
         remedy = "update lilift" if isinstance(version, int) and version > KNOWN_FORMAT else "export the run again"
-        raise RunFolderError(f"is of format {version}, and {KNOWN_FORMAT} is the one that is known", where=path, remedy=remedy)
+        raise RunFolderError(
+            f"the file has the format {version}, but this lilift reads the format {KNOWN_FORMAT}", where=path, remedy=remedy
+        )
     storage.check_seal(content, path)
     if "files" not in content.get("llm", {}):
         raise RunFolderError(
-            "holds no GGUF files, which are what runs here", where=folder, remedy="export the run with `--to gguf`, or all"
+            "the export has no GGUF files, and only these can run here",
+            where=folder,
+            remedy="export the run again with `--to gguf` or `--to all`",
         )
     try:
         description = Description.model_validate(content)
@@ -143,21 +151,25 @@ def read_description(folder: Path) -> Description:
         place = ".".join(str(part) for part in problem["loc"])
         raise RunFolderError(f"{place}: {problem['msg']}", where=path, remedy="export the run again") from None
     if tuple(description.sequence) != _SEQUENCE:
-        raise RunFolderError("asks for an order of the sequence that is not known", where=path, remedy="update lilift")
+        raise RunFolderError(
+            "the export needs an order of the sequence that this lilift does not know", where=path, remedy="update lilift"
+        )
     return description
 
 
 def check_parts(folder: Path, description: Description, names: Sequence[str]) -> None:
-    """Check files against the sums that were written down when they were made.
+    """Check the SHA-256 of files against those in the description.
 
     Raises:
-        RunFolderError: one is missing, is another export's, or has been changed.
+        RunFolderError: a file is missing, belongs to another export, or was changed.
     """
     for name in names:
         path = folder / name
-        # A bundle may come from anywhere; none of its names may lead out of it.
+        # A bundle may come from anywhere, so no name may point to a file outside its folder.
         if Path(name).name != name or name not in description.sha256:
-            raise RunFolderError(f"names a part {name!r} that it has no sum of", where=folder, remedy="export the run again")
+            raise RunFolderError(
+                f"{DESCRIPTION} has no checksum for the part {name!r}", where=folder, remedy="export the run again"
+            )
         if not path.is_file():
             raise RunFolderError(f"{name} is missing", where=folder, remedy="copy the whole folder, or export the run again")
         if storage.sha256_of(path) != description.sha256[name]:

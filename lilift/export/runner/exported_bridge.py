@@ -1,7 +1,7 @@
-"""An exported bundle that answers questions: encoder → alignment layer → LLM, all through llama.cpp.
+"""Answers questions with an exported bundle: encoder → alignment layer → LLM, without torch.
 
-docs/export.md says what is computed, step by step; `lilift.model.bridge` is the same thing in torch. One question at a time: an
-answer never depends on what else is asked.
+docs/export.md describes the computation step by step; `lilift.model.bridge` does the same in torch. The bundle answers one
+question at a time, so an answer never depends on other questions.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ from lilift.model.decoding.sampling import Sampling
 from lilift.recipe.errors import DataError, RunFolderError
 
 LONGEST_SEQUENCE = 4096
-"""Positions of a question and its answer together, unless training had longer ones. The cache of keys and values grows with it
-(0.5 MiB a position for Llama 2 7B), and one request to a server may not fill the memory."""
+"""Positions of a question and its answer together, unless training had longer sequences.
+
+The cache of keys and values grows with them (0.5 MiB for each position of Llama 2 7B), and a single request to a server must
+not fill the memory."""
 
 Ending = Literal["stop", "length"]
 
@@ -37,10 +39,10 @@ class Prompt:
     """A question, ready for the LLM.
 
     Attributes:
-        vectors: [N, D] soft tokens with the vectors around them.
-        tokens: the prompt's words.
-        source_tokens: tokens of the question in the encoder, those that were cut included.
-        cut: whether the question was longer than the encoder reads.
+        vectors: [N, D] soft tokens with the learned vectors around them.
+        tokens: the tokens of the prompt text.
+        source_tokens: number of the question's tokens in the encoder, with those that were cut.
+        cut: whether the question was longer than the encoder can read.
     """
 
     vectors: Floats
@@ -54,9 +56,9 @@ class Piece:
     """A part of an answer.
 
     Attributes:
-        text: what comes next; may be empty.
-        tokens: how many tokens the answer has so far.
-        ending: why it ends here, in the last piece only.
+        text: the next part of the text; may be empty.
+        tokens: number of tokens of the answer so far.
+        ending: why the answer ends; only set in the last piece.
     """
 
     text: str
@@ -69,14 +71,14 @@ class ExportedBridge:
 
     Args:
         folder: the bundle.
-        quantisation: which of its LLM files; the first that was exported if left out.
-        threads: cores to compute on; all physical ones that this process may use if left out.
+        quantisation: the type of the LLM file; the first type of the bundle if left out.
+        threads: cores to compute on; all physical cores that this process may use if left out.
 
     Raises:
         EnvironmentUnfit: llama.cpp is not installed.
-        RunFolderError: the bundle is incomplete, or a part has been changed or is another bundle's.
-        RecipeError: it has no such LLM file.
-        ModelError: llama.cpp refuses a part.
+        RunFolderError: the bundle is incomplete, or a part was changed or belongs to another bundle.
+        RecipeError: the bundle has no LLM file of this type.
+        ModelError: llama.cpp cannot load a part.
     """
 
     def __init__(self, folder: Path, *, quantisation: str | None = None, threads: int | None = None) -> None:
@@ -98,7 +100,7 @@ class ExportedBridge:
 
     @property
     def name(self) -> str:
-        """What this model is called where several are told apart."""
+        """The name of this model, for example in the server's list of models."""
         return f"{self.description.recipe}-{self.quantisation}"
 
     @property
@@ -109,21 +111,21 @@ class ExportedBridge:
 
     @property
     def sums(self) -> dict[str, str]:
-        """The SHA-256 of every part that answers come from."""
+        """The SHA-256 of every part that takes part in an answer."""
         return {name: self.description.sha256[name] for name in self.parts}
 
     def cuts(self, questions: Sequence[str]) -> list[bool]:
-        """For each question, whether it has more tokens than the encoder reads."""
+        """For each question, whether it has more tokens than the encoder can read."""
         return [self._source_ids(question)[1] > self.description.encoder.max_tokens for question in questions]
 
     def prepare(self, question: str) -> Prompt:
-        """Everything about a question but its answer.
+        """Compute the LLM's input for a question.
 
         Raises:
             DataError: the question is empty.
         """
         if not question.strip():
-            raise DataError("the question is empty", remedy="ask something")
+            raise DataError("the question is empty", remedy="write a question")
         ids, source_tokens = self._source_ids(question)
         with self._busy:
             states = self._encoder.states(ids)
@@ -136,13 +138,13 @@ class ExportedBridge:
     def stream(
         self, prompt: Prompt, *, max_new_tokens: int, sampling: Sampling | None = None, seed: int = 0
     ) -> Iterator[Piece]:
-        """An answer, piece by piece; the last one says why it ended. Others wait until it has.
+        """An answer, piece by piece; the last piece says why it ended. Other answers wait until it is complete.
 
         Args:
-            prompt: what `prepare` made of the question.
-            max_new_tokens: the answer ends here at the latest; earlier where the sequence would get too long.
-            sampling: how tokens are drawn; None takes the likeliest.
-            seed: this answer's own, beside the sampling's.
+            prompt: the result of `prepare` for the question.
+            max_new_tokens: the longest answer; it is shorter if the sequence would get too long.
+            sampling: how tokens are sampled; None always takes the most likely token.
+            seed: the seed of this answer, used together with the seed of the sampling.
 
         Raises:
             DataError: the question leaves no room for an answer.
@@ -152,7 +154,8 @@ class ExportedBridge:
         most = min(max_new_tokens, self.longest_sequence - read)
         if most < 1:
             raise DataError(
-                f"the question takes {read} positions of the {self.longest_sequence} that there are", remedy="ask less at once"
+                f"the question takes {read} of {self.longest_sequence} positions, so there is no room for an answer",
+                remedy="ask a shorter question",
             )
         with self._busy:
             self._llm.begin(read + most)
@@ -162,7 +165,7 @@ class ExportedBridge:
             yield from self._continued(most, _chooser(sampling, seed))
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory of the models."""
         self._encoder.close()
         self._llm.close()
 
@@ -184,7 +187,7 @@ class ExportedBridge:
                 self._llm.read_tokens([token])
 
     def _source_ids(self, question: str) -> tuple[list[int], int]:
-        """The encoder's tokens, cut to what it reads, and how many there were before."""
+        """The encoder's tokens, cut to the encoder's limit, and their number before the cut."""
         encoder = self.description.encoder
         prefix, suffix = encoder.tokenizer.prefix, encoder.tokenizer.suffix
         ids: list[int] = self._processor.encode(question.strip())
@@ -192,7 +195,11 @@ class ExportedBridge:
         return [*prefix, *ids[:room], *suffix], len(prefix) + len(ids) + len(suffix)
 
     def _check_sizes(self) -> None:
-        """Parts whose sums are right and that still do not fit one another are of no use to anyone."""
+        """Check that the parts fit together, even if each has the right checksum.
+
+        Raises:
+            RunFolderError: sizes or special tokens do not match.
+        """
         expected = {
             self.description.encoder.file: (self._encoder.hidden_size, self.description.encoder.hidden_size),
             self.description.alignment.file: (self._soft_tokens.encoder_size, self._encoder.hidden_size),
@@ -201,13 +208,15 @@ class ExportedBridge:
         for name, (found, wanted) in expected.items():
             if found != wanted:
                 raise RunFolderError(
-                    f"{name} does not fit the other parts: its size is {found}, not {wanted}",
+                    f"{name} does not fit the other parts: its hidden size is {found}, not {wanted}",
                     where=self.folder,
                     remedy="export the run again",
                 )
         ids = [*self.description.llm.stop, *([] if self.description.llm.bos is None else [self.description.llm.bos])]
         if not all(0 <= token < self._llm.vocabulary_size for token in ids):
-            raise RunFolderError("names special tokens that the LLM lacks", where=self.folder, remedy="export the run again")
+            raise RunFolderError(
+                "lilift.json has special tokens that the LLM does not have", where=self.folder, remedy="export the run again"
+            )
 
 
 @dataclass(frozen=True)
@@ -227,7 +236,7 @@ class _PromptTokenizer:
 
 
 def _chooser(sampling: Sampling | None, seed: int) -> Callable[[Floats], int]:
-    """Takes the logits [V] of one token after the other, gives its id."""
+    """A function from the logits [V] of the next token to its id."""
     if sampling is None:
         return lambda logits: int(logits.argmax())
     generator = np.random.default_rng([sampling.seed, seed])
@@ -235,7 +244,7 @@ def _chooser(sampling: Sampling | None, seed: int) -> Callable[[Floats], int]:
 
 
 def drawn(logits: Floats, uniform: float, sampling: Sampling) -> int:
-    """One token, drawn as `lilift.model.decoding.sampling.draw` does it.
+    """Sample one token in the same way as `lilift.model.decoding.sampling.draw`.
 
     Args:
         logits: [V].
@@ -246,14 +255,14 @@ def drawn(logits: Floats, uniform: float, sampling: Sampling) -> int:
     shares = np.exp(scaled - scaled.max())
     shares /= shares.sum()
     ordered = np.sort(shares)[::-1]
-    least = ordered[np.cumsum(ordered) - ordered < sampling.top_p].min()  # the least likely one that may come
+    least = ordered[np.cumsum(ordered) - ordered < sampling.top_p].min()  # probability of the least likely possible token
     summed = np.cumsum(np.where(shares < least, 0.0, shares))
     target = min(uniform * summed[-1], np.nextafter(summed[-1], 0.0))
     return int(np.searchsorted(summed, target, side="right"))
 
 
 def usable_cores() -> int:
-    """Physical cores, as far as this process may use them: a second thread on a core only slows llama.cpp down."""
+    """Number of physical cores that this process may use; a second thread on a core only slows llama.cpp down."""
     physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else physical
     return max(1, min(physical, allowed))
@@ -263,4 +272,6 @@ def _sentencepiece(path: Path) -> sentencepiece.SentencePieceProcessor:
     try:
         return sentencepiece.SentencePieceProcessor(model_file=str(path))
     except (OSError, RuntimeError) as error:
-        raise RunFolderError(f"is no SentencePiece model ({error})", where=path, remedy="export the run again") from None
+        raise RunFolderError(
+            f"the file is not a SentencePiece model ({error})", where=path, remedy="export the run again"
+        ) from None

@@ -1,4 +1,4 @@
-"""An encoder and an LLM in llama.cpp, as far as a bridge needs them: states for tokens, logits after tokens and vectors."""
+"""Runs an encoder and an LLM in llama.cpp: encoder states for tokens, and logits after tokens and vectors."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class LlamaModel:
         threads: cores to compute on.
 
     Raises:
-        EnvironmentUnfit: llama.cpp is not installed, or in another version.
-        ModelError: it refuses the file.
+        EnvironmentUnfit: llama.cpp is not installed, or only another version.
+        ModelError: llama.cpp cannot load the file.
     """
 
     def __init__(self, path: Path, *, threads: int) -> None:
@@ -38,7 +38,11 @@ class LlamaModel:
         parameters = self._library.call("llama_model_default_params")
         self._model = self._library.call("llama_model_load_from_file", str(path).encode(), parameters)
         if not self._model:
-            raise ModelError(f"llama.cpp refuses the file ({self._library.last_error or 'no reason given'})", where=path)
+            raise ModelError(
+                f"llama.cpp cannot load the file ({self._library.last_error or 'it gives no reason'})",
+                where=path,
+                remedy="free some memory, or export the run again",
+            )
         self._vocabulary = self._library.call("llama_model_get_vocab", self._model)
         self.vocabulary_size: int = self._library.call("llama_vocab_n_tokens", self._vocabulary)
         self.hidden_size: int = self._library.call("llama_model_n_embd", self._model)
@@ -46,11 +50,11 @@ class LlamaModel:
         self._position = 0
 
     def tokenize(self, text: str, *, as_text: bool = False) -> list[int]:
-        """A text's tokens, without special ones around it.
+        """The tokens of a text, without special tokens around it.
 
         Args:
-            text: to be tokenised.
-            as_text: read control tokens that it spells out as the text that they are.
+            text: any text.
+            as_text: read control tokens that it spells out as text.
         """
         encoded = text.encode()
         room = (c_int32 * (len(encoded) + 8))()
@@ -61,7 +65,7 @@ class LlamaModel:
         return list(room[:found])
 
     def piece(self, token: int) -> bytes:
-        """What a token adds to a text, in UTF-8; a letter may be spread over several tokens. Nothing for special tokens."""
+        """The UTF-8 bytes that a token adds to a text; a character may need several tokens. Empty for special tokens."""
         size = 64
         while True:
             room = ctypes.create_string_buffer(size)
@@ -71,7 +75,7 @@ class LlamaModel:
             size = -written
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory of the model."""
         self._close_context()
         if self._model:
             self._library.call("llama_model_free", self._model)
@@ -92,10 +96,14 @@ class LlamaModel:
         self._close_context()
         self._context = self._library.call("llama_init_from_model", self._model, parameters)
         if not self._context:
-            raise ModelError(f"llama.cpp cannot run the model ({self._library.last_error})", where=self.path)
+            raise ModelError(
+                f"llama.cpp cannot run the model ({self._library.last_error})",
+                where=self.path,
+                remedy="free some memory and try again",
+            )
 
     def _run(self, function: str, count: int, *, tokens: Sequence[int] | None, vectors: Floats | None, every: bool) -> None:
-        """Feed `count` positions of the one sequence; results are asked of every one of them, or of the last alone."""
+        """Feed `count` positions of the sequence; with `every`, each gives a result, otherwise only the last one."""
         sequence = (c_int32 * 1)(0)
         batch = self._library.batch(
             n_tokens=count,
@@ -108,7 +116,11 @@ class LlamaModel:
         )
         failure = self._library.call(function, self._context, batch)
         if failure:
-            raise ModelError(f"llama.cpp's {function} failed with {failure} ({self._library.last_error})", where=self.path)
+            raise ModelError(
+                f"llama.cpp's {function} failed with {failure} ({self._library.last_error})",
+                where=self.path,
+                remedy="free some memory and try again",
+            )
         self._position += count
 
 
@@ -123,11 +135,11 @@ class LlamaEncoder(LlamaModel):
 
     def __init__(self, path: Path, *, longest: int, threads: int) -> None:
         super().__init__(path, threads=threads)
-        # An encoder sees the whole text at once, so that it cannot be cut into smaller pieces (n_ubatch).
+        # An encoder sees the whole text at once, so the text cannot be processed in smaller batches (n_ubatch).
         self._open_context(longest, n_batch=longest, n_ubatch=longest, embeddings=True, pooling_type=_NO_POOLING)
 
     def states(self, tokens: Sequence[int]) -> Floats:
-        """Tokens [S] to states [S, E]."""
+        """The states [S, E] of tokens [S]."""
         self._position = 0
         self._run("llama_encode", len(tokens), tokens=tokens, vectors=None, every=True)
         rows = [self._library.call("llama_get_embeddings_ith", self._context, index) for index in range(len(tokens))]
@@ -140,7 +152,7 @@ class LlamaDecoder(LlamaModel):
     Args:
         path: the GGUF file.
         threads: cores to compute on.
-        exact: keep keys and values in float32; llama.cpp's own float16 moves logits by about 1e-2.
+        exact: keep keys and values in float32; llama.cpp's default, float16, changes logits by about 1e-2.
     """
 
     def __init__(self, path: Path, *, threads: int, exact: bool) -> None:
@@ -149,7 +161,7 @@ class LlamaDecoder(LlamaModel):
         self._positions = 0
 
     def begin(self, positions: int) -> None:
-        """Forget what was read, and make room for a sequence of so many positions."""
+        """Forget the last sequence, and make room for a new one of this many positions."""
         if positions > self._positions:
             self._positions = -(-positions // 256) * 256
             self._open_context(self._positions, n_batch=self._positions, **self._settings)
@@ -157,17 +169,17 @@ class LlamaDecoder(LlamaModel):
         self._position = 0
 
     def read_tokens(self, tokens: Sequence[int]) -> None:
-        """Put tokens after what was read."""
+        """Add tokens to the sequence."""
         if tokens:
             self._run("llama_decode", len(tokens), tokens=tokens, vectors=None, every=False)
 
     def read_vectors(self, vectors: Floats) -> None:
-        """Put vectors [N, D] after what was read, in the places of tokens."""
+        """Add vectors [N, D] to the sequence, in place of tokens."""
         vectors = np.ascontiguousarray(vectors, dtype=np.float32)
         self._run("llama_decode", len(vectors), tokens=None, vectors=vectors, every=False)
 
     def logits(self) -> Floats:
-        """What may come next: [V]."""
+        """The logits [V] of the next token."""
         found = self._library.call("llama_get_logits_ith", self._context, -1)
         logits: Floats = np.ctypeslib.as_array(found, (self.vocabulary_size,)).copy()
         return logits

@@ -1,12 +1,13 @@
-"""llama.cpp's C library, from whichever Python package brings it.
+"""Loads llama.cpp's C library from one of two Python packages.
 
-Why the C interface: `xllamacpp` wraps llama.cpp's server, which takes token ids alone
-(https://github.com/ggml-org/llama.cpp/issues/3811) and gives no encoder states. Its wheel holds the whole library, though, and
-`llama_decode` takes vectors in place of tokens. The structures below are those of one build of llama.cpp (`include/llama.h`);
-they change without notice, hence the exact pin, and the check of known defaults before anything is passed in them.
+lilift uses the C interface because `xllamacpp` wraps llama.cpp's server, which only takes token ids
+(https://github.com/ggml-org/llama.cpp/issues/3811) and gives no encoder states. But its wheel contains the whole library, and
+`llama_decode` takes vectors in place of tokens. The structures below are those of one build of llama.cpp (`include/llama.h`).
+They change without notice. So lilift needs exactly this version, and checks known default values before it passes anything in
+them.
 
-`llama-cpp-python` keeps such structures for the build that it brings. It compiles llama.cpp while it is installed, and is the
-way out where the pinned wheel does not exist: for another system, or another kind of processor.
+`llama-cpp-python` has its own structures for the build that it contains. It compiles llama.cpp during its installation. It is
+the alternative on systems and processors that have no wheel of the pinned version.
 """
 
 from __future__ import annotations
@@ -32,19 +33,19 @@ _LOG_CALLBACK = ctypes.CFUNCTYPE(None, c_int32, c_char_p, c_void_p)
 
 
 class LlamaLibrary:
-    """llama.cpp's functions, ready to be called.
+    """llama.cpp's functions, ready to call.
 
     Args:
         name: the package that they come from.
-        functions: gives one by its name.
+        functions: returns a function by its name.
         batch: the structure `llama_batch` that they take.
 
     Attributes:
         name, batch: as given.
-        last_error: what llama.cpp complained of last.
+        last_error: the last error message of llama.cpp.
 
     Raises:
-        EnvironmentUnfit: the library is of another build than its structures.
+        EnvironmentUnfit: the library is from another build than its structures.
     """
 
     def __init__(self, name: str, functions: Callable[[str], Any], batch: type[ctypes.Structure]) -> None:
@@ -57,6 +58,7 @@ class LlamaLibrary:
         self.call("llama_backend_init")
 
     def call(self, name: str, *arguments: Any) -> Any:
+        """Call a function of llama.cpp by its name."""
         return self._functions(name)(*arguments)
 
     def _note(self, level: int, text: bytes, _: object) -> None:
@@ -68,15 +70,15 @@ class LlamaLibrary:
         found = (context.n_ctx, context.n_batch, context.n_ubatch, context.n_seq_max, context.type_k, context.type_v)
         model = self.call("llama_model_default_params")
         if found != (512, 2048, 512, 1, 1, 1) or model.vocab_only or context.embeddings or not context.offload_kqv:
-            raise _unfit(f"this build of {self.name} has another C interface")
+            raise _unfit(f"the installed {self.name} has a C interface that lilift does not know")
 
 
 @cache
 def llama_library() -> LlamaLibrary:
-    """Load llama.cpp, once a process: the pinned package where it is there, else the other one.
+    """Load llama.cpp once in a process: from the pinned package if it is installed, otherwise from the other one.
 
     Raises:
-        EnvironmentUnfit: neither is there, or the pinned one in another version.
+        EnvironmentUnfit: neither is installed, or only the pinned one in another version.
     """
     pinned = _installed(PACKAGE)
     if pinned == TESTED_VERSION:
@@ -84,8 +86,8 @@ def llama_library() -> LlamaLibrary:
     if importlib.util.find_spec(_OTHER_MODULE) is not None:
         return _from_other()
     if pinned is None:
-        raise _unfit(f"running an export needs the package {PACKAGE}, which is not installed")
-    raise _unfit(f"{PACKAGE} {pinned} is installed, and its C interface is known for another version only")
+        raise _unfit(f"the package {PACKAGE}, which runs exports, is not installed")
+    raise _unfit(f"{PACKAGE} {pinned} is installed, but lilift needs version {TESTED_VERSION}")
 
 
 def _installed(package: str) -> str | None:
@@ -108,24 +110,24 @@ def _from_pinned() -> LlamaLibrary:
             function = getattr(loaded, name)
             function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError) as error:
-        raise _unfit(f"llama.cpp cannot be loaded ({error})") from None
+        raise _unfit(f"lilift cannot load llama.cpp ({error})") from None
     return LlamaLibrary(PACKAGE, partial(getattr, loaded), _Batch)
 
 
 def _from_other() -> LlamaLibrary:
-    """What `llama-cpp-python` declares, with its own structures."""
+    """The library in `llama-cpp-python`, with the structures of that package."""
     try:
         module = importlib.import_module(f"{_OTHER_MODULE}.llama_cpp")
         for name in _FUNCTIONS:
             getattr(module, name)
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
-        raise _unfit(f"{OTHER_PACKAGE} cannot be used ({error})") from None
+        raise _unfit(f"lilift cannot use {OTHER_PACKAGE} ({error})") from None
     return LlamaLibrary(OTHER_PACKAGE, partial(getattr, module), module.llama_batch)
 
 
 def _unfit(what: str) -> EnvironmentUnfit:
     remedy = (
-        f"run `pip install 'lilift[gguf]'`, which brings {PACKAGE} {TESTED_VERSION}, or where that does not exist "
+        f"run `pip install 'lilift[gguf]'`, which installs {PACKAGE} {TESTED_VERSION}; if your system has no such package, run "
         f"`pip install {OTHER_PACKAGE}`"
     )
     return EnvironmentUnfit(what, remedy=remedy)
@@ -201,7 +203,7 @@ class _ContextParameters(ctypes.Structure):
 
 
 class _Batch(ctypes.Structure):
-    """`llama_batch`: positions of one sequence here, as tokens or as vectors."""
+    """`llama_batch`: positions of one sequence, as tokens or as vectors."""
 
     _fields_ = (
         ("n_tokens", c_int32),

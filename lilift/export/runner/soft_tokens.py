@@ -1,6 +1,6 @@
-"""The alignment layer in numpy: encoder states to what stands in the LLM's sequence.
+"""The alignment layer in numpy: converts encoder states to the vectors for the LLM's sequence.
 
-The same computation as `lilift.model.alignment_layer`, for one text at a time, from `align.gguf`.
+It does the same computation as `lilift.model.alignment_layer`, for one text at a time, with the weights in `align.gguf`.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ class SoftTokens:
         path: `align.gguf`.
 
     Raises:
-        RunFolderError: it holds no alignment layer, one of a kind that is not known here, or not all of it.
+        RunFolderError: the file holds no alignment layer, an unknown kind of layer, or an incomplete one.
     """
 
     def __init__(self, path: Path) -> None:
         reader = opened(path)
         if _field(reader, "general.architecture") != ARCHITECTURE:
-            raise RunFolderError("holds no alignment layer", where=path, remedy="export the run again")
+            raise RunFolderError("the file holds no alignment layer", where=path, remedy="export the run again")
         self.kind = str(_field(reader, f"{ARCHITECTURE}.kind"))
         version = _field(reader, f"{ARCHITECTURE}.version")
         if self.kind not in KINDS or version is None or int(version) > KNOWN_VERSION:
-            raise RunFolderError("was written by a newer lilift", where=path, remedy="update lilift")
+            raise RunFolderError("a newer lilift has written this file", where=path, remedy="update lilift")
         self.encoder_size = int(_field(reader, f"{ARCHITECTURE}.encoder_size") or 0)
         self.llm_size = int(_field(reader, f"{ARCHITECTURE}.llm_size") or 0)
         self.weights: dict[str, Floats] = {tensor.name: np.array(tensor.data, dtype=np.float32) for tensor in reader.tensors}
@@ -50,10 +50,10 @@ class SoftTokens:
             needed |= {"queries", "norm.weight", "norm.bias"}
         missing = sorted(needed - self.weights.keys())
         if missing:
-            raise RunFolderError(f"lacks {missing[0]!r}", where=path, remedy="export the run again")
+            raise RunFolderError(f"the file has no weight {missing[0]!r}", where=path, remedy="export the run again")
 
     def frame(self, states: Floats) -> Floats:
-        """States [S, E] to vectors [N, D]: the soft tokens with the learned vectors around them."""
+        """The vectors [N, D] for states [S, E]: the soft tokens with the learned vectors around them."""
         soft = self._soft(states)
         vectors = np.concatenate(
             [*([self.weights["bos"][None]] if "bos" in self.weights else []), soft, self.weights["eos"][None]]
@@ -75,7 +75,7 @@ class SoftTokens:
         return self._normed("norm", self._linear("output", latents))
 
     def _resampled(self, block: str, latents: Floats, states: Floats) -> Floats:
-        """Latents [L, E] after they have looked at the states and at one another, and passed the feed-forward layer."""
+        """Latents [L, E] after attention to the states and to each other, and after the feed-forward layer."""
         normed = self._normed(f"{block}.norm_latents", latents)
         seen = np.concatenate([self._normed(f"{block}.norm_states", states), normed])  # [S + L, E]
         keys, values = (_heads(part) for part in np.split(self._linear(f"{block}.key_value", seen), 2, axis=-1))
@@ -105,17 +105,17 @@ class EmbeddingTable:
         path: the encoder's GGUF file.
 
     Raises:
-        RunFolderError: the file has none.
+        RunFolderError: the file has no token embeddings.
     """
 
     def __init__(self, path: Path) -> None:
         found = next((tensor for tensor in opened(path).tensors if tensor.name == "token_embd.weight"), None)
         if found is None:
-            raise RunFolderError("has no token embeddings", where=path, remedy="export the run again")
+            raise RunFolderError("the file has no token embeddings", where=path, remedy="export the run again")
         self._table = found
 
     def added_to(self, states: Floats, tokens: list[int]) -> Floats:
-        """States [S, E] plus the embeddings of their tokens, each brought to the size of its state."""
+        """States [S, E] plus the embeddings of their tokens, each scaled to the size of its state."""
         rows = dequantize(self._table.data[np.array(tokens)], self._table.tensor_type)  # [S, E]
         sum_: Floats = (states + rows * (_size(states) / np.maximum(_size(rows), _SMALL))).astype(np.float32)
         return sum_
@@ -125,20 +125,23 @@ def opened(path: Path) -> GGUFReader:
     """A GGUF file, mapped into memory.
 
     Raises:
-        RunFolderError: it is none, or is cut short.
+        RunFolderError: the file is not GGUF, or is incomplete.
     """
     try:
         return GGUFReader(path)
     except (OSError, ValueError, IndexError, KeyError) as error:
         raise RunFolderError(
-            f"cannot be read as GGUF ({' '.join(str(error).split())[:120]})", where=path, remedy="export the run again"
+            f"lilift cannot read the file as GGUF ({' '.join(str(error).split())[:120]})",
+            where=path,
+            remedy="export the run again",
         ) from None
 
 
 def gelu(values: Floats) -> Floats:
     """The exact GELU ``x * (1 + erf(x / √2)) / 2``.
 
-    numpy has no erf; this is formula 7.1.26 of Abramowitz and Stegun, within 1.5e-7, which is float32's own precision.
+    numpy has no erf. This is formula 7.1.26 of Abramowitz and Stegun; its error is at most 1.5e-7, about the precision of
+    float32.
     """
     scaled = np.abs(values.astype(np.float64)) / np.sqrt(2.0)
     t = 1 / (1 + 0.3275911 * scaled)

@@ -1,1 +1,1 @@
-"""Serves an exported bridge on this machine: chat completions that OpenAI's clients understand, and a web page."""
+"""Serves an exported bridge on this machine: an API for OpenAI clients (chat completions), and a web page."""

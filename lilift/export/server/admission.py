@@ -1,4 +1,4 @@
-"""Who is let in, and how much of a request is read."""
+"""Decides which requests the server accepts, and limits the size of their bodies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RETRY_SECONDS = "2"
 
 
 class Guard:
-    """Looks at who calls before anything else happens."""
+    """Checks the host name and the API key of every request before anything else happens."""
 
     def __init__(self, app: ASGIApp, *, api_key: str | None, hosts: tuple[str, ...] | None) -> None:
         self._app, self._api_key, self._hosts = app, api_key, hosts
@@ -36,7 +36,9 @@ class Guard:
     def _objection(self, request: Request) -> RequestError | None:
         host = urlsplit("//" + request.headers.get("host", "")).hostname
         if self._hosts is not None and host not in self._hosts:
-            return RequestError(403, f"this server is not to be called as {host!r}; use 127.0.0.1", code="host_not_allowed")
+            return RequestError(
+                403, f"this server does not accept the host name {host!r}; call it as 127.0.0.1", code="host_not_allowed"
+            )
         if self._api_key is None or not request.url.path.startswith("/v1"):
             return None
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -46,18 +48,24 @@ class Guard:
 
 
 async def json_of(request: Request, most: int) -> Any:
-    """A request's JSON, read no further than it may be long."""
+    """The JSON of a request; reading stops if the body is longer than `most` bytes.
+
+    Raises:
+        RequestError: the body is not JSON, is too long, or does not arrive in time.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":  # a page of another web site cannot send this kind without being asked for leave first
+    if kind != "application/json":  # pages of other web sites cannot send this type without a permission of this server (CORS)
         raise RequestError(415, "the body must be JSON; send `Content-Type: application/json`")
     try:
         content = await asyncio.wait_for(_body_of(request, most), _BODY_SECONDS)
     except (TimeoutError, asyncio.TimeoutError):
-        raise RequestError(408, "the request did not arrive in time") from None
+        raise RequestError(
+            408, f"the request did not arrive within {_BODY_SECONDS:.0f} seconds; check the connection and send it again"
+        ) from None
     try:
         return json.loads(content)
     except (ValueError, RecursionError):
-        raise RequestError(400, "the body is not JSON") from None
+        raise RequestError(400, "the body is not valid JSON; send a chat completion request as JSON") from None
 
 
 async def _body_of(request: Request, most: int) -> bytes:
@@ -65,13 +73,13 @@ async def _body_of(request: Request, most: int) -> bytes:
     async for chunk in request.stream():
         size += len(chunk)
         if size > most:
-            raise RequestError(413, f"the request is larger than {most:,} bytes; ask less at once", code="request_too_large")
+            raise RequestError(413, f"the request is larger than {most:,} bytes; send a shorter one", code="request_too_large")
         chunks.append(chunk)
     return b"".join(chunks)
 
 
 def refusal(error: RequestError) -> Response:
-    """A refused request's answer."""
+    """The HTTP response to a refused request."""
     headers = {"Retry-After": _RETRY_SECONDS} if error.status == 503 else {}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"

@@ -1,4 +1,4 @@
-"""One answer on its way to a client: made in one thread, sent in another, whole or piece by piece."""
+"""Sends one answer to a client, whole or piece by piece; one thread generates it and another thread sends it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lilift.recipe.errors import LiliftError
 
 
 class Answer:
-    """One answer while it is made, in the thread that makes all answers."""
+    """One answer while the model generates it, in the thread that generates all answers."""
 
     def __init__(
         self,
@@ -45,10 +45,10 @@ class Answer:
         worker.submit(self._work)
 
     async def next(self) -> Piece:
-        """The next piece.
+        """The next piece of the answer.
 
         Raises:
-            LiliftError: the question cannot be answered.
+            LiliftError: the model cannot answer the question.
         """
         piece = await self._pieces.get()
         if isinstance(piece, Exception):
@@ -56,14 +56,14 @@ class Answer:
         return piece
 
     def leave(self) -> None:
-        """Nobody listens any more, or everything was said."""
+        """Stop: the answer is complete, or the client has left."""
         self._left.set()
         if self._finished is not None:
             self._finished()
             self._finished = None
 
     def fields(self, kind: str) -> dict[str, Any]:
-        """What every response and every part of one begins with."""
+        """The fields at the beginning of every response and of every part of one."""
         return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
 
     def usage(self, tokens: int) -> dict[str, int]:
@@ -74,7 +74,7 @@ class Answer:
         }
 
     def remarks(self) -> dict[str, Any]:
-        """What a client that knows lilift can tell its user."""
+        """Extra facts for clients that know lilift: messages that the model did not read, and whether the question was cut."""
         return {"unread_messages": self.unread, "question_was_cut": self.cut}
 
     def _work(self) -> None:
@@ -107,7 +107,7 @@ class Answer:
 
 
 async def whole(answer: Answer, piece: Piece, request: Request) -> Response:
-    """One response when everything was said."""
+    """One response with the whole answer, after it is complete."""
     try:
         texts = [piece.text]
         while piece.ending is None:
@@ -124,7 +124,7 @@ async def whole(answer: Answer, piece: Piece, request: Request) -> Response:
 
 
 async def events(answer: Answer, piece: Piece, asked: ChatRequest) -> AsyncIterator[str]:
-    """Server-sent events, one a piece."""
+    """The answer as server-sent events, one for each piece."""
 
     def event(delta: dict[str, Any], ending: str | None = None, **more: Any) -> str:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": ending}

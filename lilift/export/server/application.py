@@ -1,4 +1,4 @@
-"""The HTTP application: one model, one answer at a time, the others wait their turn."""
+"""The HTTP application: it serves one model and generates one answer at a time, and other requests wait."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server takes on.
+    """The limits of a server.
 
     Attributes:
-        body_bytes: the largest request.
-        requests: answers being made or waited for; more are told to come back later.
+        body_bytes: size of the largest request.
+        requests: requests that are running or waiting; the server refuses further ones with status 503.
     """
 
     body_bytes: int = 256 * 1024
@@ -55,10 +55,11 @@ def build_application(
     """The application for one export.
 
     Args:
-        bridge: answers.
-        limits: what is refused.
-        api_key: what `Authorization: Bearer` has to say below ``/v1``; None lets everybody in.
-        hosts: the names under which it may be called, which keeps other web sites' pages out (DNS rebinding); None for any.
+        bridge: the model that answers.
+        limits: the limits for requests.
+        api_key: the key that requests below ``/v1`` must send as `Authorization: Bearer`; None accepts requests without a key.
+        hosts: the host names that requests may use, so that pages of other web sites cannot call the server (DNS rebinding);
+            None accepts any name.
     """
     service = _Service(bridge, limits)
     routes = [
@@ -89,7 +90,7 @@ class _Service:
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        """At the end, what is being answered is broken off."""
+        """Stops the running answer when the server ends."""
         yield
         self._closing.set()
         self._worker.shutdown(cancel_futures=True)
@@ -102,18 +103,20 @@ class _Service:
         """The one model by its name."""
         name = request.path_params["model"]
         if name != self._bridge.name:
-            raise RequestError(404, f"there is no model {name!r} here, but {self._bridge.name!r}", code="model_not_found")
+            raise RequestError(404, f"this server has no model {name!r}; use {self._bridge.name!r}", code="model_not_found")
         return JSONResponse(self._described())
 
     async def complete(self, request: Request) -> Response:
         """`POST /v1/chat/completions`."""
         asked = read_request(await json_of(request, self._limits.body_bytes), self._bridge.name)
         if self._active >= self._limits.requests:
-            raise RequestError(503, f"{self._active} answers are being made or waited for; try again soon", code="overloaded")
+            raise RequestError(
+                503, f"the server is busy with {self._active} requests; try again in a few seconds", code="overloaded"
+            )
         self._active += 1
         answer = Answer(self._bridge, asked, self._worker, self._closing, self._finished)
         try:
-            first = await answer.next()  # whatever is wrong with the question shows itself before anything is sent
+            first = await answer.next()  # an error of the question appears here, before the server sends anything
         except BaseException:
             answer.leave()
             raise
@@ -150,7 +153,7 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    message = f"{request.method} {request.url.path}: {error.detail}; /v1/models and /v1/chat/completions are what there is"
+    message = f"{request.method} {request.url.path}: {error.detail}; use GET /v1/models or POST /v1/chat/completions"
     response = JSONResponse(RequestError(error.status_code, message).as_dict(), status_code=error.status_code)
     response.headers.update(error.headers or {})
     return response
@@ -164,4 +167,4 @@ async def _failed(_: Request, error: Exception) -> Response:
 async def _bug(_: Request, error: Exception) -> Response:
     if isinstance(error, ClientDisconnect):
         return Response(status_code=499)
-    return refusal(RequestError(500, f"this is a bug in lilift: {type(error).__name__}"))
+    return refusal(RequestError(500, f"this is a bug in lilift ({type(error).__name__}); please report it"))

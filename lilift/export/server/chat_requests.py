@@ -1,7 +1,7 @@
-"""Chat completions as OpenAI's clients send them: what is asked, and what is refused.
+"""Reads chat completion requests of OpenAI clients, and refuses those that lilift cannot serve.
 
-A bridged model was trained on single questions. The last message of the user is the question; system messages and earlier turns
-are not read, and the response says how many those were.
+A bridged model was trained on single questions. The last message of the user is the question. The model does not read system
+messages and earlier turns, and the response says how many messages these were.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lilift.export.runner.exported_bridge import Piece
 from lilift.model.decoding.sampling import Sampling
 
-# What would change an answer and is not offered: refused unless it says what happens anyway.
+# Settings that would change an answer and that lilift does not support. The values here have no effect and are accepted.
 _WITHOUT_EFFECT: Mapping[str, tuple[Any, ...]] = {
     "n": (1,),
     "tools": ([],),
@@ -35,10 +35,10 @@ class RequestError(Exception):
     """A request that is refused.
 
     Args:
-        status: of HTTP.
+        status: the HTTP status.
         message: what is wrong and what to do about it.
         param: the field that is wrong.
-        code: OpenAI's word for it, which programs look at.
+        code: OpenAI's name for the error, for programs.
     """
 
     def __init__(self, status: int, message: str, *, param: str | None = None, code: str | None = None) -> None:
@@ -46,7 +46,7 @@ class RequestError(Exception):
         self.status, self.message, self.param, self.code = status, message, param, code
 
     def as_dict(self) -> dict[str, Any]:
-        """As OpenAI's clients expect it."""
+        """The error in the form that OpenAI clients expect."""
         kind = "invalid_request_error" if self.status < 500 else "server_error"
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
@@ -70,20 +70,20 @@ class Message(_Part):
 
     @property
     def text(self) -> str:
-        """Its words."""
+        """The text of the message."""
         if isinstance(self.content, list):
             return "\n".join(part.text for part in self.content)
         return self.content or ""
 
 
 class StreamOptions(_Part):
-    """Whether the end of a stream says how many tokens there were."""
+    """Options of a stream: whether it ends with the numbers of tokens."""
 
     include_usage: bool = False
 
 
 class ChatRequest(_Part):
-    """The fields that mean something here; others are ignored, but for those in `_WITHOUT_EFFECT`."""
+    """The fields that lilift uses; it ignores other fields, except those in `_WITHOUT_EFFECT`."""
 
     model: str | None = None
     messages: Annotated[list[Message], Field(min_length=1)]
@@ -100,7 +100,7 @@ class ChatRequest(_Part):
 
     @property
     def question(self) -> str:
-        """The last thing that the user said."""
+        """The last message of the user."""
         return next((message.text for message in reversed(self.messages) if message.role == "user"), "")
 
     @property
@@ -109,17 +109,17 @@ class ChatRequest(_Part):
         return [self.stop] if isinstance(self.stop, str) else list(self.stop or [])
 
     def sampling(self) -> Sampling | None:
-        """How tokens are drawn; without a temperature the likeliest is taken, as in evaluation."""
+        """How tokens are sampled; without a temperature, the most likely token is taken, as in evaluation."""
         if not self.temperature:
             return None
         return Sampling(self.temperature, 1.0 if self.top_p is None else self.top_p)
 
     def drawing_seed(self) -> int:
-        """The request's own, or any."""
+        """The seed of the request, or a random one."""
         return secrets.randbits(63) if self.seed is None else abs(self.seed)
 
     def longest(self, default: int) -> int:
-        """Tokens of the answer at most."""
+        """The largest number of tokens of the answer."""
         return self.max_completion_tokens or self.max_tokens or default
 
 
@@ -128,16 +128,16 @@ def read_request(content: Any, model: str) -> ChatRequest:
 
     Args:
         content: its JSON.
-        model: the one model that there is.
+        model: the name of the model of this server.
 
     Raises:
-        RequestError: it is none, asks for what is not offered, or asks nothing.
+        RequestError: it is not a valid request, needs something that lilift does not support, or has no question.
     """
     if not isinstance(content, dict):
-        raise RequestError(400, "the body is not a JSON object")
+        raise RequestError(400, "the body is not a JSON object; send an object with `messages`")
     for name, harmless in _WITHOUT_EFFECT.items():
         if content.get(name) is not None and content[name] not in harmless:
-            raise RequestError(400, f"{name} is not supported here; leave it out", param=name, code="unsupported_parameter")
+            raise RequestError(400, f"lilift does not support {name}; leave it out", param=name, code="unsupported_parameter")
     try:
         request = ChatRequest.model_validate(content)
     except ValidationError as error:
@@ -145,18 +145,20 @@ def read_request(content: Any, model: str) -> ChatRequest:
         place = ".".join(str(part) for part in problem["loc"])
         raise RequestError(400, f"{place}: {problem['msg']}", param=place, code="invalid_value") from None
     if request.model not in (None, model):
-        message = f"there is no model {request.model!r} here; the one that is served is {model!r}"
+        message = f"this server has no model {request.model!r}; use {model!r}"
         raise RequestError(404, message, param="model", code="model_not_found")
     if not request.question.strip():
-        raise RequestError(400, "there is no question: the last message of the user is empty or missing", param="messages")
+        raise RequestError(
+            400, "the last message of the user is empty or missing; send a message with a question", param="messages"
+        )
     return request
 
 
 class StopTexts:
-    """Ends an answer before the first of some texts, which may come spread over several pieces.
+    """Ends an answer before the first of some stop texts; a stop text may be spread over several pieces.
 
     Args:
-        texts: none of them empty.
+        texts: the stop texts; none of them is empty.
     """
 
     def __init__(self, texts: list[str]) -> None:
@@ -165,7 +167,7 @@ class StopTexts:
         self.found = False
 
     def passed(self, piece: Piece) -> Piece:
-        """The piece as it may be shown: what could be the beginning of a stop text is held back."""
+        """The part of the answer that may be sent now: a text that could be the beginning of a stop text waits."""
         self._held += piece.text
         places = [place for text in self._texts if (place := self._held.find(text)) >= 0]
         if places:
@@ -176,12 +178,12 @@ class StopTexts:
         return Piece(shown, piece.tokens, piece.ending)
 
     def _beginning(self) -> int:
-        """How many of the last letters could begin a stop text."""
+        """How many of the last characters could be the beginning of a stop text."""
         lengths = (size for text in self._texts for size in range(1, len(text)) if self._held.endswith(text[:size]))
         return max(lengths, default=0)
 
     def until(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
-        """The pieces up to a stop text."""
+        """The pieces of the answer up to a stop text."""
         for piece in pieces:
             shown = self.passed(piece)
             yield shown

@@ -1,4 +1,4 @@
-"""Where the server listens, and for how long."""
+"""Opens the server's socket, and runs the server until the user stops it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SECONDS_TO_FINISH = 3
 
 @contextmanager
 def listen(host: str, port: int) -> Iterator[tuple[socket.socket, str]]:
-    """A listening socket, and its address as people type it.
+    """A listening socket, and its address as the user types it.
 
     Args:
         host: a name or an address.
-        port: 0 takes a free one.
+        port: the port; 0 takes a free one.
 
     Raises:
-        EnvironmentUnfit: the address is in use or is not this machine's.
+        EnvironmentUnfit: the address is in use or does not belong to this machine.
     """
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -32,7 +32,8 @@ def listen(host: str, port: int) -> Iterator[tuple[socket.socket, str]]:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise EnvironmentUnfit(
-            f"cannot listen on {host}, port {port} ({reason})", remedy="choose others with --host and --port"
+            f"lilift cannot listen on {host}, port {port} ({reason})",
+            remedy="choose another host or port with --host and --port",
         ) from None
     with found:
         shown = f"[{host}]" if ":" in host else host
@@ -40,7 +41,7 @@ def listen(host: str, port: int) -> Iterator[tuple[socket.socket, str]]:
 
 
 def serve(application: Starlette, listening: socket.socket) -> None:
-    """Answer until Ctrl-C or SIGTERM; what is being answered then has a few seconds to be broken off."""
+    """Serve until Ctrl-C or SIGTERM; the running answer then has a few seconds to stop."""
     config = uvicorn.Config(
         application,
         log_level="warning",

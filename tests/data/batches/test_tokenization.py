@@ -164,7 +164,7 @@ def test_error_names_the_row(task: Task, message: str) -> None:
 
 def test_a_row_that_keeps_no_label_is_an_error_and_not_silence() -> None:
     task = Task("long.jsonl:9", "a b c d e f g h i j k l m n o p q", "x", "respond")
-    with pytest.raises(DataError, match=r"long\.jsonl:9: .*no label would be left"):
+    with pytest.raises(DataError, match=r"long\.jsonl:9: .*no response token is left"):
         tokenisation(policy="truncate", source=30, sequence=20).rows([task])
 
 

@@ -133,7 +133,7 @@ def test_chunks_of_any_size_give_what_the_formula_gives(monkeypatch: pytest.Monk
 def test_vectors_of_different_dimensions_are_refused() -> None:
     english, foreign, _ = planted(0.0)
     shorter = Embeddings(foreign.words, foreign.vectors[:, :10], "short.vec")
-    with pytest.raises(DataError, match=r"short\.vec: vectors of 10 dimensions cannot be aligned with English vectors of 20"):
+    with pytest.raises(DataError, match=r"short\.vec: these vectors have 10 dimensions, but the English vectors have 20"):
         align(english, shorter, InductionSettings())
 
 
@@ -143,7 +143,7 @@ def test_vocabularies_of_other_sizes_align_and_one_of_next_to_nothing_is_refused
     alignment = align(english, fewer, InductionSettings(starts=("similarity",)))
     assert alignment.foreign.shape == (200, DIMENSION)
     assert precision(alignment, english, fewer, gold)[0] == 200
-    with pytest.raises(DataError, match=r"few\.vec: has vectors of 49 words, and an alignment needs 50"):
+    with pytest.raises(DataError, match=r"few\.vec: there are vectors for 49 words, but an alignment needs at least 50"):
         align(english, Embeddings(fewer.words[:49], fewer.vectors[:49], "few.vec"), InductionSettings())
 
 

@@ -268,7 +268,7 @@ def test_ratio_zero_leaves_the_text_and_ratio_one_swaps_all() -> None:
 
 
 def test_no_lexicon_is_an_error() -> None:
-    with pytest.raises(DataError, match=r"data\.lexicons: there is no lexicon"):
+    with pytest.raises(DataError, match=r"data\.lexicons: the recipe has no lexicon"):
         CodeSwitcher({}, CodeSwitchingSettings(), seed=0)
 
 

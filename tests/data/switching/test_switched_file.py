@@ -64,7 +64,7 @@ def test_what_other_settings_left_is_not_gone_on_with(tmp_path: Path, whole: byt
     tasks, data = made("seed=1")
     partial = tmp_path / ".partial-out.jsonl"
     partial.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"\.partial-out\.jsonl: what an interrupted call left was made from other data"):
+    with pytest.raises(DataError, match=r"\.partial-out\.jsonl: an interrupted call has left lines that were made from other"):
         write_switched(tmp_path / "out.jsonl", tasks, data.examples, epochs=2)
     assert partial.exists()
 

@@ -93,7 +93,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def bring(server: Server, folder: Path, benchmark: str = "mgsm") -> int:
-    return fetch(benchmark, folder, told=lambda _done, _total: None, host=server.host)
+    return fetch(benchmark, folder, progress=lambda _done, _total: None, host=server.host)
 
 
 def test_files_are_fetched_once_and_can_be_asked(server: Server, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_files_are_fetched_once_and_can_be_asked(server: Server, tmp_path: Path)
 @pytest.mark.parametrize("knows_ranges", [True, False])
 def test_a_file_that_broke_off_is_continued(server: Server, tmp_path: Path, knows_ranges: bool) -> None:
     server.breaks_after, server.knows_ranges = 1000, knows_ranges
-    with pytest.raises(EnvironmentUnfit, match=r"mgsm_en\.tsv: the connection broke off.*run the command again"):
+    with pytest.raises(EnvironmentUnfit, match=r"mgsm_en\.tsv: the connection broke after .*run the command again"):
         bring(server, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mgsm_en.tsv.partial"]
     server.breaks_after = None
@@ -152,19 +152,19 @@ def test_an_archive_of_other_contents_is_one_clear_line(
 ) -> None:
     monkeypatch.setitem(ARCHIVES, "xnli", ("XNLI-1.0.zip", zipped({"other.tsv": b""})))
     server.contents["XNLI-1.0.zip"] = ARCHIVES["xnli"][1]
-    with pytest.raises(DataError, match=r"XNLI-1\.0\.zip: the archive has no XNLI-1\.0/xnli\.test\.tsv; get the files by hand"):
+    with pytest.raises(DataError, match=r"XNLI-1\.0\.zip: the archive has no file XNLI-1\.0/xnli\.test\.tsv; download"):
         bring(server, tmp_path, "xnli")
 
 
 def test_a_file_that_is_not_there_is_one_clear_line(server: Server, tmp_path: Path) -> None:
     del server.contents["mgsm_en.tsv"]
-    with pytest.raises(DataError, match=r"mgsm_en\.tsv: the server answers 404"):
+    with pytest.raises(DataError, match=r"mgsm_en\.tsv: the server does not give the file \(HTTP 404\)"):
         bring(server, tmp_path)
 
 
 def test_without_a_network_the_address_is_named(tmp_path: Path) -> None:
-    with pytest.raises(EnvironmentUnfit, match=r"mgsm_bn\.tsv: cannot be reached .*; connect to the network"):
-        fetch("mgsm", tmp_path, told=lambda _done, _total: None, host="http://127.0.0.1:9")
+    with pytest.raises(EnvironmentUnfit, match=r"mgsm_bn\.tsv: lilift cannot reach this address .*; connect to the network"):
+        fetch("mgsm", tmp_path, progress=lambda _done, _total: None, host="http://127.0.0.1:9")
 
 
 def test_the_shipped_list_names_every_file_and_says_that_mmwp_has_no_licence() -> None:

@@ -94,7 +94,7 @@ def test_without_a_path_the_error_says_where_to_get_the_files(
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no such folder"):
+    with pytest.raises(DataError, match="the folder of the benchmark 'mmwp' does not exist"):
         load_benchmark(mmwp(tmp_path / "absent"), "sw")
 
 
@@ -126,12 +126,12 @@ def test_a_language_that_the_world_lacks() -> None:
         (b"[]", "has no rows"),
         (b"\n", r"test_sw\.json: the benchmark file is empty"),
         (b"{}", "not a JSON list"),
-        (b'[{"question": "a"', r"test_sw\.json:1: not JSON"),
+        (b'[{"question": "a"', r"test_sw\.json:1: the file is not valid JSON"),
         (b'[{"question": "a", "answer": "1"}, {"answer": "1"}]', "row 1: the row is not an object"),
         (b'[{"question": "a", "answer": "many"}]', "row 0: the gold answer 'many' is not a number"),
         (b'[{"question": "a", "answer": "1,05"}]', "row 0: the gold answer '1,05' is not a number"),
         (b'[{"question": "  ", "answer": "1"}]', "row 0: the question is empty"),
-        (b'[{"question": "a", "answer": "1"}]', "1 rows instead of mmwp's 811"),
+        (b'[{"question": "a", "answer": "1"}]', "the file has 1 rows, but mmwp has 811"),
         ("[é]".encode("latin-1"), "not UTF-8"),
         (b'[\n{"question": "\xc3\xa9"},\n{"question": "\xe9"}]', r"test_sw\.json:3: the benchmark file is not UTF-8"),
     ],
@@ -147,10 +147,10 @@ def test_a_broken_mmwp_file_is_one_clear_line(tmp_path: Path, content: bytes, me
     ("content", "message"),
     [
         ("", "has no rows"),
-        ("Ngapi?\t4\n" * 249, "249 rows instead of mgsm's 250"),
-        ("Ngapi?\t4\nNgapi?\n", r"mgsm_sw\.tsv:2: 1 columns instead of 2"),
-        ("Ngapi?\t4\tx\n", r"mgsm_sw\.tsv:1: 3 columns instead of 2"),
-        ("Ngapi?\t4\n\nNgapi?\t5\n", r"mgsm_sw\.tsv:2: 1 columns instead of 2"),
+        ("Ngapi?\t4\n" * 249, "the file has 249 rows, but mgsm has 250"),
+        ("Ngapi?\t4\nNgapi?\n", r"mgsm_sw\.tsv:2: the line has 1 columns instead of 2"),
+        ("Ngapi?\t4\tx\n", r"mgsm_sw\.tsv:1: the line has 3 columns instead of 2"),
+        ("Ngapi?\t4\n\nNgapi?\t5\n", r"mgsm_sw\.tsv:2: the line has 1 columns instead of 2"),
     ],
 )
 def test_a_broken_mgsm_file_is_one_clear_line(tmp_path: Path, content: str, message: str) -> None:
@@ -191,7 +191,7 @@ def test_xnli_pairs_without_labels_or_with_too_few_are_one_clear_line(tmp_path: 
     with pytest.raises(DataError, match="the labels of the test rows are missing"):
         load_benchmark(of("xnli", tmp_path), "sw")
     (tmp_path / "test_labels.txt").write_text("0\n", encoding="utf-8")
-    with pytest.raises(DataError, match="2 rows, but 1 labels"):
+    with pytest.raises(DataError, match=r"the file has 2 rows, but test_labels\.txt has 1 labels"):
         load_benchmark(of("xnli", tmp_path), "sw")
 
 
@@ -231,11 +231,11 @@ def test_xcsqa_has_its_own_code_for_japanese(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (xcsqa_line("x", ""), "the row has no answer: X-CSQA's authors keep those of the test split"),
-        (xcsqa_line("x", "F"), "'F' is no letter from A to E"),
+        (xcsqa_line("x", ""), "the row has no answer, because X-CSQA's authors do not publish"),
+        (xcsqa_line("x", "F"), "'F' is not a letter from A to E"),
         (xcsqa_line("x", question={"stem": "q", "choices": []}), "choices are not A to E"),
         (xcsqa_line("x", question="q"), "has no `id` and `question`"),
-        ("{\n", "not a line of JSON"),
+        ("{\n", "the line is not valid JSON"),
         ("[]\n", "not a JSON object"),
     ],
     ids=["hidden answer", "unknown letter", "no choices", "no question", "not json", "no object"],
@@ -311,10 +311,10 @@ def test_without_a_network_the_hub_is_one_clear_line(tmp_path: Path, monkeypatch
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(EnvironmentUnfit, match=r"juletxara/mgsm: the hub cannot be reached, and sw/test/0000\.parquet"):
+    with pytest.raises(EnvironmentUnfit, match=r"mgsm: lilift cannot reach the Hugging Face hub, and sw/test/0000\.parquet"):
         load_benchmark(BenchmarkSettings(name="mgsm", source="hub"), "sw")
 
 
 def test_mmwp_is_not_on_the_hub() -> None:
-    with pytest.raises(DataError, match=r"mmwp is not on the hub; get them with `lilift eval fetch mmwp`"):
+    with pytest.raises(DataError, match=r"mmwp is not on the Hugging Face hub; get them with `lilift eval fetch mmwp`"):
         load_benchmark(BenchmarkSettings(name="mmwp", source="hub"), "sw")

@@ -75,5 +75,5 @@ def test_nothing_differs() -> None:
 def test_no_question_in_common_and_other_questions_are_errors() -> None:
     with pytest.raises(DataError, match="no question in common"):
         compare("mmwp", ("A", "B"), verdicts(sw="1"), verdicts(de="1"))
-    with pytest.raises(DataError, match="question '3' in 'sw' differs"):
+    with pytest.raises(DataError, match="question '3' in 'sw' is not the same in the two evaluations"):
         check_same_questions({("sw", "3"): "a"}, {("sw", "3"): "b"}, "mmwp")

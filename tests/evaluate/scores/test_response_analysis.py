@@ -122,5 +122,5 @@ def test_an_evaluation_leaves_json_csv_and_markdown(tmp_path: Path) -> None:
 def test_damaged_and_absent_profiles(tmp_path: Path) -> None:
     assert read_profiles(tmp_path) == {}
     (tmp_path / "analysis.json").write_text('{"systems": {"a": 3}}', encoding="utf-8")
-    with pytest.raises(RunFolderError, match="not lilift's analysis"):
+    with pytest.raises(RunFolderError, match="lilift cannot read an analysis from it"):
         read_profiles(tmp_path)

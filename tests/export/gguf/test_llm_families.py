@@ -143,7 +143,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "another architecture": ("StableLmConfig", {}, "StableLmForCausalLM"),
     "rope scaling": ("LlamaConfig", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0}}, "dynamic"),
     "activation": ("LlamaConfig", {"hidden_act": "gelu"}, "gelu"),
-    "heads that are wider": ("Qwen2Config", {}, "heads of 32"),
+    "heads that are wider": ("Qwen2Config", {}, "heads of size 16, not 32"),
     "attention scale": ("Gemma2Config", {"query_pre_attn_scalar": 100}, "100"),
     "pattern of windows": (
         "Gemma3TextConfig",

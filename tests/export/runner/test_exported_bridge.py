@@ -186,12 +186,15 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "missing": (lambda folder: (folder / "align.gguf").unlink(), "align.gguf is missing"),
     "template": (change_template, "changed since it was written"),
-    "newer": (lambda folder: change_description(folder, format=3), "is of format 3"),
+    "newer": (lambda folder: change_description(folder, format=3), "the file has the format 3"),
     "order": (lambda folder: change_description(folder, sequence=["soft tokens"]), "order of the sequence"),
-    "outside": (lambda folder: change_description(folder, alignment={"file": "../align.gguf", "kind": "ffn"}), "no sum of"),
+    "outside": (
+        lambda folder: change_description(folder, alignment={"file": "../align.gguf", "kind": "ffn"}),
+        "has no checksum for the part",
+    ),
     "no number": (lambda folder: change_description(folder, max_tokens="many"), "max_tokens"),
     "not json": (lambda folder: (folder / "lilift.json").write_text("{"), "not JSON"),
-    "no gguf": (lambda folder: change_description(folder, llm={"bos": 1}), "holds no GGUF files"),
+    "no gguf": (lambda folder: change_description(folder, llm={"bos": 1}), "the export has no GGUF files"),
 }
 
 
@@ -248,11 +251,11 @@ def test_structures_that_do_not_fit_the_library_are_noticed_before_anything_is_p
 
         return called
 
-    with pytest.raises(EnvironmentUnfit, match="another C interface"):
+    with pytest.raises(EnvironmentUnfit, match="has a C interface that lilift does not know"):
         llama_library.LlamaLibrary("a package", shifted, library.batch)
 
 
 def test_a_file_that_is_no_model_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "llm.gguf").write_bytes(b"GGUF" + b"\0" * 64)
-    with pytest.raises(LiliftError, match="refuses the file"):
+    with pytest.raises(LiliftError, match="cannot load the file"):
         llama_cpp.LlamaDecoder(tmp_path / "llm.gguf", threads=1, exact=False)

@@ -93,7 +93,7 @@ def test_a_key_is_asked_for_and_nothing_typed_is_lost(bridge: ExportedBridge, pa
     page.fill("#question", "and now?")
     page.focus("#question")
     page.keyboard.press("Enter")
-    expect(page.locator("#problem")).to_contain_text("cannot be reached")
+    expect(page.locator("#problem")).to_contain_text("cannot reach the server")
     assert page.input_value("#question") == "and now?"
 
 

@@ -16,7 +16,7 @@ def test_a_part_that_cannot_answer_names_the_command_that_makes_it(tmp_path: Pat
     with pytest.raises(RunFolderError) as unfinished:
         check_trained_part(part)
     remedy = "finish it with `lilift recipe run … --resume`"
-    assert unfinished.value.line() == f"{tmp_path}: transfer is not finished in this run; {remedy}"
+    assert unfinished.value.line() == f"{tmp_path}: phase 'transfer' of this run is not finished; {remedy}"
     with sealed_folder(part) as partial:
         (partial / "weights").write_bytes(b"1234")
     check_trained_part(part)

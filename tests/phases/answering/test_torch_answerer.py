@@ -44,7 +44,7 @@ def test_a_plain_llm_answers_greedily_and_by_drawing(tmp_path: Path, capsys: pyt
     capsys.readouterr()
     alpaca = [*ASK[:3], "alpaca", *ASK[4:]]
     assert main([*alpaca, *most, str(tmp_path / "greedy")]) == 5
-    assert "holds responses with the prompt template 'plain', not 'alpaca'; evaluate into" in capsys.readouterr().err
+    assert "holds responses with the prompt template 'plain', not 'alpaca'; choose another folder" in capsys.readouterr().err
 
 
 def test_options_that_do_not_fit_and_folders_that_hold_nothing(tmp_path: Path) -> None:

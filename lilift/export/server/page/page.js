@@ -5,7 +5,7 @@ const [talk, problem, form, keyRow, key, question, send, stop] =
   ["talk", "problem", "form", "key-row", "key", "question", "send", "stop"].map(byId);
 const STORED_KEY = "lilift-api-key";
 key.value = sessionStorage.getItem(STORED_KEY) ?? "";
-let answering = null;  // the AbortController of the answer that is being made
+let answering = null;  // the AbortController of the running answer
 
 function headers() {
   const wanted = { "Content-Type": "application/json" };
@@ -24,7 +24,7 @@ async function called(path, options = {}) {
     key.focus();
   }
   const body = await response.json().catch(() => ({}));
-  throw new Error(body.error?.message ?? `the server says ${response.status}`);
+  throw new Error(body.error?.message ?? `The server answered with the error ${response.status}. Try again.`);
 }
 
 function entry(kind, text) {
@@ -73,9 +73,9 @@ async function show(item, response) {
     ending = choice?.finish_reason ?? ending;
     item.scrollIntoView({ block: "end" });
   }
-  if (ending === null) throw new Error("the connection broke off");
-  if (cut) note(item, "The question was too long: its end was not read.");
-  if (ending === "length") note(item, "The answer reached its longest length.");
+  if (ending === null) throw new Error("The connection to the server broke before the answer was complete. Ask again.");
+  if (cut) note(item, "Your question was too long. The model did not read its end.");
+  if (ending === "length") note(item, "The answer stops here because it reached the maximum length.");
 }
 
 function busy(controller) {
@@ -102,11 +102,11 @@ async function ask(event) {
     if (controller.signal.aborted) {
       note(item, "Stopped.");
     } else {
-      problem.textContent = error instanceof TypeError ? "The server cannot be reached. Is it still running?" : error.message;
+      problem.textContent = error instanceof TypeError ? "The page cannot reach the server. Is it still running?" : error.message;
       if (!item.textContent) {
         item.remove();
         asked.remove();
-        question.value = question.value || text;  // nothing that was typed is lost
+        question.value = question.value || text;  // the user does not have to type the question again
       }
     }
   } finally {
@@ -118,7 +118,7 @@ async function ask(event) {
 form.addEventListener("submit", ask);
 stop.addEventListener("click", () => answering?.abort());
 question.addEventListener("keydown", (event) => {
-  // While letters are being composed (many scripts need it), Enter belongs to the keyboard.
+  // Many scripts compose a character from several keys. During that, Enter belongs to the input method.
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
     event.preventDefault();
     form.requestSubmit();
