@@ -185,7 +185,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "llm-f32.gguf is not the file",
     ),
     "missing": (lambda folder: (folder / "align.gguf").unlink(), "align.gguf is missing"),
-    "template": (change_template, "changed since it was written"),
+    "template": (change_template, "has been changed since lilift wrote it"),
     "newer": (lambda folder: change_description(folder, format=3), "the file has the format 3"),
     "order": (lambda folder: change_description(folder, sequence=["soft tokens"]), "order of the sequence"),
     "outside": (
