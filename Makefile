@@ -55,4 +55,4 @@ stand-ins: setup
 	$(BIN)/python -m lilift.stand_ins.make
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

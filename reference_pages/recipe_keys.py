@@ -90,7 +90,7 @@ def _references(schema: Schema, is_entry: bool = False) -> Iterator[tuple[str, b
 def _type(schema: Schema, path: str, home: dict[str, str]) -> str:
     if "$ref" in schema:
         at = home[schema["$ref"].rsplit("/", 1)[1]]
-        return "the keys below" if at == path else f"the keys of [`{at}`](#{anchor(at)})"
+        return "a section (the keys below)" if at == path else f"a section (the keys of [`{at}`](#{anchor(at)}))"
     choices = [choice for choice in schema.get("anyOf", schema.get("oneOf", ())) if choice.get("type") != "null"]
     if choices:
         return ", or ".join(dict.fromkeys(_type(choice, path, home) for choice in choices))
