@@ -40,8 +40,9 @@ def constants() -> dict[str, tuple[int, str]]:
 def exit_codes() -> dict[int, tuple[str, str]]:
     """The meaning of every exit code and the class of its errors (or nothing), in the order of the codes."""
     codes = {code: (meaning, "") for code, meaning in constants().values()}
-    for error in errors.LiliftError.__subclasses__():
-        codes[error.exit_code] = (inspect.cleandoc(error.__doc__ or "").split("\n\n")[0].replace("\n", " "), error.__name__)
+    for name, error in vars(errors).items():
+        if inspect.isclass(error) and issubclass(error, errors.LiliftError) and error is not errors.LiliftError:
+            codes[error.exit_code] = (inspect.cleandoc(error.__doc__ or "").split("\n\n")[0].replace("\n", " "), name)
     return dict(sorted(codes.items()))
 
 
