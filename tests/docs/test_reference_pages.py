@@ -123,6 +123,18 @@ def test_recipe_keys_on_a_page_exist(path: Path) -> None:
             assert re.search(rf"^##+ `{re.escape(key)}`$", page("recipe.md"), flags=re.MULTILINE), key
 
 
+def test_the_page_on_cards_names_every_shipped_recipe_at_its_card() -> None:
+    rows = re.findall(
+        r"^\| (no GPU|\d+ GB) \| (.*) \|$", (ROOT / "docs/guide/card_and_models.md").read_text(encoding="utf-8"), re.M
+    )
+    named = {card.replace("no GPU", "cpu").replace(" GB", "gb"): {*re.findall(r"`([^`]+)`", text)} for card, text in rows}
+    shipped: dict[str, set[str]] = {}
+    for name in shipped_recipes():
+        if not name.startswith("baseline-"):
+            shipped.setdefault(load_recipe(name).card, set()).add(name)
+    assert named == shipped
+
+
 def test_text_of_the_program_does_not_become_markup() -> None:
     assert plain("a *b* <c> `d*`") == "a \\*b\\* \\<c> `d*`"
     assert table(("x",), [("a|b",)]).endswith("| a\\|b |")
