@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test coverage lint bench gpu stand-ins clean
+.PHONY: setup demo test coverage lint docs docs-check bench gpu stand-ins clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,17 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The documentation at http://127.0.0.1:8765, built again at each change of docs/; its reference pages are made from the code first.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: setup
+	$(BIN)/python -m reference_pages
+	$(BIN)/mkdocs serve --strict --dev-addr 127.0.0.1:8765
+
+# The same as files in build/docs, which need no server. `make test` builds them too.
+docs-check: export NO_MKDOCS_2_WARNING = 1
+docs-check: setup
+	$(BIN)/mkdocs build --strict
+
 bench: setup
 	for script in cli_startup method_lift evaluation_throughput; do $(BIN)/python -m benchmarks $$script --check || exit 1; done
 
@@ -44,4 +55,4 @@ stand-ins: setup
 	$(BIN)/python -m lilift.stand_ins.make
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

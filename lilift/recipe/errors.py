@@ -9,9 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 EXIT_OK = 0
+"""Done."""
 EXIT_BUG = 1
+"""A bug in lilift. Repeat the command with `--debug`, and report what it prints."""
 EXIT_INTERRUPTED = 130
+"""Ctrl-C. A run saved everything first."""
 EXIT_TERMINATED = 143
+"""SIGTERM. A run saved everything first."""
 
 
 class LiliftError(Exception):
