@@ -36,7 +36,7 @@ lint: setup
 # The documentation at http://127.0.0.1:8765, built again at each change of docs/; its reference pages are made from the code first.
 docs: export NO_MKDOCS_2_WARNING = 1
 docs: setup
-	$(BIN)/python -m reference_pages
+	$(BIN)/python -m docs.reference_pages
 	$(BIN)/mkdocs serve --strict --dev-addr 127.0.0.1:8765
 
 # The same as files in build/docs, which need no server. `make test` builds them too.

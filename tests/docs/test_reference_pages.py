@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from docs.reference_pages.exit_codes import exit_codes
+from docs.reference_pages.pages import GENERATED, anchor, generated_pages, plain, table
+from docs.reference_pages.recipe_keys import recipe_keys
 from lilift.cli.app import _joined, build_parser
 from lilift.recipe import errors
 from lilift.recipe.load import load_recipe, shipped_recipes
-from reference_pages.exit_codes import exit_codes
-from reference_pages.pages import GENERATED, anchor, generated_pages, plain, table
-from reference_pages.recipe_keys import recipe_keys
 from tests.docs.conftest import ROOT
 
 WRITTEN_BY_HAND = sorted(
@@ -31,7 +31,7 @@ def page(name: str) -> str:
 
 @pytest.mark.parametrize("name", list(generated_pages()))
 def test_a_committed_page_is_what_the_code_says(name: str) -> None:
-    assert page(name) == generated_pages()[name], f"run `python -m reference_pages` and commit docs/reference/{name}"
+    assert page(name) == generated_pages()[name], f"run `python -m docs.reference_pages` and commit docs/reference/{name}"
 
 
 def settings(value: Any, path: str = "") -> Iterator[str]:
@@ -57,7 +57,7 @@ def test_every_key_of_the_shipped_recipes_has_a_heading_of_its_own() -> None:
 def test_a_key_tells_type_range_default_and_meaning() -> None:
     entry = page("recipe.md").split("### `data.max_tokens`\n")[1].split("###")[0]
     assert "whole number (at least 16) · default: `1280`" in entry
-    assert "Longest whole sequence" in entry
+    assert "Longest row of the LLM" in entry
     assert "`resident`, `cached-ram` or `cached-disk` · default: `resident`" in page("recipe.md")
     assert "### `llm.model`\n\ntext · **required**" in page("recipe.md")
 

@@ -1,3 +1,5 @@
+"""Work continues with half as much at a time when memory runs out."""
+
 from __future__ import annotations
 
 import gc

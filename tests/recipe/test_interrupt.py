@@ -1,3 +1,5 @@
+"""Ctrl-C and SIGTERM: the first one saves, the second one ends the program at once."""
+
 from __future__ import annotations
 
 import os

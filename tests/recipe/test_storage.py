@@ -1,3 +1,5 @@
+"""Files and folders that are either whole or absent, and damage that is found."""
+
 from __future__ import annotations
 
 import contextlib

@@ -1,3 +1,5 @@
+"""Checkpoints: written whole, verified, and chosen from the newest that is intact."""
+
 from __future__ import annotations
 
 import errno

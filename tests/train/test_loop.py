@@ -1,3 +1,5 @@
+"""The training loop: resuming to the bit, signals, and losses that are no numbers."""
+
 from __future__ import annotations
 
 import errno

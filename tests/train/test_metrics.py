@@ -1,3 +1,5 @@
+"""The metrics file of a stage."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""The optimizers, the schedule of the learning rate, and their saved state."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""A resumed run draws the random numbers that an undisturbed one would draw."""
+
 from __future__ import annotations
 
 import json

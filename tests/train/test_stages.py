@@ -1,3 +1,5 @@
+"""Both training stages from a recipe to their sealed results."""
+
 from __future__ import annotations
 
 from pathlib import Path

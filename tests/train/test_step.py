@@ -1,3 +1,5 @@
+"""One optimizer step: gradients, their norm, and micro-batches that add up to one batch."""
+
 from __future__ import annotations
 
 import math

@@ -1,3 +1,5 @@
+"""What a person sees while a stage trains."""
+
 from __future__ import annotations
 
 import io

@@ -1,3 +1,5 @@
+"""The model of torch's CUDA allocator."""
+
 from __future__ import annotations
 
 import pytest

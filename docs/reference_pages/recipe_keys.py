@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from docs.reference_pages.pages import anchor, listed, origin, plain, table
 from lilift.recipe.load import json_schema
 from lilift.recipe.schema import Recipe
-from reference_pages.pages import anchor, listed, origin, plain, table
 
 Schema = dict[str, Any]
 

@@ -7,8 +7,8 @@ import re
 import textwrap
 from collections.abc import Iterator
 
+from docs.reference_pages.pages import anchor, listed, origin, plain, table
 from lilift.cli.app import build_parser
-from reference_pages.pages import anchor, listed, origin, plain, table
 
 INTRODUCTION = """\
 # Verbs and options

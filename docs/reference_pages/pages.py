@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-GENERATED = Path(__file__).resolve().parents[1] / "docs" / "reference"
+GENERATED = Path(__file__).resolve().parents[1] / "reference"
 
 
 def generated_pages() -> dict[str, str]:
     """The text of each generated page, by its file name in `docs/reference`."""
-    from reference_pages.commands import commands_page
-    from reference_pages.exit_codes import exit_codes_page
-    from reference_pages.recipe_keys import recipe_page
+    from docs.reference_pages.commands import commands_page
+    from docs.reference_pages.exit_codes import exit_codes_page
+    from docs.reference_pages.recipe_keys import recipe_page
 
     pages: dict[str, Callable[[], str]] = {
         "recipe.md": recipe_page,
@@ -24,7 +24,7 @@ def generated_pages() -> dict[str, str]:
 
 def origin(source: str) -> str:
     """The comment on top of a page that keeps people from editing it by hand."""
-    return f"<!-- Made from {source} by `python -m reference_pages`. Edit that file, not this page. -->"
+    return f"<!-- Made from {source} by `python -m docs.reference_pages`. Edit that file, not this page. -->"
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

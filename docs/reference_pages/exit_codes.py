@@ -6,8 +6,8 @@ import ast
 import inspect
 from itertools import pairwise
 
+from docs.reference_pages.pages import origin, plain, table
 from lilift.recipe import errors
-from reference_pages.pages import origin, plain, table
 
 INTRODUCTION = """\
 # Exit codes

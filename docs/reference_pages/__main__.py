@@ -1,6 +1,6 @@
-"""`python -m reference_pages`: write every generated page that is not up to date."""
+"""`python -m docs.reference_pages`: write every generated page that is not up to date."""
 
-from reference_pages.pages import GENERATED, generated_pages
+from docs.reference_pages.pages import GENERATED, generated_pages
 
 for name, text in generated_pages().items():
     path = GENERATED / name
