@@ -127,13 +127,13 @@ class DataSettings(Settings):
     """The texts and dictionaries that both stages learn from."""
 
     instructions: InstructionSettings
-    translations: Annotated[dict[str, str], BeforeValidator(_one_for_all)] = Field(
+    translations: Annotated[dict[str, str], BeforeValidator(_one_for_all, json_schema_input_type=str | dict[str, str])] = Field(
         {},
         description="Files with English texts and their translations: a mapping from language to file, or one path with "
         "`{language}` in it. Only methods that learn from parallel texts need them (`align.texts` or `transfer.texts` contain "
         "translated). LinguaLIFT does not.",
     )
-    lexicons: Annotated[dict[str, str], BeforeValidator(_one_for_all)] = Field(
+    lexicons: Annotated[dict[str, str], BeforeValidator(_one_for_all, json_schema_input_type=str | dict[str, str])] = Field(
         {},
         description="Dictionaries for code-switching: a folder of lexicons (see `lilift lexicon`), a mapping from language to "
         "file (MUSE, GATITOS or TSV; may be gzipped), one path with `{language}` in it, or `world` (an excerpt that comes with "

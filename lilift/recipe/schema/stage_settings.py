@@ -61,6 +61,9 @@ class StageSettings(Settings):
     log_every: int = Field(10, ge=1, description="Optimizer steps between two lines of metrics.")
 
 
+TargetWeights = Annotated[dict[Target, Annotated[float, Field(gt=0)]], Field(min_length=1)]
+
+
 def _target_weights(value: object) -> object:
     """Accept a single target where a mapping from targets to weights is meant."""
     return {value: 1.0} if isinstance(value, str) else value
@@ -71,9 +74,8 @@ class AlignSettings(StageSettings):
 
     trains: TrainedPart = Field("alignment", description=_TRAINS)
     learning_rate: float = Field(6e-4, gt=0, description=_LEARNING_RATE)
-    target: Annotated[dict[Target, Annotated[float, Field(gt=0)]], BeforeValidator(_target_weights)] = Field(
+    target: Annotated[TargetWeights, BeforeValidator(_target_weights, json_schema_input_type=Target | TargetWeights)] = Field(
         {"reconstruct": 1.0},
-        min_length=1,
         description="What the LLM learns to write for a code-switched question. reconstruct: the English question. respond: "
         "its English response. For a mix, give weights: {reconstruct: 0.8, respond: 0.2}.",
     )
