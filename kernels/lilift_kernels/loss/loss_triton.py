@@ -24,6 +24,21 @@ import triton
 from torch import Tensor
 
 from lilift_kernels import autotuning
+from lilift_kernels.kernel_arguments import Matrix, product_block
+from lilift_kernels.loss.loss_arguments import (
+    AccumulateSizes,
+    FinishSizes,
+    Head,
+    LabelTerms,
+    LogitScales,
+    LossTerms,
+    MergeSizes,
+    Partial,
+    Place,
+    Results,
+    Running,
+    Switches,
+)
 from lilift_kernels.loss.loss_options import LossOptions
 from lilift_kernels.loss.loss_triton_kernels import FLOOR, accumulate, exponentials, finish, merge
 from lilift_kernels.tiles import CANDIDATES, FEW_ROWS, Blocks, LossPlan, card, loss_plan
@@ -122,88 +137,80 @@ class _Chunk:
         with_gradient: bool,
     ) -> None:
         self.plan, self.options, self.with_gradient = plan, options, with_gradient
-        self.hidden, self.weight, self.bias, self.labels = hidden, weight, bias, labels
-        self.sources, self.positions, self.count = rows.sources, rows.positions, rows.count
-        self.vocabulary, self.width = weight.shape
+        self.hidden, self.bias, self.labels, self.rows = Matrix(hidden, hidden.stride(0)), bias, labels, rows
+        vocabulary, self.width = weight.shape
+        self.head = Head(weight, weight.stride(0), vocabulary)
         # A whole number of every kernel's blocks of rows: what is written and read here needs no mask.
-        self.capacity = plan.capacity(labels.shape[0])
+        self.capacity = capacity = plan.capacity(labels.shape[0])
         self.blocks = blocks = plan.tile_columns // plan.logits.columns
         smooths = options.label_smoothing > 0
 
         def buffer(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.empty(shape, dtype=dtype, device=hidden.device)
 
-        self.exponents, self.sums = buffer(blocks, self.capacity), buffer(blocks, self.capacity)
-        self.logit_sums = buffer(blocks if smooths else 0, self.capacity)
-        self.maximum, self.total, self.shrink = buffer(self.capacity), buffer(self.capacity), buffer(self.capacity)
-        self.logit_total, self.label_logits, self.label_slopes = buffer(3, self.capacity).unbind()
-        self.powers = buffer(self.capacity, plan.tile_columns if with_gradient else 0, dtype=hidden.dtype)
-        self.product = buffer(self.capacity if with_gradient else 0, self.width)
+        self.partial = Partial(
+            exponents=buffer(blocks, capacity),
+            sums=buffer(blocks, capacity),
+            logit_sums=buffer(blocks if smooths else 0, capacity),
+        )
+        maximum, total, shrink = buffer(capacity), buffer(capacity), buffer(capacity)
+        logit_total, label_logits, label_slopes = buffer(3, capacity).unbind()
+        self.running = Running(maximum, total, shrink, logit_total)
+        self.label_terms = LabelTerms(label_logits, label_slopes)
+        powers = buffer(capacity, plan.tile_columns if with_gradient else 0, dtype=hidden.dtype)
+        self.powers = Matrix(powers, powers.stride(0))
+        self.product = buffer(capacity if with_gradient else 0, self.width)
         self.column_sum = weight.sum(0, dtype=torch.float32) if smooths and with_gradient else None
-        self.switches = {
-            "HAS_CAP": options.softcap is not None,
-            "SMOOTHS": smooths,
-            "STORES": with_gradient,
-            "LIFT": FP16_LIFT if hidden.dtype == torch.float16 else 0,
-        }
-        self.precision = _precision(hidden.dtype)
-        # Triton's interpreter multiplies bf16 wrongly; on a GPU the matrix units widen by themselves.
-        self.widens = not hidden.is_cuda
+        lift = FP16_LIFT if hidden.dtype == torch.float16 else 0
+        self.switches = Switches(has_cap=options.softcap is not None, smooths=smooths, stores=with_gradient, lift=lift)
 
     def begin(self, start: int, rows: int) -> None:
-        self.start, self.rows = start, rows
-        self.maximum.fill_(FLOOR.value)
-        for tensor in (self.total, self.logit_total, self.label_logits):
+        self.start, self.count = start, rows
+        self.running.maximum.fill_(FLOOR.value)
+        for tensor in (self.running.total, self.running.logit_total, self.label_terms.logits):
             tensor.zero_()
 
     def add(self, tile: int) -> None:
         """Take the head's columns from ``tile`` on into the running sums."""
         logits, gradient = self.plan.logits, self.plan.gradient
-        inner, outer = self._scales()
-        row_blocks, padded = triton.cdiv(self.rows, logits.rows), triton.next_power_of_2(self.blocks)
+        place = Place(self.start, tile, self.capacity)
+        element, on_gpu = self.powers.start.dtype, self.powers.start.is_cuda
+        row_blocks, padded = triton.cdiv(self.count, logits.rows), triton.next_power_of_2(self.blocks)
         exponentials[(row_blocks * self.blocks,)](
-            self.hidden, self.weight, self.bias, self.sources, self.positions, self.labels, self.count,
-            self.powers, self.exponents, self.sums, self.logit_sums, self.label_logits, self.label_slopes,
-            self.start, tile, self.vocabulary, row_blocks, self.capacity,
-            self.hidden.stride(0), self.weight.stride(0), self.powers.stride(0), inner, outer,
-            WIDTH=self.width, BLOCK_ROWS=logits.rows, BLOCK_COLUMNS=logits.columns, BLOCK_DEPTH=logits.depth,
-            HAS_BIAS=self.bias is not None, PRECISION=self.precision, WIDENS=self.widens, **self.switches,
-            num_warps=logits.warps, num_stages=logits.stages,
+            self.hidden, self.head, self.bias, self.rows.sources, self.rows.positions, self.labels, self.rows.count,
+            self.powers, self.partial, self.label_terms, place, row_blocks, self._scales(),
+            WIDTH=self.width, HAS_BIAS=self.bias is not None, SWITCHES=self.switches,
+            BLOCK=product_block(logits, element, on_gpu=on_gpu), num_warps=logits.warps, num_stages=logits.stages,
         )  # fmt: skip
-        merge[(triton.cdiv(self.rows, MERGE_ROWS),)](
-            self.exponents, self.sums, self.logit_sums, self.count,
-            self.maximum, self.total, self.shrink, self.logit_total, self.start, self.capacity,
-            BLOCKS=self.blocks, BLOCKS_PADDED=padded, ROWS=MERGE_ROWS, SMOOTHS=self.switches["SMOOTHS"],
+        merge[(triton.cdiv(self.count, MERGE_ROWS),)](
+            self.partial, self.running, self.rows.count, place,
+            SIZES=MergeSizes(self.blocks, padded, MERGE_ROWS), SMOOTHS=self.switches.smooths,
             num_warps=max(4, padded * MERGE_ROWS // (32 * MERGED)),
         )  # fmt: skip
         if not self.with_gradient:
             return
-        row_blocks = triton.cdiv(self.rows, gradient.rows)
+        row_blocks = triton.cdiv(self.count, gradient.rows)
         accumulate[(row_blocks * triton.cdiv(self.width, gradient.columns),)](
-            self.powers, self.weight, self.exponents, self.shrink, self.product, self.count,
-            self.start, tile, self.vocabulary, row_blocks, self.capacity, self.weight.stride(0), self.powers.stride(0),
-            WIDTH=self.width, TILE=self.plan.tile_columns, FACTOR_COLUMNS=logits.columns,
-            BLOCK_ROWS=gradient.rows, BLOCK_COLUMNS=gradient.columns, BLOCK_DEPTH=gradient.depth,
-            PRECISION=self.precision, WIDENS=self.widens,
-            num_warps=gradient.warps, num_stages=gradient.stages,
+            self.powers, self.head, self.partial.exponents, self.running.shrink, self.product, self.rows.count, place,
+            row_blocks,
+            SIZES=AccumulateSizes(self.width, self.plan.tile_columns, logits.columns),
+            BLOCK=product_block(gradient, element, on_gpu=on_gpu), num_warps=gradient.warps, num_stages=gradient.stages,
         )  # fmt: skip
 
     def finish(self, scale: Tensor, losses: Tensor, log_sums: Tensor, gradient: Tensor) -> None:
         options = self.options
-        grid = (triton.cdiv(self.rows, FINISH_ROWS), triton.cdiv(self.width, FINISH_COLUMNS) if self.with_gradient else 1)
+        grid = (triton.cdiv(self.count, FINISH_ROWS), triton.cdiv(self.width, FINISH_COLUMNS) if self.with_gradient else 1)
         finish[grid](
-            self.product, self.weight, self.column_sum, self.positions, self.labels, self.count, scale,
-            self.maximum, self.total, self.logit_total, self.label_logits, self.label_slopes,
-            losses, log_sums, gradient, self.start, self.vocabulary, self.weight.stride(0),
-            options.ignore_index, float(options.logit_scale), float(options.label_smoothing), float(options.z_loss),
-            WIDTH=self.width, ROWS=FINISH_ROWS, COLUMNS=FINISH_COLUMNS, **self.switches,
+            self.product, self.head, self.column_sum, self.rows.positions, self.labels, self.rows.count, scale,
+            self.running, self.label_terms, Results(losses, log_sums, gradient), Place(self.start, 0, self.capacity),
+            options.ignore_index, LossTerms(float(options.logit_scale), float(options.label_smoothing), float(options.z_loss)),
+            SIZES=FinishSizes(self.width, FINISH_ROWS, FINISH_COLUMNS), SWITCHES=self.switches,
         )  # fmt: skip
 
-    def _scales(self) -> tuple[float, float]:
-        """What a plain logit, and the tanh under a softcap, is multiplied by to come out in units of log 2."""
+    def _scales(self) -> LogitScales:
         if self.options.softcap is None:
-            return self.options.logit_scale * LOG2_E, 1.0
-        return self.options.logit_scale / self.options.softcap, self.options.softcap * LOG2_E
+            return LogitScales(self.options.logit_scale * LOG2_E, 1.0)
+        return LogitScales(self.options.logit_scale / self.options.softcap, self.options.softcap * LOG2_E)
 
 
 def _compact(labels: Tensor, rows: Tensor | None, ignore_index: int) -> _Compacted:
@@ -216,8 +223,3 @@ def _compact(labels: Tensor, rows: Tensor | None, ignore_index: int) -> _Compact
     kept = torch.zeros(labels.shape[0] + 1, dtype=torch.int64, device=labels.device)
     kept.scatter_(0, torch.where(valid, place - 1, labels.shape[0]), order)  # the ignored ones share the last, unread place
     return _Compacted(kept, kept, place[-1:])
-
-
-def _precision(dtype: torch.dtype) -> str:
-    """How fp32 operands are multiplied: exactly, unless the user has allowed torch to use TF32."""
-    return "ieee" if dtype != torch.float32 or torch.get_float32_matmul_precision() == "highest" else "tf32"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 import triton
@@ -16,6 +17,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from lilift_kernels import autotuning
+from lilift_kernels.kernel_arguments import Matrix, product_block
+from lilift_kernels.projection.projection_arguments import LinearSwitches, OuterSizes, OuterSwitches, ProductSizes
 from lilift_kernels.projection.projection_torch import ProjectionGradients
 from lilift_kernels.projection.projection_triton_kernels import hidden_gradient, linear, outer
 from lilift_kernels.tiles import CANDIDATES, FEW_ROWS, Blocks, card, product_blocks
@@ -129,9 +132,10 @@ def _linear(
     blocks = blocks or _blocks(inputs, count, inputs.stride(0), weight.stride(0), weight.shape[0])
     grid = (triton.cdiv(count, blocks.rows) * triton.cdiv(weight.shape[0], blocks.columns),)
     linear[grid](
-        inputs, rows, weight, bias, out, slots, kept, count, inputs.stride(0), out.stride(0),
-        WIDTH=weight.shape[1], COLUMNS=weight.shape[0], HAS_ROWS=rows is not None, HAS_SLOTS=slots is not None,
-        HAS_BIAS=bias is not None, GELU=gelu, KEEPS=kept is not None, **_options(inputs, blocks),
+        _matrix(inputs), rows, weight, bias, _matrix(out), slots, kept, count,
+        SIZES=ProductSizes(width=weight.shape[1], columns=weight.shape[0]),
+        SWITCHES=LinearSwitches(rows is not None, slots is not None, bias is not None, gelu, kept is not None),
+        **_configuration(inputs, blocks),
     )  # fmt: skip
 
 
@@ -144,8 +148,8 @@ def _hidden_gradient(
     blocks = blocks or _blocks(result, count, upstream.stride(0), columns)
     grid = (triton.cdiv(count, blocks.rows) * triton.cdiv(columns, blocks.columns),)
     hidden_gradient[grid](
-        upstream, slots, weight, kept, result, count, upstream.stride(0),
-        WIDTH=weight.shape[0], COLUMNS=columns, **_options(result, blocks),
+        _matrix(upstream), slots, weight, kept, result, count,
+        SIZES=ProductSizes(width=weight.shape[0], columns=columns), **_configuration(result, blocks),
     )  # fmt: skip
 
 
@@ -166,9 +170,9 @@ def _outer(
     )
     grid = (triton.cdiv(rows, blocks.rows) * triton.cdiv(columns, blocks.columns),)
     outer[grid](
-        left, left_rows, right, right_rows, out, count, left.stride(0), right.stride(0),
-        ROWS=rows, COLUMNS=columns, HAS_LEFT=left_rows is not None, HAS_RIGHT=right_rows is not None,
-        **_options(right, blocks),
+        _matrix(left), left_rows, _matrix(right), right_rows, out, count,
+        SIZES=OuterSizes(rows, columns), SWITCHES=OuterSwitches(left_rows is not None, right_rows is not None),
+        **_configuration(right, blocks),
     )  # fmt: skip
     return out
 
@@ -183,18 +187,13 @@ def _blocks(tensor: Tensor, rows: int, *strides: int) -> Blocks:
     return product_blocks(card(tensor.device)[0], rows, tensor.element_size(), strides)
 
 
-def _options(tensor: Tensor, blocks: Blocks) -> dict[str, object]:
-    exact = tensor.dtype != torch.float32 or torch.get_float32_matmul_precision() == "highest"
-    return {
-        "BLOCK_ROWS": blocks.rows,
-        "BLOCK_COLUMNS": blocks.columns,
-        "BLOCK_DEPTH": blocks.depth,
-        "GROUP": GROUP,
-        "PRECISION": "ieee" if exact else "tf32",
-        "WIDENS": not tensor.is_cuda,  # Triton's interpreter multiplies bf16 wrongly
-        "num_warps": blocks.warps,
-        "num_stages": blocks.stages,
-    }
+def _configuration(tensor: Tensor, blocks: Blocks) -> dict[str, Any]:
+    block = product_block(blocks, tensor.dtype, on_gpu=tensor.is_cuda)
+    return {"BLOCK": block, "GROUP": GROUP, "num_warps": blocks.warps, "num_stages": blocks.stages}
+
+
+def _matrix(tensor: Tensor) -> Matrix:
+    return Matrix(tensor, tensor.stride(0))
 
 
 def _rows_contiguous(tensor: Tensor) -> Tensor:
