@@ -116,7 +116,7 @@ class Resources:
 def faults(launch: Launch, found: Resources, capability: int) -> list[str]:
     """What must not be: spills, too much shared memory, and products that wait for memory or leave the matrix units idle."""
     limit = SHARED_MEMORY[capability]
-    aligned = all(value == ALIGNED for _, member, value in launch.members(launch.arguments) if member == "stride")
+    aligned = all(value == ALIGNED for name, _, value in launch.members(launch.arguments) if "stride" in name)
     wrong = {
         f"spills: {found.stack} bytes of stack": found.stack > 0,
         f"takes {found.shared} bytes of shared memory, of {limit}": found.shared > limit,

@@ -1,9 +1,10 @@
-"""The groups of arguments that the Triton kernels of both functions take, as named tuples.
+"""How the Triton kernels take their arguments: in groups, as named tuples; and the group that all products share.
 
 Triton passes each member of a named tuple as an argument of its own, and specialises each (divisible by 16, equal to 1, None).
 It does not apply ``do_not_specialize`` and ``do_not_specialize_on_alignment`` to members, so arguments that need those stay
 outside the groups. A member must not be called ``values`` or ``type``: Triton's own tuple has attributes of these names.
-Groups in capitals are ``tl.constexpr``: Triton compiles them into the kernel.
+Groups in capitals are ``tl.constexpr``: Triton compiles them into the kernel. The order of the members matters a little: the
+number of registers can change with it.
 """
 
 from __future__ import annotations
@@ -15,13 +16,6 @@ import torch
 from lilift_kernels.tiles import Blocks
 
 Pointer: TypeAlias = Any  # a tensor in the launcher; in the kernel the address of its first element
-
-
-class Matrix(NamedTuple):
-    """A matrix whose rows are contiguous: its first element, and how many elements lie between the starts of two rows."""
-
-    start: Pointer
-    stride: int
 
 
 class ProductBlock(NamedTuple):

@@ -21,7 +21,7 @@ from benchmarks import gpu, gpu_report
 from benchmarks.shared import result_files
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-NUMBERS = f"{Path(__file__).parents[1] / 'kernels' / 'loss' / 'test_triton_loss.py'}::test_all_ignored_is_zero"
+NUMBERS = f"{Path(__file__).parents[1] / 'kernels' / 'loss' / 'test_triton_loss_calls.py'}::test_all_ignored_is_zero"
 
 
 def make_wheel(folder: Path, name: str) -> None:

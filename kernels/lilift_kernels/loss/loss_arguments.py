@@ -1,5 +1,4 @@
-"""The groups of arguments that the loss's Triton kernels take, as named tuples; all pointers but ``Head`` are to buffers of
-one chunk of rows."""
+"""The groups of arguments that the loss's Triton kernels take; buffers hold one chunk of ``capacity`` rows."""
 
 from __future__ import annotations
 
@@ -8,20 +7,45 @@ from typing import NamedTuple
 from lilift_kernels.kernel_arguments import Pointer
 
 
-class Head(NamedTuple):
-    """The output head [V, D]."""
+class LogitInputs(NamedTuple):
+    """What logits are computed from: hidden states, the head [V, D], and its bias [V] or None."""
 
+    hidden: Pointer
     weight: Pointer
-    stride: int  # elements between two rows
-    vocabulary: int  # V
+    bias: Pointer
+
+
+class GradientInputs(NamedTuple):
+    """What the gradient is computed from."""
+
+    product: Pointer  # [capacity, D] exponentials times head, in fp32
+    weight: Pointer  # [V, D]
+    column_sum: Pointer  # [D] of the head, in fp32; None without label smoothing
 
 
 class Place(NamedTuple):
-    """Where a launch works, and how many rows the buffers hold."""
+    """Where a launch works."""
 
     chunk_start: int  # among the rows that carry loss
     tile_start: int  # in the vocabulary
-    capacity: int
+    vocabulary: int  # V
+
+
+class LogitStrides(NamedTuple):
+    """Elements between two rows of the matrices of ``exponentials``."""
+
+    partial: int
+    hidden: int
+    weight: int
+    powers: int
+
+
+class ProductStrides(NamedTuple):
+    """Elements between two rows of the matrices of ``accumulate``."""
+
+    factors: int
+    weight: int
+    powers: int
 
 
 class Partial(NamedTuple):
@@ -39,6 +63,14 @@ class Running(NamedTuple):
     total: Pointer
     shrink: Pointer  # what the last tile multiplied older sums by
     logit_total: Pointer  # for label smoothing
+
+
+class Totals(NamedTuple):
+    """What all tiles add up to for each row, in fp32 [capacity]; the members are those of ``Running``."""
+
+    maximum: Pointer
+    total: Pointer
+    logit_total: Pointer
 
 
 class LabelTerms(NamedTuple):

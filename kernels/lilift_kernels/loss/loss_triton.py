@@ -24,20 +24,24 @@ import triton
 from torch import Tensor
 
 from lilift_kernels import autotuning
-from lilift_kernels.kernel_arguments import Matrix, product_block
+from lilift_kernels.kernel_arguments import product_block
 from lilift_kernels.loss.loss_arguments import (
     AccumulateSizes,
     FinishSizes,
-    Head,
+    GradientInputs,
     LabelTerms,
+    LogitInputs,
     LogitScales,
+    LogitStrides,
     LossTerms,
     MergeSizes,
     Partial,
     Place,
+    ProductStrides,
     Results,
     Running,
     Switches,
+    Totals,
 )
 from lilift_kernels.loss.loss_options import LossOptions
 from lilift_kernels.loss.loss_triton_kernels import FLOOR, accumulate, exponentials, finish, merge
@@ -137,11 +141,10 @@ class _Chunk:
         with_gradient: bool,
     ) -> None:
         self.plan, self.options, self.with_gradient = plan, options, with_gradient
-        self.hidden, self.bias, self.labels, self.rows = Matrix(hidden, hidden.stride(0)), bias, labels, rows
-        vocabulary, self.width = weight.shape
-        self.head = Head(weight, weight.stride(0), vocabulary)
+        self.inputs, self.labels, self.rows = LogitInputs(hidden, weight, bias), labels, rows
+        self.vocabulary, self.width = weight.shape
         # A whole number of every kernel's blocks of rows: what is written and read here needs no mask.
-        self.capacity = capacity = plan.capacity(labels.shape[0])
+        capacity = plan.capacity(labels.shape[0])
         self.blocks = blocks = plan.tile_columns // plan.logits.columns
         smooths = options.label_smoothing > 0
 
@@ -157,8 +160,8 @@ class _Chunk:
         logit_total, label_logits, label_slopes = buffer(3, capacity).unbind()
         self.running = Running(maximum, total, shrink, logit_total)
         self.label_terms = LabelTerms(label_logits, label_slopes)
-        powers = buffer(capacity, plan.tile_columns if with_gradient else 0, dtype=hidden.dtype)
-        self.powers = Matrix(powers, powers.stride(0))
+        self.powers = buffer(capacity, plan.tile_columns if with_gradient else 0, dtype=hidden.dtype)
+        self.strides = LogitStrides(capacity, hidden.stride(0), weight.stride(0), self.powers.stride(0))
         self.product = buffer(capacity if with_gradient else 0, self.width)
         self.column_sum = weight.sum(0, dtype=torch.float32) if smooths and with_gradient else None
         lift = FP16_LIFT if hidden.dtype == torch.float16 else 0
@@ -173,17 +176,17 @@ class _Chunk:
     def add(self, tile: int) -> None:
         """Take the head's columns from ``tile`` on into the running sums."""
         logits, gradient = self.plan.logits, self.plan.gradient
-        place = Place(self.start, tile, self.capacity)
-        element, on_gpu = self.powers.start.dtype, self.powers.start.is_cuda
+        place, strides = Place(self.start, tile, self.vocabulary), self.strides
+        element, on_gpu = self.powers.dtype, self.powers.is_cuda
         row_blocks, padded = triton.cdiv(self.count, logits.rows), triton.next_power_of_2(self.blocks)
         exponentials[(row_blocks * self.blocks,)](
-            self.hidden, self.head, self.bias, self.rows.sources, self.rows.positions, self.labels, self.rows.count,
-            self.powers, self.partial, self.label_terms, place, row_blocks, self._scales(),
-            WIDTH=self.width, HAS_BIAS=self.bias is not None, SWITCHES=self.switches,
+            self.inputs, self.rows.sources, self.rows.positions, self.labels, self.rows.count,
+            self.powers, self.partial, self.label_terms, place, row_blocks, strides, self._scales(),
+            WIDTH=self.width, HAS_BIAS=self.inputs.bias is not None, SWITCHES=self.switches,
             BLOCK=product_block(logits, element, on_gpu=on_gpu), num_warps=logits.warps, num_stages=logits.stages,
         )  # fmt: skip
         merge[(triton.cdiv(self.count, MERGE_ROWS),)](
-            self.partial, self.running, self.rows.count, place,
+            self.partial, self.rows.count, self.running, self.start, strides.partial,
             SIZES=MergeSizes(self.blocks, padded, MERGE_ROWS), SMOOTHS=self.switches.smooths,
             num_warps=max(4, padded * MERGE_ROWS // (32 * MERGED)),
         )  # fmt: skip
@@ -191,18 +194,20 @@ class _Chunk:
             return
         row_blocks = triton.cdiv(self.count, gradient.rows)
         accumulate[(row_blocks * triton.cdiv(self.width, gradient.columns),)](
-            self.powers, self.head, self.partial.exponents, self.running.shrink, self.product, self.rows.count, place,
-            row_blocks,
+            self.powers, self.inputs.weight, self.partial.exponents, self.running.shrink, self.product, self.rows.count,
+            place, row_blocks, ProductStrides(strides.partial, strides.weight, strides.powers),
             SIZES=AccumulateSizes(self.width, self.plan.tile_columns, logits.columns),
             BLOCK=product_block(gradient, element, on_gpu=on_gpu), num_warps=gradient.warps, num_stages=gradient.stages,
         )  # fmt: skip
 
     def finish(self, scale: Tensor, losses: Tensor, log_sums: Tensor, gradient: Tensor) -> None:
-        options = self.options
+        options, running = self.options, self.running
         grid = (triton.cdiv(self.count, FINISH_ROWS), triton.cdiv(self.width, FINISH_COLUMNS) if self.with_gradient else 1)
         finish[grid](
-            self.product, self.head, self.column_sum, self.rows.positions, self.labels, self.rows.count, scale,
-            self.running, self.label_terms, Results(losses, log_sums, gradient), Place(self.start, 0, self.capacity),
+            GradientInputs(self.product, self.inputs.weight, self.column_sum),
+            self.rows.positions, self.labels, self.rows.count, scale,
+            Totals(running.maximum, running.total, running.logit_total), self.label_terms,
+            Results(losses, log_sums, gradient), self.start, self.vocabulary, self.strides.weight,
             options.ignore_index, LossTerms(float(options.logit_scale), float(options.label_smoothing), float(options.z_loss)),
             SIZES=FinishSizes(self.width, FINISH_ROWS, FINISH_COLUMNS), SWITCHES=self.switches,
         )  # fmt: skip

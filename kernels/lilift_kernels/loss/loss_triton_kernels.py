@@ -9,8 +9,20 @@ import math
 import triton
 import triton.language as tl
 
-from lilift_kernels.kernel_arguments import Matrix
-from lilift_kernels.loss.loss_arguments import Head, LabelTerms, LogitScales, LossTerms, Partial, Place, Results, Running
+from lilift_kernels.loss.loss_arguments import (
+    GradientInputs,
+    LabelTerms,
+    LogitInputs,
+    LogitScales,
+    LogitStrides,
+    LossTerms,
+    Partial,
+    Place,
+    ProductStrides,
+    Results,
+    Running,
+    Totals,
+)
 
 FLOOR = tl.constexpr(-1e30)  # the exponent of nothing: finite, so that differences stay numbers
 LN_2 = tl.constexpr(math.log(2.0))
@@ -19,8 +31,8 @@ LN_2 = tl.constexpr(math.log(2.0))
 # Arguments that change from call to call get no specialised kernels: each would be compiled anew.
 @triton.jit(do_not_specialize=["row_blocks"], do_not_specialize_on_alignment=["sources", "positions", "labels", "count"])
 def exponentials(
-    hidden: Matrix, head: Head, bias, sources, positions, labels, count,
-    powers: Matrix, partial: Partial, label_terms: LabelTerms, place: Place, row_blocks, scales: LogitScales,
+    inputs: LogitInputs, sources, positions, labels, count, powers, partial: Partial, label_terms: LabelTerms,
+    place: Place, row_blocks, strides: LogitStrides, scales: LogitScales,
     WIDTH: tl.constexpr, HAS_BIAS: tl.constexpr, SWITCHES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Blocks of exponentials [capacity, tile], and per block of columns their exponent and sum [blocks, capacity]."""
@@ -35,11 +47,11 @@ def exponentials(
     source = tl.load(sources + place.chunk_start + local, mask=inside, other=0)
     first = place.tile_start + column_block * BLOCK.columns
     columns = first + tl.arange(0, BLOCK.columns)
-    reachable = tl.minimum(columns, head.vocabulary - 1).to(tl.int64)
+    reachable = tl.minimum(columns, place.vocabulary - 1).to(tl.int64)
     depth = tl.arange(0, BLOCK.depth)
-    states_at = hidden.start + source[:, None] * hidden.stride + depth[None, :]
-    head_at = head.weight + reachable[None, :] * head.stride + depth[:, None]
-    logits = tl.full(BLOCK.shape, 0.0, tl.float32)
+    states_at = inputs.hidden + source[:, None] * strides.hidden + depth[None, :]
+    head_at = inputs.weight + reachable[None, :] * strides.weight + depth[:, None]
+    logits = tl.zeros(BLOCK.shape, tl.float32)
     for step in range(0, WIDTH, BLOCK.depth):
         if WIDTH % BLOCK.depth == 0:
             states = tl.load(states_at)
@@ -54,18 +66,18 @@ def exponentials(
         states_at += BLOCK.depth
         head_at += BLOCK.depth
     if HAS_BIAS:
-        logits += tl.load(bias + reachable).to(tl.float32)[None, :]
+        logits += tl.load(inputs.bias + reachable).to(tl.float32)[None, :]
     logits *= scales.inner
     if SWITCHES.has_cap:
         halved = tl.exp2(-2.8853900817779268 * tl.abs(logits))  # e ** (-2 |x|)
         logits = tl.where(logits < 0.0, halved - 1.0, 1.0 - halved) / (1.0 + halved) * scales.outer
     # Logits are in units of log 2 from here on.
-    existing = (columns < head.vocabulary)[None, :]
+    existing = (columns < place.vocabulary)[None, :]
     if SWITCHES.smooths:
-        tl.store(partial.logit_sums + column_block * place.capacity + local, tl.sum(tl.where(existing, logits, 0.0), 1))
+        tl.store(partial.logit_sums + column_block * strides.partial + local, tl.sum(tl.where(existing, logits, 0.0), 1))
     position = tl.load(positions + place.chunk_start + local, mask=inside, other=0)
     label = tl.load(labels + position, mask=inside, other=-1)
-    label = tl.where((label >= 0) & (label < head.vocabulary), label, -1).to(tl.int32)
+    label = tl.where((label >= 0) & (label < place.vocabulary), label, -1).to(tl.int32)
     here = (label >= first) & (label < first + BLOCK.columns)
     hit = columns[None, :] == label[:, None]
     label_logit = tl.sum(tl.where(hit, logits, 0.0), 1)
@@ -75,30 +87,30 @@ def exponentials(
     logits = tl.where(existing & (columns[None, :] != label[:, None]), logits, -float("inf"))
     exponent = tl.maximum(tl.ceil(tl.max(logits, 1)), FLOOR)
     power = tl.exp2(logits - exponent[:, None])
-    tl.store(partial.exponents + column_block * place.capacity + local, exponent)
-    tl.store(partial.sums + column_block * place.capacity + local, tl.sum(power, 1))
+    tl.store(partial.exponents + column_block * strides.partial + local, exponent)
+    tl.store(partial.sums + column_block * strides.partial + local, tl.sum(power, 1))
     if SWITCHES.stores:
         if SWITCHES.has_cap:  # its slope, from the logit that power came from: both together would not fit in the registers
             bounded = tl.maximum((tl.log2(tl.maximum(power, 1e-37)) + exponent[:, None]) / scales.outer, -1.0)
             power *= 1.0 - bounded * bounded
         if SWITCHES.lift > 0:
             power *= 2.0**SWITCHES.lift
-        powers_at = powers.start + local[:, None] * powers.stride + (columns - place.tile_start)[None, :]
-        tl.store(powers_at, power.to(powers.start.dtype.element_ty))
+        powers_at = powers + local[:, None] * strides.powers + (columns - place.tile_start)[None, :]
+        tl.store(powers_at, power.to(powers.dtype.element_ty))
 
 
 @triton.jit(do_not_specialize_on_alignment=["count"])
 def merge(
-    partial: Partial, running: Running, count, place: Place,
+    partial: Partial, count, running: Running, chunk_start, capacity,
     SIZES: tl.constexpr, SMOOTHS: tl.constexpr,
 ):  # fmt: skip
     """Take a tile's blocks into the running maximum and sum [capacity], and turn its exponents into factors."""
     local = tl.program_id(0) * SIZES.rows + tl.arange(0, SIZES.rows)
-    if place.chunk_start + tl.program_id(0) * SIZES.rows >= tl.load(count):
+    if chunk_start + tl.program_id(0) * SIZES.rows >= tl.load(count):
         return
     block = tl.arange(0, SIZES.blocks_padded)
-    at = block[:, None] * place.capacity + local[None, :]
-    known = (block < SIZES.blocks)[:, None] & (local < place.capacity)[None, :]
+    at = block[:, None] * capacity + local[None, :]
+    known = (block < SIZES.blocks)[:, None] & (local < capacity)[None, :]
     exponent = tl.load(partial.exponents + at, mask=known, other=FLOOR)
     before = tl.load(running.maximum + local)
     largest = tl.maximum(before, tl.max(exponent, 0))
@@ -116,7 +128,7 @@ def merge(
 
 @triton.jit(do_not_specialize=["row_blocks"], do_not_specialize_on_alignment=["count"])
 def accumulate(
-    powers: Matrix, head: Head, factors, shrink, product, count, place: Place, row_blocks,
+    powers, weight, factors, shrink, product, count, place: Place, row_blocks, strides: ProductStrides,
     SIZES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """``product`` [capacity, D], shrunk to the new maximum, plus exponentials [capacity, tile] times head [tile, D]."""
@@ -131,13 +143,13 @@ def accumulate(
     present = (across < SIZES.width)[None, :]
     started = present & (place.tile_start > 0)
     sums = tl.load(product_at, mask=started, other=0.0) * tl.load(shrink + local)[:, None]
-    powers_at = powers.start + local[:, None] * powers.stride + depth[None, :]
+    powers_at = powers + local[:, None] * strides.powers + depth[None, :]
     for step in range(0, SIZES.tile, BLOCK.depth):
         power = tl.load(powers_at)
-        token = tl.minimum(place.tile_start + step + depth, head.vocabulary - 1).to(tl.int64)
-        head_at = head.weight + token[:, None] * head.stride + across[None, :]
+        token = tl.minimum(place.tile_start + step + depth, place.vocabulary - 1).to(tl.int64)
+        head_at = weight + token[:, None] * strides.weight + across[None, :]
         weights = tl.load(head_at) if SIZES.width % BLOCK.columns == 0 else tl.load(head_at, mask=present, other=0.0)
-        factor = tl.load(factors + (step // SIZES.factor_columns) * place.capacity + local)
+        factor = tl.load(factors + (step // SIZES.factor_columns) * strides.factors + local)
         if BLOCK.widens:
             power = power.to(tl.float32)
             weights = weights.to(tl.float32)
@@ -149,25 +161,25 @@ def accumulate(
 
 @triton.jit(do_not_specialize=["ignore_index"], do_not_specialize_on_alignment=["positions", "labels", "count", "scale"])
 def finish(
-    product, head: Head, column_sum, positions, labels, count, scale, running: Running, label_terms: LabelTerms,
-    results: Results, place: Place, ignore_index, terms: LossTerms,
+    inputs: GradientInputs, positions, labels, count, scale, totals: Totals, label_terms: LabelTerms, results: Results,
+    chunk_start, vocabulary, weight_stride, ignore_index, terms: LossTerms,
     SIZES: tl.constexpr, SWITCHES: tl.constexpr,
 ):  # fmt: skip
     """Loss, log-sum-exp and gradient of a chunk's rows, written to the places of their labels."""
     local = tl.program_id(0) * SIZES.rows + tl.arange(0, SIZES.rows)
     rows = tl.load(count)
-    if place.chunk_start + tl.program_id(0) * SIZES.rows >= rows:
+    if chunk_start + tl.program_id(0) * SIZES.rows >= rows:
         return
-    inside = place.chunk_start + local < rows
-    position = tl.load(positions + place.chunk_start + local, mask=inside, other=0)
+    inside = chunk_start + local < rows
+    position = tl.load(positions + chunk_start + local, mask=inside, other=0)
     label = tl.load(labels + position, mask=inside, other=0)
     ignored = label == ignore_index
-    outside = ((label < 0) | (label >= head.vocabulary)) & (label != ignore_index)
+    outside = ((label < 0) | (label >= vocabulary)) & (label != ignore_index)
     label = tl.where(ignored | outside, 0, label)
     factor = tl.load(scale)
 
-    largest = tl.load(running.maximum + local)
-    others = tl.load(running.total + local)  # sum of 2 ** (z - largest), the label left out
+    largest = tl.load(totals.maximum + local)
+    others = tl.load(totals.total + local)  # sum of 2 ** (z - largest), the label left out
     label_logit = tl.load(label_terms.logits + local)
     wrong = (largest + tl.log2(others) - label_logit) * LN_2  # log of the odds against the label
     tail = tl.exp(-tl.abs(wrong))
@@ -177,7 +189,7 @@ def finish(
     log_sum = tl.maximum(label_logit * LN_2, label_logit * LN_2 + wrong) + tail
     pull = 1.0 + 2.0 * terms.z_loss * log_sum
     if SWITCHES.smooths:
-        spread = log_sum - tl.load(running.logit_total + local) * LN_2 / head.vocabulary
+        spread = log_sum - tl.load(totals.logit_total + local) * LN_2 / vocabulary
         loss = (1.0 - terms.label_smoothing) * loss + terms.label_smoothing * spread
     loss = (loss + terms.z_loss * log_sum * log_sum) * factor
     loss = tl.where(ignored, 0.0, tl.where(outside, float("nan"), loss))
@@ -196,12 +208,12 @@ def finish(
             inverse *= 2.0**-SWITCHES.lift
         across = tl.program_id(1) * SIZES.columns + tl.arange(0, SIZES.columns)
         present = (across < SIZES.width)[None, :] & inside[:, None]
-        sums = tl.load(product + local[:, None] * SIZES.width + across[None, :], mask=present, other=0.0)
-        weights = tl.load(head.weight + label[:, None] * head.stride + across[None, :], mask=present, other=0.0)
+        sums = tl.load(inputs.product + local[:, None] * SIZES.width + across[None, :], mask=present, other=0.0)
+        weights = tl.load(inputs.weight + label[:, None] * weight_stride + across[None, :], mask=present, other=0.0)
         result = sums * inverse[:, None] + weights.to(tl.float32) * label_pull[:, None]
         if SWITCHES.smooths:
-            uniform = tl.load(column_sum + across, mask=across < SIZES.width, other=0.0)
-            result -= uniform[None, :] * (terms.label_smoothing / head.vocabulary)
+            uniform = tl.load(inputs.column_sum + across, mask=across < SIZES.width, other=0.0)
+            result -= uniform[None, :] * (terms.label_smoothing / vocabulary)
         result *= terms.logit_scale * factor
         result = tl.where(ignored[:, None], 0.0, tl.where(outside[:, None], float("nan"), result))
         gradient_at = results.gradient + position[:, None].to(tl.int64) * SIZES.width + across[None, :]

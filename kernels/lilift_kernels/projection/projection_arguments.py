@@ -1,8 +1,22 @@
-"""The groups of arguments that the projection's Triton kernels take, as named tuples; all of them are compiled in."""
+"""The groups of arguments that the projection's Triton kernels take."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
+
+
+class LinearStrides(NamedTuple):
+    """Elements between two rows of what ``linear`` reads, and of what it writes."""
+
+    inputs: int
+    out: int
+
+
+class OuterStrides(NamedTuple):
+    """Elements between two rows of the two factors of ``outer``."""
+
+    left: int
+    right: int
 
 
 class ProductSizes(NamedTuple):

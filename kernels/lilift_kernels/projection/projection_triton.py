@@ -17,8 +17,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from lilift_kernels import autotuning
-from lilift_kernels.kernel_arguments import Matrix, product_block
-from lilift_kernels.projection.projection_arguments import LinearSwitches, OuterSizes, OuterSwitches, ProductSizes
+from lilift_kernels.kernel_arguments import product_block
+from lilift_kernels.projection.projection_arguments import (
+    LinearStrides,
+    LinearSwitches,
+    OuterSizes,
+    OuterStrides,
+    OuterSwitches,
+    ProductSizes,
+)
 from lilift_kernels.projection.projection_torch import ProjectionGradients
 from lilift_kernels.projection.projection_triton_kernels import hidden_gradient, linear, outer
 from lilift_kernels.tiles import CANDIDATES, FEW_ROWS, Blocks, card, product_blocks
@@ -132,7 +139,7 @@ def _linear(
     blocks = blocks or _blocks(inputs, count, inputs.stride(0), weight.stride(0), weight.shape[0])
     grid = (triton.cdiv(count, blocks.rows) * triton.cdiv(weight.shape[0], blocks.columns),)
     linear[grid](
-        _matrix(inputs), rows, weight, bias, _matrix(out), slots, kept, count,
+        inputs, rows, weight, bias, out, slots, kept, count, LinearStrides(inputs.stride(0), out.stride(0)),
         SIZES=ProductSizes(width=weight.shape[1], columns=weight.shape[0]),
         SWITCHES=LinearSwitches(rows is not None, slots is not None, bias is not None, gelu, kept is not None),
         **_configuration(inputs, blocks),
@@ -148,7 +155,7 @@ def _hidden_gradient(
     blocks = blocks or _blocks(result, count, upstream.stride(0), columns)
     grid = (triton.cdiv(count, blocks.rows) * triton.cdiv(columns, blocks.columns),)
     hidden_gradient[grid](
-        _matrix(upstream), slots, weight, kept, result, count,
+        upstream, slots, weight, kept, result, count, upstream.stride(0),
         SIZES=ProductSizes(width=weight.shape[0], columns=columns), **_configuration(result, blocks),
     )  # fmt: skip
 
@@ -170,7 +177,7 @@ def _outer(
     )
     grid = (triton.cdiv(rows, blocks.rows) * triton.cdiv(columns, blocks.columns),)
     outer[grid](
-        _matrix(left), left_rows, _matrix(right), right_rows, out, count,
+        left, left_rows, right, right_rows, out, count, OuterStrides(left.stride(0), right.stride(0)),
         SIZES=OuterSizes(rows, columns), SWITCHES=OuterSwitches(left_rows is not None, right_rows is not None),
         **_configuration(right, blocks),
     )  # fmt: skip
@@ -190,10 +197,6 @@ def _blocks(tensor: Tensor, rows: int, *strides: int) -> Blocks:
 def _configuration(tensor: Tensor, blocks: Blocks) -> dict[str, Any]:
     block = product_block(blocks, tensor.dtype, on_gpu=tensor.is_cuda)
     return {"BLOCK": block, "GROUP": GROUP, "num_warps": blocks.warps, "num_stages": blocks.stages}
-
-
-def _matrix(tensor: Tensor) -> Matrix:
-    return Matrix(tensor, tensor.stride(0))
 
 
 def _rows_contiguous(tensor: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from lilift_kernels.kernel_arguments import Matrix
+from lilift_kernels.projection.projection_arguments import LinearStrides, OuterStrides
 
 
 @triton.jit
@@ -21,7 +21,7 @@ def block_of(program, row_blocks, column_blocks, GROUP: tl.constexpr):
 
 @triton.jit(do_not_specialize=["number"], do_not_specialize_on_alignment=["rows", "slots"])
 def linear(
-    inputs: Matrix, rows, weight, bias, out: Matrix, slots, kept, number,
+    inputs, rows, weight, bias, out, slots, kept, number, strides: LinearStrides,
     SIZES: tl.constexpr, SWITCHES: tl.constexpr, BLOCK: tl.constexpr, GROUP: tl.constexpr,
 ):  # fmt: skip
     """``out[slots] = gelu(inputs[rows] @ weight.T + bias)``; ``kept`` gets what goes into the GELU."""
@@ -35,9 +35,9 @@ def linear(
     column = column_block * BLOCK.columns + tl.arange(0, BLOCK.columns)
     present = column < SIZES.columns
     depth = tl.arange(0, BLOCK.depth)
-    inputs_at = inputs.start + source[:, None] * inputs.stride + depth[None, :]
+    inputs_at = inputs + source[:, None] * strides.inputs + depth[None, :]
     weight_at = weight + tl.minimum(column, SIZES.columns - 1).to(tl.int64)[None, :] * SIZES.width + depth[:, None]
-    sums = tl.full(BLOCK.shape, 0.0, tl.float32)
+    sums = tl.zeros(BLOCK.shape, tl.float32)
     for step in range(0, SIZES.width, BLOCK.depth):
         if SIZES.width % BLOCK.depth == 0:
             left = tl.load(inputs_at)
@@ -60,12 +60,12 @@ def linear(
     if SWITCHES.gelu:
         sums = 0.5 * sums * (1.0 + tl.erf(sums * 0.7071067811865476))
     slot = tl.load(slots + reachable) if SWITCHES.has_slots else reachable
-    tl.store(out.start + slot[:, None] * out.stride + column[None, :], sums.to(out.start.dtype.element_ty), mask=written)
+    tl.store(out + slot[:, None] * strides.out + column[None, :], sums.to(out.dtype.element_ty), mask=written)
 
 
 @triton.jit(do_not_specialize=["number"], do_not_specialize_on_alignment=["slots"])
 def hidden_gradient(
-    upstream: Matrix, slots, weight, kept, result, number,
+    upstream, slots, weight, kept, result, number, upstream_stride,
     SIZES: tl.constexpr, BLOCK: tl.constexpr, GROUP: tl.constexpr,
 ):  # fmt: skip
     """``result = (upstream[slots] @ weight) * gelu'(kept)`` [N, H]; weight is [D, H] and kept [N, H]."""
@@ -78,9 +78,9 @@ def hidden_gradient(
     column = column_block * BLOCK.columns + tl.arange(0, BLOCK.columns)
     present = column < SIZES.columns
     depth = tl.arange(0, BLOCK.depth)
-    upstream_at = upstream.start + slot[:, None] * upstream.stride + depth[None, :]
+    upstream_at = upstream + slot[:, None] * upstream_stride + depth[None, :]
     weight_at = weight + depth.to(tl.int64)[:, None] * SIZES.columns + column[None, :]
-    sums = tl.full(BLOCK.shape, 0.0, tl.float32)
+    sums = tl.zeros(BLOCK.shape, tl.float32)
     for step in range(0, SIZES.width, BLOCK.depth):
         if SIZES.width % BLOCK.depth == 0 and SIZES.columns % BLOCK.columns == 0:
             left = tl.load(upstream_at)
@@ -105,7 +105,7 @@ def hidden_gradient(
 
 @triton.jit(do_not_specialize=["number"], do_not_specialize_on_alignment=["left_rows", "right_rows"])
 def outer(
-    left: Matrix, left_rows, right: Matrix, right_rows, out, number,
+    left, left_rows, right, right_rows, out, number, strides: OuterStrides,
     SIZES: tl.constexpr, SWITCHES: tl.constexpr, BLOCK: tl.constexpr, GROUP: tl.constexpr,
 ):  # fmt: skip
     """``out = left[left_rows].T @ right[right_rows]`` [ROWS, COLUMNS], summed over ``number`` rows; a weight's gradient."""
@@ -115,14 +115,14 @@ def outer(
     row = row_block * BLOCK.rows + tl.arange(0, BLOCK.rows)
     column = column_block * BLOCK.columns + tl.arange(0, BLOCK.columns)
     depth = tl.arange(0, BLOCK.depth)
-    sums = tl.full(BLOCK.shape, 0.0, tl.float32)
+    sums = tl.zeros(BLOCK.shape, tl.float32)
     for step in range(0, number, BLOCK.depth):
         item = (step + depth).to(tl.int64)
         there = item < number
         from_left = tl.load(left_rows + item, mask=there, other=0) if SWITCHES.has_left else item
         from_right = tl.load(right_rows + item, mask=there, other=0) if SWITCHES.has_right else item
-        left_at = left.start + from_left[None, :] * left.stride + row[:, None]  # read as its transpose
-        right_at = right.start + from_right[:, None] * right.stride + column[None, :]
+        left_at = left + from_left[None, :] * strides.left + row[:, None]  # read as its transpose
+        right_at = right + from_right[:, None] * strides.right + column[None, :]
         left_there = there[None, :]
         right_there = there[:, None]
         if SIZES.rows % BLOCK.rows != 0:
