@@ -1,4 +1,4 @@
-"""How long `lilift --help` takes: the goal is 0.3 s.
+"""Measure how long `lilift --help` takes; the goal is 0.3 s.
 
 python -m benchmarks cli_startup --check
 """

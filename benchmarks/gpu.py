@@ -1,11 +1,11 @@
-"""Everything that needs a GPU, in one command of ten minutes: the tests marked ``gpu``, then the benchmarks in ``PARTS``.
+"""Run everything that needs a GPU in ten minutes: the tests marked ``gpu``, then the benchmarks in ``PARTS``.
 
 make gpu WHEELS=folder                      # or: python -m benchmarks gpu --wheels folder
 python -m benchmarks gpu --device cpu       # a rehearsal: tiny shapes, the Triton kernels in Triton's interpreter
 
-Nothing is downloaded, and lilift need not be installed. Packages that the machine lacks (bitsandbytes, liger-kernel,
-cut-cross-entropy, ...) are wheels in a folder; they are installed for this run alone, and what is absent all the same is
-skipped and named. What is found goes to ``benchmarks/results/<gpu>-<date>.json`` after every step, and from there to the
+It downloads nothing, and does not need lilift to be installed. Put wheels of packages that the machine lacks (bitsandbytes,
+liger-kernel, cut-cross-entropy, ...) into a folder: this run alone installs them. It skips what needs a package that is still
+missing, and names that package. It writes ``benchmarks/results/<gpu>-<date>.json`` after every step, and from that file the
 tables and plots of ``docs/gpu.md``.
 """
 

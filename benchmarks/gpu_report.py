@@ -1,4 +1,4 @@
-"""Tables and plots of what `make gpu` has found: docs/gpu.md, and one SVG per plot beside it.
+"""Write docs/gpu.md from the results of `make gpu`: tables, and plots as SVG files beside it.
 
 python -m benchmarks gpu_report benchmarks/results/<gpu>-<date>.json
 """

@@ -1,12 +1,13 @@
-"""How much faster answers come side by side than one by one: the goal is 8 times, with the same answers.
+"""Measure how much faster lilift answers questions in batches than one by one; the goal is 8 times, with the same answers.
 
 python -m benchmarks evaluation_throughput --check
 python -m benchmarks evaluation_throughput --mmwp FOLDER --check      also all of MMWP, at most 15 minutes on two cores
-python -m benchmarks evaluation_throughput --mmwp FOLDER --limit 40   a part of it, to see how long the whole would take
+python -m benchmarks evaluation_throughput --mmwp FOLDER --limit 40   a part of MMWP, to estimate how long all of it takes
 
-The models are `tiny-cpu`'s: the stand-in LLM alone, which ends its answers by itself, and the bridged model before training, in
-4 bits. With `--run RUN` the bridged model is a finished run. The speed-ups are in processor time of one thread: what else the
-machine does is not in them. MMWP is timed by the clock on all cores, tokenising, judging, analysis and files included.
+The models are those of `tiny-cpu`: the stand-in LLM alone, which ends its answers by itself, and the bridged model before
+training, in 4 bits. With `--run RUN` the bridged model is a finished run. The speed-ups are in processor time of one thread, so
+that other work on the machine does not count. MMWP is timed by the clock on all cores, and includes tokenising, judging,
+analysis and files.
 """
 
 from __future__ import annotations

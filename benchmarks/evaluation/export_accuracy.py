@@ -1,10 +1,10 @@
-"""What an export answers, through llama.cpp and without torch, against the run that it was made from.
+"""Compare the answers of an export, run by llama.cpp without torch, with those of the run it comes from.
 
     python -m benchmarks export_accuracy RUN [--quant f16,q8_0,q4_0]
 
-Exports the run, asks every file the questions that the run was asked, and compares right answers. With `--check` it exits 1
-where a file in 16 or 8 bits is more than one point off the run, on average over the languages. The export is run in a process
-in which torch cannot be imported.
+Exports the run, evaluates every file on the questions of the run's evaluation, and compares the number of right answers. With
+`--check` it exits with 1 if a file in 16 or 8 bits differs from the run by more than one point, on average over the languages.
+The export runs in a process that cannot import torch.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The alignment projection into the LLM's input embeddings: time, peak memory, saved activations and error beside eager torch.
+"""Measure time, peak memory, saved activations and error of the alignment projection beside eager torch.
 
 python -m benchmarks alignment_projection --check
 python -m benchmarks alignment_projection --device cuda
 
-Eager projects every padded position, and joins text, boundaries and soft tokens by concatenation, row by row.
+Eager torch projects every padded position, and concatenates text, boundaries and soft tokens row by row.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Registers, stack and shared memory that each launch of a Triton kernel takes on each card; needs no GPU.
+"""Compile every launch of the Triton kernels, without a GPU, and report its registers, stack and shared memory on each card.
 
 python -m benchmarks kernel_resources --check      # about an hour of processor time
 """

@@ -1,4 +1,4 @@
-"""What the losses over the vocabulary are measured on: shapes, hidden states like a trained model's, and exact gradients."""
+"""The inputs for measuring losses over the vocabulary: shapes, hidden states like a trained model's, and exact gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The losses that lilift's is measured beside."""
+"""The other implementations of the loss, which lilift's is compared with."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What lilift's alignment is measured beside: each takes two vocabularies and gives both in one space.
+"""The alignment methods that lilift's is compared with: each takes two vocabularies and returns both in one space.
 
-MUSE and VecMap are run as their authors published them, in a process of their own, from a folder that holds their repository.
-MUSE is of 2019: what newer Pythons and torches took away is put back first.
+MUSE and VecMap run as their authors published them, each in a process of its own, from a folder that holds its repository.
+MUSE is from 2019. The process first restores what newer versions of Python and torch have removed.
 """
 
 from __future__ import annotations

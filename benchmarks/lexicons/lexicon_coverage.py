@@ -1,11 +1,11 @@
-"""What public dictionaries give for the 47 languages of MMWP beside English: pairs kept, pairs left out by reason, and how many
-of GSM8K's words they cover. The goal is a lexicon for each language that covers half of the words.
+"""Count how many translations public dictionaries give for 47 languages, and how many of GSM8K's words they cover.
 
 LILIFT_SHARED_DATA=FOLDER python -m benchmarks lexicon_coverage --check
 
-FOLDER holds lexicon_muse, lexicon_gatitos, lexicon_wechsel_wiktionary, lexicon_afromt, lexicon_frekwencja_5050 and
-lexicon_panlex_swadesh as their publishers made them, and gsm8k/train.jsonl.gz. Writes benchmarks/results/lexicon_coverage.json
-and docs/lexicon_coverage.md.
+The languages are those of MMWP beside English. The script also counts the pairs that lilift leaves out, by reason. The goal is
+a lexicon for each language that covers half of the words. FOLDER holds lexicon_muse, lexicon_gatitos,
+lexicon_wechsel_wiktionary, lexicon_afromt, lexicon_frekwencja_5050 and lexicon_panlex_swadesh as their publishers made them,
+and gsm8k/train.jsonl.gz. Writes benchmarks/results/lexicon_coverage.json and docs/lexicon_coverage.md.
 """
 
 from __future__ import annotations

@@ -1,16 +1,15 @@
-"""How well a lexicon is found without a dictionary: planted ones in synthetic vectors, and real vectors of small corpora.
+"""Measure the accuracy and the time of inducing a lexicon without a dictionary, from synthetic and from real word vectors.
 
 python -m benchmarks lexicon_induction --check
 LILIFT_SHARED_DATA=FOLDER python -m benchmarks lexicon_induction --real
 
 Synthetic: 20,000 clustered vectors of 300 dimensions with the decaying spectrum that word vectors have; the other language is
 the same vectors rotated, in another random order, with Gaussian noise whose length is 0 to 0.3 of a vector's. No word is
-spelled alike. The spaces are aligned by 6,000 words of each, of which 30% have their partner among the other 6,000; precision
-is over all 20,000. Real: fastText-style vectors trained by lilift on GSM8K's questions and FLORES in English, and on MMWP and
-FLORES in the other language, measured against MUSE's or Wiktionary's dictionary.
+spelled alike in both. 6,000 words of each language align the spaces, and 30% of them have their partner among the other 6,000.
+Precision is over all 20,000. Real: fastText-style vectors that lilift trains on GSM8K's questions and FLORES in English, and on
+MMWP and FLORES in the other language, measured against MUSE's or Wiktionary's dictionary.
 
-Time is counted in core-minutes (CPU time of all threads), so that other work on the machine does not count; wall time stands
-beside.
+Time is in core-minutes (CPU time of all threads), so that other work on the machine does not count. Wall time stands beside it.
 """
 
 from __future__ import annotations

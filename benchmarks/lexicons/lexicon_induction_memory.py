@@ -1,9 +1,10 @@
-"""Host memory and time to induce a lexicon from two files of 200,000 vectors: the goal is a peak below 4 GiB.
+"""Measure host memory and time to induce a lexicon from two files of 200,000 vectors; the goal is a peak below 4 GiB.
 
 python -m benchmarks lexicon_induction_memory --check
 
-Two text files of 200,000 clustered vectors of 300 dimensions (1.1 GB), the second the first rotated, with noise of 0.1, and a
-translation within 5,000 places of its word, go through `lilift lexicon induce` as a process of its own.
+The script makes two text files of 200,000 clustered vectors of 300 dimensions (1.1 GB). The second is the first, rotated, with
+noise of 0.1, and each translation stands within 5,000 places of its word. A process of its own runs `lilift lexicon induce` on
+them.
 """
 
 from __future__ import annotations

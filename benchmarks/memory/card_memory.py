@@ -1,12 +1,14 @@
-"""Predicted against measured memory on a card: both stages and evaluation of real shapes with random weights.
+"""Compare the planned with the measured GPU memory of both training stages and of evaluation, with random weights.
 
 python -m benchmarks card_memory --check                          # a GPU plays a 24 GB card
-python -m benchmarks card_memory --device cpu --recipes tiny-cpu  # a rehearsal: small, and its figures say nothing
+python -m benchmarks card_memory --device cpu --recipes tiny-cpu  # a rehearsal: it is small, and its figures mean nothing
 
-A second process holds the rest of a larger card, and torch's allocator gets what the plan allows it. Then, for each recipe:
-the planned peak of every phase beside what torch reserved, and tokens a second; the same step of stage 2 with transformers,
-peft and bitsandbytes as their documentation has it; and a plan that is 15% too large, which must be refused, and when it is run
-all the same must run out of memory, split its batch, and finish.
+The models have the shapes of real ones. A second process holds the rest of a larger card, and torch's allocator gets what the
+plan allows it. For each recipe the script then measures:
+
+- the peak that torch reserves in every phase, beside the planned peak, and tokens a second;
+- the same step of stage 2 with transformers, peft and bitsandbytes, written as their documentation shows;
+- a plan that is 15% too large. lilift must refuse it. Run all the same, it must run out of memory, split its batch, and finish.
 """
 
 from __future__ import annotations

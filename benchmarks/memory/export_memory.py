@@ -1,9 +1,10 @@
-"""Host memory and time to export a 7B model: the goal is a peak below 1 GB, for F16 and Q8_0 together.
+"""Measure host memory and time to export a 7B model; the goal is a peak below 1 GB, for F16 and Q8_0 together.
 
 python -m benchmarks export_memory --check
 
 The model has the shapes of Llama 2 7B and no content: its weights, and a LoRA adapter on every linear layer, are sparse files.
-What is read, computed and written is the same as for a real one. Takes 21 GB of disk for a while (`--folder` chooses where).
+The export reads, computes and writes the same as for a real model. It takes 21 GB of disk for a while (`--folder` chooses
+where).
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""What nine LLMs take in training and evaluation, by the planner: no GPU, no download.
+"""Compute the memory that nine LLMs need for training and evaluation, with the planner alone: no GPU, no download.
 
 python -m benchmarks memory_plan --check
 
-2,048 tokens a micro-batch (four rows of 512, of which 128 in the encoder), mT5-xl's encoder in bfloat16, LoRA of rank 16 on
-all linear layers, 8-bit Adam, gradient checkpointing. `align`, `transfer` and `evaluate` (generation, with its key-value cache)
-are what torch's tensors take at the fullest moment; context, desktop and the allocator's own share come on top. `most tokens`
-is the largest stage-2 micro-batch of such rows that fits on a card with them, and `most tokens, cached` the same without the
-encoder on the card.
+A micro-batch has 2,048 tokens (four rows of 512, of which 128 go through the encoder). The encoder is mT5-xl's in bfloat16.
+LoRA has rank 16 on all linear layers, with 8-bit Adam and gradient checkpointing. `align`, `transfer` and `evaluate`
+(generation, with its key-value cache) are the peak memory of torch's tensors; context, desktop and the allocator's own share
+come on top. `most tokens` is the largest stage-2 micro-batch of such rows that fits on a card with them, and `most tokens,
+cached` the same without the encoder on the card.
 """
 
 from __future__ import annotations

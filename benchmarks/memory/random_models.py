@@ -1,4 +1,4 @@
-"""Bridges in the shapes of real models with random weights, quantised as real ones are: nothing is downloaded."""
+"""Bridges with the shapes of real models and random weights, quantised like real ones, without a download."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Every shipped recipe in one table: what it takes by the planner, and what it took where a GPU has measured it.
+"""Write the table of all shipped recipes: the memory that the planner computes, and the memory measured on GPUs.
 
 python -m benchmarks recipe_table            # writes docs/recipes.md, and for `lilift recipe list` lilift/memory/measured.json
-python -m benchmarks recipe_table --check    # exits 1 if it is out of date
+python -m benchmarks recipe_table --check    # exits with 1 if it is out of date
 """
 
 from __future__ import annotations

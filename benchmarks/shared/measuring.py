@@ -1,4 +1,4 @@
-"""Time, peak memory and error of competing functions, on a GPU or on the CPU, side by side in one run."""
+"""Measure time, peak memory and error of competing functions, on a GPU or on the CPU, side by side in one run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How every benchmark keeps what it found: one JSON file with the machine, the versions and the command."""
+"""Write the results of every benchmark: one JSON file with the machine, the versions and the command."""
 
 from __future__ import annotations
 

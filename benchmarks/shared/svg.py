@@ -1,4 +1,4 @@
-"""Bar charts as SVG, readable on light and dark pages; no plotting package needed."""
+"""Draw bar charts as SVG that are readable on light and dark pages, without a plotting package."""
 
 from __future__ import annotations
 

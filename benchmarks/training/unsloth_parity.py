@@ -1,10 +1,10 @@
-"""unsloth beside transformers on the same 4-bit weights: losses, gradients and speed of both stages.
+"""Compare losses, gradients and speed of both stages in unsloth and in transformers, on the same 4-bit weights.
 
 python -m benchmarks unsloth_parity --check
 python -m benchmarks unsloth_parity --device cpu --backends transformers transformers --width 64 --layers 1    # a rehearsal
 
-The LLM has the shape of Llama-2-7B with fewer layers and random weights; the encoder is lilift's stand-in. Each backend runs in
-a process of its own, since unsloth changes transformers where it is imported.
+The LLM has the shape of Llama-2-7B with fewer layers and random weights. The encoder is lilift's stand-in. Each backend runs in
+a process of its own, because unsloth changes transformers when it is imported.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Compile the Triton kernels for cards that are not here, and read what they take: registers, stack, shared memory.
+"""Compile the Triton kernels for any card without a GPU, and read the registers, stack and shared memory that they take.
 
-The real launchers are run on tensors without contents, and what they launch is noted instead of run; so what is compiled is
-what a GPU would be asked for. ``ptxas`` and ``cuobjdump`` come with triton, so this works on a machine without a GPU.
+The real launchers run on tensors without contents. This module records their launches instead of running them, so it compiles
+exactly what a GPU would run. ``ptxas`` and ``cuobjdump`` come with triton, so a machine without a GPU is enough.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ SHARED_MEMORY = {80: 166_912, 86: 101_376, 89: 101_376, 90: 232_448, 120: 101_37
 PROCESSORS = {80: 108, 86: 82, 89: 128, 90: 132, 120: 170}
 MODULES = (loss_triton, projection_triton)
 NAMED = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
-ALIGNED, UNALIGNED = 16, 17  # stand for all whole numbers that are, and that are not, multiples of 16
+ALIGNED, UNALIGNED = 16, 17  # examples of a whole number that is a multiple of 16, and of one that is not
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What decides which machine code a launch runs.
+    """Everything that determines which machine code a launch runs.
 
     Attributes:
         kernel: its name.
@@ -63,7 +63,7 @@ class Launch:
 
     @property
     def element(self) -> str:
-        """The type that is computed in: that of the narrowest tensors, or tf32."""
+        """The type of the arithmetic: that of the narrowest tensors, or tf32."""
         if self.block is not None and self.block.precision == "tf32":
             return "tf32"
         types = {NAMED[value] for *_, value in self.members(self.arguments) if value in NAMED}
@@ -76,7 +76,7 @@ class Launch:
 
     @property
     def switches(self) -> list[str]:
-        """What tells launches of one kernel and element type apart, apart from blocks and sizes."""
+        """What else, beside blocks and sizes, differs between launches of one kernel and element type."""
         wide = ("out", "upstream", "left")
         wide = [name for name, _, value in self.members(self.arguments) if value == torch.float32 and name in wide]
         named = [name.lower().removeprefix("has_") for _, name, value in self.members(self.constants) if value is True]
@@ -84,7 +84,7 @@ class Launch:
 
     @property
     def sizes(self) -> list[str]:
-        """Sizes that are compiled in."""
+        """Sizes that are compiled into the kernel."""
         constants = [(name, value) for name, value in self.constants if value != self.block and name != "GROUP"]
         return [f"{name.lower()}={value}" for _, name, value in self.members(constants) if type(value) is int]
 
@@ -101,10 +101,10 @@ class Launch:
 
 @dataclass(frozen=True)
 class Resources:
-    """What the machine code of one launch takes on one card."""
+    """The resources that the machine code of one launch takes on one card."""
 
     registers: int
-    stack: int  # bytes of local memory: what was spilled lies there
+    stack: int  # bytes of local memory, which holds spilled registers
     shared: int  # bytes
     copies: int  # asynchronous copies into shared memory
     products: int  # matrix instructions
@@ -114,7 +114,7 @@ class Resources:
 
 
 def faults(launch: Launch, found: Resources, capability: int) -> list[str]:
-    """What must not be: spills, too much shared memory, and products that wait for memory or leave the matrix units idle."""
+    """Faults of a launch: spills, too much shared memory, products that wait for memory or do not use the matrix units."""
     limit = SHARED_MEMORY[capability]
     aligned = all(value == ALIGNED for name, _, value in launch.members(launch.arguments) if "stride" in name)
     wrong = {
@@ -127,10 +127,10 @@ def faults(launch: Launch, found: Resources, capability: int) -> list[str]:
 
 
 def launches(call: Callable[[], object], capability: int) -> list[Launch]:
-    """What a call of the kernels launches on a card of this capability, each once.
+    """The launches of a call of the kernels on a card of this capability, each once.
 
     Args:
-        call: calls launchers with tensors that it makes itself, on ``cuda``; they have shapes and types, but no contents.
+        call: calls launchers with tensors that it creates on ``cuda``; they have shapes and types, but no contents.
     """
     found: dict[Launch, None] = {}
 
@@ -143,14 +143,14 @@ def launches(call: Callable[[], object], capability: int) -> list[Launch]:
 
 
 def compile_launch(launch: Launch, capability: int) -> Resources:
-    """Compile for ``sm_<capability>`` as launching it there would."""
+    """Compile for ``sm_<capability>`` in the same way as a launch there."""
     kernel = next(getattr(module, launch.kernel) for module in MODULES if hasattr(module, launch.kernel))
     arguments = {name: _each(value, _mock) for name, value in launch.arguments}
     with _driver(capability):
         built = kernel.warmup(
             **arguments, **dict(launch.constants), grid=(1,), num_warps=launch.warps, num_stages=launch.stages
         )
-    kernel.device_caches.clear()  # each holds its listings, megabytes
+    kernel.device_caches.clear()  # each entry holds its listings, several megabytes
     registers, stack = _usage(built.asm["cubin"])
     listing = built.asm["ptx"]
     return Resources(
@@ -195,7 +195,7 @@ def _kind(value: Any, *, fixed: bool) -> Any:
 
 @contextmanager
 def _driver(capability: int) -> Iterator[None]:
-    """Triton's view of a machine with such a card, as far as compiling asks for it."""
+    """Let Triton see a machine with such a card, as far as compiling needs it."""
     card = mock.Mock(spec=["get_current_device", "get_current_stream", "get_current_target"])
     card.get_current_device.return_value = capability
     card.get_current_target.return_value = GPUTarget("cuda", capability, 32)

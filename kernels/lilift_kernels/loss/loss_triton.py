@@ -3,13 +3,13 @@
 For a chunk of rows and a tile of the vocabulary (keys = values = head, as in attention):
 
 1. ``exponentials``: the tile's logits, and from them ``2 ** (z * log2(e) - k)`` in 16 bits, where ``k`` is the block's maximum
-   rounded up to a whole number, with the block's sum in fp32. The label's own logit is left out and kept apart.
-2. ``merge``: the running maximum and sum; the ``k`` become factors ``2 ** (k - maximum)``. Whole numbers make them powers of
-   two, so rescaling rounds nothing: neither the 16-bit operand of the next product nor the running sums.
+   rounded up to a whole number, with the block's sum in fp32. The label's own logit is not in the sum and is stored separately.
+2. ``merge``: the running maximum and sum. It turns each ``k`` into a factor ``2 ** (k - maximum)``. Because ``k`` is whole, the
+   factor is a power of two, so rescaling rounds neither the 16-bit operand of the next product nor the running sums.
 3. ``accumulate``: exponentials times head, added to the running sums in fp32.
 
-After the last tile ``finish`` writes loss, log-sum-exp and gradient. Every value is written by one program in one order, so
-results repeat bit for bit. How many rows carry loss is read on the GPU, by programs that leave at once where there are none.
+After the last tile ``finish`` writes loss, log-sum-exp and gradient. One program writes each value, in one order, so results
+repeat bit for bit. The programs read on the GPU how many rows carry loss, and those without such rows return at once.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ from lilift_kernels.loss.loss_triton_kernels import FLOOR, accumulate, exponenti
 from lilift_kernels.tiles import CANDIDATES, FEW_ROWS, Blocks, LossPlan, card, loss_plan
 
 LOG2_E = math.log2(math.e)
-MERGE_ROWS, MERGED = 16, 32  # of the latter, blocks' exponents, a thread holds so many in its registers
+MERGE_ROWS = 16
+MERGED = 32  # exponents of blocks that one thread of ``merge`` holds in its registers
 FINISH_ROWS, FINISH_COLUMNS = 8, 512
 FP16_LIFT = 14  # exponentials in fp16 are stored times 2 ** 14, so that small ones keep their digits
 
@@ -65,7 +66,7 @@ def losses_and_gradient(
     with_gradient: bool,
     plan: LossPlan | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As in the torch path, for fp32, bf16 and fp16, and not for label smoothing under a softcap.
+    """The same as in the torch path, for fp32, bf16 and fp16, but without label smoothing under a softcap.
 
     ``plan`` replaces the table's choice.
     """
@@ -94,7 +95,7 @@ def losses_and_gradient(
 def _plan(
     hidden: Tensor, weight: Tensor, number: int, run: Callable[[LossPlan], object], *, with_gradient: bool, capped: bool
 ) -> LossPlan:
-    """The table's cut for ``number`` labels; with autotuning that of the blocks with which ``run`` is fastest."""
+    """The table's cut for ``number`` labels; with autotuning the cut with the blocks for which ``run`` is fastest."""
     (vocabulary, width), size = weight.shape, hidden.element_size()
     work = (*card(hidden.device), number, vocabulary, width, size)
 
@@ -119,7 +120,7 @@ def _plan(
 
 @dataclass(frozen=True)
 class _Compacted:
-    """The positions that carry loss, first ones first; how many they are is known on the GPU alone."""
+    """The positions that carry loss, in their order; only the GPU knows how many there are."""
 
     sources: Tensor  # [N] rows of ``hidden``
     positions: Tensor  # [N] places in ``labels``
@@ -127,7 +128,7 @@ class _Compacted:
 
 
 class _Chunk:
-    """The buffers of one chunk of rows, and the launches over them; used for chunk after chunk."""
+    """The buffers of one chunk of rows, and the launches over them; every chunk uses the same buffers."""
 
     def __init__(
         self,
@@ -143,7 +144,7 @@ class _Chunk:
         self.plan, self.options, self.with_gradient = plan, options, with_gradient
         self.inputs, self.labels, self.rows = LogitInputs(hidden, weight, bias), labels, rows
         self.vocabulary, self.width = weight.shape
-        # A whole number of every kernel's blocks of rows: what is written and read here needs no mask.
+        # A whole number of every kernel's blocks of rows, so that reads and writes here need no mask.
         capacity = plan.capacity(labels.shape[0])
         self.blocks = blocks = plan.tile_columns // plan.logits.columns
         smooths = options.label_smoothing > 0
@@ -174,7 +175,7 @@ class _Chunk:
             tensor.zero_()
 
     def add(self, tile: int) -> None:
-        """Take the head's columns from ``tile`` on into the running sums."""
+        """Add the columns of the head that begin at ``tile`` to the running sums."""
         logits, gradient = self.plan.logits, self.plan.gradient
         place, strides = Place(self.start, tile, self.vocabulary), self.strides
         element, on_gpu = self.powers.dtype, self.powers.is_cuda
@@ -219,7 +220,7 @@ class _Chunk:
 
 
 def _compact(labels: Tensor, rows: Tensor | None, ignore_index: int) -> _Compacted:
-    """Without waiting for the GPU. With ``rows`` given the caller has left ignored positions out already."""
+    """The positions that carry loss, found without waiting for the GPU. A caller's ``rows`` leave the ignored ones out already."""
     order = torch.arange(labels.shape[0], device=labels.device)
     if rows is not None:
         return _Compacted(rows, order, torch.full((1,), labels.shape[0], dtype=torch.int64, device=labels.device))

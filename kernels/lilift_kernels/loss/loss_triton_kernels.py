@@ -24,11 +24,11 @@ from lilift_kernels.loss.loss_arguments import (
     Totals,
 )
 
-FLOOR = tl.constexpr(-1e30)  # the exponent of nothing: finite, so that differences stay numbers
+FLOOR = tl.constexpr(-1e30)  # the exponent of an empty sum: finite, so that differences stay numbers
 LN_2 = tl.constexpr(math.log(2.0))
 
 
-# Arguments that change from call to call get no specialised kernels: each would be compiled anew.
+# Arguments that change from call to call are not specialised: Triton would compile a kernel for each of their kinds.
 @triton.jit(do_not_specialize=["row_blocks"], do_not_specialize_on_alignment=["sources", "positions", "labels", "count"])
 def exponentials(
     inputs: LogitInputs, sources, positions, labels, count, powers, partial: Partial, label_terms: LabelTerms,
@@ -104,7 +104,7 @@ def merge(
     partial: Partial, count, running: Running, chunk_start, capacity,
     SIZES: tl.constexpr, SMOOTHS: tl.constexpr,
 ):  # fmt: skip
-    """Take a tile's blocks into the running maximum and sum [capacity], and turn its exponents into factors."""
+    """Add a tile's blocks to the running maximum and sum [capacity], and turn its exponents into factors."""
     local = tl.program_id(0) * SIZES.rows + tl.arange(0, SIZES.rows)
     if chunk_start + tl.program_id(0) * SIZES.rows >= tl.load(count):
         return
@@ -165,7 +165,7 @@ def finish(
     chunk_start, vocabulary, weight_stride, ignore_index, terms: LossTerms,
     SIZES: tl.constexpr, SWITCHES: tl.constexpr,
 ):  # fmt: skip
-    """Loss, log-sum-exp and gradient of a chunk's rows, written to the places of their labels."""
+    """Write loss, log-sum-exp and gradient of a chunk's rows to the places of their labels."""
     local = tl.program_id(0) * SIZES.rows + tl.arange(0, SIZES.rows)
     rows = tl.load(count)
     if chunk_start + tl.program_id(0) * SIZES.rows >= rows:

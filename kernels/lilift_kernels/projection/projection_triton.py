@@ -1,8 +1,8 @@
 """The alignment projection in Triton: three matrix products that read and write rows where they lie.
 
-Forward is ``linear`` twice: gathered encoder states in, GELU in the epilogue, then straight into the embedding buffer's slots.
-Backward is ``hidden_gradient``, whose epilogue recomputes GELU and multiplies by its derivative, and ``outer`` once per weight.
-No sums cross programs, so results repeat bit for bit.
+Forward runs ``linear`` twice: it gathers encoder states, applies GELU in the epilogue, and writes into the embedding buffer's
+slots. Backward runs ``hidden_gradient``, whose epilogue recomputes GELU and multiplies by its derivative, and ``outer`` once
+per weight. No sum crosses programs, so results repeat bit for bit.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def project(
     saves: bool,
     blocks: Blocks | None = None,
 ) -> Tensor:
-    """As in the torch path; ``blocks`` replaces the table's choice."""
+    """The same as in the torch path; ``blocks`` replaces the table's choice."""
     count = slots.shape[0]
     if blocks is None and count > 0 and autotuning.enabled():
 
@@ -77,7 +77,7 @@ def project_backward(
     *,
     blocks: Blocks | None = None,
 ) -> ProjectionGradients:
-    """As in the torch path, but ``upstream`` [R, D] is the whole buffer's gradient, read at ``slots``."""
+    """The same as in the torch path, but ``upstream`` [R, D] is the whole buffer's gradient, read at ``slots``."""
     wants_states, wants_w1, wants_b1, wants_w2, wants_b2 = wanted
     upstream, states = _rows_contiguous(upstream), _rows_contiguous(states)
     count = slots.shape[0]
@@ -88,7 +88,7 @@ def project_backward(
 
         blocks = _fastest("projection, backward", states, count, (*w1.shape, upstream.shape[1]), again)
     w2_gradient = b2_gradient = b1_gradient = None
-    # Of the first layer's output, and where its rows lie.
+    # The gradient of the first layer's output, and the numbers of its rows.
     gradient: Tensor = upstream
     gradient_rows: Tensor | None = slots
     if w2 is not None:
@@ -113,9 +113,10 @@ def project_backward(
 
 
 def deepened(blocks: Blocks, *, flat: bool = False) -> Blocks:
-    """``blocks`` for ``outer``: one stage more, for the loads of the row numbers that its loads wait for.
+    """``blocks`` for ``outer``, with one more stage, because its loads wait for the loads of the row numbers.
 
-    ``flat`` where both factors' rows are given by number and one is fp32 beside 16 bits: a step of full depth would spill.
+    ``flat`` halves the depth of a step. It is needed if both factors' rows are given by number and one factor is fp32 beside
+    16 bits: a step of full depth would spill.
     """
     return replace(blocks, stages=blocks.stages + 1, depth=blocks.depth // 2 if flat else blocks.depth)
 
