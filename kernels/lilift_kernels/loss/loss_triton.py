@@ -220,7 +220,7 @@ class _Chunk:
 
 
 def _compact(labels: Tensor, rows: Tensor | None, ignore_index: int) -> _Compacted:
-    """The positions that carry loss, found without waiting for the GPU. A caller's ``rows`` leave the ignored ones out already."""
+    """The positions that carry loss, found without waiting for the GPU. A caller's ``rows`` leave out the ignored ones."""
     order = torch.arange(labels.shape[0], device=labels.device)
     if rows is not None:
         return _Compacted(rows, order, torch.full((1,), labels.shape[0], dtype=torch.int64, device=labels.device))

@@ -183,7 +183,7 @@ def test_rows_out_of_range_or_named_twice_are_refused() -> None:
     hidden, weight, _, _ = small_case(torch.float32)
     with pytest.raises(IndexError, match=r"0\.\.39"):
         linear_cross_entropy(hidden, weight, torch.zeros(2, dtype=torch.int64), rows=torch.tensor([0, 40]))
-    with pytest.raises(IndexError, match="row 3 is named more than once"):
+    with pytest.raises(IndexError, match="row 3 appears more than once"):
         linear_cross_entropy(hidden, weight, torch.zeros(2, dtype=torch.int64), rows=torch.tensor([3, 3]))
 
 
