@@ -57,7 +57,7 @@ def one_pass(switcher: CodeSwitcher, texts: Sequence[str], epoch: int) -> dict[s
 
 
 def passes(make: Callable[[], CodeSwitcher], texts: Sequence[str], repeats: int) -> dict[str, list[dict[str, float]]]:
-    """First passes of new switchers, which meet every word for the first time, and later passes of one of them."""
+    """First passes of new switchers, which see every word for the first time, and later passes of one of them."""
     first = []
     for _ in range(repeats):
         dictionary_forms.cache_clear()
@@ -67,7 +67,7 @@ def passes(make: Callable[[], CodeSwitcher], texts: Sequence[str], repeats: int)
 
 
 def digest_with(workers: int, tasks: AlignTasks, examples: Sequence[Example]) -> tuple[str, float]:
-    """SHA-256 of two epochs written by so many processes, and the seconds it took."""
+    """SHA-256 of two epochs that this many processes write, and the seconds that they take."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "switched.jsonl"
         started = time.perf_counter()

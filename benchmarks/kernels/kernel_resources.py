@@ -29,7 +29,7 @@ Found = dict[Launch, dict[int, Resources]]  # by card
 
 
 def compiled(calls: Iterable[Call], capabilities: list[int], processes: int) -> Found:
-    """What the calls launch, each launch compiled once for each card."""
+    """The launches of the calls, each compiled once for each card."""
     calls = list(calls)
     work: dict[tuple[Launch, int], None] = {}
     for capability in capabilities:
@@ -47,7 +47,7 @@ def compiled(calls: Iterable[Call], capabilities: list[int], processes: int) -> 
 
 
 def usual(found: Found, capabilities: list[int]) -> str:
-    """Each launch of the usual calls, with what it takes on each card."""
+    """Each launch of the usual calls, with its resources on each card."""
     rows: dict[tuple[str, ...], dict[str, object]] = {}
     for call, capability in itertools.product(USUAL, capabilities):
         for launch in launches(call, capability):
@@ -59,7 +59,7 @@ def usual(found: Found, capabilities: list[int]) -> str:
 
 
 def all_launches(found: Found, capabilities: list[int]) -> str:
-    """The extremes over all launches of one kernel, element type and block."""
+    """The least and the most over all launches of one kernel, element type and block."""
     groups: dict[tuple[str, str, str], dict[int, list[Resources]]] = {}
     for launch, by_card in found.items():
         group = groups.setdefault((launch.kernel, launch.element, launch.blocks), {})

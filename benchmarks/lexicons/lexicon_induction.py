@@ -88,16 +88,16 @@ def real(code: str, english: Embeddings, data: Path, scratch: Path) -> dict[str,
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="How well a lexicon is found without a dictionary.")
+    parser = argparse.ArgumentParser(description="Measure the accuracy of inducing a lexicon without a dictionary.")
     parser.add_argument("--words", type=int, default=20_000)
     parser.add_argument("--dimension", type=int, default=300)
-    parser.add_argument("--frequent", type=int, default=6_000, help="words to align by; precision is over all of them")
+    parser.add_argument("--frequent", type=int, default=6_000, help="words that align the spaces; precision is over all words")
     parser.add_argument("--noise", type=float, nargs="+", default=[0.1, 0.3, 0.2, 0.0])
     parser.add_argument("--starts", nargs="+", default=["similarity"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--real", action="store_true", help="train vectors on the real text of LILIFT_SHARED_DATA instead")
     parser.add_argument("--output", type=Path)
-    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     return run_real(arguments.output) if arguments.real else run_synthetic(arguments)

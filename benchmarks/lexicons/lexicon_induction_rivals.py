@@ -80,16 +80,16 @@ def earlier_results(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="lilift's alignment beside MUSE, VecMap and optimal transport.")
+    parser = argparse.ArgumentParser(description="Compare lilift's alignment with MUSE, VecMap and optimal transport.")
     parser.add_argument("--muse", type=Path, metavar="FOLDER", help="a checkout of facebookresearch/MUSE")
-    parser.add_argument("--muse-hidden", type=int, default=2048, help="units of its discriminator's layers (its default)")
-    parser.add_argument("--muse-words", type=int, default=500_000, help="words an epoch; its default is 1,000,000")
-    parser.add_argument("--muse-epochs", type=int, default=1, help="its default is 5")
+    parser.add_argument("--muse-hidden", type=int, default=2048, help="units of MUSE's discriminator (MUSE's default too)")
+    parser.add_argument("--muse-words", type=int, default=500_000, help="words of an epoch (MUSE's default is 1,000,000)")
+    parser.add_argument("--muse-epochs", type=int, default=1, help="epochs (MUSE's default is 5)")
     parser.add_argument("--vecmap", type=Path, metavar="FOLDER", help="a checkout of artetxem/vecmap")
-    parser.add_argument("--vecmap-words", type=int, default=WORDS, help="most frequent words that it aligns by")
-    parser.add_argument("--seeds", type=int, default=3, help="of lilift's adversarial start")
+    parser.add_argument("--vecmap-words", type=int, default=WORDS, help="number of most frequent words that align the spaces")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds for lilift's adversarial start")
     parser.add_argument("--tasks", nargs="+", choices=("planted", "real"), default=["planted", "real"])
-    parser.add_argument("--only", nargs="+", metavar="TOOL", help="as the result names them")
+    parser.add_argument("--only", nargs="+", metavar="TOOL", help="run only these tools, with their names in the result")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
@@ -103,7 +103,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as scratch:
                 row = judged(timed(tool, english, foreign, Path(scratch)), english, foreign, gold)
             print(task, name, row, flush=True)
-            # Read only now: another run may have added its rows meanwhile.
+            # Read only now, because another run may have added its rows meanwhile.
             results = earlier_results(arguments.output or FOLDER / f"{NAME}.json")
             results.setdefault(task, {}).update({"english": english.source, "foreign": foreign.source, name: row})
             keep(NAME, {"words": WORDS, "threads": arguments.threads, "tasks": results}, arguments.output)

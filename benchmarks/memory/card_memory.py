@@ -46,8 +46,8 @@ held = torch.empty(int(sys.argv[1]), dtype=torch.uint8, device="cuda")
 print("held", flush=True)
 input()
 """
-ANSWER = 64  # tokens; the plan is made for as many
-LONGEST_RECIPE = 60  # seconds; none is begun with less
+ANSWER = 64  # tokens of an answer, also in the plan
+LONGEST_RECIPE = 60  # seconds; a recipe starts only if this much time is left
 GOALS = {
     "most reserved beyond the plan, share": ("at most", 0.0),
     "furthest allocated peak from the plan's tensors, share": ("at most", 0.03),
@@ -60,19 +60,19 @@ GOALS = {
 
 @contextlib.contextmanager
 def ballast(card: PlannedCard, device: Device) -> Iterator[None]:
-    """A second process that leaves no more of the card free than `card` would have."""
+    """Hold memory in a second process, so that only as much is free as on `card`."""
     if device.kind != "cuda":
         yield
         return
     free, _ = torch.cuda.mem_get_info(0)
-    held = free - card.allocatable_bytes - CUDA_CONTEXT_BYTES  # its own context takes some
+    held = free - card.allocatable_bytes - CUDA_CONTEXT_BYTES  # its own context takes memory too
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDS, str(max(0, held))], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     try:
         if process.stdout.readline().strip() != "held":
-            raise RuntimeError("the process that is to hold the rest of the card could not")
+            raise RuntimeError("the second process could not hold the rest of the card's memory")
         yield
     finally:
         process.kill()
@@ -85,7 +85,7 @@ def one_recipe(name: str, overrides: Sequence[str], limit: str, device: Device) 
     recipe = load_recipe(name, [f"evaluate.max_new_tokens={ANSWER}", *overrides])
     card = planned_card("cpu") if device.kind == "cpu" else limited_card(limit)
     plan = plan_recipe(recipe, card=card)
-    if device.kind == "cpu":  # for a rehearsal, all of the memory is far too much
+    if device.kind == "cpu":  # all of the host's memory is far too much for a rehearsal
         card = replace(card, usable_bytes=plan.peak_bytes)
         plan = replace(plan, card=card)
     require_plan_fits(plan)
@@ -108,7 +108,7 @@ def one_recipe(name: str, overrides: Sequence[str], limit: str, device: Device) 
 
 
 def summary_of(found: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """The figures that goals are about; none of an empty table."""
+    """The figures that have goals; empty for an empty table."""
     phases = [one[name] for one in found.values() for name in ("align", "transfer", "evaluate") if name in one]
     bold = [one["too large"] for one in found.values() if "too large" in one]
     plain = [one for one in found.values() if "tokens_per_second" in one.get("plain", {})]
@@ -132,17 +132,17 @@ def summary_of(found: dict[str, dict[str, Any]]) -> dict[str, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Predicted against measured memory on a card.")
-    parser.add_argument("--device", default="cuda", choices=["cpu", "cuda"], help="cpu rehearses")
-    parser.add_argument("--limit", default="24gb", help="the card that a larger one plays")
+    parser = argparse.ArgumentParser(description="Compare planned with measured memory on a card.")
+    parser.add_argument("--device", default="cuda", choices=["cpu", "cuda"], help="cpu: rehearse")
+    parser.add_argument("--limit", default="24gb", help="memory of the card that a larger card plays")
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
-    parser.add_argument("--set", nargs="+", default=[], dest="overrides", metavar="A.B=C", help="override settings of all")
-    parser.add_argument("--seconds", type=float, default=math.inf, help="begin no recipe after this long")
-    parser.add_argument("--output", type=Path, help="instead of benchmarks/results/card_memory.json")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
+    parser.add_argument("--set", nargs="+", default=[], dest="overrides", metavar="A.B=C", help="change all recipes")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="start no recipe after this time")
+    parser.add_argument("--output", type=Path, help="write the JSON here instead of to benchmarks/results/card_memory.json")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
-        print("no CUDA GPU here; `--device cpu` rehearses without one", file=sys.stderr)
+        print("this machine has no CUDA GPU; rehearse without one with --device cpu", file=sys.stderr)
         return 1
     device = find_device() if arguments.device == "cuda" else Device("cpu", "CPU", 0, 0)
     ends = time.monotonic() + arguments.seconds
@@ -150,12 +150,12 @@ def main() -> int:
     left_out: dict[str, str] = {}
     for name in arguments.recipes:
         if ends - time.monotonic() < min(LONGEST_RECIPE, arguments.seconds / 2):
-            left_out[name] = "no time was left"
+            left_out[name] = "there was no time left"
             continue
         print(name, flush=True)
         try:
             found[name] = one_recipe(name, arguments.overrides, arguments.limit, device)
-        except (RuntimeError, MemoryError, RecipeError) as failure:  # the others are still worth having
+        except (RuntimeError, MemoryError, RecipeError) as failure:  # the results of the others are still useful
             left_out[name] = f"{type(failure).__name__}: {failure}"
             print(f"  {left_out[name]}", flush=True)
         gc.collect()

@@ -26,7 +26,7 @@ TOO_LARGE = 1.15  # times the limit
 
 
 class Stepper:
-    """Takes optimizer steps of a stage, as the trainer does."""
+    """Takes optimizer steps of a stage, like the trainer."""
 
     def __init__(self, bridge: BridgedModel, recipe: Recipe, stage: str) -> None:
         self.bridge, self.settings = bridge, getattr(recipe, stage)
@@ -40,7 +40,7 @@ class Stepper:
         self.guard = OutOfMemoryGuard(lambda line: print(f"  {line}", flush=True))
 
     def step(self, rows: Sequence[Row]) -> int:
-        """One step of two micro-batches of these rows; returns its positions."""
+        """Take one step of two micro-batches of these rows; return its positions."""
         allocate_state(self.optimizer)
         outcome = compute_gradients(
             self.bridge,
@@ -57,7 +57,7 @@ class Stepper:
 
 
 def measured(work: Any, device: torch.device) -> dict[str, float]:
-    """Peaks in MiB and positions a second of a function that returns positions; called once before, to compile."""
+    """Peaks in MiB and positions a second of a function that returns positions. A first call, not measured, compiles."""
     work()
     free_memory()
     with MemoryProbe(device.type) as probe:
@@ -75,7 +75,7 @@ def measured(work: Any, device: torch.device) -> dict[str, float]:
 
 
 def beside_plan(found: dict[str, float], plan: Plan, phase: str) -> dict[str, float]:
-    """What was measured, with what was planned: for tensors, and for what the allocator reserves for them."""
+    """The measured figures with the planned ones: of tensors, and of the memory that the allocator reserves for them."""
     parts = plan.of(phase).parts
     tensors = sum(size for name, size in parts.items() if name not in ("context", "overhead"))
     return {
@@ -104,7 +104,7 @@ def evaluation(bridge: BridgedModel, plan: Plan, device: torch.device) -> dict[s
 
 
 def too_large(bridge: BridgedModel, plan: Plan, device: torch.device) -> dict[str, Any]:
-    """A micro-batch whose plan is 15% beyond the limit: refused, and when it is taken all the same, split."""
+    """A micro-batch whose plan is 15% above the limit: lilift must refuse it, and must split it if it runs all the same."""
     recipe, rows = plan.recipe, plan.of("transfer").rows
     phase = plan.of("transfer")
     lasting = sum(size for name, size in phase.parts.items() if name not in ("activations", "temporaries", "overhead"))
@@ -127,7 +127,7 @@ def too_large(bridge: BridgedModel, plan: Plan, device: torch.device) -> dict[st
 
 
 def _run_out_beyond(bridge: BridgedModel, positions: int) -> None:
-    """For a rehearsal, where there is no card to run out of."""
+    """Let a rehearsal, which has no card, run out of memory above this many positions."""
     loss = bridge.loss
 
     def scarce(batch: Any, **keywords: Any) -> Any:
@@ -139,7 +139,7 @@ def _run_out_beyond(bridge: BridgedModel, positions: int) -> None:
 
 
 def plain_step(bridge: BridgedModel, plan: Plan, device: torch.device) -> dict[str, float]:
-    """The same micro-batch through transformers, peft and bitsandbytes as their documentation has it; spoils the LLM."""
+    """The same micro-batch with transformers, peft and bitsandbytes as their documentation shows; changes the LLM for good."""
     from bitsandbytes.optim import AdamW8bit
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 

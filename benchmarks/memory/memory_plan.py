@@ -32,7 +32,7 @@ from lilift.train.stage_rehearsal import rehearsal as rehearse_stage
 
 GIB = 2**30
 QWEN = {"model_type": "qwen2", "vocab_size": 151936, "num_key_value_heads": 2, "tie_word_embeddings": True}
-# Those that no recipe uses; the others are lilift's own.
+# The LLMs that no recipe uses. lilift's recipes give the others.
 OTHERS = {
     "Qwen2.5-0.5B": QWEN | {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14},
     "Llama-3.2-1B": {
@@ -76,7 +76,7 @@ def phases(recipe: Recipe, count: int) -> dict[str, Rehearsal]:
 
 
 def measure(recipe: Recipe, models: Models) -> dict[str, Any]:
-    """One line of the table, in GiB and tokens."""
+    """One row of the table, in GiB and tokens."""
     found: dict[str, Simulation] = {}
     for name, rehearsal in phases(recipe, ROWS).items():
         found[name] = simulate(recipe, models, rehearsal, device="cuda", expandable=True)
@@ -95,7 +95,7 @@ def measure(recipe: Recipe, models: Models) -> dict[str, Any]:
 
 
 def most_rows(recipe: Recipe, models: Models, card_name: str, fixed: float, a_row: float) -> int:
-    """Rows of the largest stage-2 micro-batch that fits on a card, where `fixed` bytes and `a_row` a row are the least."""
+    """Rows of the largest stage-2 micro-batch that fits on a card; `fixed` bytes and `a_row` bytes a row are a lower bound."""
     card = planned_card(card_name)
     room = card.usable_bytes - card.context_bytes
     count = int((room - fixed) // a_row)
@@ -109,7 +109,7 @@ def most_rows(recipe: Recipe, models: Models, card_name: str, fixed: float, a_ro
 
 
 def difference_to_all_layers(recipe: Recipe, models: Models) -> int:
-    """The largest difference in bytes between two-and-four layers and all of them."""
+    """The largest difference in bytes between an estimate from two and four layers and one from all layers."""
     return max(
         abs(
             simulate(recipe, models, rehearsal, device="cuda", expandable=True).total
@@ -132,8 +132,8 @@ def cost_of(*command: str) -> tuple[float, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What nine LLMs take, by the planner.")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
+    parser = argparse.ArgumentParser(description="Compute the memory that nine LLMs need.")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args()
     began = time.process_time()
     recipe = load_recipe("llama-7b-24gb")

@@ -15,7 +15,7 @@ def bars(title: str, values: Mapping[str, float], *, accent: str, logarithmic: b
 
     Args:
         values: by name, none negative. accent: the name whose bar stands out, with all that begin with it.
-        logarithmic: lengths by the logarithm, for values of several magnitudes; what is below 1 has no bar.
+        logarithmic: lengths by the logarithm, for values of several magnitudes; values below 1 have no bar.
     """
     ordered = sorted(values.items(), key=lambda item: item[1])
     scaled = {name: math.log10(max(value, 1.0)) if logarithmic else value for name, value in ordered}

@@ -36,7 +36,7 @@ GOALS = {
 
 
 def measure(seed: int, overrides: list[str], folder: Path) -> dict[str, Any]:
-    """One run: accuracy by system and language."""
+    """Run the recipe once; return accuracy by system and language."""
     recipe = load_recipe("tiny-cpu", [f"seed={seed}", *overrides])
     run = run_recipe(recipe, folder / f"seed-{seed}", RunOptions(resume=True))
     systems = {system.system: system.benchmarks[0].languages for system in run.scores}
@@ -52,7 +52,7 @@ def measure(seed: int, overrides: list[str], folder: Path) -> dict[str, Any]:
 
 
 def soft_token_size(recipe: Recipe, run: Path) -> float:
-    """How large the soft tokens of an ordinary text are after stage 1, in sizes of the LLM's embeddings of it."""
+    """The size of the soft tokens of an ordinary text after stage 1, relative to the LLM's embeddings of it."""
     bridge = load_bridge(recipe, device="cpu")
     bridge.load_alignment(run / "align" / "alignment")
     source = bridge.encoder.tokenizer.encode(SAMPLE_TEXT, bridge.encoder.max_positions)
@@ -94,14 +94,14 @@ def print_table(runs: list[dict[str, Any]]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What stage 1 brings, over several seeds.")
+    parser = argparse.ArgumentParser(description="Measure what stage 1 adds, over several seeds.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="A.B=C")
     parser.add_argument("--folder", type=Path, help="keep the runs here (default: a temporary folder)")
     parser.add_argument("--name", default="method_lift", help="name of the result")
-    parser.add_argument("--output", type=Path, help="where the result goes")
-    parser.add_argument("--note", default="", help="what else is to be known of the conditions, kept with the result")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
+    parser.add_argument("--output", type=Path, help="write the result here")
+    parser.add_argument("--note", default="", help="a note on the conditions, written into the result")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         runs = [measure(seed, arguments.overrides, arguments.folder or Path(temporary)) for seed in arguments.seeds]
