@@ -209,9 +209,8 @@ def main(argv: list[str] | None = None) -> int:
         shapes.append({**asdict(shape), "figures": plain, "saved bytes": saved})
         name = torch.cuda.get_device_name().lower().replace(" ", "-") if on_gpu else "cpu"
         content = {"kernels": describe().line(), "goals": goals, "summary": summary, "shapes": shapes}
-        keep(
-            f"alignment_projection-{name}", content, arguments.output
-        )  # after each shape, so that an interrupted run keeps its results
+        # After each shape, so that an interrupted run keeps its results.
+        keep(f"alignment_projection-{name}", content, arguments.output)
     print()
     failed = [entry for entry in shapes if isinstance(entry["figures"]["lilift"], str)]
     for entry in failed:

@@ -18,9 +18,7 @@ FOLDER = BENCHMARKS / "results"
 def keep(name: str, found: Mapping[str, Any], output: Path | None = None) -> Path:
     """Write ``benchmarks/results/<name>.json``, or to `output`."""
     # Imported here, because goals can be reported without the packages that it needs.
-    from lilift.phases.environment import (
-        describe_environment,
-    )  # imported here, because goals can be reported without the packages that it needs
+    from lilift.phases.environment import describe_environment
 
     path = output or FOLDER / f"{name}.json"
     content = {
