@@ -184,6 +184,4 @@ def _check_rows(rows: Tensor, count: int) -> None:
     if ((rows < 0) | (rows >= count)).any():
         raise IndexError(f"rows reach from {int(rows.min())} to {int(rows.max())}; hidden has rows 0..{count - 1}")
     if (torch.bincount(rows, minlength=1) > 1).any():
-        raise IndexError(
-            f"row {int(torch.bincount(rows).argmax())} appears more than once in rows; a row has one label"
-        )
+        raise IndexError(f"row {int(torch.bincount(rows).argmax())} appears more than once in rows; a row has one label")
