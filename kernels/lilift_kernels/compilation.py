@@ -36,6 +36,7 @@ SHARED_MEMORY = {80: 166_912, 86: 101_376, 89: 101_376, 90: 232_448, 120: 101_37
 PROCESSORS = {80: 108, 86: 82, 89: 128, 90: 132, 120: 170}
 MODULES = (loss_triton, projection_triton)
 NAMED = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
+WIDE = ("out", "upstream", "left")  # tensors that may be fp32 beside 16 bits
 ALIGNED, UNALIGNED = 16, 17  # examples of a whole number that is a multiple of 16, and of one that is not
 
 
@@ -77,8 +78,7 @@ class Launch:
     @property
     def switches(self) -> list[str]:
         """What else, beside blocks and sizes, differs between launches of one kernel and element type."""
-        wide = ("out", "upstream", "left")
-        wide = [name for name, _, value in self.members(self.arguments) if value == torch.float32 and name in wide]
+        wide = [name for name, _, value in self.members(self.arguments) if value == torch.float32 and name in WIDE]
         named = [name.lower().removeprefix("has_") for _, name, value in self.members(self.constants) if value is True]
         return named + ([f"{name} in fp32" for name in wide] if self.element in ("bf16", "fp16") else [])
 
@@ -92,7 +92,7 @@ class Launch:
     def members(arguments: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, str, Any]]:
         """Each argument's name, the names of its members (its own if it is no group), and their values."""
         for name, value in arguments:
-            members = value._asdict() if isinstance(value, tuple) else {name: value}
+            members = value._asdict() if hasattr(value, "_asdict") else {name: value}
             yield from ((name, member, item) for member, item in members.items())
 
     def __str__(self) -> str:
@@ -176,7 +176,7 @@ def _launch(kernel: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Laun
 
 def _each(value: Any, change: Callable[[Any], Any]) -> Any:
     """``change`` of an argument, or of each member of a group."""
-    return value._make(map(change, value)) if isinstance(value, tuple) else change(value)
+    return value._make(map(change, value)) if hasattr(value, "_make") else change(value)
 
 
 def _mock(kind: Any) -> Any:
