@@ -18,7 +18,7 @@ EXIT_USAGE = 2
 
 
 def find_benchmarks() -> dict[str, Path]:
-    """Each script that can be run, by name: those that have a main program."""
+    """Every script that has a main program, by name."""
     scripts = (path for path in sorted(FOLDER.rglob("*.py")) if path.stem not in ("__main__", "__init__"))
     return {path.stem: path for path in scripts if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")}
 

@@ -1,4 +1,4 @@
-"""How long `lilift --help` takes: the goal is 0.3 s.
+"""Measure how long `lilift --help` takes; the goal is 0.3 s.
 
 python -m benchmarks cli_startup --check
 """
@@ -23,9 +23,9 @@ def seconds_of(command: list[str]) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="How long `lilift --help` takes.")
+    parser = argparse.ArgumentParser(description="Measure how long `lilift --help` takes.")
     parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--check", action="store_true", help="exit 1 where the goal is not met")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if the goal is not met")
     arguments = parser.parse_args()
     command = [sys.executable, "-m", "lilift", "--help"]
     seconds_of(command)  # fills the file cache

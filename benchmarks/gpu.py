@@ -1,11 +1,11 @@
-"""Everything that needs a GPU, in one command of ten minutes: the tests marked ``gpu``, then the benchmarks in ``PARTS``.
+"""Run everything that needs a GPU, in ten minutes: the tests marked ``gpu``, then the benchmarks in ``PARTS``.
 
 make gpu WHEELS=folder                      # or: python -m benchmarks gpu --wheels folder
 python -m benchmarks gpu --device cpu       # a rehearsal: tiny shapes, the Triton kernels in Triton's interpreter
 
-Nothing is downloaded, and lilift need not be installed. Packages that the machine lacks (bitsandbytes, liger-kernel,
-cut-cross-entropy, ...) are wheels in a folder; they are installed for this run alone, and what is absent all the same is
-skipped and named. What is found goes to ``benchmarks/results/<gpu>-<date>.json`` after every step, and from there to the
+It downloads nothing, and does not need lilift to be installed. Put wheels of packages that the machine lacks (bitsandbytes,
+liger-kernel, cut-cross-entropy, ...) into a folder: this run alone installs them. It skips what needs a package that is still
+missing, and names that package. It writes ``benchmarks/results/<gpu>-<date>.json`` after every step, and from that file the
 tables and plots of ``docs/gpu.md``.
 """
 
@@ -41,33 +41,34 @@ ROOT = Path(__file__).parents[1]
 SOURCES = [str(ROOT), str(ROOT / "kernels")]
 NEEDS = ("packaging", "psutil")  # of every result file, which names the machine
 TEST_NEEDS = ("hypothesis", "pytest")
-KERNEL_TESTS = [ROOT / "tests" / "kernels" / name / f"test_triton_{name}.py" for name in ("loss", "projection")]
+KERNEL_TESTS = sorted((ROOT / "tests" / "kernels").rglob("test_triton_*.py"))  # `make test` runs them in the interpreter
 MODEL_TESTS = ROOT / "tests" / "model" / "test_gpu.py"  # a 4-bit LLM in a bridge
 MODEL_NEEDS = ("bitsandbytes", "peft", "pydantic", "regex", "sentencepiece", "tokenizers", "transformers", "yaml")
 TESTS_SHARE = 0.35  # of the time
 TIMED_OUT = 124
-LEAST_SECONDS = 10  # nothing is begun with less
-LONGEST_SHAPE = 45  # seconds kept back for what a part is at when its time is over
-GRACE = 10  # seconds that an interrupted command has to write down what it knows
+LEAST_SECONDS = 10  # a part starts only if this much time is left
+LONGEST_SHAPE = 45  # seconds reserved for the shape that a part measures when its time ends
+GRACE = 10  # seconds for an interrupted command to write its results
 
 
 @dataclass(frozen=True)
 class Part:
     """A script of benchmarks/ that runs in a process of its own.
 
-    It takes ``--device cpu|cuda``, ``--output FILE`` for its JSON, in which ``summary`` and ``goals`` are what
-    ``result_files.report_goals`` takes, and ``--check``, with which it exits 1 where a goal is not met.
+    It takes ``--device cpu|cuda``, ``--output FILE`` for its JSON, and ``--check``, with which it exits with 1 if a goal is not
+    met. ``summary`` and ``goals`` in the JSON are the arguments of ``result_files.report_goals``.
     """
 
     name: str
-    rehearsal: str  # arguments that make it short on a CPU
+    rehearsal: str  # arguments for a short run on a CPU
     seconds: float = math.inf  # the most it may take
-    needs: tuple[str, ...] = ()  # packages without which it is skipped
-    # It has competitors, and takes `--seconds` (when to begin nothing more), `--resume` (keep what FILE holds) and `--without`.
+    needs: tuple[str, ...] = ()  # it is skipped without these packages
+    # It has competitors. It takes `--seconds` (after which it starts nothing more), `--resume` (keeps the results in FILE) and
+    # `--without`.
     resumes: bool = False
 
 
-# In this order; the last one has all the time that is left.
+# They run in this order; the last one gets all the time that is left.
 PARTS = (
     Part(
         "card_memory",
@@ -87,7 +88,7 @@ PARTS = (
 
 
 class Session:
-    """The time that is left, and the surroundings of every command."""
+    """The time that is left, and the environment of every command."""
 
     def __init__(self, device: str, seconds: float, folder: Path) -> None:
         self.device, self.folder = device, folder
@@ -101,7 +102,7 @@ class Session:
         return max(0.0, self.ends - time.monotonic())
 
     def run(self, command: list[str], *, limit: float, **environment: str) -> int:
-        """A command's exit code; at the limit it is interrupted, and soon after ended with all that it started."""
+        """Run a command, return its exit code. At the limit interrupt it, and soon after kill it and its child processes."""
         print(f"\n$ {' '.join(command)}", flush=True)
         process = subprocess.Popen(command, env={**self.environment, **environment}, cwd=ROOT, start_new_session=True)
         try:
@@ -111,7 +112,7 @@ class Session:
             os.killpg(process.pid, signal.SIGINT)
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=GRACE)
-            with suppress(ProcessLookupError):  # all of it has ended
+            with suppress(ProcessLookupError):  # the whole group has ended
                 os.killpg(process.pid, signal.SIGKILL)
             return TIMED_OUT
         finally:
@@ -121,7 +122,7 @@ class Session:
 
 
 def install(session: Session, wheels: Path) -> dict[str, str]:
-    """Unpack the wheels for this run alone; returns those that could not be, with the reason."""
+    """Unpack the wheels for this run alone; return those that failed, with the reason."""
     failed = {}
     found = sorted(wheels.glob("*.whl"))
     if not found:
@@ -140,15 +141,15 @@ def install(session: Session, wheels: Path) -> dict[str, str]:
 
 
 def lacking(packages: Sequence[str]) -> str:
-    """Which of `packages` are not installed, in words; empty if none."""
+    """A text that names those of `packages` that are not installed; empty if all are."""
     absent = [name for name in packages if find_spec(name) is None]
     return f"not installed: {', '.join(absent)}" if absent else ""
 
 
 def run_tests(session: Session, chosen: list[str] | None) -> dict[str, Any]:
-    """The tests marked ``gpu``; on a CPU in Triton's interpreter."""
+    """Run the tests marked ``gpu``, on a CPU in Triton's interpreter."""
     if reason := lacking(TEST_NEEDS):
-        print(f"no test is run: {reason}")
+        print(f"the tests do not run: {reason}")
         return {"exit_code": 1, "skipped": {"all tests": reason}}
     paths, skipped = chosen or list(map(str, KERNEL_TESTS)), {}
     if chosen is None:
@@ -170,7 +171,7 @@ def run_tests(session: Session, chosen: list[str] | None) -> dict[str, Any]:
 
 
 def _counted(report: Path, skipped: dict[str, str]) -> dict[str, Any]:
-    """What pytest's report says; ``skipped`` is added to."""
+    """The counts in pytest's report; adds to ``skipped``."""
     if not report.exists():
         return {"skipped": skipped}
     suite = ElementTree.parse(report).getroot().find("testsuite")
@@ -184,21 +185,21 @@ def _counted(report: Path, skipped: dict[str, str]) -> dict[str, Any]:
 
 
 def _has_room_for_four() -> bool:
-    """Whether four processes can test side by side: cores to compile on, and memory for four large heads."""
+    """Whether four test processes can run at the same time: cores for compiling, and memory for four large heads."""
     memory = torch.cuda.get_device_properties(0).total_memory
     return find_spec("xdist") is not None and (os.cpu_count() or 1) >= 8 and memory > 60 * 2**30
 
 
 def run_part(session: Session, part: Part) -> dict[str, Any]:
-    """One part's JSON with its exit code; what it has found by its limit is kept.
+    """Run one part; return its JSON with its exit code. At its time limit the results so far are kept.
 
-    A competitor that takes the GPU or the process with it is left out from there on, and the part goes on.
+    If a competitor crashes the GPU or the process, the part runs again from there without it.
     """
     if reason := lacking(part.needs):
         print(f"\nskipped {part.name}: {reason}")
         return {"exit_code": 0, "reason": reason}
     if session.left < LEAST_SECONDS:
-        print(f"\nskipped {part.name}: no time is left")
+        print(f"\nskipped {part.name}: there is no time left")
         return {"exit_code": TIMED_OUT, "reason": "no time was left"}
     for_others = max(0.0, session.left - part.seconds)
     output = session.folder / f"{part.name}.json"
@@ -215,23 +216,23 @@ def run_part(session: Session, part: Part) -> dict[str, Any]:
         broken = culprit(output) if part.resumes and (code == BROKEN or code < 0) else None
         if broken is None or broken in broken_by or session.left - for_others < 2 * LONGEST_SHAPE:
             break
-        print(f"{broken} took the GPU or the process with it (exit code {code})", flush=True)
+        print(f"{broken} crashed the GPU or the process (exit code {code})", flush=True)
         broken_by.append(broken)
     found = json.loads(output.read_text(encoding="utf-8")) if output.exists() else {}
     return {**found, "broken_by": broken_by, "exit_code": code}
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Everything that needs a GPU, in one command.")
-    parser.add_argument("--device", default="cuda", choices=["cpu", "cuda"], help="cpu rehearses with tiny shapes")
-    parser.add_argument("--wheels", type=Path, help="folder of wheels that this machine lacks")
-    parser.add_argument("--seconds", type=float, default=540, help="from here on; ten more may go into ending what runs")
+    parser = argparse.ArgumentParser(description="Run everything that needs a GPU: tests and benchmarks.")
+    parser.add_argument("--device", default="cuda", choices=["cpu", "cuda"], help="cpu: rehearse with tiny shapes")
+    parser.add_argument("--wheels", type=Path, help="folder with wheels of missing packages")
+    parser.add_argument("--seconds", type=float, default=540, help="time limit; stopping the last command can take ten more")
     parser.add_argument("--results", type=Path, default=FOLDER, help="folder for the JSON")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder for tables and plots")
-    parser.add_argument("--tests", nargs="+", help="instead of all that are marked `gpu`")
+    parser.add_argument("--tests", nargs="+", help="run these tests instead of all that are marked `gpu`")
     arguments = parser.parse_args(argv)
     if arguments.device == "cuda" and not torch.cuda.is_available():
-        print("no CUDA GPU here; `--device cpu` rehearses without one", file=sys.stderr)
+        print("this machine has no CUDA GPU; rehearse without one with --device cpu", file=sys.stderr)
         return 1
     if arguments.wheels is not None and not arguments.wheels.is_dir():
         print(f"--wheels {arguments.wheels}: no such folder", file=sys.stderr)
@@ -248,7 +249,7 @@ def main(argv: list[str] | None = None) -> int:
             return 1
         found: dict[str, Any] = {"wheels_not_installed": failed_wheels, "tests": run_tests(session, arguments.tests)}
         for part in PARTS:
-            keep(name, found, path)  # a run that is cut short is kept
+            keep(name, found, path)  # so that an interrupted run keeps its results
             found[part.name] = run_part(session, part)
         keep(name, found, path)
     code = summarise(found)
@@ -257,7 +258,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def summarise(found: dict[str, Any]) -> int:
-    """Print what came out; returns the exit code: 0 if everything ran, passed and met its goals."""
+    """Print the results; return the exit code: 0 if everything ran, passed and met its goals."""
     tests = found["tests"]
     print(f"\ntests: {tests.get('passed', 0)} passed, {len(tests.get('failed', []))} failed, exit code {tests['exit_code']}")
     for part in PARTS:

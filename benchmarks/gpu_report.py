@@ -1,4 +1,4 @@
-"""Tables and plots of what `make gpu` has found: docs/gpu.md, and one SVG per plot beside it.
+"""Write docs/gpu.md from the results of `make gpu`: tables, and plots as SVG files beside it.
 
 python -m benchmarks gpu_report benchmarks/results/<gpu>-<date>.json
 """
@@ -22,7 +22,7 @@ MEMORY_COLUMNS = ("planned_tensors_mib", "allocated_mib", "planned_mib", "reserv
 
 
 def render(paths: Sequence[Path], docs: Path = DOCS) -> Path:
-    """Write ``gpu.md`` and its plots into `docs` for these result files; returns the page."""
+    """Write ``gpu.md`` and its plots into `docs` for these result files; return the page."""
     parts = [
         "# Measured on GPUs",
         "Made by `benchmarks/gpu_report.py` from the result files named below, which `make gpu` writes. Times are medians of\n"
@@ -38,7 +38,7 @@ def render(paths: Sequence[Path], docs: Path = DOCS) -> Path:
 
 
 def _section(path: Path, found: dict[str, Any], docs: Path) -> list[str]:
-    """One run of `make gpu`; of one that was cut short what there is."""
+    """The section of one run of `make gpu`; an interrupted run has a part of it."""
     environment = found["environment"]
     measured = {name: part for name, part in found.items() if isinstance(part, dict) and "goals" in part}
     versions = dict(environment["packages"])
@@ -117,7 +117,7 @@ def _goals(measured: dict[str, dict[str, Any]]) -> str:
 
 
 def _shown(shapes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first shape measured of each vocabulary that is a quarter valid, the widest; the rest is in the long table."""
+    """For each vocabulary the widest shape with a quarter valid, which is measured first; the long table has the others."""
     chosen: dict[int, dict[str, Any]] = {}
     for shape in shapes:
         known = chosen.get(shape["vocabulary"])
@@ -172,7 +172,7 @@ def _plots(stem: str, shape: dict[str, Any], docs: Path) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Tables and plots of what `make gpu` has found.")
+    parser = argparse.ArgumentParser(description="Write tables and plots of the results of `make gpu`.")
     parser.add_argument("results", type=Path, nargs="+", help="benchmarks/results/<gpu>-<date>.json")
     parser.add_argument("--docs", type=Path, default=DOCS)
     arguments = parser.parse_args()

@@ -1,12 +1,12 @@
-"""Batches of GSM8K with 21 low-resource languages: how much is real, and what reading takes with tokens remembered.
+"""Measure how much of a batch is padding, and how fast lilift reads GSM8K in 21 low-resource languages.
 
 LILIFT_SHARED_DATA=FOLDER python -m benchmarks batches --check
 
 FOLDER holds gsm8k/train.jsonl.gz, lexicon_wechsel_wiktionary, tokenizers/llama2_sentencepiece_tokenizer.model and
-sib200_flores_parallel/*.tsv.gz, as their publishers made them. The LLM's tokenizer is Llama 2's. The encoder's is a
-SentencePiece model of 48,000 pieces that this script trains on FLORES sentences in 48 languages and GSM8K's questions, since
-mT5's own cannot be had without a network; `--encoder FILE` takes another. A stage reads its rows as `lilift recipe run` does:
-once for the lengths, once to count steps, then every epoch. Seconds are of the processor; memory is what a fresh process grew.
+sib200_flores_parallel/*.tsv.gz, as their publishers made them. The LLM's tokenizer is Llama 2's. The encoder's tokenizer is a
+SentencePiece model of 48,000 pieces. This script trains it on FLORES sentences in 48 languages and GSM8K's questions, because
+mT5's own needs a download. `--encoder FILE` takes another. A stage reads its rows as `lilift recipe run` does: once for the
+lengths, once to count steps, then in every epoch. Seconds are processor time. Memory is the growth of a fresh process.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ TOGETHER = (1, 2, 3, 4, 6, 8)
 
 @dataclass(frozen=True)
 class Inputs:
-    """Where a process finds what it reads."""
+    """The files that a process reads."""
 
     data: Path
     encoder: Path
@@ -133,7 +133,7 @@ def epoch_of(rows: AlignRows | TransferRows, plan: StepPlan, epoch: int) -> Iter
 
 
 def read(stage: str, inputs: Inputs, remembering: bool) -> dict[str, Any]:
-    """Read a stage's rows as training does; in a process of its own."""
+    """Read a stage's rows in the same way as training, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tokens.sqlite"
         rows, plan = rows_of(stage, inputs, TokenCache(path) if remembering else None), plan_of(stage)
@@ -171,7 +171,7 @@ def highest_memory() -> int:
 
 
 def shares(micro_batches: Sequence[Sequence[Row]]) -> dict[str, float]:
-    """How much of the two models' batches is real, and how much of a step's arithmetic is the encoder's."""
+    """The share of the two models' batches that is not padding, and the encoder's share of a step's arithmetic."""
     packed = [[SHAPE.packed_length(row, has_llm_bos=True) for row in rows] for rows in micro_batches]
     encoded = [[len(row.encoder_ids) for row in rows] for rows in micro_batches]
     llm, encoder = (sum(max(lengths) * len(lengths) for lengths in found) for found in (packed, encoded))
@@ -186,7 +186,7 @@ def shares(micro_batches: Sequence[Sequence[Row]]) -> dict[str, float]:
 
 
 def reordered(micro_batches: Sequence[Sequence[Row]], together: int) -> list[list[Row]]:
-    """Micro-batches cut anew from groups of `together`, each group in the order of the encoder's lengths."""
+    """New micro-batches from groups of `together`, each group sorted by the encoder's lengths."""
     by_length = sorted(micro_batches, key=lambda rows: SHAPE.packed_length(rows[-1], has_llm_bos=True))
     found: list[list[Row]] = []
     for start in range(0, len(by_length), together):
@@ -203,7 +203,7 @@ def reordered(micro_batches: Sequence[Sequence[Row]], together: int) -> list[lis
 
 
 def orders(stage: str, inputs: Inputs) -> dict[str, dict[str, float]]:
-    """The shares as lilift orders rows, and as they would be with rows ordered by the encoder's lengths as well."""
+    """The shares with lilift's order of rows, and with rows sorted by the encoder's lengths as well."""
     steps = epoch_of(rows_of(stage, inputs, None), plan_of(stage), 0)
     micro_batches = [rows for step in steps for rows in step.micro_batches]
     found = {"as it is": shares(micro_batches)}
@@ -217,7 +217,7 @@ def orders(stage: str, inputs: Inputs) -> dict[str, dict[str, float]]:
 
 def main() -> int:
     parser = data_parser("What batches hold, and what reading them takes.")
-    parser.add_argument("--encoder", type=Path, help="SentencePiece file of the encoder; trained anew if left out")
+    parser.add_argument("--encoder", type=Path, help="SentencePiece file of the encoder (default: train one)")
     arguments = parse_with_data(parser)
     results: dict[str, Any] = {}
     alone = multiprocessing.get_context("spawn")

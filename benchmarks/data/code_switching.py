@@ -1,11 +1,11 @@
-"""Code-switching of GSM8K with 21 low-resource languages: speed, memory, and the same bytes with 1 and with 8 processes.
+"""Measure the speed and memory of code-switching GSM8K, and check that 1 and 8 processes write the same bytes.
 
 LILIFT_SHARED_DATA=FOLDER python -m benchmarks code_switching --check
 
 FOLDER holds gsm8k/train.jsonl.gz and lexicon_wechsel_wiktionary: GSM8K's training questions as published, and the
-dictionaries of WECHSEL (github.com/CPJKU/wechsel) for MMWP's 21 low-resource languages. A source token is what stands between
-spaces. Speed is counted per second of processor time of one process, the best of several passes, so that a busy machine is told
-apart from a slow program; the seconds on the clock stand beside it.
+dictionaries of WECHSEL (github.com/CPJKU/wechsel) for MMWP's 21 low-resource languages. A source token is the text between two
+spaces. Speed is in tokens per second of processor time of one process, the best of several passes, so that other work on the
+machine does not count. The seconds on the clock stand beside it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def one_pass(switcher: CodeSwitcher, texts: Sequence[str], epoch: int) -> dict[s
 
 
 def passes(make: Callable[[], CodeSwitcher], texts: Sequence[str], repeats: int) -> dict[str, list[dict[str, float]]]:
-    """First passes of new switchers, which meet every word for the first time, and later passes of one of them."""
+    """First passes of new switchers, which see every word for the first time, and later passes of one of them."""
     first = []
     for _ in range(repeats):
         dictionary_forms.cache_clear()
@@ -67,7 +67,7 @@ def passes(make: Callable[[], CodeSwitcher], texts: Sequence[str], repeats: int)
 
 
 def digest_with(workers: int, tasks: AlignTasks, examples: Sequence[Example]) -> tuple[str, float]:
-    """SHA-256 of two epochs written by so many processes, and the seconds it took."""
+    """SHA-256 of two epochs that this many processes write, and the seconds that they take."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "switched.jsonl"
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""White space that a T5 tokenizer drops (line breaks, tabs, runs of spaces) in GSM8K's questions and in the benchmarks'.
+"""Count the line breaks, tabs and runs of spaces that a T5 tokenizer drops from GSM8K's and the benchmarks' questions.
 
 LILIFT_SHARED_DATA=FOLDER python -m benchmarks whitespace --check
 

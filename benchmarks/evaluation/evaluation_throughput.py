@@ -1,12 +1,13 @@
-"""How much faster answers come side by side than one by one: the goal is 8 times, with the same answers.
+"""Measure how much faster lilift answers questions in batches than one by one; the goal is 8 times, with the same answers.
 
 python -m benchmarks evaluation_throughput --check
 python -m benchmarks evaluation_throughput --mmwp FOLDER --check      also all of MMWP, at most 15 minutes on two cores
-python -m benchmarks evaluation_throughput --mmwp FOLDER --limit 40   a part of it, to see how long the whole would take
+python -m benchmarks evaluation_throughput --mmwp FOLDER --limit 40   a part of MMWP, to estimate how long all of it takes
 
-The models are `tiny-cpu`'s: the stand-in LLM alone, which ends its answers by itself, and the bridged model before training, in
-4 bits. With `--run RUN` the bridged model is a finished run. The speed-ups are in processor time of one thread: what else the
-machine does is not in them. MMWP is timed by the clock on all cores, tokenising, judging, analysis and files included.
+The models are those of `tiny-cpu`: the stand-in LLM alone, which ends its answers by itself, and the bridged model before
+training, in 4 bits. With `--run RUN` the bridged model is a finished run. The speed-ups are in processor time of one thread, so
+that other work on the machine does not count. MMWP is timed by the clock on all cores, and includes tokenising, judging,
+analysis and files.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def timed(generate: Callable[..., list[str]], rows: list[Any], **options: int) -
 
 
 def compared(name: str, generate: Callable[..., list[str]], rows: list[Any], found: dict[str, float], budget: int) -> int:
-    """Answers side by side and one by one; returns how many differ. The first, short call warms caches up."""
+    """Answer in batches and one by one; return how many answers differ. The first, short call fills caches."""
     generate(rows[:4], batch_tokens=budget)
     together, seconds = timed(generate, rows, batch_tokens=budget)
     alone, seconds_alone = timed(generate, rows, batch_tokens=1)
@@ -57,7 +58,7 @@ def compared(name: str, generate: Callable[..., list[str]], rows: list[Any], fou
 
 
 def whole_mmwp(folder: Path, run: Path | None, limit: int | None) -> dict[str, float]:
-    """Ask MMWP's questions in all languages, through the path that `lilift eval` takes."""
+    """Evaluate MMWP in all languages, with the code of `lilift eval`."""
     torch.set_num_threads(os.cpu_count() or 1)
     recipe = load_recipe("tiny-cpu")
     codes = tuple(code for code, known in languages().items() if known.tier)
@@ -85,12 +86,12 @@ def whole_mmwp(folder: Path, run: Path | None, limit: int | None) -> dict[str, f
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Answers side by side against one by one.")
+    parser = argparse.ArgumentParser(description="Compare answering in batches with answering one by one.")
     parser.add_argument("--questions", type=int, default=128)
     parser.add_argument("--run", type=Path, help="a finished run of tiny-cpu")
-    parser.add_argument("--mmwp", type=Path, help="folder with MMWP's files: also time all of it")
-    parser.add_argument("--limit", type=int, help="of MMWP, only so many questions of each language; nothing is kept")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
+    parser.add_argument("--mmwp", type=Path, help="folder with MMWP's files, to time all of MMWP too")
+    parser.add_argument("--limit", type=int, help="answer this many questions of MMWP in each language; write no result")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args()
     if arguments.limit:
         part = whole_mmwp(arguments.mmwp, arguments.run, arguments.limit)

@@ -1,10 +1,10 @@
-"""What an export answers, through llama.cpp and without torch, against the run that it was made from.
+"""Compare the answers of an export, run by llama.cpp without torch, with those of the run it comes from.
 
     python -m benchmarks export_accuracy RUN [--quant f16,q8_0,q4_0]
 
-Exports the run, asks every file the questions that the run was asked, and compares right answers. With `--check` it exits 1
-where a file in 16 or 8 bits is more than one point off the run, on average over the languages. The export is run in a process
-in which torch cannot be imported.
+Exports the run, evaluates every file on the questions of the run's evaluation, and compares the number of right answers. With
+`--check` it exits with 1 if a file in 16 or 8 bits differs from the run by more than one point, on average over the languages.
+The export runs in a process that cannot import torch.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ sys.exit(main(sys.argv[1:]))
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a finished run that was evaluated on `world`")
-    parser.add_argument("--quant", default="f16,q8_0,q4_0", help="the LLM's files")
+    parser.add_argument("--quant", default="f16,q8_0,q4_0", help="GGUF types of the LLM, separated by commas")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def evaluated(export: Path, quantisation: str, asked: dict[str, int], threads: int) -> dict[str, Any]:
-    """The scores of one file, by `lilift eval` where there is no torch."""
+    """The scores of one file from `lilift eval`, in a process without torch."""
     command = [sys.executable, "-c", WITHOUT_TORCH, "eval", str(export), "--quant", quantisation, "--benchmark", "world"]
     command += ["--languages", ",".join(asked), "--limit", str(max(asked.values())), "--threads", str(threads), "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
@@ -86,7 +86,7 @@ def row(model: str, scores: dict[str, Any], folder: Path, live: Path | None) -> 
 
 
 def same_answers(folder: Path, live: Path) -> str:
-    """How many responses are letter for letter those of the run."""
+    """How many responses are identical to those of the run."""
     same = total = 0
     for path in sorted((folder / "world").glob("*.jsonl")):
         expected = {line["id"]: line["response"].strip() for line in JsonLines(live / "world" / path.name).read()}

@@ -1,9 +1,9 @@
-"""The alignment projection into the LLM's input embeddings: time, peak memory, saved activations and error beside eager torch.
+"""Measure time, peak memory, saved activations and error of the alignment projection beside eager torch.
 
 python -m benchmarks alignment_projection --check
 python -m benchmarks alignment_projection --device cuda
 
-Eager projects every padded position, and joins text, boundaries and soft tokens by concatenation, row by row.
+Eager torch projects every padded position, and concatenates text, boundaries and soft tokens row by row.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Inputs:
         return eager(self.states, self.text, self.parameters, self.length)
 
     def step(self, compute: Callable[[], Tensor]) -> Callable[[], tuple[Tensor, ...]]:
-        """Forward and backward; gives every parameter's gradient."""
+        """Forward and backward; returns every parameter's gradient."""
         return lambda: torch.autograd.grad(compute(), self.parameters, self.upstream)
 
     def exact(self) -> tuple[Tensor, ...]:
@@ -125,7 +125,7 @@ class Inputs:
 
 
 def eager(states: Tensor, text: Tensor, parameters: list[Tensor], length: int) -> Tensor:
-    """What stands in other code: every state projected, each row of the batch put together by concatenation."""
+    """The usual code: it projects every state, and concatenates each row of the batch."""
     w1, b1, w2, b2, bos, eos = parameters
     soft = functional.linear(functional.gelu(functional.linear(states, w1, b1)), w2, b2)
     rest = text.new_zeros(states.shape[1] - length, text.shape[2])
@@ -138,7 +138,7 @@ def gradients_error(found: tuple[Tensor, ...], exact: tuple[Tensor, ...]) -> flo
 
 
 def saved_bytes(inputs: Inputs, compute: Callable[[], Tensor]) -> int:
-    """Bytes that forward keeps for backward, parameters and the encoder's states apart."""
+    """Bytes that forward keeps for backward, without parameters and the encoder's states."""
     known = {tensor.untyped_storage().data_ptr() for tensor in (*inputs.parameters, inputs.states, inputs.text)}
     kept: dict[int, Tensor] = {}
 
@@ -172,16 +172,16 @@ def measure(
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="The alignment projection into the LLM's input embeddings.")
+    parser = argparse.ArgumentParser(description="Measure the alignment projection into the LLM's input embeddings.")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--rows", type=int, default=8, help="of the batch")
-    parser.add_argument("--states", type=int, help="encoder states of a row, padding included")
+    parser.add_argument("--rows", type=int, default=8, help="rows of the batch")
+    parser.add_argument("--states", type=int, help="encoder states of a row, with padding")
     parser.add_argument("--widths", type=int, nargs=3, metavar=("ENCODER", "HIDDEN", "LLM"))
     parser.add_argument("--valid", type=float, nargs="+", default=[0.6, 1.0])
     parser.add_argument("--repeats", type=int)
-    parser.add_argument("--backend", help="of torch.compile; on a CPU it is left out unless named")
-    parser.add_argument("--output", type=Path, help="where the JSON goes, instead of benchmarks/results")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
+    parser.add_argument("--backend", help="backend of torch.compile (on a CPU, torch.compile runs only with this option)")
+    parser.add_argument("--output", type=Path, help="write the JSON here instead of to benchmarks/results")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args(argv)
     device = torch.device(arguments.device)
     on_gpu = device.type == "cuda"
@@ -189,7 +189,7 @@ def main(argv: list[str] | None = None) -> int:
     states = arguments.states or (256 if on_gpu else 64)
     backend = arguments.backend or ("inductor" if on_gpu else None)
     if on_gpu:
-        os.environ.setdefault(SETTING, "triton")  # torch in its place would be measured under a wrong name
+        os.environ.setdefault(SETTING, "triton")  # otherwise torch could run under the name of Triton
     print(describe().line())
     goals = GPU_GOALS if on_gpu else CPU_GOALS
     summary: dict[str, float] = {}
@@ -209,7 +209,8 @@ def main(argv: list[str] | None = None) -> int:
         shapes.append({**asdict(shape), "figures": plain, "saved bytes": saved})
         name = torch.cuda.get_device_name().lower().replace(" ", "-") if on_gpu else "cpu"
         content = {"kernels": describe().line(), "goals": goals, "summary": summary, "shapes": shapes}
-        keep(f"alignment_projection-{name}", content, arguments.output)  # anew each time: a run that is cut short is kept
+        # After each shape, so that an interrupted run keeps its results.
+        keep(f"alignment_projection-{name}", content, arguments.output)
     print()
     failed = [entry for entry in shapes if isinstance(entry["figures"]["lilift"], str)]
     for entry in failed:

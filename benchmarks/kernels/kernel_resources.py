@@ -1,4 +1,4 @@
-"""What the Triton kernels take on each card, however they are launched: registers, stack, shared memory. Needs no GPU.
+"""Compile every launch of the Triton kernels, without a GPU, and report its registers, stack and shared memory on each card.
 
 python -m benchmarks kernel_resources --check      # about an hour of processor time
 """
@@ -29,7 +29,7 @@ Found = dict[Launch, dict[int, Resources]]  # by card
 
 
 def compiled(calls: Iterable[Call], capabilities: list[int], processes: int) -> Found:
-    """What the calls launch, each launch compiled once for each card."""
+    """The launches of the calls, each compiled once for each card."""
     calls = list(calls)
     work: dict[tuple[Launch, int], None] = {}
     for capability in capabilities:
@@ -47,7 +47,7 @@ def compiled(calls: Iterable[Call], capabilities: list[int], processes: int) -> 
 
 
 def usual(found: Found, capabilities: list[int]) -> str:
-    """Each launch of the usual calls, with what it takes on each card."""
+    """Each launch of the usual calls, with its resources on each card."""
     rows: dict[tuple[str, ...], dict[str, object]] = {}
     for call, capability in itertools.product(USUAL, capabilities):
         for launch in launches(call, capability):
@@ -59,7 +59,7 @@ def usual(found: Found, capabilities: list[int]) -> str:
 
 
 def all_launches(found: Found, capabilities: list[int]) -> str:
-    """The extremes over all launches of one kernel, element type and block."""
+    """The least and the most over all launches of one kernel, element type and block."""
     groups: dict[tuple[str, str, str], dict[int, list[Resources]]] = {}
     for launch, by_card in found.items():
         group = groups.setdefault((launch.kernel, launch.element, launch.blocks), {})
@@ -103,23 +103,22 @@ def page(found: Found, capabilities: list[int]) -> str:
         f"{faulty} of them are at fault: they spill, do not fit, or wait for memory."
         if faulty
         else (
-            "None spills, all stay within the\n"
-            f"card's shared memory ({limits}; KiB), and every product of sizes that the blocks divide copies\n"
-            "asynchronously and, in 16 bits and in TF32, uses the matrix units."
+            f"No launch spills registers. All stay within the card's\nshared memory ({limits}; KiB). Every product\n"
+            "of sizes that the blocks divide copies asynchronously and, in 16 bits and in TF32, uses the matrix units."
         )
     )
     return f"""# What the Triton kernels take
 
-Compiled without a GPU, with triton {triton.__version__}, by `python -m benchmarks kernel_resources`: every launch that the
-options of the two functions and the static table of tiles lead to (`launch_configurations.py`), for {len(capabilities)} cards
-{count} launches. {verdict}
-`make test` compiles a sample anew in which every two choices (card, type, rows, size, option) meet, and compares it with
-`benchmarks/results/kernel_resources.json`.
+`python -m benchmarks kernel_resources` compiles, without a GPU, every launch that the options of the two functions and the
+static table of tiles lead to (`launch_configurations.py`). With triton {triton.__version__} these are {count} launches
+for {len(capabilities)} cards. {verdict}
+`make test` compiles a sample anew, in which every two choices (card, type, rows, size, option) occur together, and compares it
+with `benchmarks/results/kernel_resources.json`.
 
-Each cell: registers of a thread / KiB of shared memory of a block of threads. What a launch is with: `rows` reads rows by
-number, `slots` writes them by number, `left` and `right` read the rows of a factor by number, `keeps` stores what goes into the
-GELU, `stores` is with the gradient, `cap` a softcap, `smooths` label smoothing. The head is 128,256 x 4,096, the projection
-2,048 -> 4,096 -> 4,096, and there are {MANY:,} rows.
+Each cell holds the registers of a thread / the KiB of shared memory of a block of threads. The column "with" says what a
+launch does: `rows` reads rows by number, `slots` writes them by number, `left` and `right` read the rows of a factor by
+number, `keeps` stores the input of the GELU, `stores` computes the gradient, `cap` applies a softcap, `smooths` applies label
+smoothing. The head is 128,256 x 4,096, the projection 2,048 -> 4,096 -> 4,096, and there are {MANY:,} rows.
 
 ## The usual case: bf16, training, frozen head, parameters of the projection in fp32
 
@@ -127,23 +126,24 @@ GELU, `stores` is with the gradient, `cap` a softcap, `smooths` label smoothing.
 
 ## All launches
 
-Blocks are rows x columns x depth / warps / stages. Least to most over all launches of a kernel with these blocks: with and
-without bias, softcap, smoothing, gradient, given rows and so on, and sizes that the blocks divide and that they do not.
+Blocks are rows x columns x depth / warps / stages. Each cell holds the least and the most over all launches of a kernel with
+these blocks: with and without bias, softcap, smoothing, gradient, given rows and so on, and for sizes that the blocks divide
+and sizes that they do not.
 
 {all_launches(found, capabilities)}
 """
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What the Triton kernels take on each card.")
+    parser = argparse.ArgumentParser(description="Report the registers and memory that each launch of a kernel takes.")
     parser.add_argument("--capabilities", type=int, nargs="+", default=sorted(SHARED_MEMORY), choices=sorted(SHARED_MEMORY))
-    parser.add_argument("--usual", action="store_true", help="the usual calls alone; needs --output")
+    parser.add_argument("--usual", action="store_true", help="compile the usual calls alone; needs --output")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--output", type=Path, help="where the JSON goes; the page in docs is then left alone")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a kernel spills, does not fit, or waits")
+    parser.add_argument("--output", type=Path, help="write the JSON here, and leave the page in docs as it is")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a kernel spills, does not fit, or waits")
     arguments = parser.parse_args()
     if arguments.output is None and (arguments.usual or len(arguments.capabilities) < len(SHARED_MEMORY)):
-        parser.error("a part of the launches goes to --output FILE")
+        parser.error("--usual and --capabilities compile only a part of the launches; add --output FILE")
     calls = USUAL if arguments.usual else [*every(LossCall), *every(ProjectionCall)]
     found = compiled(calls, arguments.capabilities, arguments.processes)
     kernels = {str(launch): {str(card): item.line() for card, item in cards.items()} for launch, cards in found.items()}

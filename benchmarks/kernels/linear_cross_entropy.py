@@ -1,9 +1,10 @@
-"""Loss and gradient over the vocabulary with a frozen head: time, peak memory and error beside everything else there is.
+"""Measure time, peak memory and error of the loss over the vocabulary beside other implementations of it.
 
 python -m benchmarks linear_cross_entropy --check
 python -m benchmarks linear_cross_entropy --device cuda --seconds 300
 
-On a CPU it compares in fp32 with the loss of Hugging Face models; on a GPU in bf16 with every peer that is installed.
+The head is frozen: loss and the gradient of the hidden states are measured. On a CPU the script compares in fp32 with the loss
+of Hugging Face models, on a GPU in bf16 with every peer that is installed.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from benchmarks.shared.result_files import keep, report_goals
 from lilift_kernels import describe
 from lilift_kernels.dispatch import SETTING
 
-Figures = dict[str, Figure | str]  # by competitor; or why there are none
+Figures = dict[str, Figure | str]  # by competitor, or the reason why there are none
 CPU_GOALS = {
     "times faster than Hugging Face, 25% valid": ("at least", 3.0),
     "share of Hugging Face's peak memory, 25% valid": ("at most", 0.1),
@@ -71,7 +72,7 @@ def measure(
 
 
 def shapes(arguments: argparse.Namespace) -> list[Shape]:
-    """The asked-for shapes; the most telling first, in case the time runs out: those with goals, then large N."""
+    """The chosen shapes, the most important first in case the time runs out: those with goals, then those with large N."""
     grid = itertools.product(arguments.rows, arguments.vocabulary, arguments.width, arguments.valid)
     return sorted(
         (Shape(*cell) for cell in grid),
@@ -92,7 +93,7 @@ def cpu_summary(found: Mapping[Shape, Figures]) -> dict[str, float]:
 
 
 def worst(found: Mapping[Shape, Figures]) -> dict[str, float]:
-    """Of every ratio to a competitor the worst over the shapes that were measured."""
+    """The worst ratio to each competitor over all measured shapes."""
     faster: dict[str, list[float]] = {}
     smaller: dict[str, list[float]] = {}
     for shape, figures in found.items():
@@ -121,14 +122,14 @@ def worst(found: Mapping[Shape, Figures]) -> dict[str, float]:
 
 @dataclass
 class Findings:
-    """What has been measured so far; kept after each shape, so that a run that is cut short is not lost."""
+    """The results so far, written after each shape, so that an interrupted run keeps them."""
 
     by_shape: dict[Shape, Figures] = field(default_factory=dict)
     differing: int = 0  # shapes at which lilift's results did not repeat
 
     @classmethod
     def read(cls, path: Path) -> Findings:
-        """Those of an earlier run; none if there is no file."""
+        """The results of an earlier run; empty if there is no file."""
         if not path.exists():
             return cls()
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -163,7 +164,7 @@ def main(argv: list[str] | None = None) -> int:
     device = torch.device(arguments.device)
     on_gpu = device.type == "cuda"
     if on_gpu:
-        os.environ.setdefault(SETTING, "triton")  # torch in its place would be measured under a wrong name
+        os.environ.setdefault(SETTING, "triton")  # otherwise torch could run under the name of Triton
     losses, absent = rivals(device, arguments.backend)
     for name in arguments.without:
         absent[name] = "left out by --without"
@@ -186,7 +187,7 @@ def main(argv: list[str] | None = None) -> int:
             figures, repeats = measure(shape, device, losses, watch, repeats=arguments.repeats)
         except BrokenDevice as failure:
             print(f"{shape}: {failure}", file=sys.stderr)
-            if failure.competitor.startswith("lilift"):  # a second try would fare no better
+            if failure.competitor.startswith("lilift"):  # a second try would fail too
                 found.by_shape[shape] = {"lilift": str(failure)}
                 found.write(absent, wanted, arguments.output, on_gpu=on_gpu)
             return BROKEN
@@ -205,25 +206,25 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    """The command line, with what it leaves open filled in for the device."""
+    """The command line, with the device's defaults."""
     device_default = "cuda" if torch.cuda.is_available() else "cpu"
-    parser = argparse.ArgumentParser(description="Loss and gradient over the vocabulary with a frozen head.")
+    parser = argparse.ArgumentParser(description="Measure loss and gradient over the vocabulary with a frozen head.")
     parser.add_argument("--device", default=device_default, choices=["cpu", "cuda"])
-    parser.add_argument("--rows", type=int, nargs="+", help="N, ignored positions included")
+    parser.add_argument("--rows", type=int, nargs="+", help="N, with the ignored positions")
     parser.add_argument("--vocabulary", type=int, nargs="+")
     parser.add_argument("--width", type=int, nargs="+")
     parser.add_argument("--valid", type=float, nargs="+", help="share of the positions that carry loss")
     parser.add_argument("--repeats", type=int)
-    parser.add_argument("--seconds", type=float, default=math.inf, help="start no further shape after this long")
-    parser.add_argument("--only", nargs="+", help="of the competitors, these alone beside lilift and eager")
-    parser.add_argument("--without", nargs="+", default=[], help="of the competitors, all but these")
-    parser.add_argument("--backend", default="inductor", help="of torch.compile")
-    parser.add_argument("--output", type=Path, help="where the JSON goes, instead of benchmarks/results")
-    parser.add_argument("--resume", action="store_true", help="keep the shapes that the file named by --output holds")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="start no new shape after this time")
+    parser.add_argument("--only", nargs="+", help="measure only these competitors, beside lilift and eager")
+    parser.add_argument("--without", nargs="+", default=[], help="leave out these competitors")
+    parser.add_argument("--backend", default="inductor", help="backend of torch.compile")
+    parser.add_argument("--output", type=Path, help="write the JSON here instead of to benchmarks/results")
+    parser.add_argument("--resume", action="store_true", help="keep the shapes in the file that --output names")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args(argv)
     if arguments.resume and arguments.output is None:
-        parser.error("--resume goes with --output")
+        parser.error("--resume needs --output FILE")
     on_gpu = arguments.device == "cuda"
     arguments.rows = arguments.rows or ([1024, 4096, 16384] if on_gpu else [2048])
     arguments.vocabulary = arguments.vocabulary or ([32_000, 128_256, 152_064] if on_gpu else [32_000])

@@ -1,4 +1,4 @@
-"""What the losses over the vocabulary are measured on: shapes, hidden states like a trained model's, and exact gradients."""
+"""The inputs for measuring losses over the vocabulary: shapes, hidden states like a trained model's, and exact gradients."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Shape:
 
 
 class Inputs:
-    """Hidden states like a trained model's: most rows unsure, some sure of their label."""
+    """Hidden states like a trained model's: most rows have no likely token, and in some the label is very likely."""
 
     def __init__(self, shape: Shape, weight: Tensor, seed: int) -> None:
         device, dtype = weight.device, weight.dtype
@@ -48,7 +48,7 @@ class Inputs:
         return gradient
 
     def with_rows(self) -> Callable[[], Tensor]:
-        """lilift's loss as lilift trains: the batch knows from the CPU which positions carry loss."""
+        """lilift's loss as in training: the CPU already knows which positions of the batch carry loss."""
         rows = (self.labels != IGNORED).nonzero().squeeze(1)
         chosen = self.labels[rows]
 
@@ -60,12 +60,12 @@ class Inputs:
         return gradient
 
     def repeats(self) -> bool:
-        """Whether three runs of lilift's loss agree to the bit."""
+        """Whether three runs of lilift's loss are equal to the bit."""
         first, *others = (self.run(ours)() for _ in range(3))
         return all(torch.equal(first, other) for other in others)
 
     def floor(self) -> Callable[[], Tensor]:
-        """The two matrix products on the valid rows alone, in pieces that fit in the memory of the others."""
+        """Only the two matrix products on the valid rows, in pieces that fit in the memory that the others take."""
         kept = (self.labels != IGNORED).nonzero().squeeze(1)
 
         def products() -> Tensor:
@@ -79,7 +79,7 @@ class Inputs:
         return products
 
     def error(self, gradient: Tensor) -> float:
-        """Of up to 64 valid rows; of all ignored ones, which must be 0."""
+        """The error of up to 64 valid rows, and of all ignored rows, which must be 0."""
         kept = (self.labels != IGNORED).nonzero().squeeze(1)
         sample = kept[:64]
         exact = self.hidden.detach()[sample].double().requires_grad_()

@@ -1,4 +1,4 @@
-"""The losses that lilift's is measured beside."""
+"""The other implementations of the loss, which lilift's is compared with."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # hidden [N, D], weight [V, D
 
 
 def huggingface(hidden: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
-    """What a causal language model of transformers does: all logits, in fp32."""
+    """The loss of a causal language model of transformers: all logits, in fp32."""
     return functional.cross_entropy((hidden @ weight.T).float(), labels, ignore_index=IGNORED)
 
 
@@ -54,22 +54,22 @@ def cut_cross_entropy(**options: Any) -> Loss:
 
 
 def unsloth() -> Loss:
-    os.environ.setdefault("UNSLOTH_IS_PRESENT", "1")  # as `import unsloth` does, which would bring its trainers along
+    os.environ.setdefault("UNSLOTH_IS_PRESENT", "1")  # as `import unsloth` does, which would also load its trainers
     from unsloth_zoo.fused_losses import unsloth_fused_ce_loss
 
     return lambda hidden, weight, labels: unsloth_fused_ce_loss(None, hidden, weight, None, labels, shift_labels=False)
 
 
 def rivals(device: torch.device, backend: str) -> tuple[dict[str, Loss], dict[str, str]]:
-    """The losses that can be measured here, and why the others cannot."""
+    """The losses that this machine can run, and the reason for each that it cannot."""
     found: dict[str, Loss] = {"lilift": ours, "eager": huggingface, "eager on valid rows": on_valid_rows}
     absent: dict[str, str] = {}
     if device.type == "cuda" or backend != "inductor":  # inductor needs a C++ compiler on a CPU
-        # Every shape is compiled anew; beyond a limit of eight torch would go on in eager without a word.
+        # torch compiles every shape; beyond a limit of eight it would silently run in eager.
         torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit = 10_000
         found["compiled"] = torch.compile(huggingface, backend=backend, dynamic=False)
         found["compiled, on valid rows"] = torch.compile(on_valid_rows, backend=backend, dynamic=True)
-    # Each with the packages that it needs. unsloth_zoo refuses to be imported where unsloth is not installed.
+    # Each with the packages that it needs. unsloth_zoo cannot be imported without unsloth.
     makers: dict[str, tuple[tuple[str, ...], Callable[[], Loss]]] = {
         "torch": ((), torchs_own),
         "liger": (("liger_kernel",), liger),
@@ -85,7 +85,7 @@ def rivals(device: torch.device, backend: str) -> tuple[dict[str, Loss], dict[st
         else:
             try:
                 found[name] = make()
-            except Exception as failure:  # whatever another package raises on import
+            except Exception as failure:  # another package can raise any error on import
                 absent[name] = first_line(failure)
     return found, absent
 

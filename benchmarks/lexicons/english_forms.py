@@ -1,13 +1,13 @@
-"""Dictionary forms of English words: lilift's own rules beside two lemmatisers, on GSM8K with 24 published dictionaries.
+"""Compare lilift's rules for dictionary forms of English words with two lemmatisers, on GSM8K and 24 dictionaries.
 
 pip install simplemma lemminflect
 LILIFT_SHARED_DATA=FOLDER python -m benchmarks english_forms --check
 
 FOLDER holds gsm8k/train.jsonl.gz, lexicon_wechsel_wiktionary and lexicon_gatitos as their publishers made them. Each system
-names forms of a word, and a dictionary's translations of the first form that it has are taken. Coverage is the share of the
-words of GSM8K's questions (names and numbers not counted) that a dictionary translates. A form other than the word itself is
-right where the NIH's SPECIALIST Lexicon, whose table of inflections comes with lemminflect, has the word as a form of it; words
-that it lacks are not judged.
+names forms of a word, and the benchmark takes a dictionary's translations of the first form that it contains. Coverage is the
+share of the words of GSM8K's questions (without names and numbers) that a dictionary translates. A form other than the word
+itself is right if the NIH's SPECIALIST Lexicon, whose table of inflections comes with lemminflect, lists the word as a form of
+it. Words that it does not list are not judged.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What lilift's alignment is measured beside: each takes two vocabularies and gives both in one space.
+"""The alignment methods that lilift's is compared with: each takes two vocabularies and returns both in one space.
 
-MUSE and VecMap are run as their authors published them, in a process of their own, from a folder that holds their repository.
-MUSE is of 2019: what newer Pythons and torches took away is put back first.
+MUSE and VecMap run as their authors published them, each in a process of its own, from a folder that holds its repository.
+MUSE is from 2019. The process first restores what newer versions of Python and torch have removed.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _OLD_NAMES = (
 
 @dataclass(frozen=True)
 class Aligned:
-    """Two vocabularies in one space, and what that took.
+    """Two vocabularies in one space, and the time that this took.
 
     Attributes:
         english: [N, D].
         foreign: [M, D].
         core_minutes: of all threads and processes.
-        wall_minutes: from beginning to end.
+        wall_minutes: from start to end.
         details: what else the tool says of itself.
     """
 
@@ -57,7 +57,7 @@ Tool = Callable[[Embeddings, Embeddings, Path], tuple[Tensor, Tensor, dict[str, 
 
 
 def timed(tool: Tool, english: Embeddings, foreign: Embeddings, scratch: Path) -> Aligned:
-    """Run a tool; what it writes goes into `scratch`."""
+    """Run a tool, which writes its files into `scratch`."""
     cpu, wall = _cpu_seconds(), time.perf_counter()
     first, second, details = tool(english, foreign, scratch)
     cpu, wall = _cpu_seconds() - cpu, time.perf_counter() - wall
@@ -76,7 +76,7 @@ def muse(folder: Path, hidden: int, words_seen: int, epochs: int) -> Tool:
     def run(english: Embeddings, foreign: Embeddings, scratch: Path) -> tuple[Tensor, Tensor, dict[str, Any]]:
         write_vectors(scratch / "en.vec", english)
         write_vectors(scratch / "xx.vec", foreign)
-        # MUSE insists on a dictionary to report precision by; one word is enough, and it chooses without it.
+        # MUSE needs a dictionary to report precision. One word is enough, because its choices do not use it.
         (scratch / "any.txt").write_text(f"{english.words[0]} {foreign.words[0]}\n", encoding="utf-8")
         most = min(len(english.words), len(foreign.words))
         options = {"src_lang": "en", "tgt_lang": "xx", "src_emb": scratch / "en.vec", "tgt_emb": scratch / "xx.vec"}
@@ -85,7 +85,7 @@ def muse(folder: Path, hidden: int, words_seen: int, epochs: int) -> Tool:
         options |= {"exp_path": scratch, "exp_name": "muse", "exp_id": "run", "verbose": 1}
         command = [sys.executable, "-W", "ignore", "-c", _OLD_NAMES, str(folder), str(folder / "unsupervised.py")]
         command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
-        # It reads back the mapping that it has just written, which is a pickle.
+        # MUSE reads back the mapping that it has just written, which is a pickle.
         _run(command, {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}, scratch / "muse.log")
         given = {"hidden units": hidden, "words an epoch": words_seen, "epochs": epochs}
         return *_read_back(scratch / "muse" / "run", "vectors-en.txt", "vectors-xx.txt", english, foreign), given
@@ -132,7 +132,7 @@ def _run(command: Sequence[str], environment: dict[str, str], log: Path) -> None
 
 
 def _read_back(folder: Path, first: str, second: str, english: Embeddings, foreign: Embeddings) -> tuple[Tensor, Tensor]:
-    """Vectors that a tool wrote, in the order of our words, which it may have lost."""
+    """Vectors that a tool wrote, in the order of our words: the tool may change it."""
     return _in_order(folder / first, english), _in_order(folder / second, foreign)
 
 

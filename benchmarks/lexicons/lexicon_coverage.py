@@ -1,11 +1,11 @@
-"""What public dictionaries give for the 47 languages of MMWP beside English: pairs kept, pairs left out by reason, and how many
-of GSM8K's words they cover. The goal is a lexicon for each language that covers half of the words.
+"""Count how many translations public dictionaries give for 47 languages, and how many of GSM8K's words they cover.
 
 LILIFT_SHARED_DATA=FOLDER python -m benchmarks lexicon_coverage --check
 
-FOLDER holds lexicon_muse, lexicon_gatitos, lexicon_wechsel_wiktionary, lexicon_afromt, lexicon_frekwencja_5050 and
-lexicon_panlex_swadesh as their publishers made them, and gsm8k/train.jsonl.gz. Writes benchmarks/results/lexicon_coverage.json
-and docs/lexicon_coverage.md.
+The languages are those of MMWP beside English. The script also counts the pairs that lilift leaves out, by reason. The goal is
+a lexicon for each language that covers half of the words. FOLDER holds lexicon_muse, lexicon_gatitos,
+lexicon_wechsel_wiktionary, lexicon_afromt, lexicon_frekwencja_5050 and lexicon_panlex_swadesh as their publishers made them,
+and gsm8k/train.jsonl.gz. Writes benchmarks/results/lexicon_coverage.json and docs/lexicon_coverage.md.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ FREQUENT = "lexicon_frekwencja_5050/common_words_48langs.tsv.gz"
 
 
 def candidates(code: str) -> Iterator[tuple[str, str]]:
-    """Source and file of every dictionary that a language may have, the most trusted first."""
+    """Source and file of every dictionary that a language may have, the most reliable first."""
     wiktionary = {"lb": "luxembourgish"}.get(code, language(code).name.lower())
     yield "gatitos", f"lexicon_gatitos/en_{code}.tsv.gz"
     yield "muse", f"lexicon_muse/en-{code}.txt.gz"
@@ -115,10 +115,10 @@ def write_table(rows: list[dict[str, Any]], tokens: int) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What public dictionaries give for MMWP's languages.")
+    parser = argparse.ArgumentParser(description="Count the translations that public dictionaries give for MMWP's languages.")
     folder = Path(os.environ.get("LILIFT_SHARED_DATA", "no-data"))
     parser.add_argument("--data", type=Path, default=folder, help="folder with the dictionaries")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args()
     if not arguments.data.is_dir():
         parser.error("name the folder with the dictionaries: --data FOLDER or LILIFT_SHARED_DATA")

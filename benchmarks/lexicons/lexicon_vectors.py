@@ -1,4 +1,4 @@
-"""Word vectors to induce lexicons from: planted ones, whose translations are known, and real ones of the package index."""
+"""Word vectors to induce lexicons from: planted ones with known translations, and real ones from the package index."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Gold = Mapping[str, set[str]]
 
 
 def letters(index: int) -> str:
-    """The index as a word without digits, for which a lexicon has a place."""
+    """The index as a word without digits, because a lexicon holds no numbers."""
     return "".join(chr(ord("a") + index // 26**power % 26) for power in range(4))
 
 
@@ -33,7 +33,7 @@ def clustered_vectors(words: int, dimension: int, random: torch.Generator) -> Te
 
 
 def turned(vectors: Tensor, noise: float, random: torch.Generator) -> Tensor:
-    """[N, D] the same, rotated, with Gaussian noise of which the length is a share of each vector's."""
+    """[N, D] the same, rotated, with Gaussian noise whose length is a share of each vector's."""
     size = vectors.shape[1]
     rotation, _ = torch.linalg.qr(torch.randn(size, size, generator=random))
     disturbance = F.normalize(torch.randn(vectors.shape, generator=random), dim=1)
@@ -46,8 +46,8 @@ def planted(vectors: Tensor, noise: float, *, seed: int, neighbourhood: int) -> 
     Args:
         vectors: [N, D] the first vocabulary's, the most frequent word first.
         noise: length of the noise, as a share of a vector's.
-        seed: of everything drawn.
-        neighbourhood: a translation stands at most so many places from where its word stands.
+        seed: of all random numbers.
+        neighbourhood: the most places between a translation and its word.
     """
     random = torch.Generator().manual_seed(seed)
     foreign = turned(vectors, noise, random)
@@ -98,7 +98,7 @@ def fewer_dimensions(found: Embeddings, dimension: int) -> Embeddings:
 
 
 def write_vectors(path: Path, found: Embeddings) -> None:
-    """As fastText writes its ``.vec`` files."""
+    """Write vectors in the format of fastText's ``.vec`` files."""
     with path.open("w", encoding="utf-8") as file:
         file.write(f"{len(found.words)} {found.dimension}\n")
         for word, vector in zip(found.words, found.vectors, strict=True):

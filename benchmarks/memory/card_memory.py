@@ -1,12 +1,14 @@
-"""Predicted against measured memory on a card: both stages and evaluation of real shapes with random weights.
+"""Compare the planned with the measured GPU memory of both training stages and of evaluation, with random weights.
 
 python -m benchmarks card_memory --check                          # a GPU plays a 24 GB card
-python -m benchmarks card_memory --device cpu --recipes tiny-cpu  # a rehearsal: small, and its figures say nothing
+python -m benchmarks card_memory --device cpu --recipes tiny-cpu  # a rehearsal: it is small, and its figures mean nothing
 
-A second process holds the rest of a larger card, and torch's allocator gets what the plan allows it. Then, for each recipe:
-the planned peak of every phase beside what torch reserved, and tokens a second; the same step of stage 2 with transformers,
-peft and bitsandbytes as their documentation has it; and a plan that is 15% too large, which must be refused, and when it is run
-all the same must run out of memory, split its batch, and finish.
+The models have the shapes of real ones. A second process holds the rest of a larger card, and torch's allocator gets what the
+plan allows it. For each recipe the script then measures:
+
+- the peak that torch reserves in every phase, beside the planned peak, and tokens a second;
+- the same step of stage 2 with transformers, peft and bitsandbytes, written as their documentation shows;
+- a plan that is 15% too large. lilift must refuse it. Run all the same, it must run out of memory, split its batch, and finish.
 """
 
 from __future__ import annotations
@@ -25,35 +27,27 @@ from typing import Any
 
 import torch
 
+from benchmarks.memory.card_phases import evaluation, plain_step, stage, too_large
 from benchmarks.memory.random_models import random_bridge
 from benchmarks.shared.result_files import keep, report_goals
-from lilift.data.texts.examples import Row
 from lilift.memory.device import Device, cap_memory, find_device
-from lilift.memory.guard import OutOfMemoryGuard, free_memory
+from lilift.memory.guard import free_memory
 from lilift.memory.model_configurations import load_models
-from lilift.memory.plan import Plan
-from lilift.memory.planned_card import CUDA_CONTEXT_BYTES, MIB, PlannedCard, limited_card, planned_card
-from lilift.memory.probe import MemoryProbe
+from lilift.memory.planned_card import CUDA_CONTEXT_BYTES, PlannedCard, limited_card, planned_card
 from lilift.model.assemble_bridge import attach_lora
-from lilift.model.bridge import BridgedModel
-from lilift.phases.rehearsals import heaviest_questions, heaviest_rows, plan_recipe, require_plan_fits
+from lilift.phases.rehearsals import plan_recipe, require_plan_fits
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.load import load_recipe
-from lilift.recipe.schema import Recipe
-from lilift.train.optimizer import allocate_state, build_optimizer
-from lilift.train.step import compute_gradients
 
 RECIPES = ("llama-7b-24gb", "llama3.1-8b-24gb", "llama-13b-24gb")
-STEPS = 3
 HOLDS = """
 import sys, torch
 held = torch.empty(int(sys.argv[1]), dtype=torch.uint8, device="cuda")
 print("held", flush=True)
 input()
 """
-ANSWER = 64  # tokens; the plan is made for as many
-TOO_LARGE = 1.15
-LONGEST_RECIPE = 60  # seconds; none is begun with less
+ANSWER = 64  # tokens of an answer, also in the plan
+LONGEST_RECIPE = 60  # seconds; a recipe starts only if this much time is left
 GOALS = {
     "most reserved beyond the plan, share": ("at most", 0.0),
     "furthest allocated peak from the plan's tensors, share": ("at most", 0.03),
@@ -66,175 +60,23 @@ GOALS = {
 
 @contextlib.contextmanager
 def ballast(card: PlannedCard, device: Device) -> Iterator[None]:
-    """A second process that leaves no more of the card free than `card` would have."""
+    """Hold memory in a second process, so that only as much is free as on `card`."""
     if device.kind != "cuda":
         yield
         return
     free, _ = torch.cuda.mem_get_info(0)
-    held = free - card.allocatable_bytes - CUDA_CONTEXT_BYTES  # its own context takes some
+    held = free - card.allocatable_bytes - CUDA_CONTEXT_BYTES  # its own context takes memory too
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDS, str(max(0, held))], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     try:
         if process.stdout.readline().strip() != "held":
-            raise RuntimeError("the process that is to hold the rest of the card could not")
+            raise RuntimeError("the second process could not hold the rest of the card's memory")
         yield
     finally:
         process.kill()
         process.wait()
-
-
-class Stepper:
-    """Takes optimizer steps of a stage, as the trainer does."""
-
-    def __init__(self, bridge: BridgedModel, recipe: Recipe, stage: str) -> None:
-        self.bridge, self.settings = bridge, getattr(recipe, stage)
-        if stage == "align":
-            bridge.train_only("alignment")
-        else:
-            bridge.train_only("adapter")
-        bridge.train()
-        self.trained = {name: weight for name, weight in bridge.named_parameters() if weight.requires_grad}
-        self.optimizer = build_optimizer(self.trained, self.settings)
-        self.guard = OutOfMemoryGuard(lambda line: print(f"  {line}", flush=True))
-
-    def step(self, rows: Sequence[Row]) -> int:
-        """One step of two micro-batches of these rows; returns its positions."""
-        allocate_state(self.optimizer)
-        outcome = compute_gradients(
-            self.bridge,
-            [rows, rows],
-            list(self.trained.values()),
-            loss_tokens=2 * sum(len(row.response_ids) for row in rows),
-            max_grad_norm=1.0,
-            guard=self.guard,
-        )
-        assert outcome.finite
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return outcome.tokens
-
-
-def measured(work: Any, device: torch.device) -> dict[str, float]:
-    """Peaks in MiB and positions a second of a function that returns positions; called once before, to compile."""
-    work()
-    free_memory()
-    with MemoryProbe(device.type) as probe:
-        began = time.perf_counter()
-        tokens = work()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - began
-        allocated = torch.cuda.max_memory_allocated() / MIB if device.type == "cuda" else probe.peak_mib
-    return {
-        "reserved_mib": probe.peak_mib,
-        "allocated_mib": round(allocated, 1),
-        "tokens_per_second": round(tokens / seconds, 1),
-    }
-
-
-def beside_plan(found: dict[str, float], plan: Plan, phase: str) -> dict[str, float]:
-    """What was measured, with what was planned: for tensors, and for what the allocator reserves for them."""
-    parts = plan.of(phase).parts
-    tensors = sum(size for name, size in parts.items() if name not in ("context", "overhead"))
-    return {
-        "planned_mib": round((tensors + parts["overhead"]) / MIB, 1),
-        "planned_tensors_mib": round(tensors / MIB, 1),
-        **found,
-    }
-
-
-def stage(bridge: BridgedModel, plan: Plan, name: str, device: torch.device) -> dict[str, float]:
-    stepper = Stepper(bridge, plan.recipe, name)
-    rows = heaviest_rows(plan.recipe, getattr(plan.recipe, name))
-    return beside_plan(measured(lambda: sum(stepper.step(rows) for _ in range(STEPS)), device), plan, name)
-
-
-def evaluation(bridge: BridgedModel, plan: Plan, device: torch.device) -> dict[str, float]:
-    bridge.requires_grad_(False)
-    settings = plan.recipe.evaluate
-    rows = heaviest_questions(plan.recipe)
-
-    def answer() -> int:
-        replies = list(bridge.stream(rows, max_new_tokens=settings.max_new_tokens, batch_tokens=settings.tokens_per_batch))
-        return sum(reply.tokens for reply in replies)
-
-    return beside_plan(measured(answer, device), plan, "evaluate")
-
-
-def too_large(bridge: BridgedModel, plan: Plan, device: torch.device) -> dict[str, Any]:
-    """A micro-batch whose plan is 15% beyond the limit: refused, and when it is taken all the same, split."""
-    recipe, rows = plan.recipe, plan.of("transfer").rows
-    phase = plan.of("transfer")
-    lasting = sum(size for name, size in phase.parts.items() if name not in ("activations", "temporaries", "overhead"))
-    wanted = math.ceil(rows * (TOO_LARGE * plan.limit_bytes - lasting) / (phase.peak_bytes - lasting))
-    tokens = wanted * recipe.data.max_tokens
-    larger = {"tokens_per_micro_batch": tokens, "tokens_per_step": max(tokens, recipe.transfer.tokens_per_step)}
-    settings = recipe.as_dict()
-    bold = Recipe.model_validate({**settings, "transfer": settings["transfer"] | larger})
-    refused = False
-    try:
-        require_plan_fits(plan_recipe(bold, card=plan.card, strict=True))
-    except RecipeError as refusal:
-        refused = True
-        print(f"  refused: {refusal.line()}", flush=True)
-    stepper = Stepper(bridge, bold, "transfer")
-    if device.type == "cpu":
-        _run_out_beyond(bridge, wanted // 2 * recipe.data.max_tokens)
-    tokens_done = stepper.step(heaviest_rows(bold, bold.transfer))
-    return {"rows": wanted, "refused": refused, "failures": stepper.guard.failures, "tokens": tokens_done}
-
-
-def _run_out_beyond(bridge: BridgedModel, positions: int) -> None:
-    """For a rehearsal, where there is no card to run out of."""
-    loss = bridge.loss
-
-    def scarce(batch: Any, **keywords: Any) -> Any:
-        if batch.mask.numel() > positions:
-            raise MemoryError
-        return loss(batch, **keywords)
-
-    bridge.loss = scarce  # type: ignore[method-assign]
-
-
-def plain_step(bridge: BridgedModel, plan: Plan, device: torch.device) -> dict[str, float]:
-    """The same micro-batch through transformers, peft and bitsandbytes as their documentation has it; spoils the LLM."""
-    from bitsandbytes.optim import AdamW8bit
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-
-    settings = plan.recipe.transfer
-    rows = heaviest_rows(plan.recipe, settings)
-    llm: Any = bridge.llm
-    if bridge.has_adapter:
-        llm = llm.unload()
-    bridge.requires_grad_(False)
-    with torch.no_grad():
-        batch = bridge.collate(rows).to(device)
-        inputs, mask, _ = bridge.embed(batch)
-    labels = torch.full(mask.shape, -100, device=device).view(-1)
-    labels[batch.loss_rows + 1] = batch.loss_labels
-    llm = prepare_model_for_kbit_training(llm, gradient_checkpointing_kwargs={"use_reentrant": False})
-    config = LoraConfig(
-        r=settings.lora.rank, lora_alpha=settings.lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM"
-    )
-    llm = get_peft_model(llm, config).train()
-    optimizer = AdamW8bit([weight for weight in llm.parameters() if weight.requires_grad], lr=1e-4)
-    compute: torch.dtype = getattr(torch, plan.recipe.llm.dtype)
-
-    def step() -> int:
-        for _ in range(2 * STEPS):
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=compute == torch.bfloat16):
-                out = llm(inputs_embeds=inputs.clone(), attention_mask=mask.long(), labels=labels.view(mask.shape))
-            out.loss.backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        return 2 * STEPS * batch.tokens
-
-    try:
-        return measured(step, device)
-    except (MemoryError, torch.OutOfMemoryError) as failure:
-        return {"failed": 1.0, "reason": str(failure).split(".")[0]}  # type: ignore[dict-item]
 
 
 def one_recipe(name: str, overrides: Sequence[str], limit: str, device: Device) -> dict[str, Any]:
@@ -243,7 +85,7 @@ def one_recipe(name: str, overrides: Sequence[str], limit: str, device: Device) 
     recipe = load_recipe(name, [f"evaluate.max_new_tokens={ANSWER}", *overrides])
     card = planned_card("cpu") if device.kind == "cpu" else limited_card(limit)
     plan = plan_recipe(recipe, card=card)
-    if device.kind == "cpu":  # for a rehearsal, all of the memory is far too much
+    if device.kind == "cpu":  # all of the host's memory is far too much for a rehearsal
         card = replace(card, usable_bytes=plan.peak_bytes)
         plan = replace(plan, card=card)
     require_plan_fits(plan)
@@ -266,7 +108,7 @@ def one_recipe(name: str, overrides: Sequence[str], limit: str, device: Device) 
 
 
 def summary_of(found: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """The figures that goals are about; none of an empty table."""
+    """The figures that have goals; empty for an empty table."""
     phases = [one[name] for one in found.values() for name in ("align", "transfer", "evaluate") if name in one]
     bold = [one["too large"] for one in found.values() if "too large" in one]
     plain = [one for one in found.values() if "tokens_per_second" in one.get("plain", {})]
@@ -290,17 +132,17 @@ def summary_of(found: dict[str, dict[str, Any]]) -> dict[str, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Predicted against measured memory on a card.")
-    parser.add_argument("--device", default="cuda", choices=["cpu", "cuda"], help="cpu rehearses")
-    parser.add_argument("--limit", default="24gb", help="the card that a larger one plays")
+    parser = argparse.ArgumentParser(description="Compare planned with measured memory on a card.")
+    parser.add_argument("--device", default="cuda", choices=["cpu", "cuda"], help="cpu: rehearse")
+    parser.add_argument("--limit", default="24gb", help="memory of the card that a larger card plays")
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES))
-    parser.add_argument("--set", nargs="+", default=[], dest="overrides", metavar="A.B=C", help="override settings of all")
-    parser.add_argument("--seconds", type=float, default=math.inf, help="begin no recipe after this long")
-    parser.add_argument("--output", type=Path, help="instead of benchmarks/results/card_memory.json")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
+    parser.add_argument("--set", nargs="+", default=[], dest="overrides", metavar="A.B=C", help="change all recipes")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="start no recipe after this time")
+    parser.add_argument("--output", type=Path, help="write the JSON here instead of to benchmarks/results/card_memory.json")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args()
     if arguments.device == "cuda" and not torch.cuda.is_available():
-        print("no CUDA GPU here; `--device cpu` rehearses without one", file=sys.stderr)
+        print("this machine has no CUDA GPU; rehearse without one with --device cpu", file=sys.stderr)
         return 1
     device = find_device() if arguments.device == "cuda" else Device("cpu", "CPU", 0, 0)
     ends = time.monotonic() + arguments.seconds
@@ -308,12 +150,12 @@ def main() -> int:
     left_out: dict[str, str] = {}
     for name in arguments.recipes:
         if ends - time.monotonic() < min(LONGEST_RECIPE, arguments.seconds / 2):
-            left_out[name] = "no time was left"
+            left_out[name] = "there was no time left"
             continue
         print(name, flush=True)
         try:
             found[name] = one_recipe(name, arguments.overrides, arguments.limit, device)
-        except (RuntimeError, MemoryError, RecipeError) as failure:  # the others are still worth having
+        except (RuntimeError, MemoryError, RecipeError) as failure:  # the results of the others are still useful
             left_out[name] = f"{type(failure).__name__}: {failure}"
             print(f"  {left_out[name]}", flush=True)
         gc.collect()

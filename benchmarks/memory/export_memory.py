@@ -1,9 +1,10 @@
-"""Host memory and time to export a 7B model: the goal is a peak below 1 GB, for F16 and Q8_0 together.
+"""Measure host memory and time to export a 7B model; the goal is a peak below 1 GB, for F16 and Q8_0 together.
 
 python -m benchmarks export_memory --check
 
 The model has the shapes of Llama 2 7B and no content: its weights, and a LoRA adapter on every linear layer, are sparse files.
-What is read, computed and written is the same as for a real one. Takes 21 GB of disk for a while (`--folder` chooses where).
+The export reads, computes and writes the same as for a real model. It takes 21 GB of disk for a while (`--folder` chooses
+where).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ FEED_FORWARD = {"mlp.gate_proj": (INNER, WIDTH), "mlp.up_proj": (INNER, WIDTH), 
 
 
 def sparse_safetensors(path: Path, shapes: Mapping[str, tuple[int, ...]], dtype: str, element_bytes: int) -> None:
-    """A safetensors file full of zeros that takes no room on the disk."""
+    """Write a safetensors file of zeros that takes no space on the disk."""
     header, at = {}, 0
     for name, shape in shapes.items():
         end = at + math.prod(shape) * element_bytes
@@ -42,7 +43,7 @@ def sparse_safetensors(path: Path, shapes: Mapping[str, tuple[int, ...]], dtype:
 
 
 def make_run(folder: Path, depth: int) -> None:
-    """A base model of so many layers, an adapter and an alignment layer, all zeros."""
+    """Write a base model with this many layers, an adapter and an alignment layer, all zeros."""
     from lilift.model.snapshot import local_model_folder
 
     layers = {
@@ -71,7 +72,7 @@ def make_run(folder: Path, depth: int) -> None:
     alignment |= {"bos": (WIDTH,), "eos": (WIDTH,)}
     sparse_safetensors(folder / "alignment" / "alignment.safetensors", alignment, "F32", 4)
     (folder / "adapter" / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": RANK, "lora_alpha": 32}))
-    # The stand-in's tokenizer with a vocabulary that is filled up.
+    # The stand-in's tokenizer, with extra tokens up to the size of the vocabulary.
     stand_in = local_model_folder("stand-in:llm", None)
     for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         shutil.copyfile(stand_in / name, folder / "base" / name)
@@ -82,7 +83,7 @@ def make_run(folder: Path, depth: int) -> None:
 
 
 def export(folder: Path, quantisations: tuple[str, ...]) -> dict[str, float]:
-    """Export it, in this process, and tell what that took."""
+    """Export the run in this process, and return the memory and time that it takes."""
     from lilift.export.bundle import export_bundle
     from lilift.export.job import RunParts
     from lilift.recipe.load import load_recipe
@@ -104,13 +105,13 @@ def export(folder: Path, quantisations: tuple[str, ...]) -> dict[str, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Host memory and time to export a 7B model.")
-    parser.add_argument("--folder", type=Path, help="where to work (default: the system's folder for temporary files)")
+    parser = argparse.ArgumentParser(description="Measure host memory and time to export a 7B model.")
+    parser.add_argument("--folder", type=Path, help="working folder (default: the system's folder for temporary files)")
     parser.add_argument("--quant", default="f16,q8_0", help="GGUF types, separated by commas")
     parser.add_argument(
         "--layers", type=int, default=32, help="of 32; the peak does not depend on it, since one weight is in memory at a time"
     )
-    parser.add_argument("--check", action="store_true", help="exit 1 where the goal is not met")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if the goal is not met")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.inside:

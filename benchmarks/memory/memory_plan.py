@@ -1,12 +1,12 @@
-"""What nine LLMs take in training and evaluation, by the planner: no GPU, no download.
+"""Compute the memory that nine LLMs need for training and evaluation, with the planner alone: no GPU, no download.
 
 python -m benchmarks memory_plan --check
 
-2,048 tokens a micro-batch (four rows of 512, of which 128 in the encoder), mT5-xl's encoder in bfloat16, LoRA of rank 16 on
-all linear layers, 8-bit Adam, gradient checkpointing. `align`, `transfer` and `evaluate` (generation, with its key-value cache)
-are what torch's tensors take at the fullest moment; context, desktop and the allocator's own share come on top. `most tokens`
-is the largest stage-2 micro-batch of such rows that fits on a card with them, and `most tokens, cached` the same without the
-encoder on the card.
+A micro-batch has 2,048 tokens (four rows of 512, of which 128 go through the encoder). The encoder is mT5-xl's in bfloat16.
+LoRA has rank 16 on all linear layers, with 8-bit Adam and gradient checkpointing. `align`, `transfer` and `evaluate`
+(generation, with its key-value cache) are the peak memory of torch's tensors; context, desktop and the allocator's own share
+come on top. `most tokens` is the largest stage-2 micro-batch of such rows that fits on a card with them, and `most tokens,
+cached` the same without the encoder on the card.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from lilift.train.stage_rehearsal import rehearsal as rehearse_stage
 
 GIB = 2**30
 QWEN = {"model_type": "qwen2", "vocab_size": 151936, "num_key_value_heads": 2, "tie_word_embeddings": True}
-# Those that no recipe uses; the others are lilift's own.
+# The LLMs that no recipe uses. lilift's recipes give the others.
 OTHERS = {
     "Qwen2.5-0.5B": QWEN | {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14},
     "Llama-3.2-1B": {
@@ -76,7 +76,7 @@ def phases(recipe: Recipe, count: int) -> dict[str, Rehearsal]:
 
 
 def measure(recipe: Recipe, models: Models) -> dict[str, Any]:
-    """One line of the table, in GiB and tokens."""
+    """One row of the table, in GiB and tokens."""
     found: dict[str, Simulation] = {}
     for name, rehearsal in phases(recipe, ROWS).items():
         found[name] = simulate(recipe, models, rehearsal, device="cuda", expandable=True)
@@ -95,7 +95,7 @@ def measure(recipe: Recipe, models: Models) -> dict[str, Any]:
 
 
 def most_rows(recipe: Recipe, models: Models, card_name: str, fixed: float, a_row: float) -> int:
-    """Rows of the largest stage-2 micro-batch that fits on a card, where `fixed` bytes and `a_row` a row are the least."""
+    """Rows of the largest stage-2 micro-batch that fits on a card; `fixed` bytes and `a_row` bytes a row are a lower bound."""
     card = planned_card(card_name)
     room = card.usable_bytes - card.context_bytes
     count = int((room - fixed) // a_row)
@@ -109,7 +109,7 @@ def most_rows(recipe: Recipe, models: Models, card_name: str, fixed: float, a_ro
 
 
 def difference_to_all_layers(recipe: Recipe, models: Models) -> int:
-    """The largest difference in bytes between two-and-four layers and all of them."""
+    """The largest difference in bytes between an estimate from two and four layers and one from all layers."""
     return max(
         abs(
             simulate(recipe, models, rehearsal, device="cuda", expandable=True).total
@@ -132,8 +132,8 @@ def cost_of(*command: str) -> tuple[float, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What nine LLMs take, by the planner.")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
+    parser = argparse.ArgumentParser(description="Compute the memory that nine LLMs need.")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args()
     began = time.process_time()
     recipe = load_recipe("llama-7b-24gb")

@@ -1,4 +1,4 @@
-"""Bridges in the shapes of real models with random weights, quantised as real ones are: nothing is downloaded."""
+"""Bridges with the shapes of real models and random weights, quantised like real ones, without a download."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lilift.recipe.schema import Recipe
 
 
 class RandomBridge(BridgedModel):
-    """A bridge whose tokens mean nothing; the one that ends an answer is hardly ever the likeliest."""
+    """A bridge with random weights; the token that ends an answer is almost never the most likely one."""
 
     def _find_tokens(self, llm: PreTrainedModel, name: str) -> LLMTokens:  # noqa: ARG002
         last = llm.get_input_embeddings().num_embeddings - 1
@@ -33,7 +33,7 @@ class RandomBridge(BridgedModel):
 
 
 def random_bridge(recipe: Recipe, models: Models, device: torch.device) -> BridgedModel:
-    """What `load_bridge` gives for a recipe, with random weights; the encoder stays on the card."""
+    """A bridge like that of `load_bridge` for a recipe, with random weights; the encoder stays on the card."""
     torch.manual_seed(0)
     llm_config, encoder_config = models
     assert encoder_config is not None
@@ -52,14 +52,14 @@ def _tokenizer(**members: Any) -> Any:
 
 
 def _random_llm(recipe: Recipe, config: PreTrainedConfig, device: torch.device) -> PreTrainedModel:
-    """One layer is made and quantised; the others are copies of it, so that nothing is ever there in full precision."""
+    """Create and quantise one layer, and copy it for the others, so that the LLM never exists in full precision."""
     dtype: torch.dtype = getattr(torch, recipe.llm.dtype)
     config = without_dropout(copy.deepcopy(config))
     with device:
         llm = AutoModelForCausalLM.from_config(with_depth(config, 1), dtype=dtype)
     if recipe.llm.quantization == "nf4":
         quantise(llm, partial(four_bit_layer, dtype=dtype, device=device), skip=llm.get_output_embeddings())
-        llm.is_loaded_in_4bit = True  # peft asks
+        llm.is_loaded_in_4bit = True  # peft reads this
     layers = _layers(llm)
     for number in range(1, depth_of(config)):
         layer = copy.deepcopy(layers[0])

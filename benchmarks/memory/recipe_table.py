@@ -1,7 +1,7 @@
-"""Every shipped recipe in one table: what it takes by the planner, and what it took where a GPU has measured it.
+"""Write the table of all shipped recipes: the memory that the planner computes, and the memory measured on GPUs.
 
 python -m benchmarks recipe_table            # writes docs/recipes.md, and for `lilift recipe list` lilift/memory/measured.json
-python -m benchmarks recipe_table --check    # exits 1 if it is out of date
+python -m benchmarks recipe_table --check    # exits with 1 if it is out of date
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ the recipe has no such phase. Downloads, disk and host memory in GiB. `lilift re
 
 
 def measured() -> dict[str, dict[str, float]]:
-    """MiB that torch reserved at most, by recipe and phase: the newest result of a GPU that has it."""
+    """The most MiB that torch reserved, by recipe and phase, from the newest result of a GPU."""
     found: dict[str, Any] = {}
     for path in sorted(FOLDER.glob("*.json"), key=lambda path: path.name[-15:]):
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -69,8 +69,8 @@ def row(name: str, known: dict[str, float]) -> dict[str, object]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Every shipped recipe in one table.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the page is out of date")
+    parser = argparse.ArgumentParser(description="Write the table of all shipped recipes.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if the page is out of date")
     arguments = parser.parse_args()
     known = measured()
     text = f"{HEAD}\n\n{markdown([row(name, known.get(name, {})) for name in shipped_recipes()])}\n"

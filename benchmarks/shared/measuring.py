@@ -1,4 +1,4 @@
-"""Time, peak memory and error of competing functions, on a GPU or on the CPU, side by side in one run."""
+"""Measure time, peak memory and error of competing functions, on a GPU or on the CPU, side by side in one run."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Run = Callable[[], Result]  # computes everything and returns the gradients (or 
 LEAST_REPEATS, LONGEST_SECONDS = 5, 0.5  # of one competitor on one shape
 LONGEST_HEAD_START = 0.02  # seconds
 CYCLES_PER_SECOND = 2e9  # of a GPU, roughly
-BROKEN = 3  # exit code of a benchmark that ended because a competitor left it no GPU, or never came back
-LONGEST_CALLS = 90  # seconds for one competitor's compilation and first calls; what takes longer on a GPU hangs
+BROKEN = 3  # exit code of a benchmark that stopped because a competitor broke the GPU, or hung
+LONGEST_CALLS = 90  # seconds for one competitor's compilation and first calls; on a GPU, a longer call hangs
 
 
 @dataclass(frozen=True)
 class Figure:
-    """What one competitor took."""
+    """The time, memory and error of one competitor."""
 
     milliseconds: float  # median
     spread: float  # interquartile range over median
@@ -36,9 +36,9 @@ class Figure:
 
 
 class Watch:
-    """Keeps in a file which competitor is at work, and ends the process if one of them never comes back.
+    """Writes into a file which competitor is running, and ends the process if one of them hangs.
 
-    A fault that takes the process with it leaves the file behind, for :func:`culprit` to read.
+    If a competitor crashes the process, the file remains, and :func:`culprit` reads it.
     """
 
     def __init__(self, output: Path | None = None, seconds: float = LONGEST_CALLS) -> None:
@@ -47,7 +47,7 @@ class Watch:
 
     @contextmanager
     def over(self, competitor: str, device: torch.device) -> Iterator[None]:
-        """Watch what this competitor does. On a CPU it may take as long as it likes."""
+        """Watch this competitor. On a CPU there is no time limit."""
         if self.file is not None:
             self.file.parent.mkdir(parents=True, exist_ok=True)
             self.file.write_text(competitor, encoding="utf-8")
@@ -63,12 +63,12 @@ class Watch:
             self.file.unlink()
 
     def _give_up(self, competitor: str) -> None:
-        print(f"{competitor} has not come back for {self.seconds:.0f} s", flush=True)
-        os._exit(BROKEN)  # nothing gentler ends a thread that waits for a GPU
+        print(f"{competitor} has not returned for {self.seconds:.0f} s", flush=True)
+        os._exit(BROKEN)  # nothing else ends a thread that waits for a GPU
 
 
 def culprit(output: Path) -> str | None:
-    """The competitor that was at work when the process that was to write ``output`` ended."""
+    """The competitor that was running when the process that writes ``output`` crashed."""
     marker = _marker(output)
     return marker.read_text(encoding="utf-8") if marker.exists() else None
 
@@ -85,19 +85,19 @@ def compare(
     repeats: int,
     watch: Watch | None = None,
 ) -> dict[str, Figure | str]:
-    """Measure every competitor; in turns, so that a machine that slows down slows all of them.
+    """Measure every competitor, in turns, so that a machine that slows down slows all of them.
 
     Args:
         competitors: by name, the same computation over several sets of inputs, taken in rotation so that caches do not help.
         error_of: the error of the result of a competitor's first set.
-        repeats: timings of each; fewer, but never under five, of what takes long.
-        watch: notes who is at work.
+        repeats: timings of each; slow competitors get fewer, but at least five.
+        watch: records which competitor is running.
 
     Returns:
-        For each name its figures, or the first line of the error that it failed with.
+        For each name its figures, or the first line of its error.
 
     Raises:
-        BrokenDevice: a competitor has left the GPU unusable, so that nothing can be measured after it.
+        BrokenDevice: a competitor has made the GPU unusable, so that no measurement can follow.
     """
     watch = watch or Watch()
     found: dict[str, Figure | str] = {}
@@ -112,7 +112,7 @@ def compare(
                 facts[name] = error, peak_bytes(runs[0], device) / 2**20
                 alive[name] = runs, (CudaClock if device.type == "cuda" else Clock)(runs[0])
             except Exception as failure:
-                # A peer that does not run here is a finding to report, not a reason to lose the others' figures.
+                # A peer that does not run is a result to report. The others' figures are still valid.
                 found[name] = first_line(failure)
             _check_device(name, found.get(name), device)
     times: dict[str, list[float]] = {name: [] for name in alive}
@@ -137,7 +137,7 @@ def compare(
 
 
 class BrokenDevice(RuntimeError):
-    """A competitor's fault has taken the GPU with it."""
+    """A competitor has made the GPU unusable."""
 
     def __init__(self, competitor: str, fault: str) -> None:
         super().__init__(f"{competitor} has left the GPU unusable: {fault}")
@@ -161,7 +161,7 @@ class CudaClock(Clock):
     """Time between two events in the GPU's own stream.
 
     Before each call the L2 cache is overwritten, and the stream is kept busy for as long as the host takes to queue the call:
-    in training, too, the host is ahead. A function that waits for the GPU gains nothing from that, there as here.
+    in training, too, the host is ahead. A function that waits for the GPU gains nothing from that, in training or here.
     """
 
     def __init__(self, run: Run) -> None:
@@ -187,7 +187,7 @@ class CudaClock(Clock):
 
 
 def _check_device(competitor: str, found: Figure | str | None, device: torch.device) -> None:
-    """Tell a function that failed from one whose failure no later call survives."""
+    """Raise `BrokenDevice` if a competitor's failure has made the GPU unusable for later calls."""
     if device.type != "cuda":
         return
     torch.cuda.empty_cache()
@@ -198,7 +198,7 @@ def _check_device(competitor: str, found: Figure | str | None, device: torch.dev
 
 
 def first_line(failure: Exception) -> str:
-    """What failed, short."""
+    """A short text of the error."""
     lines = str(failure).strip().splitlines() or ["no message"]
     return f"{type(failure).__name__}: {lines[0][:200]}"
 

@@ -1,4 +1,4 @@
-"""How every benchmark keeps what it found: one JSON file with the machine, the versions and the command."""
+"""Write the results of every benchmark: one JSON file with the machine, the versions and the command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ FOLDER = BENCHMARKS / "results"
 
 def keep(name: str, found: Mapping[str, Any], output: Path | None = None) -> Path:
     """Write ``benchmarks/results/<name>.json``, or to `output`."""
-    from lilift.phases.environment import describe_environment  # goals can be reported without the packages that it needs
+    # Imported here, because goals can be reported without the packages that it needs.
+    from lilift.phases.environment import describe_environment
 
     path = output or FOLDER / f"{name}.json"
     content = {
@@ -32,7 +33,7 @@ def keep(name: str, found: Mapping[str, Any], output: Path | None = None) -> Pat
 
 
 def benchmark_command(name: str) -> list[str]:
-    """The beginning of a command that runs a benchmark in a process of its own, from any folder."""
+    """The first words of a command that runs a benchmark in a process of its own, from any folder."""
     return [sys.executable, str(BENCHMARKS), name]
 
 
@@ -41,12 +42,12 @@ def data_parser(description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     folder = Path(os.environ.get("LILIFT_SHARED_DATA", "no-data"))
     parser.add_argument("--data", type=Path, default=folder, help="folder with the data files (default: $LILIFT_SHARED_DATA)")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     return parser
 
 
 def parse_with_data(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """The arguments of a `data_parser`; ends the program where there is no such folder."""
+    """The arguments of a `data_parser`; ends the program if the folder does not exist."""
     arguments = parser.parse_args()
     if not arguments.data.is_dir():
         parser.error("name the folder with the data files: --data FOLDER or LILIFT_SHARED_DATA")
@@ -54,10 +55,10 @@ def parse_with_data(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def report_goals(found: Mapping[str, float], goals: Mapping[str, tuple[str, float]]) -> bool:
-    """Print each goal beside what was found, and tell whether all that were measured are met.
+    """Print each goal beside the measured value, and return whether all measured goals are met.
 
     Args:
-        found: what was measured, by name.
+        found: the measured values, by name.
         goals: by name, ``("at least", 0.6)`` or ``("at most", 0.3)``.
     """
     all_met = True
@@ -72,7 +73,7 @@ def report_goals(found: Mapping[str, float], goals: Mapping[str, tuple[str, floa
 
 
 def goal_met(found: Mapping[str, float], name: str, kind: str, limit: float) -> bool | None:
-    """Whether a goal is met; None where nothing was measured for it."""
+    """Whether a goal is met; None if it was not measured."""
     if name not in found:
         return None
     return found[name] >= limit if kind == "at least" else found[name] <= limit

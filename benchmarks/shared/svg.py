@@ -1,4 +1,4 @@
-"""Bar charts as SVG, readable on light and dark pages; no plotting package needed."""
+"""Draw bar charts as SVG that are readable on light and dark pages, without a plotting package."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def bars(title: str, values: Mapping[str, float], *, accent: str, logarithmic: b
 
     Args:
         values: by name, none negative. accent: the name whose bar stands out, with all that begin with it.
-        logarithmic: lengths by the logarithm, for values of several magnitudes; what is below 1 has no bar.
+        logarithmic: lengths by the logarithm, for values of several magnitudes; values below 1 have no bar.
     """
     ordered = sorted(values.items(), key=lambda item: item[1])
     scaled = {name: math.log10(max(value, 1.0)) if logarithmic else value for name, value in ordered}

@@ -1,12 +1,12 @@
-"""What stage 1 brings: `tiny-cpu` over several seeds, with and without it.
+"""Measure what stage 1 adds to accuracy: run `tiny-cpu` with and without it, over several seeds.
 
     python -m benchmarks method_lift --seeds 0 1 2 --check
     python -m benchmarks method_lift --seeds 0 --set alignment.normalize=false --set align.max_steps=2500 \\
         --name method_lift_paper_layer
 
-Prints a table and writes `benchmarks/results/method_lift.json`. `--check` exits 1 unless, over the seeds, the mean accuracy on
-the held-out questions in the low-resource languages is at least 60% with both stages and 40 points above the same run without
-stage 1, English stays at 90% or more, and before training nearly nothing is right.
+Prints a table and writes `benchmarks/results/method_lift.json`. `--check` exits with 1 unless all of this holds over the seeds.
+With both stages, the mean accuracy on the held-out questions in the low-resource languages is at least 60%, and 40 points above
+the same run without stage 1. English stays at 90% or more. Before training, nearly no answer is right.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ GOALS = {
 
 
 def measure(seed: int, overrides: list[str], folder: Path) -> dict[str, Any]:
-    """One run: accuracy by system and language."""
+    """Run the recipe once; return accuracy by system and language."""
     recipe = load_recipe("tiny-cpu", [f"seed={seed}", *overrides])
     run = run_recipe(recipe, folder / f"seed-{seed}", RunOptions(resume=True))
     systems = {system.system: system.benchmarks[0].languages for system in run.scores}
@@ -53,7 +53,7 @@ def measure(seed: int, overrides: list[str], folder: Path) -> dict[str, Any]:
 
 
 def soft_token_size(recipe: Recipe, run: Path) -> float:
-    """How large the soft tokens of an ordinary text are after stage 1, in sizes of the LLM's embeddings of it."""
+    """The size of the soft tokens of an ordinary text after stage 1, relative to the LLM's embeddings of it."""
     bridge = load_bridge(recipe, device="cpu")
     load_part(bridge, "alignment", run / "align" / "alignment")
     source = bridge.encoder.tokenizer.encode(SAMPLE_TEXT, bridge.encoder.max_positions)
@@ -95,14 +95,14 @@ def print_table(runs: list[dict[str, Any]]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="What stage 1 brings, over several seeds.")
+    parser = argparse.ArgumentParser(description="Measure what stage 1 adds, over several seeds.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="A.B=C")
     parser.add_argument("--folder", type=Path, help="keep the runs here (default: a temporary folder)")
     parser.add_argument("--name", default="method_lift", help="name of the result")
-    parser.add_argument("--output", type=Path, help="where the result goes")
-    parser.add_argument("--note", default="", help="what else is to be known of the conditions, kept with the result")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
+    parser.add_argument("--output", type=Path, help="write the result here")
+    parser.add_argument("--note", default="", help="a note on the conditions, written into the result")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         runs = [measure(seed, arguments.overrides, arguments.folder or Path(temporary)) for seed in arguments.seeds]

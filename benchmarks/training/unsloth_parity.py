@@ -1,10 +1,10 @@
-"""unsloth beside transformers on the same 4-bit weights: losses, gradients and speed of both stages.
+"""Compare losses, gradients and speed of both stages in unsloth and in transformers, on the same 4-bit weights.
 
 python -m benchmarks unsloth_parity --check
 python -m benchmarks unsloth_parity --device cpu --backends transformers transformers --width 64 --layers 1    # a rehearsal
 
-The LLM has the shape of Llama-2-7B with fewer layers and random weights; the encoder is lilift's stand-in. Each backend runs in
-a process of its own, since unsloth changes transformers where it is imported.
+The LLM has the shape of Llama-2-7B with fewer layers and random weights. The encoder is lilift's stand-in. Each backend runs in
+a process of its own, because unsloth changes transformers when it is imported.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def recipe_for(folder: Path, backend: str) -> Recipe:
 
 
 def some_rows(bridge: BridgedModel) -> list[Row]:
-    """Rows of unequal length, as training batches have them: what is padded must change nothing."""
+    """Rows of unequal length, as in training batches: padding must not change the results."""
     words = bridge.causal_lm.get_input_embeddings().num_embeddings
     draw = torch.Generator().manual_seed(1)
 
@@ -86,7 +86,7 @@ def some_rows(bridge: BridgedModel) -> list[Row]:
 
 
 def run_backend(folder: Path, backend: str, device: str, output: Path) -> None:
-    """Both stages once, in this process: losses and speed as JSON, gradients as safetensors."""
+    """Run both stages once in this process; write losses and speed as JSON, gradients as safetensors."""
     bridge = load_bridge(recipe_for(folder, backend), device=device, to_train=True)
     figures: dict[str, Any] = {}
     for stage in STAGES:
@@ -105,7 +105,7 @@ def run_backend(folder: Path, backend: str, device: str, output: Path) -> None:
 
 
 def _same_adapter(bridge: BridgedModel, folder: Path) -> None:
-    """The first backend's adapter, moved off its start so that both of its matrices have gradients."""
+    """Use the first backend's adapter, changed from its start so that both of its matrices have gradients."""
     attach_lora(bridge, load_recipe("tiny-cpu").transfer.lora)
     kept = folder / ADAPTER
     if not kept.exists():
@@ -137,12 +137,12 @@ def _one_stage(bridge: BridgedModel, trained: dict[str, torch.nn.Parameter], dev
 
 
 def _plain(name: str) -> str:
-    """A parameter's name without what wrappers add."""
+    """A parameter's name without the parts that wrappers add."""
     return name.replace("base_model.model.", "").replace(".default", "")
 
 
 def compared(first: Path, second: Path) -> dict[str, float]:
-    """The second backend beside the first."""
+    """Compare the second backend with the first."""
     one, other = (json.loads(path.read_text(encoding="utf-8")) for path in (first, second))
     losses, gradients = [], []
     for stage in STAGES:
@@ -160,13 +160,13 @@ def _flat(gradients: dict[str, Tensor]) -> Tensor:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="unsloth beside transformers on the same weights.")
+    parser = argparse.ArgumentParser(description="Compare unsloth with transformers on the same weights.")
     parser.add_argument("--device", default="cuda", choices=["cpu", "cuda"])
-    parser.add_argument("--backends", nargs=2, default=["transformers", "unsloth"], help="the second beside the first")
+    parser.add_argument("--backends", nargs=2, default=["transformers", "unsloth"], help="compare the second with the first")
     parser.add_argument("--width", type=int, default=4096)
     parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--output", type=Path, help="instead of benchmarks/results/unsloth_parity.json")
-    parser.add_argument("--check", action="store_true", help="exit 1 where a goal is not met")
+    parser.add_argument("--output", type=Path, help="write the JSON here instead of to benchmarks/results/unsloth_parity.json")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     parser.add_argument("--one", nargs=3, metavar=("FOLDER", "BACKEND", "OUTPUT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one is not None:

@@ -1,7 +1,7 @@
 """The two hot paths of lilift, each as Triton kernels and as plain torch: the loss over the vocabulary, and the alignment
 projection.
 
-This package knows torch and, where it is installed, triton; nothing of lilift.
+This package imports torch and, if it is installed, triton. It imports nothing of lilift.
 """
 
 from __future__ import annotations

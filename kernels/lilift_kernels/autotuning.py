@@ -1,9 +1,9 @@
-"""Opt-in: time a kernel's configurations on the card at hand, instead of trusting the static table.
+"""Time a kernel's configurations on this machine's card instead of trusting the static table; off by default.
 
-``LILIFT_KERNELS_AUTOTUNE=1`` switches it on. The first call of a kernel with a new shape then times a handful of
-configurations on its own arguments, which takes seconds, and keeps the fastest in a file: ``kernels.json`` in
-``~/.cache/lilift`` (or ``$XDG_CACHE_HOME/lilift``), or where ``LILIFT_KERNELS_CACHE`` says. Without the setting the file is not
-read. Results stay repeatable to the bit as long as the file stays as it is; another configuration sums in another order.
+Set ``LILIFT_KERNELS_AUTOTUNE=1`` to switch it on. The first call of a kernel with a new shape then times a few configurations
+on its own arguments, which takes seconds. It stores the fastest in ``kernels.json`` in ``~/.cache/lilift`` (or
+``$XDG_CACHE_HOME/lilift``), or in the file that ``LILIFT_KERNELS_CACHE`` names. Without the setting nothing reads the file.
+Results repeat to the bit as long as the file does not change, because another configuration sums in another order.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _known: dict[Path, dict[str, Blocks]] = {}
 
 
 def enabled() -> bool:
-    """Whether configurations are to be timed."""
+    """True if ``LILIFT_KERNELS_AUTOTUNE`` switches autotuning on."""
     return os.environ.get(SETTING, "0") not in ("", "0")
 
 
 def cache_file() -> Path:
-    """Where the fastest configurations are kept."""
+    """The file that stores the fastest configurations."""
     named = os.environ.get(PLACE)
     if named:
         return Path(named)
@@ -50,13 +50,13 @@ def fastest(
     candidates: Sequence[Blocks],
     run: Callable[[Blocks], object],
 ) -> Blocks:
-    """The fastest configuration: known from the cache, or timed now; ``table`` where autotuning is off.
+    """The fastest configuration, from the cache or timed now; ``table`` if autotuning is off.
 
     Args:
-        kernel, shape: with the card and Triton's version, what the choice is kept under.
+        kernel, shape: the key of the choice, together with the card and Triton's version.
         table: the static table's choice.
-        candidates: what to time beside it. One that does not compile or does not fit is passed over.
-        run: does the kernel's work with a configuration; called several times, so it must not change its own input.
+        candidates: the others to time. One that does not compile or does not fit is skipped.
+        run: does the kernel's work with a configuration. It is called several times, so it must not change its own input.
     """
     if not enabled():
         return table
@@ -80,7 +80,7 @@ def _timed(device: torch.device, candidates: Sequence[Blocks], run: Callable[[Bl
             run(candidate)  # compiles
             taken = min(_seconds(device, run, candidate) for _ in range(REPEATS))
         except Exception:
-            # Triton's errors have no common base. What is wrong with the call itself shows when it is made.
+            # Triton's errors have no common base class. An error in the call itself shows when the caller makes it.
             continue
         if taken < least:
             best, least = candidate, taken
@@ -109,7 +109,7 @@ def _key(kernel: str, shape: Sequence[int], device: torch.device) -> str:
 
 
 def _read(place: Path) -> dict[str, Blocks]:
-    """What the file holds; nothing, with a warning, if it cannot be read."""
+    """The contents of the file. If it cannot be read, warn and return nothing."""
     try:
         content = json.loads(place.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
@@ -118,12 +118,12 @@ def _read(place: Path) -> dict[str, Blocks]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as failure:
-        warnings.warn(f"{place} cannot be read ({failure}); the kernels are timed anew", stacklevel=4)
+        warnings.warn(f"lilift cannot read {place} ({failure}); it times the kernels again", stacklevel=4)
         return {}
 
 
 def _write(place: Path) -> None:
-    """Keep what is known, with what another process has written meanwhile; a file that cannot be written costs a warning."""
+    """Store all choices, with those that another process has written meanwhile. If the file cannot be written, warn."""
     _known[place] = _read(place) | _known[place]
     content = {"format": FORMAT, "fastest": {key: asdict(blocks) for key, blocks in sorted(_known[place].items())}}
     try:
@@ -132,4 +132,4 @@ def _write(place: Path) -> None:
             json.dump(content, file, indent=1)
         Path(file.name).replace(place)
     except OSError as failure:
-        warnings.warn(f"{place} cannot be written ({failure}); the kernels are timed again next time", stacklevel=4)
+        warnings.warn(f"lilift cannot write {place} ({failure}); it times the kernels again next time", stacklevel=4)

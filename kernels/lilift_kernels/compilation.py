@@ -1,7 +1,7 @@
-"""Compile the Triton kernels for cards that are not here, and read what they take: registers, stack, shared memory.
+"""Compile the Triton kernels for any card without a GPU, and read the registers, stack and shared memory that they take.
 
-The real launchers are run on tensors without contents, and what they launch is noted instead of run; so what is compiled is
-what a GPU would be asked for. ``ptxas`` and ``cuobjdump`` come with triton, so this works on a machine without a GPU.
+The real launchers run on tensors without contents. This module records their launches instead of running them, so it compiles
+exactly what a GPU would run. ``ptxas`` and ``cuobjdump`` come with triton, so a machine without a GPU is enough.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -24,6 +25,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import JITFunction
 from triton.runtime.jit import MockTensor
 
+from lilift_kernels.kernel_arguments import ProductBlock
 from lilift_kernels.loss import loss_triton
 from lilift_kernels.projection import projection_triton
 from lilift_kernels.tiles import cut_for
@@ -33,18 +35,19 @@ SHARED_MEMORY = {80: 166_912, 86: 101_376, 89: 101_376, 90: 232_448, 120: 101_37
 # Multiprocessors of the card a capability is best known for: A100, RTX 3090, RTX 4090, H100, RTX 5090.
 PROCESSORS = {80: 108, 86: 82, 89: 128, 90: 132, 120: 170}
 MODULES = (loss_triton, projection_triton)
-BLOCK = ("BLOCK_ROWS", "BLOCK_COLUMNS", "BLOCK_DEPTH")
 NAMED = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
-ALIGNED, UNALIGNED = 16, 17  # stand for all whole numbers that are, and that are not, multiples of 16
+WIDE = ("out", "upstream", "left")  # tensors that may be fp32 beside 16 bits
+ALIGNED, UNALIGNED = 16, 17  # examples of a whole number that is a multiple of 16, and of one that is not
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What decides which machine code a launch runs.
+    """Everything that determines which machine code a launch runs.
 
     Attributes:
         kernel: its name.
-        arguments: by name types of tensors, ``ALIGNED``, ``UNALIGNED`` or 1 for whole numbers, 1.0 for others, or None.
+        arguments: by name types of tensors, ``ALIGNED``, ``UNALIGNED`` or 1 for whole numbers, 1.0 for others, or None; a group
+            of arguments is a named tuple of these.
         constants: the ``tl.constexpr`` arguments by name.
     """
 
@@ -55,35 +58,42 @@ class Launch:
     stages: int
 
     @property
-    def multiplies(self) -> bool:
-        return BLOCK[0] in dict(self.constants)
+    def block(self) -> ProductBlock | None:
+        """The block of the product; None for kernels that multiply nothing."""
+        return next((value for _, value in self.constants if isinstance(value, ProductBlock)), None)
 
     @property
     def element(self) -> str:
-        """The type that is computed in: that of the narrowest tensors, or tf32."""
-        if dict(self.constants).get("PRECISION") == "tf32":
+        """The type of the arithmetic: that of the narrowest tensors, or tf32."""
+        if self.block is not None and self.block.precision == "tf32":
             return "tf32"
-        types = {NAMED[value] for _, value in self.arguments if value in NAMED}
+        types = {NAMED[value] for *_, value in self.members(self.arguments) if value in NAMED}
         return next((name for name in ("bf16", "fp16") if name in types), "fp32")
 
     @property
     def blocks(self) -> str:
         """Rows x columns x depth, warps, stages; empty for kernels that multiply nothing."""
-        constants = dict(self.constants)
-        return "x".join(str(constants[name]) for name in BLOCK) + f"/{self.warps}/{self.stages}" if self.multiplies else ""
+        return "" if self.block is None else "x".join(map(str, self.block[:3])) + f"/{self.warps}/{self.stages}"
 
     @property
     def switches(self) -> list[str]:
-        """What tells launches of one kernel and element type apart, apart from blocks and sizes."""
-        wide = [name for name, value in self.arguments if value == torch.float32 and name in ("out", "upstream", "left")]
-        named = [name.removeprefix("HAS_").lower() for name, value in self.constants if value is True]
+        """What else, beside blocks and sizes, differs between launches of one kernel and element type."""
+        wide = [name for name, _, value in self.members(self.arguments) if value == torch.float32 and name in WIDE]
+        named = [name.lower().removeprefix("has_") for _, name, value in self.members(self.constants) if value is True]
         return named + ([f"{name} in fp32" for name in wide] if self.element in ("bf16", "fp16") else [])
 
     @property
     def sizes(self) -> list[str]:
-        """Sizes that are compiled in."""
-        numbers = [(name, value) for name, value in self.constants if type(value) is int and name not in (*BLOCK, "GROUP")]
-        return [f"{name.lower()}={value}" for name, value in numbers]
+        """Sizes that are compiled into the kernel."""
+        constants = [(name, value) for name, value in self.constants if value != self.block and name != "GROUP"]
+        return [f"{name.lower()}={value}" for _, name, value in self.members(constants) if type(value) is int]
+
+    @staticmethod
+    def members(arguments: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, str, Any]]:
+        """Each argument's name, the names of its members (its own if it is no group), and their values."""
+        for name, value in arguments:
+            members = value._asdict() if hasattr(value, "_asdict") else {name: value}
+            yield from ((name, member, item) for member, item in members.items())
 
     def __str__(self) -> str:
         return " ".join(filter(None, [self.kernel, self.element, self.blocks, *self.sizes, *self.switches]))
@@ -91,10 +101,10 @@ class Launch:
 
 @dataclass(frozen=True)
 class Resources:
-    """What the machine code of one launch takes on one card."""
+    """The resources that the machine code of one launch takes on one card."""
 
     registers: int
-    stack: int  # bytes of local memory: what was spilled lies there
+    stack: int  # bytes of local memory, which holds spilled registers
     shared: int  # bytes
     copies: int  # asynchronous copies into shared memory
     products: int  # matrix instructions
@@ -104,23 +114,23 @@ class Resources:
 
 
 def faults(launch: Launch, found: Resources, capability: int) -> list[str]:
-    """What must not be: spills, too much shared memory, and products that wait for memory or leave the matrix units idle."""
+    """Faults of a launch: spills, too much shared memory, products that wait for memory or do not use the matrix units."""
     limit = SHARED_MEMORY[capability]
-    aligned = all(value == ALIGNED for name, value in launch.arguments if name.endswith("_stride"))
+    aligned = all(value == ALIGNED for name, _, value in launch.members(launch.arguments) if "stride" in name)
     wrong = {
         f"spills: {found.stack} bytes of stack": found.stack > 0,
         f"takes {found.shared} bytes of shared memory, of {limit}": found.shared > limit,
-        "copies nothing asynchronously": launch.multiplies and aligned and not found.copies,
-        "has no matrix instructions": launch.multiplies and launch.element != "fp32" and not found.products,
+        "copies nothing asynchronously": launch.block is not None and aligned and not found.copies,
+        "has no matrix instructions": launch.block is not None and launch.element != "fp32" and not found.products,
     }
     return [f"{launch} on sm_{capability} {fault}" for fault, true in wrong.items() if true]
 
 
 def launches(call: Callable[[], object], capability: int) -> list[Launch]:
-    """What a call of the kernels launches on a card of this capability, each once.
+    """The launches of a call of the kernels on a card of this capability, each once.
 
     Args:
-        call: calls launchers with tensors that it makes itself, on ``cuda``; they have shapes and types, but no contents.
+        call: calls launchers with tensors that it creates on ``cuda``; they have shapes and types, but no contents.
     """
     found: dict[Launch, None] = {}
 
@@ -133,14 +143,14 @@ def launches(call: Callable[[], object], capability: int) -> list[Launch]:
 
 
 def compile_launch(launch: Launch, capability: int) -> Resources:
-    """Compile for ``sm_<capability>`` as launching it there would."""
+    """Compile for ``sm_<capability>`` in the same way as a launch there."""
     kernel = next(getattr(module, launch.kernel) for module in MODULES if hasattr(module, launch.kernel))
-    arguments = {name: MockTensor(value) if isinstance(value, torch.dtype) else value for name, value in launch.arguments}
+    arguments = {name: _each(value, _mock) for name, value in launch.arguments}
     with _driver(capability):
         built = kernel.warmup(
             **arguments, **dict(launch.constants), grid=(1,), num_warps=launch.warps, num_stages=launch.stages
         )
-    kernel.device_caches.clear()  # each holds its listings, megabytes
+    kernel.device_caches.clear()  # each entry holds its listings, several megabytes
     registers, stack = _usage(built.asm["cubin"])
     listing = built.asm["ptx"]
     return Resources(
@@ -157,12 +167,23 @@ def _launch(kernel: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Laun
     warps, stages = named.pop("num_warps", 4), named.pop("num_stages", 3)
     constant = {parameter.name for parameter in kernel.params if parameter.is_constexpr}
     fixed = {parameter.name for parameter in kernel.params if parameter.do_not_specialize}
-    arguments = tuple((name, _kind(named[name], name in fixed)) for name in kernel.arg_names if name not in constant)
+    arguments = tuple(
+        (name, _each(named[name], partial(_kind, fixed=name in fixed))) for name in kernel.arg_names if name not in constant
+    )
     constants = tuple((name, named[name]) for name in kernel.arg_names if name in constant)
     return Launch(kernel.fn.__name__, arguments, constants, warps, stages)
 
 
-def _kind(value: Any, fixed: bool) -> Any:
+def _each(value: Any, change: Callable[[Any], Any]) -> Any:
+    """``change`` of an argument, or of each member of a group."""
+    return value._make(map(change, value)) if hasattr(value, "_make") else change(value)
+
+
+def _mock(kind: Any) -> Any:
+    return MockTensor(kind) if isinstance(kind, torch.dtype) else kind
+
+
+def _kind(value: Any, *, fixed: bool) -> Any:
     if isinstance(value, Tensor):
         return value.dtype
     if isinstance(value, float):
@@ -174,7 +195,7 @@ def _kind(value: Any, fixed: bool) -> Any:
 
 @contextmanager
 def _driver(capability: int) -> Iterator[None]:
-    """Triton's view of a machine with such a card, as far as compiling asks for it."""
+    """Let Triton see a machine with such a card, as far as compiling needs it."""
     card = mock.Mock(spec=["get_current_device", "get_current_stream", "get_current_target"])
     card.get_current_device.return_value = capability
     card.get_current_target.return_value = GPUTarget("cuda", capability, 32)

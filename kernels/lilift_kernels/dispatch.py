@@ -1,8 +1,8 @@
-"""Which implementation runs: Triton on an NVIDIA GPU, plain torch everywhere else.
+"""Choose the implementation that runs: Triton on an NVIDIA GPU, plain torch everywhere else.
 
-``LILIFT_KERNELS`` chooses: ``auto`` (the default) takes Triton where it works, ``torch`` never takes it, ``triton`` insists on
-it and lets its errors through. Under ``auto`` a kernel that Triton cannot compile or launch (an old driver, an odd card, no C
-compiler) is left to torch for the rest of the process, after one warning that says what happened.
+``LILIFT_KERNELS`` chooses. ``auto`` (the default) uses Triton where it works, ``torch`` never uses it, and ``triton`` requires
+it and raises its errors. Under ``auto``, if Triton cannot compile or launch a kernel (an old driver, an unusual card, no C
+compiler), torch takes its place for the rest of the process, after one warning that says what happened.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _failures: dict[str, str] = {}
 
 
 class TritonFallbackWarning(UserWarning):
-    """A Triton kernel failed and torch took its place."""
+    """A Triton kernel failed, and torch takes its place."""
 
 
 @dataclass(frozen=True)
 class KernelReport:
-    """What ``lilift doctor`` shows: which implementation a tensor on this machine's best device gets, and why."""
+    """The report of ``lilift doctor``: the implementation that runs on this machine's best device, and why."""
 
     setting: str
     device: str
@@ -59,7 +59,7 @@ def setting() -> str:
     """The value of ``LILIFT_KERNELS``.
 
     Raises:
-        ValueError: it is none of ``auto``, ``torch`` and ``triton``.
+        ValueError: it is not ``auto``, ``torch`` or ``triton``.
     """
     value = os.environ.get(SETTING, "auto").strip().lower() or "auto"
     if value not in CHOICES:
@@ -80,16 +80,16 @@ def backend(device: torch.device) -> Backend:
     if hindrance is None:
         return "triton"
     if chosen == "triton":
-        raise RuntimeError(f"{SETTING}=triton cannot be honoured on {device}: {hindrance}")
+        raise RuntimeError(f"{SETTING}=triton does not work on {device}: {hindrance}")
     return "torch"
 
 
 def run(kernel: str, device: torch.device, *, triton: Callable[[], Result], torch_path: Callable[[], Result]) -> Result:
-    """Call the Triton or the torch implementation of ``kernel``; see the module's first lines for the rule.
+    """Call the Triton or the torch implementation of ``kernel``; the module's first lines give the rule.
 
-    Autocast is off inside: types are what the arguments say. The arguments must have been checked already: whatever
-    Triton raises is taken for Triton's own failure. Running out of memory is none: it is passed on, so that the caller can
-    take a smaller batch.
+    Autocast is off inside, so that the types are those of the arguments. Check the arguments before: every error that Triton
+    raises counts as Triton's own failure. The exception is running out of memory, which is raised, so that the caller can take
+    a smaller batch.
     """
     with torch.autocast(device.type, enabled=False):
         if backend(device) == "torch":
@@ -110,8 +110,9 @@ def _run_triton(kernel: str, device: torch.device, triton: Callable[[], Result],
     except Exception as failure:
         _failures[kernel] = f"{type(failure).__name__}: {_first_line(failure)}"
         warnings.warn(
-            f"the Triton kernel {kernel} failed on {_device_name(device)} ({_failures[kernel]}); plain torch is used from "
-            f"here on, slower but with the same results. {SETTING}=torch silences this, {SETTING}=triton shows the whole error",
+            f"the Triton kernel {kernel} failed on {_device_name(device)} ({_failures[kernel]}); lilift uses plain torch "
+            f"from now on, slower but with the same results. Set {SETTING}=torch to silence this warning, or {SETTING}=triton "
+            "to see the whole error",
             TritonFallbackWarning,
             stacklevel=3,
         )
@@ -119,7 +120,7 @@ def _run_triton(kernel: str, device: torch.device, triton: Callable[[], Result],
 
 
 def describe() -> KernelReport:
-    """What runs on this machine's best device, for ``lilift doctor``. Never raises for a setting that cannot be honoured."""
+    """Report what runs on this machine's best device, for ``lilift doctor``; an impossible setting raises no error."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     chosen = setting()
     hindrance = _hindrance(device)
@@ -131,7 +132,7 @@ def describe() -> KernelReport:
         reason = "Triton is installed and the GPU is supported"
     else:
         selected = "torch"
-        reason = hindrance if chosen == "auto" else f"{SETTING}=triton cannot be honoured: {hindrance}"
+        reason = hindrance if chosen == "auto" else f"{SETTING}=triton does not work: {hindrance}"
     if selected == "triton" and _failures:
         selected = "torch" if chosen == "auto" else selected
         reason = "Triton failed earlier in this process" if chosen == "auto" else reason
@@ -147,7 +148,7 @@ def describe() -> KernelReport:
 
 
 def debugging() -> bool:
-    """True under ``LILIFT_KERNELS_DEBUG=1``: labels and indices are checked on the GPU too, which waits for it."""
+    """True under ``LILIFT_KERNELS_DEBUG=1``: labels and indices are checked on the GPU too, and the caller waits for it."""
     return os.environ.get("LILIFT_KERNELS_DEBUG", "0") not in ("", "0")
 
 

@@ -1,7 +1,7 @@
 """Every way in which the Triton kernels are launched: types, options, many rows and few, sizes that fit and that do not.
 
-Of sizes there is one that every block divides, that of an 8B model, and one that no block divides; code for other sizes differs
-from theirs in constants alone.
+There are two sets of sizes: those of an 8B model, which every block divides, and sizes that no block divides. Code for other
+sizes differs from these only in constants.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lilift_kernels.loss import loss_triton as loss
 from lilift_kernels.loss.loss_options import LossOptions
 from lilift_kernels.projection import projection_triton as projection
 
-Element = Literal["bf16", "fp16", "fp32", "tf32"]  # tf32: fp32, multiplied as the user allows torch to
+Element = Literal["bf16", "fp16", "fp32", "tf32"]  # tf32: fp32 that torch may multiply in TF32
 TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32, "tf32": torch.float32}
 TERMS = {"plain": LossOptions(), "capped": LossOptions(softcap=30.0), "smoothed": LossOptions(label_smoothing=0.1)}
 MANY, FEW = 4096, 100  # rows: they take large blocks and small ones
@@ -37,7 +37,7 @@ class Call:
 
 @dataclass(frozen=True)
 class LossCall(Call):
-    """A call of the loss. ``logit_scale``, ``z_loss``, reduction and given rows are no other code."""
+    """A call of the loss. ``logit_scale``, ``z_loss``, reduction and given rows do not change the code."""
 
     element: Element = "bf16"
     rows: int = MANY
@@ -71,7 +71,7 @@ class ProjectionCall(Call):
     bias: bool = True
     training: bool = True
     wide_out: bool = False  # the embedding buffer is fp32
-    wide_parameters: bool = True  # so are the parameters, and their gradients
+    wide_parameters: bool = True  # the parameters and their gradients are fp32
     CHOICES = (tuple(TYPES), (MANY, FEW), BOTH, (2, 1), *([BOTH] * 5))
 
     def __call__(self) -> None:
@@ -107,7 +107,7 @@ def _empty(*shape: int, like: str) -> Tensor:
 
 @contextmanager
 def _precision(element: str) -> Iterator[None]:
-    """As the user has allowed torch to multiply fp32."""
+    """Inside, torch multiplies fp32 in TF32 for ``tf32``, and exactly otherwise."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high" if element == "tf32" else "highest")
     try:

@@ -1,7 +1,7 @@
 """How the Triton kernels cut their work: a static table by card and element size, and sizes that follow from the shape.
 
-The entries are those that compile without spilling registers and within the card's shared memory; ``docs/kernel_resources.md``
-holds the table of registers and shared memory, and tests compile them anew.
+All entries compile without spilling registers and within the card's shared memory. ``docs/kernel_resources.md`` holds the table
+of registers and shared memory, and tests compile the entries again.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from dataclasses import dataclass
 import torch
 
 MEBIBYTE = 2**20
-WORKSPACE_BYTES = 44 * MEBIBYTE  # of the loss, whatever V
+WORKSPACE_BYTES = 44 * MEBIBYTE  # of the loss, for any V
 LARGEST_CHUNK = 1280  # rows of a chunk of the loss
 LARGEST_TILE = 16_384  # columns of the vocabulary between two updates of the gradient
 CHUNK_WITHOUT_GRADIENT = 2048
-MOST_BLOCKS = 512  # of the vocabulary, in a tile without gradient: what merges them holds them in its registers
+MOST_BLOCKS = 512  # of the vocabulary, in a tile without gradient: ``merge`` holds them in its registers
 
 _other_card: tuple[tuple[int, int], int] | None = None  # see `cut_for`
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """One kernel's configuration: the output block of a program, the depth of a step, and how many warps and stages run it."""
+    """One kernel's configuration: the output block of a program, the depth of a step, and the numbers of warps and stages."""
 
     rows: int
     columns: int
@@ -36,7 +36,7 @@ class Blocks:
 
 @dataclass(frozen=True)
 class LossPlan:
-    """How a loss over N rows is cut: chunks of rows, tiles of the vocabulary, and the blocks of the two products."""
+    """The cut of a loss over N rows: chunks of rows, tiles of the vocabulary, and the blocks of the two products."""
 
     chunk_rows: int
     tile_columns: int
@@ -44,15 +44,15 @@ class LossPlan:
     gradient: Blocks
 
     def capacity(self, rows: int) -> int:
-        """Rows that the buffers hold when ``rows`` are worked on: whole blocks of either product."""
+        """Rows that the buffers hold for a loss over ``rows`` rows: whole blocks of both products."""
         return _round_up(min(self.chunk_rows, rows), math.lcm(self.logits.rows, self.gradient.rows))
 
 
 @dataclass(frozen=True)
 class CardBlocks:
-    """A card's configurations: of the loss's logits, of its gradient, and of the plain products of the projection.
+    """A card's configurations: for the loss's logits, for its gradient, and for the plain products of the projection.
 
-    ``capped`` is that of logits under a softcap, whose slope takes registers too, where ``logits`` would spill.
+    ``capped`` is for logits under a softcap, if ``logits`` would spill: the slope of the softcap takes registers too.
     """
 
     logits: Blocks
@@ -61,8 +61,8 @@ class CardBlocks:
     capped: Blocks | None = None
 
 
-# By smallest compute capability and bytes of an element. Ampere, Ada and consumer Blackwell hold 64 fp32 sums a thread beside
-# their operands; Hopper's matrix units read theirs from shared memory, which leaves room for 128.
+# By smallest compute capability and bytes of an element. Ampere, Ada and consumer Blackwell hold 64 fp32 sums per thread beside
+# their operands. Hopper's matrix units read operands from shared memory, which leaves room for 128 sums.
 _LARGE = {
     ((8, 0), 2): CardBlocks(Blocks(128, 128, 64, 8, 3), Blocks(128, 128, 64, 8, 3), Blocks(128, 128, 64, 8, 3)),
     ((9, 0), 2): CardBlocks(
@@ -78,7 +78,8 @@ _SMALL = {
         Blocks(32, 64, 32, 4, 2), Blocks(32, 64, 32, 4, 2), Blocks(32, 64, 32, 4, 2), capped=Blocks(32, 32, 32, 4, 2)
     ),
 }
-# For matrices whose rows do not begin at whole 16 elements: they are loaded element by element, and addresses take registers.
+# For matrices whose rows do not start at multiples of 16 elements: kernels load them element by element, and addresses take
+# registers.
 _RAGGED = {
     2: CardBlocks(Blocks(64, 64, 32, 4, 2), Blocks(64, 64, 32, 4, 2), Blocks(64, 64, 32, 4, 2)),
     4: CardBlocks(
@@ -86,7 +87,7 @@ _RAGGED = {
     ),
 }
 FEW_ROWS = 128
-# What autotuning tries beside the table's choice, by bytes of an element.
+# The blocks that autotuning times beside the table's choice, by bytes of an element.
 CANDIDATES = {
     2: (
         Blocks(128, 128, 64, 8, 3),
@@ -118,9 +119,9 @@ def loss_plan(
 ) -> LossPlan:
     """The cut of a loss over ``rows`` rows, a head [vocabulary, width] and ``processors`` multiprocessors.
 
-    A chunk has as many rows as keep the gradient's blocks in whole waves over the card; a tile as many columns as the workspace
-    then leaves room for. Of ``rows`` nothing depends but the choice of small blocks for few of them: their number changes from
-    step to step, and each cut is compiled once.
+    A chunk has so many rows that the gradient's blocks fill the card in whole waves. A tile has as many columns as then fit
+    into the workspace. ``rows`` only decides whether the blocks are small: the number of rows changes from step to step, and
+    Triton compiles every new cut.
     """
     blocks = _blocks(capability, rows, element_bytes, (width,))
     logits = logits or (capped and blocks.capped) or blocks.logits
@@ -135,7 +136,7 @@ def loss_plan(
 
 
 def card(device: torch.device | str) -> tuple[tuple[int, int], int]:
-    """Compute capability and multiprocessors of ``device``; those of an RTX 3090 where no GPU is at hand."""
+    """Compute capability and multiprocessors of ``device``; those of an RTX 3090 if this machine has no GPU."""
     if _other_card is not None:
         return _other_card
     if not torch.cuda.is_available():
@@ -146,7 +147,7 @@ def card(device: torch.device | str) -> tuple[tuple[int, int], int]:
 
 @contextmanager
 def cut_for(capability: tuple[int, int], processors: int) -> Iterator[None]:
-    """Inside, work is cut for this card, whatever is at hand."""
+    """Inside, work is cut for this card, whatever card the machine has."""
     global _other_card
     before, _other_card = _other_card, (capability, processors)
     try:
@@ -161,7 +162,7 @@ def product_blocks(capability: tuple[int, int], rows: int, element_bytes: int, s
 
 
 def workspace_bytes(plan: LossPlan, rows: int, width: int, element_bytes: int, *, with_gradient: bool) -> int:
-    """Bytes that a loss over ``rows`` rows, cut by ``plan``, holds beyond its arguments and results."""
+    """Bytes that a loss over ``rows`` rows, cut by ``plan``, allocates beyond its arguments and results."""
     per_row = 4 * (2 * plan.tile_columns // plan.logits.columns + 6)
     if with_gradient:
         per_row += 4 * width + element_bytes * plan.tile_columns
@@ -178,7 +179,7 @@ def _blocks(capability: tuple[int, int], rows: int, element_bytes: int, strides:
 
 
 def _chunk_rows(width: int, gradient: Blocks, step: int, processors: int) -> int:
-    """Rows of a chunk, in steps of whole blocks: their sums take two thirds of the workspace, and fill the card in waves."""
+    """Rows of a chunk, in whole blocks, so that their sums take two thirds of the workspace and fill the card in waves."""
     most = min(LARGEST_CHUNK, WORKSPACE_BYTES * 2 // 3 // (4 * width))
     candidates = [chunk for chunk in range(step, most + 1, step) if 2 * chunk > most]
 

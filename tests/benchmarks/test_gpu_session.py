@@ -21,7 +21,7 @@ from benchmarks import gpu, gpu_report
 from benchmarks.shared import result_files
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-NUMBERS = f"{Path(__file__).parents[1] / 'kernels' / 'loss' / 'test_triton_loss.py'}::test_all_ignored_is_zero"
+NUMBERS = f"{Path(__file__).parents[1] / 'kernels' / 'loss' / 'test_triton_loss_calls.py'}::test_all_ignored_is_zero"
 
 
 def make_wheel(folder: Path, name: str) -> None:
@@ -237,4 +237,4 @@ def test_without_a_gpu_the_command_says_so() -> None:
         pytest.skip("a GPU is at hand")
     result = subprocess.run([sys.executable, str(FOLDER), "gpu"], capture_output=True, text=True, timeout=100, check=False)
     assert result.returncode == 1
-    assert result.stderr.splitlines()[-1] == "no CUDA GPU here; `--device cpu` rehearses without one"
+    assert result.stderr.splitlines()[-1] == "this machine has no CUDA GPU; rehearse without one with --device cpu"

@@ -122,4 +122,4 @@ def test_a_fault_that_takes_the_process_with_it_leaves_a_name_behind(tmp_path: P
     command = [sys.executable, "-c", program, str(FOLDER.parent), str(output)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (ended.returncode, measuring.culprit(output)) == (measuring.BROKEN, "hangs")
-    assert "hangs has not come back" in ended.stdout
+    assert "hangs has not returned" in ended.stdout

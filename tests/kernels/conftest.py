@@ -1,4 +1,4 @@
-"""References in plain torch, and a watch over allocations."""
+"""References in plain torch, a watch over allocations, and the choice of Triton."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from lilift_kernels import dispatch
 from lilift_kernels.loss import vocabulary_tiles as tiles
 
 Loss = Callable[..., Tensor]
@@ -106,3 +107,9 @@ def tiny_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tiles, "CPU_ROWS", 7)
     monkeypatch.setattr(tiles, "CPU_TILE_BYTES", 1)
     monkeypatch.setattr(tiles, "SMALLEST_TILE", 16)
+
+
+@pytest.fixture
+def insist_on_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton runs, or its error shows: torch does not take its place."""
+    monkeypatch.setenv(dispatch.SETTING, "triton")

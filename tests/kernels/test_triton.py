@@ -19,6 +19,7 @@ if os.environ.get("TRITON_INTERPRET") == "1":
 
 import triton
 
+from benchmarks.gpu import KERNEL_TESTS
 from lilift_kernels.compilation import SHARED_MEMORY, Resources, compile_launch, faults, launches
 from lilift_kernels.launch_configurations import Call, LossCall, ProjectionCall, every
 
@@ -31,8 +32,7 @@ CARDS = sorted(SHARED_MEMORY)
 @pytest.mark.timeout(600)
 def test_the_numbers_in_the_interpreter() -> None:
     # Its own process: Triton decides when it is imported whether it compiles or interprets.
-    files = [str(HERE / "loss" / "test_triton_loss.py"), str(HERE / "projection" / "test_triton_projection.py")]
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", *files]
+    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", *map(str, KERNEL_TESTS)]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
     result = subprocess.run(
         command, env=environment, cwd=HERE.parents[1], capture_output=True, text=True, timeout=580, check=False
@@ -90,7 +90,9 @@ def test_every_launch_was_compiled_for_every_card_once() -> None:
 def test_faults_are_seen() -> None:
     (launch,) = (launch for launch in launches(LossCall(), 86) if launch.kernel == "accumulate")
     # 128 x 256 sums in four warps do not fit in an Ampere card's registers, nor six stages in its shared memory.
-    wide = replace(launch, warps=4, constants=tuple({**dict(launch.constants), "BLOCK_COLUMNS": 256}.items()))
+    assert launch.block is not None
+    constants = {**dict(launch.constants), "BLOCK": launch.block._replace(columns=256)}
+    wide = replace(launch, warps=4, constants=tuple(constants.items()))
     (spilt,) = faults(wide, compile_launch(wide, 86), 86)
     assert "spills: " in spilt
     deep = replace(launch, stages=6)

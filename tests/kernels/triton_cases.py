@@ -26,6 +26,7 @@ DEVICE = "cpu" if INTERPRETED else "cuda"
 NEEDS_A_GPU = [
     pytest.mark.gpu,
     pytest.mark.skipif(not INTERPRETED and not torch.cuda.is_available(), reason="no GPU, and not in the interpreter"),
+    pytest.mark.usefixtures("insist_on_triton"),
 ]
 
 on_a_gpu = pytest.mark.skipif(INTERPRETED, reason="the interpreter runs one program after the other, in the host's own time")

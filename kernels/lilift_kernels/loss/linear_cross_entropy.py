@@ -1,7 +1,7 @@
 """Cross-entropy of a linear head without its logits: ``cross_entropy(hidden @ weight.T, labels)`` in memory free of V.
 
-Loss and gradient by the hidden states come out of one sweep over the head (4·N·V·D operations with a frozen head). Ignored
-positions are left out before anything is computed. A head that is trained gets its gradient in a second sweep, during backward.
+One sweep over the head computes the loss and the gradient of the hidden states (4·N·V·D operations with a frozen head). It
+computes nothing for ignored positions. A head that is trained gets its gradient in a second sweep, during backward.
 """
 
 from __future__ import annotations
@@ -74,22 +74,22 @@ def linear_cross_entropy(
     num_items: int | Tensor | None = None,
     return_lse: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Cross-entropy between labels and the logits ``hidden @ weight.T + bias``, which are never held whole.
+    """Cross-entropy between labels and the logits ``hidden @ weight.T + bias``, without storing all logits.
 
     Args:
         hidden: [..., D] hidden states, any strides; fp16, bf16, fp32 or fp64. Under autocast it is cast as ``F.linear`` casts.
         weight: [V, D], the head, same type. A gradient is computed for it only if it requires one.
         labels: token numbers; shaped as ``hidden`` without its last dimension, or [N] when ``rows`` is given.
-        rows: [N], for a caller that has left ignored positions out already: label i belongs to row ``rows[i]`` of ``hidden``
-            seen as [M, D]. The rows must differ from one another. Nothing then depends on the labels' values, so no GPU is
-            waited for and fake tensors have fixed shapes. A label that is ``ignore_index`` all the same counts nothing, but
-            costs its row.
+        rows: [N], for a caller that has already left out the ignored positions: label i belongs to row ``rows[i]`` of
+            ``hidden`` seen as [M, D]. The rows must differ from one another. Nothing then depends on the labels' values, so
+            the call does not wait for a GPU, and fake tensors have fixed shapes. A label of ``ignore_index`` still adds nothing
+            to the loss, but its row costs time.
         bias: [V] or None.
         ignore_index: the label of positions that carry no loss.
         reduction: ``mean`` over the positions that are not ignored, ``sum``, or ``none``: one loss per label, 0 where ignored.
         softcap, logit_scale, label_smoothing, z_loss: the terms of :class:`~lilift_kernels.loss.loss_options.LossOptions`.
-        num_items: with ``mean``, the number to divide by instead of the count of labels here: the whole optimizer step's,
-            when this call is one micro-batch of several. An int, or a scalar tensor on any device.
+        num_items: with ``mean``, the number to divide by instead of the count of labels here. If this call is one micro-batch
+            of several, give the count of the whole optimizer step. An int, or a scalar tensor on any device.
         return_lse: return ``(loss, lse)``; ``lse`` are the log-sum-exps, shaped as ``labels``, fp32 (fp64 for fp64 input),
             0 where ignored, without gradient.
 
@@ -97,8 +97,8 @@ def linear_cross_entropy(
         The loss in fp32 (fp64 for fp64 input). If every position is ignored it is 0, and so are the gradients.
 
     Raises:
-        IndexError: a label or a row is out of range. Checked on the CPU, and on a GPU under ``LILIFT_KERNELS_DEBUG=1``; else
-            such a label on a GPU makes its loss and gradient NaN.
+        IndexError: a label or a row is out of range. It is checked on the CPU, and on a GPU under ``LILIFT_KERNELS_DEBUG=1``.
+            Without that setting such a label on a GPU makes its own loss and gradient NaN.
         TypeError, ValueError: the arguments do not fit together.
     """
     options = LossOptions(ignore_index, softcap, logit_scale, label_smoothing, z_loss)
@@ -107,7 +107,8 @@ def linear_cross_entropy(
     flat = hidden.reshape(-1, hidden.shape[-1])
     flat_labels = labels.reshape(-1).long()
     scale = _scale(flat_labels, reduction, num_items, options, accumulation_type(hidden.dtype))
-    # The factor is rounded into the gradient once. In fp16 that would underflow: there it waits for the loss scale in backward.
+    # The factor multiplies the gradient here, with one rounding. In fp16 that would underflow, so there it waits for the loss
+    # scale in backward.
     late = hidden.dtype == torch.float16
     keeps_gradient = torch.is_grad_enabled() and hidden.requires_grad
     losses, log_sums = cast(
@@ -130,14 +131,15 @@ def linear_cross_entropy(
 
 
 def workspace_bytes(rows: int, vocabulary: int, width: int, *, device: str = "cpu", training: bool = True) -> int:
-    """Bytes that a call holds for a moment beyond its arguments and results, for planning memory.
+    """Bytes that a call allocates temporarily beyond its arguments and results, for planning memory.
 
-    That of 16-bit types without a softcap, the usual case; fp32 takes less on a CPU, a softcap one tile of logits more.
+    The number is for 16-bit types without a softcap, the usual case. fp32 takes less on a CPU; a softcap takes one tile of
+    logits more.
 
     Args:
         rows: positions that carry loss. vocabulary, width: the head's shape [V, D].
-        device: ``cpu``, or ``cuda`` for the Triton kernels (on a card that is not at hand, those of an RTX 3090).
-        training: with the gradient by the hidden states, or the loss alone.
+        device: ``cpu``, or ``cuda`` for the Triton kernels (without a GPU, those of an RTX 3090).
+        training: with the gradient of the hidden states, or only the loss.
     """
     on_gpu = torch.device(device).type == "cuda"
     if on_gpu and dispatch.setting() != "torch":
@@ -148,11 +150,11 @@ def workspace_bytes(rows: int, vocabulary: int, width: int, *, device: str = "cp
     states = 4 * cut.rows * width
     tile = 4 * cut.columns * width
     sums = states if training else 0
-    return max(logits + tile + states + sums, 3 * sums)  # inside the sweep over the head, or while it is wound up
+    return max(logits + tile + states + sums, 3 * sums)  # during the sweep over the head, or at its end
 
 
 def _autocast(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Cast as autocast does for ``F.linear``; fp64 stays, as there."""
+    """Cast as autocast does for ``F.linear``; like there, fp64 stays fp64."""
     device_type = hidden.device.type
     if not torch.is_autocast_enabled(device_type) or hidden.dtype == torch.float64:
         return hidden, weight, bias
@@ -163,7 +165,7 @@ def _autocast(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tens
 def _scale(
     labels: Tensor, reduction: Reduction, num_items: int | Tensor | None, options: LossOptions, dtype: torch.dtype
 ) -> Tensor:
-    """What every loss is multiplied by, as a scalar tensor: 1, or 1 / count of items (at least one), without a wait."""
+    """The factor of every loss as a scalar tensor: 1, or 1 / count of items (at least one); does not wait for a GPU."""
     if reduction != "mean":
         return torch.ones((), dtype=dtype, device=labels.device)
     if num_items is None:
@@ -205,4 +207,4 @@ def _check_arguments(
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction is {reduction!r}; it must be 'mean', 'sum' or 'none'")
     if num_items is not None and reduction != "mean":
-        raise ValueError(f"num_items divides a mean; it means nothing with reduction={reduction!r}")
+        raise ValueError(f"num_items divides a mean; leave it out with reduction={reduction!r}")

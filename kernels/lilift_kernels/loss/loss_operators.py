@@ -1,4 +1,4 @@
-"""The loss as operators of torch, which ``torch.compile`` and fake tensors see as a whole, and their derivative."""
+"""The loss as operators of torch, each of which ``torch.compile`` and fake tensors treat as one, and their derivative."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ SCALING_ROWS = 1024  # rows of a gradient that are widened to fp32 at a time whi
 
 
 class LinearCrossEntropy(torch.autograd.Function):
-    """Per-label losses, already multiplied by ``scale``; the gradient by ``hidden`` is made in forward and scaled in
-    backward."""
+    """Losses per label, already multiplied by ``scale``; forward computes the gradient of ``hidden``, backward scales it."""
 
     @staticmethod
     def forward(
@@ -97,7 +96,7 @@ def forward_operator(
     z_loss: float,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Losses [N], log-sum-exps [N] and gradient [N, D] (or [0]), as ``linear_cross_entropy_torch.losses_and_gradient`` says."""
+    """Losses [N], log-sum-exps [N] and gradient [N, D] (or [0]), as in ``loss_torch.losses_and_gradient``."""
     if not hidden.is_cuda or dispatch.debugging():
         _check_labels(labels, weight.shape[0], ignore_index)
         if rows is not None:
@@ -116,7 +115,7 @@ def forward_operator(
 def forward_in_torch(
     hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, rows: Tensor | None, scale: Tensor, *others: Any
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """What ``forward_operator`` does with the same arguments, in plain torch and without its checks."""
+    """Do the same as ``forward_operator``, in plain torch and without its checks."""
     *terms, with_gradient = others
     options = LossOptions(*terms)
     return torch_path.losses_and_gradient(hidden, weight, bias, labels, rows, scale, options, with_gradient=with_gradient)
@@ -155,7 +154,7 @@ def weight_operator(
     label_smoothing: float,
     z_loss: float,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients by the head [V, D] and by its bias [V] (or [0])."""
+    """Gradients of the head [V, D] and of its bias [V] (or [0])."""
     options = LossOptions(ignore_index, softcap, logit_scale, label_smoothing, z_loss)
     with torch.autocast(hidden.device.type, enabled=False):
         return weight_gradient(hidden, weight, bias, labels, rows, log_sums, upstream, options)
@@ -168,7 +167,7 @@ def _(_hidden: Tensor, weight: Tensor, bias: Tensor | None, *_others: Any) -> tu
 
 
 def _triton_supports(dtype: torch.dtype, options: LossOptions) -> bool:
-    """fp64 exists for checking, and label smoothing under a softcap needs a third product: both are left to torch."""
+    """Torch runs fp64, which is for checks, and label smoothing under a softcap, which needs a third product."""
     return dtype != torch.float64 and (options.softcap is None or options.label_smoothing == 0)
 
 
@@ -185,4 +184,4 @@ def _check_rows(rows: Tensor, count: int) -> None:
     if ((rows < 0) | (rows >= count)).any():
         raise IndexError(f"rows reach from {int(rows.min())} to {int(rows.max())}; hidden has rows 0..{count - 1}")
     if (torch.bincount(rows, minlength=1) > 1).any():
-        raise IndexError(f"row {int(torch.bincount(rows).argmax())} is named more than once in rows; each may carry one label")
+        raise IndexError(f"row {int(torch.bincount(rows).argmax())} appears more than once in rows; a row has one label")

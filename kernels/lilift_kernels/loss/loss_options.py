@@ -1,4 +1,4 @@
-"""What a token's loss is, apart from hidden state, head and label: the same for every implementation."""
+"""The options of the loss, which are the same for every implementation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LossOptions:
-    """The terms of one token's loss.
+    """The terms of one token's loss beside its hidden state, head and label.
 
     With ``z_j = softcap * tanh(logit_scale * (w_j . h + b_j) / softcap)`` (no tanh when ``softcap`` is None),
     ``lse = log sum_j exp z_j`` and label ``y`` the loss is ::
@@ -34,5 +34,5 @@ class LossOptions:
 
     @property
     def terms(self) -> tuple[int, float | None, float, float, float]:
-        """Field by field, as operators of torch take them; ``LossOptions(*terms)`` is the way back."""
+        """The fields, in the form that operators of torch take; ``LossOptions(*terms)`` restores the object."""
         return self.ignore_index, self.softcap, self.logit_scale, self.label_smoothing, self.z_loss

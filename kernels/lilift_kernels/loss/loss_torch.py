@@ -2,9 +2,9 @@
 
 One sweep over the head gives a chunk's losses and its gradient. Following the online softmax (Milakov and Gimelshein, arXiv
 1805.02867) and attention with keys = values = head (Dao et al., arXiv 2205.14135), a tile's exponentials multiply the tile
-itself, and the running sum is rescaled whenever the running maximum grows. The label's own logit stays out of maximum, sum
-and product: what remains is the probability of being wrong, so rows the model is sure of keep a gradient with full relative
-precision.
+itself, and the running sum is rescaled whenever the running maximum grows. The label's own logit is not part of maximum, sum
+and product. They then give the probability of a wrong token, so that the gradient of a row with a confident prediction keeps
+its full relative precision.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def losses_and_gradient(
     *,
     with_gradient: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Losses, log-sum-exps and, if asked for, the gradient of each loss by its own hidden state.
+    """Losses, log-sum-exps and, with ``with_gradient``, the gradient of each loss by its own hidden state.
 
     Args:
         hidden: [M, D], any strides.
@@ -81,13 +81,13 @@ def losses_and_gradient(
             rows_gradient = state.gradient(weight[target.labels].to(accumulate), column_sum, options, weight.shape[0])
             gradient[index] = target.mask_(rows_gradient.mul_(scale), poison=True).to(hidden.dtype)
             del rows_gradient
-        del state  # before the next chunk's takes its place
+        del state  # frees its memory before the next chunk's
     return losses, log_sums, gradient
 
 
 @dataclass
 class _Softmax:
-    """Running sums over the vocabulary for a chunk of R rows, the label's column left out."""
+    """Running sums over the vocabulary for a chunk of R rows, without the label's column."""
 
     maximum: Tensor  # [R]
     total: Tensor  # [R] sum of exp(z - maximum)
@@ -171,7 +171,7 @@ def _absorb(
         running.logit_sum += logits.sum(1)
     _take_label_out(running, logits, slope, position)
     maximum = torch.maximum(running.maximum, logits.amax(1))
-    reference = maximum.masked_fill(maximum == -float("inf"), 0.0)  # nothing but the label seen so far
+    reference = maximum.masked_fill(maximum == -float("inf"), 0.0)  # the label is the only logit so far
     shrink = torch.exp(running.maximum - reference)
     weights = logits.sub_(reference.unsqueeze(1)).exp_()
     running.total.mul_(shrink).add_(weights.sum(1))
@@ -187,7 +187,7 @@ def _absorb(
 
 
 def _take_label_out(running: _Softmax, logits: Tensor, slope: Tensor | None, position: Tensor) -> None:
-    """Note the label's logit and slope where the label lies in this tile, and put -inf in its place."""
+    """Store the label's logit and slope if the label is in this tile, and write -inf in its place."""
     inside = (position >= 0) & (position < logits.shape[1])
     column = position.clamp(0, logits.shape[1] - 1).unsqueeze(1)
     found = logits.gather(1, column)
@@ -202,7 +202,7 @@ def _needs_column_sum(options: LossOptions) -> bool:
 
 
 def _column_sum(weight: Tensor, cut: Chunking, accumulate: torch.dtype) -> Tensor:
-    """Sum of the head's rows [D]: what label smoothing pushes every hidden state away from."""
+    """Sum of the head's rows [D]; label smoothing pushes every hidden state away from it."""
     total = torch.zeros(weight.shape[1], dtype=accumulate, device=weight.device)
     for tile in cut.tiles(weight.shape[0]):
         total += weight[tile].sum(0, dtype=accumulate)

@@ -3,13 +3,13 @@
 For a chunk of rows and a tile of the vocabulary (keys = values = head, as in attention):
 
 1. ``exponentials``: the tile's logits, and from them ``2 ** (z * log2(e) - k)`` in 16 bits, where ``k`` is the block's maximum
-   rounded up to a whole number, with the block's sum in fp32. The label's own logit is left out and kept apart.
-2. ``merge``: the running maximum and sum; the ``k`` become factors ``2 ** (k - maximum)``. Whole numbers make them powers of
-   two, so rescaling rounds nothing: neither the 16-bit operand of the next product nor the running sums.
+   rounded up to a whole number, with the block's sum in fp32. The label's own logit is not in the sum and is stored separately.
+2. ``merge``: the running maximum and sum. It turns each ``k`` into a factor ``2 ** (k - maximum)``. Because ``k`` is whole, the
+   factor is a power of two, so rescaling rounds neither the 16-bit operand of the next product nor the running sums.
 3. ``accumulate``: exponentials times head, added to the running sums in fp32.
 
-After the last tile ``finish`` writes loss, log-sum-exp and gradient. Every value is written by one program in one order, so
-results repeat bit for bit. How many rows carry loss is read on the GPU, by programs that leave at once where there are none.
+After the last tile ``finish`` writes loss, log-sum-exp and gradient. One program writes each value, in one order, so results
+repeat bit for bit. The programs read on the GPU how many rows carry loss, and those without such rows return at once.
 """
 
 from __future__ import annotations
@@ -24,12 +24,32 @@ import triton
 from torch import Tensor
 
 from lilift_kernels import autotuning
+from lilift_kernels.kernel_arguments import product_block
+from lilift_kernels.loss.loss_arguments import (
+    AccumulateSizes,
+    FinishSizes,
+    GradientInputs,
+    LabelTerms,
+    LogitInputs,
+    LogitScales,
+    LogitStrides,
+    LossTerms,
+    MergeSizes,
+    Partial,
+    Place,
+    ProductStrides,
+    Results,
+    Running,
+    Switches,
+    Totals,
+)
 from lilift_kernels.loss.loss_options import LossOptions
 from lilift_kernels.loss.loss_triton_kernels import FLOOR, accumulate, exponentials, finish, merge
 from lilift_kernels.tiles import CANDIDATES, FEW_ROWS, Blocks, LossPlan, card, loss_plan
 
 LOG2_E = math.log2(math.e)
-MERGE_ROWS, MERGED = 16, 32  # of the latter, blocks' exponents, a thread holds so many in its registers
+MERGE_ROWS = 16
+MERGED = 32  # exponents of blocks that one thread of ``merge`` holds in its registers
 FINISH_ROWS, FINISH_COLUMNS = 8, 512
 FP16_LIFT = 14  # exponentials in fp16 are stored times 2 ** 14, so that small ones keep their digits
 
@@ -46,7 +66,7 @@ def losses_and_gradient(
     with_gradient: bool,
     plan: LossPlan | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """As in the torch path, for fp32, bf16 and fp16, and not for label smoothing under a softcap.
+    """The same as in the torch path, for fp32, bf16 and fp16, but without label smoothing under a softcap.
 
     ``plan`` replaces the table's choice.
     """
@@ -75,7 +95,7 @@ def losses_and_gradient(
 def _plan(
     hidden: Tensor, weight: Tensor, number: int, run: Callable[[LossPlan], object], *, with_gradient: bool, capped: bool
 ) -> LossPlan:
-    """The table's cut for ``number`` labels; with autotuning that of the blocks with which ``run`` is fastest."""
+    """The table's cut for ``number`` labels; with autotuning the cut with the blocks for which ``run`` is fastest."""
     (vocabulary, width), size = weight.shape, hidden.element_size()
     work = (*card(hidden.device), number, vocabulary, width, size)
 
@@ -100,7 +120,7 @@ def _plan(
 
 @dataclass(frozen=True)
 class _Compacted:
-    """The positions that carry loss, first ones first; how many they are is known on the GPU alone."""
+    """The positions that carry loss, in their order; only the GPU knows how many there are."""
 
     sources: Tensor  # [N] rows of ``hidden``
     positions: Tensor  # [N] places in ``labels``
@@ -108,7 +128,7 @@ class _Compacted:
 
 
 class _Chunk:
-    """The buffers of one chunk of rows, and the launches over them; used for chunk after chunk."""
+    """The buffers of one chunk of rows, and the launches over them; every chunk uses the same buffers."""
 
     def __init__(
         self,
@@ -122,92 +142,85 @@ class _Chunk:
         with_gradient: bool,
     ) -> None:
         self.plan, self.options, self.with_gradient = plan, options, with_gradient
-        self.hidden, self.weight, self.bias, self.labels = hidden, weight, bias, labels
-        self.sources, self.positions, self.count = rows.sources, rows.positions, rows.count
+        self.inputs, self.labels, self.rows = LogitInputs(hidden, weight, bias), labels, rows
         self.vocabulary, self.width = weight.shape
-        # A whole number of every kernel's blocks of rows: what is written and read here needs no mask.
-        self.capacity = plan.capacity(labels.shape[0])
+        # A whole number of every kernel's blocks of rows, so that reads and writes here need no mask.
+        capacity = plan.capacity(labels.shape[0])
         self.blocks = blocks = plan.tile_columns // plan.logits.columns
         smooths = options.label_smoothing > 0
 
         def buffer(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
             return torch.empty(shape, dtype=dtype, device=hidden.device)
 
-        self.exponents, self.sums = buffer(blocks, self.capacity), buffer(blocks, self.capacity)
-        self.logit_sums = buffer(blocks if smooths else 0, self.capacity)
-        self.maximum, self.total, self.shrink = buffer(self.capacity), buffer(self.capacity), buffer(self.capacity)
-        self.logit_total, self.label_logits, self.label_slopes = buffer(3, self.capacity).unbind()
-        self.powers = buffer(self.capacity, plan.tile_columns if with_gradient else 0, dtype=hidden.dtype)
-        self.product = buffer(self.capacity if with_gradient else 0, self.width)
+        self.partial = Partial(
+            exponents=buffer(blocks, capacity),
+            sums=buffer(blocks, capacity),
+            logit_sums=buffer(blocks if smooths else 0, capacity),
+        )
+        maximum, total, shrink = buffer(capacity), buffer(capacity), buffer(capacity)
+        logit_total, label_logits, label_slopes = buffer(3, capacity).unbind()
+        self.running = Running(maximum, total, shrink, logit_total)
+        self.label_terms = LabelTerms(label_logits, label_slopes)
+        self.powers = buffer(capacity, plan.tile_columns if with_gradient else 0, dtype=hidden.dtype)
+        self.strides = LogitStrides(capacity, hidden.stride(0), weight.stride(0), self.powers.stride(0))
+        self.product = buffer(capacity if with_gradient else 0, self.width)
         self.column_sum = weight.sum(0, dtype=torch.float32) if smooths and with_gradient else None
-        self.switches = {
-            "HAS_CAP": options.softcap is not None,
-            "SMOOTHS": smooths,
-            "STORES": with_gradient,
-            "LIFT": FP16_LIFT if hidden.dtype == torch.float16 else 0,
-        }
-        self.precision = _precision(hidden.dtype)
-        # Triton's interpreter multiplies bf16 wrongly; on a GPU the matrix units widen by themselves.
-        self.widens = not hidden.is_cuda
+        lift = FP16_LIFT if hidden.dtype == torch.float16 else 0
+        self.switches = Switches(has_cap=options.softcap is not None, smooths=smooths, stores=with_gradient, lift=lift)
 
     def begin(self, start: int, rows: int) -> None:
-        self.start, self.rows = start, rows
-        self.maximum.fill_(FLOOR.value)
-        for tensor in (self.total, self.logit_total, self.label_logits):
+        self.start, self.count = start, rows
+        self.running.maximum.fill_(FLOOR.value)
+        for tensor in (self.running.total, self.running.logit_total, self.label_terms.logits):
             tensor.zero_()
 
     def add(self, tile: int) -> None:
-        """Take the head's columns from ``tile`` on into the running sums."""
+        """Add the columns of the head that begin at ``tile`` to the running sums."""
         logits, gradient = self.plan.logits, self.plan.gradient
-        inner, outer = self._scales()
-        row_blocks, padded = triton.cdiv(self.rows, logits.rows), triton.next_power_of_2(self.blocks)
+        place, strides = Place(self.start, tile, self.vocabulary), self.strides
+        element, on_gpu = self.powers.dtype, self.powers.is_cuda
+        row_blocks, padded = triton.cdiv(self.count, logits.rows), triton.next_power_of_2(self.blocks)
         exponentials[(row_blocks * self.blocks,)](
-            self.hidden, self.weight, self.bias, self.sources, self.positions, self.labels, self.count,
-            self.powers, self.exponents, self.sums, self.logit_sums, self.label_logits, self.label_slopes,
-            self.start, tile, self.vocabulary, row_blocks, self.capacity,
-            self.hidden.stride(0), self.weight.stride(0), self.powers.stride(0), inner, outer,
-            WIDTH=self.width, BLOCK_ROWS=logits.rows, BLOCK_COLUMNS=logits.columns, BLOCK_DEPTH=logits.depth,
-            HAS_BIAS=self.bias is not None, PRECISION=self.precision, WIDENS=self.widens, **self.switches,
-            num_warps=logits.warps, num_stages=logits.stages,
+            self.inputs, self.rows.sources, self.rows.positions, self.labels, self.rows.count,
+            self.powers, self.partial, self.label_terms, place, row_blocks, strides, self._scales(),
+            WIDTH=self.width, HAS_BIAS=self.inputs.bias is not None, SWITCHES=self.switches,
+            BLOCK=product_block(logits, element, on_gpu=on_gpu), num_warps=logits.warps, num_stages=logits.stages,
         )  # fmt: skip
-        merge[(triton.cdiv(self.rows, MERGE_ROWS),)](
-            self.exponents, self.sums, self.logit_sums, self.count,
-            self.maximum, self.total, self.shrink, self.logit_total, self.start, self.capacity,
-            BLOCKS=self.blocks, BLOCKS_PADDED=padded, ROWS=MERGE_ROWS, SMOOTHS=self.switches["SMOOTHS"],
+        merge[(triton.cdiv(self.count, MERGE_ROWS),)](
+            self.partial, self.rows.count, self.running, self.start, strides.partial,
+            SIZES=MergeSizes(self.blocks, padded, MERGE_ROWS), SMOOTHS=self.switches.smooths,
             num_warps=max(4, padded * MERGE_ROWS // (32 * MERGED)),
         )  # fmt: skip
         if not self.with_gradient:
             return
-        row_blocks = triton.cdiv(self.rows, gradient.rows)
+        row_blocks = triton.cdiv(self.count, gradient.rows)
         accumulate[(row_blocks * triton.cdiv(self.width, gradient.columns),)](
-            self.powers, self.weight, self.exponents, self.shrink, self.product, self.count,
-            self.start, tile, self.vocabulary, row_blocks, self.capacity, self.weight.stride(0), self.powers.stride(0),
-            WIDTH=self.width, TILE=self.plan.tile_columns, FACTOR_COLUMNS=logits.columns,
-            BLOCK_ROWS=gradient.rows, BLOCK_COLUMNS=gradient.columns, BLOCK_DEPTH=gradient.depth,
-            PRECISION=self.precision, WIDENS=self.widens,
-            num_warps=gradient.warps, num_stages=gradient.stages,
+            self.powers, self.inputs.weight, self.partial.exponents, self.running.shrink, self.product, self.rows.count,
+            place, row_blocks, ProductStrides(strides.partial, strides.weight, strides.powers),
+            SIZES=AccumulateSizes(self.width, self.plan.tile_columns, logits.columns),
+            BLOCK=product_block(gradient, element, on_gpu=on_gpu), num_warps=gradient.warps, num_stages=gradient.stages,
         )  # fmt: skip
 
     def finish(self, scale: Tensor, losses: Tensor, log_sums: Tensor, gradient: Tensor) -> None:
-        options = self.options
-        grid = (triton.cdiv(self.rows, FINISH_ROWS), triton.cdiv(self.width, FINISH_COLUMNS) if self.with_gradient else 1)
+        options, running = self.options, self.running
+        grid = (triton.cdiv(self.count, FINISH_ROWS), triton.cdiv(self.width, FINISH_COLUMNS) if self.with_gradient else 1)
         finish[grid](
-            self.product, self.weight, self.column_sum, self.positions, self.labels, self.count, scale,
-            self.maximum, self.total, self.logit_total, self.label_logits, self.label_slopes,
-            losses, log_sums, gradient, self.start, self.vocabulary, self.weight.stride(0),
-            options.ignore_index, float(options.logit_scale), float(options.label_smoothing), float(options.z_loss),
-            WIDTH=self.width, ROWS=FINISH_ROWS, COLUMNS=FINISH_COLUMNS, **self.switches,
+            GradientInputs(self.product, self.inputs.weight, self.column_sum),
+            self.rows.positions, self.labels, self.rows.count, scale,
+            Totals(running.maximum, running.total, running.logit_total), self.label_terms,
+            Results(losses, log_sums, gradient), self.start, self.vocabulary, self.strides.weight,
+            options.ignore_index, LossTerms(float(options.logit_scale), float(options.label_smoothing), float(options.z_loss)),
+            SIZES=FinishSizes(self.width, FINISH_ROWS, FINISH_COLUMNS), SWITCHES=self.switches,
         )  # fmt: skip
 
-    def _scales(self) -> tuple[float, float]:
-        """What a plain logit, and the tanh under a softcap, is multiplied by to come out in units of log 2."""
+    def _scales(self) -> LogitScales:
         if self.options.softcap is None:
-            return self.options.logit_scale * LOG2_E, 1.0
-        return self.options.logit_scale / self.options.softcap, self.options.softcap * LOG2_E
+            return LogitScales(self.options.logit_scale * LOG2_E, 1.0)
+        return LogitScales(self.options.logit_scale / self.options.softcap, self.options.softcap * LOG2_E)
 
 
 def _compact(labels: Tensor, rows: Tensor | None, ignore_index: int) -> _Compacted:
-    """Without waiting for the GPU. With ``rows`` given the caller has left ignored positions out already."""
+    """The positions that carry loss, found without waiting for the GPU. A caller's ``rows`` leave out the ignored ones."""
     order = torch.arange(labels.shape[0], device=labels.device)
     if rows is not None:
         return _Compacted(rows, order, torch.full((1,), labels.shape[0], dtype=torch.int64, device=labels.device))
@@ -216,8 +229,3 @@ def _compact(labels: Tensor, rows: Tensor | None, ignore_index: int) -> _Compact
     kept = torch.zeros(labels.shape[0] + 1, dtype=torch.int64, device=labels.device)
     kept.scatter_(0, torch.where(valid, place - 1, labels.shape[0]), order)  # the ignored ones share the last, unread place
     return _Compacted(kept, kept, place[-1:])
-
-
-def _precision(dtype: torch.dtype) -> str:
-    """How fp32 operands are multiplied: exactly, unless the user has allowed torch to use TF32."""
-    return "ieee" if dtype != torch.float32 or torch.get_float32_matmul_precision() == "highest" else "tf32"

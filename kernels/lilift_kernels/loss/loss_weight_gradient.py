@@ -1,4 +1,4 @@
-"""Gradient of the loss by the head and its bias, in plain torch, for those who train them: a second sweep over the head."""
+"""Gradient of the loss by the head and its bias in plain torch, if they are trained: a second sweep over the head."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def weight_gradient(
 ) -> tuple[Tensor, Tensor]:
     """Gradient by the head [V, D] and by the bias [V] (empty without one), for a loss whose row i counts ``upstream[i]`` times.
 
-    Tile by tile of the vocabulary: the logits are computed a second time, their softmax comes from the saved ``log_sums``,
-    and the tile of the gradient is complete once every chunk of rows has been through.
+    For each tile of the vocabulary the logits are computed a second time, and the saved ``log_sums`` give their softmax. The
+    tile of the gradient is complete after every chunk of rows.
     """
     accumulate = accumulation_type(hidden.dtype)
     gradient = torch.empty_like(weight, memory_format=torch.contiguous_format)
@@ -41,7 +41,8 @@ def weight_gradient(
     cut = chunking(kept.shape[0], weight.shape[0], weight.shape[1], on_gpu=hidden.is_cuda)
     if kept.shape[0] == 0:
         return gradient.zero_(), bias_gradient.zero_()
-    # Errors are multiplied as 16-bit numbers on a GPU: keep the upstream gradient (a loss scale, say) out of their range.
+    # A GPU multiplies errors as 16-bit numbers. The size of the upstream gradient (for example a loss scale) would leave their
+    # range, so the last step multiplies it in.
     largest = upstream.abs().amax().clamp_min(torch.finfo(accumulate).tiny)
     factors = upstream / largest * options.logit_scale
     for tile in cut.tiles(weight.shape[0]):
@@ -71,7 +72,7 @@ def weight_gradient(
 
 
 def _logit_errors(logits: Tensor, log_sum: Tensor, position: Tensor, options: LossOptions, vocabulary: int) -> Tensor:
-    """Derivative [R, C] of each row's loss by the plain logits of one tile; ``logits`` is used up.
+    """Derivative [R, C] of each row's loss by the plain logits of one tile; overwrites ``logits``.
 
     ``log_sum`` and ``position`` are [R, 1], the position relative to the tile.
     """

@@ -1,4 +1,4 @@
-"""What both sweeps over the vocabulary in plain torch share: how they are cut, their targets, and the logits of one tile."""
+"""The parts that both sweeps over the vocabulary in plain torch share: chunks, tiles, targets, and the logits of one tile."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 
 from lilift_kernels.loss.loss_options import LossOptions
 
-# Bytes that a chunk of rows and a tile of the head may take together, and the rows of a chunk. On a CPU the tile is small
-# enough for the outer caches to hold; on a GPU the fallback prefers large products.
+# Bytes that a chunk of rows and a tile of the head may take together, and the rows of a chunk. On a CPU the tile fits into the
+# outer caches. On a GPU the fallback prefers large products.
 CPU_TILE_BYTES, CPU_ROWS = 12 * 2**20, 512
 GPU_TILE_BYTES, GPU_ROWS = 64 * 2**20, 1024
 SMALLEST_TILE = 256
@@ -19,7 +19,7 @@ SMALLEST_TILE = 256
 
 @dataclass(frozen=True)
 class Chunking:
-    """How the work is cut: ``rows`` rows against ``columns`` columns of the vocabulary at a time."""
+    """The cut of the work: ``rows`` rows times ``columns`` columns of the vocabulary at a time."""
 
     rows: int
     columns: int
@@ -43,23 +43,23 @@ def chunking(rows: int, vocabulary: int, width: int, *, on_gpu: bool) -> Chunkin
 
 
 def accumulation_type(dtype: torch.dtype) -> torch.dtype:
-    """The type sums are kept in: fp32, or fp64 for fp64."""
+    """The type of sums: fp32, or fp64 for fp64."""
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def product_type(hidden: Tensor) -> torch.dtype:
     """The type of the operands of matrix products.
 
-    A GPU multiplies 16-bit numbers and sums in fp32; elsewhere torch rounds the result of a 16-bit product, so the operands are
-    widened first, one tile at a time.
+    A GPU multiplies 16-bit numbers and sums in fp32. On other devices torch rounds the result of a 16-bit product, so the
+    operands are widened first, one tile at a time.
     """
     return hidden.dtype if hidden.is_cuda else accumulation_type(hidden.dtype)
 
 
 def compact(labels: Tensor, rows: Tensor | None, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """The positions [K] in ``labels`` that are worked on, and the rows [K] of ``hidden`` that they read.
+    """The positions [K] in ``labels`` that carry loss, and the rows [K] of ``hidden`` that they read.
 
-    With ``rows`` given the caller has already left ignored positions out, so all are taken: nothing depends on the data.
+    A caller that gives ``rows`` has already left out ignored positions, so all are taken and nothing depends on the data.
     """
     if rows is not None:
         return torch.arange(labels.shape[0], device=labels.device), rows
@@ -69,9 +69,9 @@ def compact(labels: Tensor, rows: Tensor | None, ignore_index: int) -> tuple[Ten
 
 @dataclass(frozen=True)
 class Targets:
-    """Labels of R rows, and which of them are none."""
+    """Labels of R rows, and which of them are ignored or out of range."""
 
-    labels: Tensor  # [R] each within the vocabulary
+    labels: Tensor  # [R] all within the vocabulary; 0 for the others
     ignored: Tensor  # [R] bool
     outside: Tensor  # [R] bool
 
@@ -101,7 +101,7 @@ def tile_logits(states: Tensor, columns: Tensor, bias: Tensor | None, options: L
 
 
 def softcap_slope(logits: Tensor, options: LossOptions) -> Tensor | None:
-    """d(capped logit) / d(plain logit), from the capped ones; None without a cap."""
+    """d(capped logit) / d(plain logit), computed from the capped logits; None without a cap."""
     if options.softcap is None:
         return None
     return 1 - (logits / options.softcap).square_()

@@ -1,8 +1,8 @@
 """The alignment projection: encoder states straight into the LLM's input-embedding buffer.
 
-``Linear -> GELU (exact, erf) -> Linear`` or a single ``Linear`` over the valid encoder states alone, written where the packed
-sequence wants them, with the learned boundary rows. No concatenation, no padded rows, and one saved activation: the input of
-the GELU.
+It computes ``Linear -> GELU (exact, erf) -> Linear`` or a single ``Linear`` for the valid encoder states alone, and writes the
+result to its places in the packed sequence, with the learned boundary rows. It concatenates nothing, computes no padded rows,
+and saves one activation: the input of the GELU.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ def project_into(
         inputs_embeds = out.view(B, T, D)
 
     Args:
-        states: [..., E] encoder states, seen as [M, E]; any floating-point type. Cast to the autocast type under autocast; the
-            projection is computed in the type they then have.
+        states: [..., E] encoder states, seen as [M, E]; any floating-point type. Autocast casts them to its type. The
+            projection is computed in the type that they then have.
         rows: [N] int64, the rows of [M, E] to project; may repeat. None takes all of them, in order (N == M).
-        slots: [N] int64, where in ``out`` they go; all different, and different from the boundary slots.
+        slots: [N] int64, the rows of ``out`` to write; all different, and different from the boundary slots.
         w1, b1: [H, E], [H]: the first layer. ``b1`` may be None. Parameters of another floating-point type than the states'
-            are cast for the computation, and get their gradient in their own type.
+            are cast for the computation, and get a gradient of their own type.
         w2, b2: [D, H], [D]: the second layer. With ``w2`` None the projection is the first layer alone, without activation
             (H == D).
-        out: [R, D], contiguous, any floating-point type: the embedding buffer. Rows that nothing is written to stay as they
-            are. Changed in place and returned; use the returned tensor, it carries the gradients.
-        bos, bos_slots: [D], [K] int64: a learned row and the slots it is written to. Both or neither; K may be 0.
-        eos, eos_slots: likewise for the row after the states.
+        out: [R, D], contiguous, any floating-point type: the embedding buffer. It is changed in place, at the slots only, and
+            returned. Use the returned tensor, because it carries the gradients.
+        bos, bos_slots: [D], [K] int64: a learned row and the slots to write it to. Give both or neither; K may be 0.
+        eos, eos_slots: the same for the row after the states.
 
     Returns:
-        ``out``. Gradients flow to w1, b1, w2, b2, bos and eos, to ``states`` if they require one (an encoder that is
-        trained), and to what ``out`` held before, outside the slots. Without gradients nothing is saved.
+        ``out``. Gradients flow to w1, b1, w2, b2, bos and eos, to ``states`` if they require one (if the encoder is trained),
+        and to the earlier contents of ``out`` outside the slots. Without gradients nothing is saved.
 
     Raises:
         IndexError, RuntimeError: an index is out of range (checked on the CPU).
@@ -135,7 +135,7 @@ class _ProjectInto(torch.autograd.Function):
 
 
 def _sum_rows(upstream: Tensor, slots: Tensor, dtype: torch.dtype) -> Tensor:
-    """The gradient [D] of a row that was written to ``slots``."""
+    """The gradient [D] of a row that forward wrote to ``slots``."""
     accumulate = torch.promote_types(upstream.dtype, torch.float32)
     return upstream.index_select(0, slots).sum(0, dtype=accumulate).to(dtype)
 
@@ -163,12 +163,12 @@ def _check_arguments(
         raise ValueError(f"states are {tuple(states.shape)} and w1 is {tuple(w1.shape)}; they must be [..., E] and [H, E]")
     count = rows.shape[0] if rows is not None else states.numel() // states.shape[-1]
     if slots.shape[0] != count:
-        raise ValueError(f"{count} rows are to be written to {slots.shape[0]} slots; the counts must agree")
+        raise ValueError(f"there are {count} rows and {slots.shape[0]} slots; the counts must be equal")
     if b1 is not None and b1.shape != w1.shape[:1]:
         raise ValueError(f"b1 is {tuple(b1.shape)} and w1 is {tuple(w1.shape)}; they must be [H] and [H, E]")
     if w2 is None:
         if b2 is not None:
-            raise ValueError("b2 was given without w2; a single layer has w1 and b1 alone")
+            raise ValueError("b2 is given without w2; a single layer takes only w1 and b1")
         if w1.shape[0] != out.shape[1]:
             raise ValueError(f"w1 is {tuple(w1.shape)} and out is {tuple(out.shape)}; w1 must be [D, E] for out [R, D]")
         return
@@ -185,6 +185,6 @@ def _check_boundary(name: str, row: Tensor | None, slots: Tensor | None, out: Te
     if (row is None) != (slots is None):
         if row is None and slots is not None and slots.shape[0] == 0:
             return
-        raise ValueError(f"{name} and {name}_slots must be given together")
+        raise ValueError(f"only one of {name} and {name}_slots is given; give both or neither")
     if row is not None and row.shape != out.shape[1:]:
         raise ValueError(f"{name} is {tuple(row.shape)}; out is {tuple(out.shape)}, so it must be [{out.shape[1]}]")

@@ -1,4 +1,4 @@
-"""The projection's two directions as operators of torch, which ``torch.compile`` and fake tensors see as a whole."""
+"""The projection's two directions as operators of torch, each of which ``torch.compile`` and fake tensors treat as one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def forward_operator(
     out: Tensor,
     saves: bool,
 ) -> Tensor:
-    """Write the soft tokens into ``out``; return what goes into the GELU [N, H] if it is to be saved, else [0]."""
+    """Write the soft tokens into ``out``; return the input of the GELU [N, H] if ``saves``, else [0]."""
     arguments = (states, rows, slots, w1, b1, w2, b2, out, saves)
     best = forward_in_torch if torch.float64 in (states.dtype, out.dtype) else _forward_in_triton
     return dispatch.run(
@@ -39,7 +39,7 @@ def forward_operator(
 
 
 def forward_in_torch(states: Tensor, rows: Tensor | None, slots: Tensor, *others: Any) -> Tensor:
-    """What ``forward_operator`` does with the same arguments, in plain torch."""
+    """Do the same as ``forward_operator``, in plain torch."""
     *parameters, out, saves = others
     w1, b1, w2, b2 = _cast(parameters, states.dtype)
     return torch_path.project(states, rows, slots, w1, b1, w2, b2, out, saves=saves)
@@ -80,7 +80,7 @@ def backward_operator(
     wants_w2: bool,
     wants_b2: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients by states, w1, b1, w2 and b2, the parameters' in the type of w1; empty where not wanted."""
+    """Gradients of states, w1, b1, w2 and b2, those of parameters in the type of w1; empty if not wanted."""
     wants = (wants_states, wants_w1, wants_b1, wants_w2, wants_b2)
     arguments = (upstream, slots, states, rows, w1, w2, pre_activation, *wants)
     best = backward_in_torch if torch.float64 in (states.dtype, upstream.dtype) else _backward_in_triton
@@ -95,7 +95,7 @@ def backward_operator(
 def backward_in_torch(
     upstream: Tensor, slots: Tensor, states: Tensor, rows: Tensor | None, w1: Tensor, w2: Tensor | None, *others: Any
 ) -> FiveTensors:
-    """What ``backward_operator`` does with the same arguments, in plain torch."""
+    """Do the same as ``backward_operator``, in plain torch."""
     pre_activation, *wants = others
     chosen = upstream.index_select(0, slots).to(states.dtype)
     first, second = _cast((w1, w2), states.dtype)
@@ -119,7 +119,7 @@ def _backward_in_triton(
 
 
 def _padded(found: ProjectionGradients, states: Tensor, w1: Tensor) -> FiveTensors:
-    """Empty tensors for gradients that were not wanted: an operator returns no None."""
+    """Empty tensors for gradients that are not wanted, because an operator cannot return None."""
     d_states = states.new_empty(0) if found.states is None else found.states
     d_w1, d_b1, d_w2, d_b2 = (w1.new_empty(0) if item is None else item for item in (found.w1, found.b1, found.w2, found.b2))
     return d_states, d_w1, d_b1, d_w2, d_b2

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 @dataclass(frozen=True)
 class ProjectionGradients:
-    """Gradients by the encoder states [M, E] and by the parameters; None where none was asked for."""
+    """Gradients of the encoder states [M, E] and of the parameters; None for those that are not wanted."""
 
     states: Tensor | None
     w1: Tensor | None
@@ -34,14 +34,14 @@ def project(
 ) -> Tensor:
     """Write the projection of ``states[rows]`` into ``out[slots]``; return the pre-activation [N, H], or nothing ([0]).
 
-    All but ``out`` have the type that is computed in.
+    All but ``out`` have the type of the computation.
     """
     inputs = _gather(states, rows)
     first = functional.linear(inputs, w1, b1)
     if w2 is None:
         out.index_copy_(0, slots, first.to(out.dtype))
         return first.new_empty(0)
-    # Without a backward pass to come the activation takes the pre-activation's place.
+    # If no backward pass follows, the activation overwrites the pre-activation.
     activation = functional.gelu(first) if saves else torch.ops.aten.gelu_(first)
     out.index_copy_(0, slots, functional.linear(activation, w2, b2).to(out.dtype))
     return first if saves else first.new_empty(0)
@@ -57,9 +57,9 @@ def project_backward(
     wanted: tuple[bool, bool, bool, bool, bool],
     gradient_type: torch.dtype,
 ) -> ProjectionGradients:
-    """Gradients from ``upstream`` [N, D], the gradient at the written slots, in the type that is computed in.
+    """Gradients from ``upstream`` [N, D], the gradient at the written slots, in the type of the computation.
 
-    ``wanted`` says which of (states, w1, b1, w2, b2) need one; those of the parameters come as ``gradient_type``.
+    ``wanted`` says which of (states, w1, b1, w2, b2) need one. Gradients of parameters have type ``gradient_type``.
     """
     wants_states, wants_w1, wants_b1, wants_w2, wants_b2 = wanted
     w2_gradient = b2_gradient = None

@@ -1,14 +1,15 @@
 """The alignment projection in Triton: three matrix products that read and write rows where they lie.
 
-Forward is ``linear`` twice: gathered encoder states in, GELU in the epilogue, then straight into the embedding buffer's slots.
-Backward is ``hidden_gradient``, whose epilogue recomputes GELU and multiplies by its derivative, and ``outer`` once per weight.
-No sums cross programs, so results repeat bit for bit.
+Forward runs ``linear`` twice: it gathers encoder states, applies GELU in the epilogue, and writes into the embedding buffer's
+slots. Backward runs ``hidden_gradient``, whose epilogue recomputes GELU and multiplies by its derivative, and ``outer`` once
+per weight. No sum crosses programs, so results repeat bit for bit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 import triton
@@ -16,6 +17,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from lilift_kernels import autotuning
+from lilift_kernels.kernel_arguments import product_block
+from lilift_kernels.projection.projection_arguments import (
+    LinearStrides,
+    LinearSwitches,
+    OuterSizes,
+    OuterStrides,
+    OuterSwitches,
+    ProductSizes,
+)
 from lilift_kernels.projection.projection_torch import ProjectionGradients
 from lilift_kernels.projection.projection_triton_kernels import hidden_gradient, linear, outer
 from lilift_kernels.tiles import CANDIDATES, FEW_ROWS, Blocks, card, product_blocks
@@ -36,7 +46,7 @@ def project(
     saves: bool,
     blocks: Blocks | None = None,
 ) -> Tensor:
-    """As in the torch path; ``blocks`` replaces the table's choice."""
+    """The same as in the torch path; ``blocks`` replaces the table's choice."""
     count = slots.shape[0]
     if blocks is None and count > 0 and autotuning.enabled():
 
@@ -67,7 +77,7 @@ def project_backward(
     *,
     blocks: Blocks | None = None,
 ) -> ProjectionGradients:
-    """As in the torch path, but ``upstream`` [R, D] is the whole buffer's gradient, read at ``slots``."""
+    """The same as in the torch path, but ``upstream`` [R, D] is the whole buffer's gradient, read at ``slots``."""
     wants_states, wants_w1, wants_b1, wants_w2, wants_b2 = wanted
     upstream, states = _rows_contiguous(upstream), _rows_contiguous(states)
     count = slots.shape[0]
@@ -78,7 +88,7 @@ def project_backward(
 
         blocks = _fastest("projection, backward", states, count, (*w1.shape, upstream.shape[1]), again)
     w2_gradient = b2_gradient = b1_gradient = None
-    # Of the first layer's output, and where its rows lie.
+    # The gradient of the first layer's output, and the numbers of its rows.
     gradient: Tensor = upstream
     gradient_rows: Tensor | None = slots
     if w2 is not None:
@@ -103,9 +113,10 @@ def project_backward(
 
 
 def deepened(blocks: Blocks, *, flat: bool = False) -> Blocks:
-    """``blocks`` for ``outer``: one stage more, for the loads of the row numbers that its loads wait for.
+    """``blocks`` for ``outer``, with one more stage, because its loads wait for the loads of the row numbers.
 
-    ``flat`` where both factors' rows are given by number and one is fp32 beside 16 bits: a step of full depth would spill.
+    ``flat`` halves the depth of a step. It is needed if both factors' rows are given by number and one factor is fp32 beside
+    16 bits: a step of full depth would spill.
     """
     return replace(blocks, stages=blocks.stages + 1, depth=blocks.depth // 2 if flat else blocks.depth)
 
@@ -129,9 +140,10 @@ def _linear(
     blocks = blocks or _blocks(inputs, count, inputs.stride(0), weight.stride(0), weight.shape[0])
     grid = (triton.cdiv(count, blocks.rows) * triton.cdiv(weight.shape[0], blocks.columns),)
     linear[grid](
-        inputs, rows, weight, bias, out, slots, kept, count, inputs.stride(0), out.stride(0),
-        WIDTH=weight.shape[1], COLUMNS=weight.shape[0], HAS_ROWS=rows is not None, HAS_SLOTS=slots is not None,
-        HAS_BIAS=bias is not None, GELU=gelu, KEEPS=kept is not None, **_options(inputs, blocks),
+        inputs, rows, weight, bias, out, slots, kept, count, LinearStrides(inputs.stride(0), out.stride(0)),
+        SIZES=ProductSizes(width=weight.shape[1], columns=weight.shape[0]),
+        SWITCHES=LinearSwitches(rows is not None, slots is not None, bias is not None, gelu, kept is not None),
+        **_configuration(inputs, blocks),
     )  # fmt: skip
 
 
@@ -145,7 +157,7 @@ def _hidden_gradient(
     grid = (triton.cdiv(count, blocks.rows) * triton.cdiv(columns, blocks.columns),)
     hidden_gradient[grid](
         upstream, slots, weight, kept, result, count, upstream.stride(0),
-        WIDTH=weight.shape[0], COLUMNS=columns, **_options(result, blocks),
+        SIZES=ProductSizes(width=weight.shape[0], columns=columns), **_configuration(result, blocks),
     )  # fmt: skip
 
 
@@ -166,9 +178,9 @@ def _outer(
     )
     grid = (triton.cdiv(rows, blocks.rows) * triton.cdiv(columns, blocks.columns),)
     outer[grid](
-        left, left_rows, right, right_rows, out, count, left.stride(0), right.stride(0),
-        ROWS=rows, COLUMNS=columns, HAS_LEFT=left_rows is not None, HAS_RIGHT=right_rows is not None,
-        **_options(right, blocks),
+        left, left_rows, right, right_rows, out, count, OuterStrides(left.stride(0), right.stride(0)),
+        SIZES=OuterSizes(rows, columns), SWITCHES=OuterSwitches(left_rows is not None, right_rows is not None),
+        **_configuration(right, blocks),
     )  # fmt: skip
     return out
 
@@ -183,18 +195,9 @@ def _blocks(tensor: Tensor, rows: int, *strides: int) -> Blocks:
     return product_blocks(card(tensor.device)[0], rows, tensor.element_size(), strides)
 
 
-def _options(tensor: Tensor, blocks: Blocks) -> dict[str, object]:
-    exact = tensor.dtype != torch.float32 or torch.get_float32_matmul_precision() == "highest"
-    return {
-        "BLOCK_ROWS": blocks.rows,
-        "BLOCK_COLUMNS": blocks.columns,
-        "BLOCK_DEPTH": blocks.depth,
-        "GROUP": GROUP,
-        "PRECISION": "ieee" if exact else "tf32",
-        "WIDENS": not tensor.is_cuda,  # Triton's interpreter multiplies bf16 wrongly
-        "num_warps": blocks.warps,
-        "num_stages": blocks.stages,
-    }
+def _configuration(tensor: Tensor, blocks: Blocks) -> dict[str, Any]:
+    block = product_block(blocks, tensor.dtype, on_gpu=tensor.is_cuda)
+    return {"BLOCK": block, "GROUP": GROUP, "num_warps": blocks.warps, "num_stages": blocks.stages}
 
 
 def _rows_contiguous(tensor: Tensor) -> Tensor:

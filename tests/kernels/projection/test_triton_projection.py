@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lilift_kernels import dispatch, linear_cross_entropy, project_into
+from lilift_kernels import linear_cross_entropy, project_into
 from tests.kernels.triton_cases import (
     DEVICE,
     NEEDS_A_GPU,
@@ -23,11 +23,6 @@ from tests.kernels.triton_cases import (
 )  # fmt: skip
 
 pytestmark = NEEDS_A_GPU
-
-
-@pytest.fixture(autouse=True)
-def insist_on_triton(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(dispatch.SETTING, "triton")
 
 
 @pytest.mark.parametrize("layers", [2, 1])
