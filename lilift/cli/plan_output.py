@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lilift.recipe.errors import LiliftError
 
 BAR_WIDTH = 64
-LEGEND_ENTRIES = 5
+LEGEND_ENTRIES = 6
 
 
 def print_plan(plan: Plan, missing: Sequence[LiliftError] = ()) -> None:
