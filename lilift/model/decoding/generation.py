@@ -69,16 +69,7 @@ Embedded = tuple[Tensor, Tensor, Tensor]
 
 @dataclass
 class _Place:
-    """A row for which the LLM generates.
-
-    Attributes:
-        row: the row's index.
-        prompt: its prompt's length in tokens.
-        draws: one random number for each new token; None without sampling.
-        ids: its new tokens so far.
-        ended: whether the LLM wrote a stop token.
-        left: whether its reply is complete; the place is then free.
-    """
+    """A row for which the LLM generates. `prompt` is its length in tokens; `left` says that its place is free."""
 
     row: int
     prompt: int
