@@ -78,9 +78,7 @@ def reading(path: Path) -> Iterator[Position]:
     except OSError as error:
         if error.strerror is None and _compression(path) is not None:  # bzip2's and Zstandard's own faults
             raise _cut_short(path, position) from None
-        raise DataError(
-            f"cannot read the file ({error.strerror or error})", where=path, remedy="check the path"
-        ) from None
+        raise DataError(f"cannot read the file ({error.strerror or error})", where=path, remedy="check the path") from None
 
 
 def open_text(path: Path, *, recode: bool = True) -> BinaryIO:

@@ -119,17 +119,17 @@ class Columns:
 
 def clean_response(response: str) -> tuple[str, str | None]:
     """A response without GSM8K's marks, and the bare answer with which it ends, if it names one; see `Columns.texts`."""
-    response = _CALCULATOR.sub("", response)
-    final = _GSM8K_FINAL.search(response)
+    if "<<" in response:
+        response = _CALCULATOR.sub("", response)
+    final = _GSM8K_FINAL.search(response) if "####" in response else None
     if final:
         response = f"{response[: final.start()]}\nThe answer is {final['answer']}."
-    final = final or _METAMATH_FINAL.search(response)
+    elif "The answer is" in response:
+        final = _METAMATH_FINAL.search(response)
     return response, final["answer"] if final else None
 
 
-def find_columns(
-    names: Collection[str], rows: Iterable[Mapping[str, Any]], wanted: ColumnSettings | None
-) -> Columns | None:
+def find_columns(names: Collection[str], rows: Iterable[Mapping[str, Any]], wanted: ColumnSettings | None) -> Columns | None:
     """Find out which column holds what, or None if these rows do not show it.
 
     Args:

@@ -53,6 +53,8 @@ class HeldOut:
 
     def find(self, text: str) -> Overlap | None:
         """The benchmark that a text overlaps with, or None."""
+        if not self._texts:
+            return None
         found = normalised_words(text)
         name = self._texts.get(" ".join(found))
         if name is not None:

@@ -1,7 +1,7 @@
 """Rows of data sets on the Hugging Face hub, and of folders that `datasets` has saved.
 
-`datasets` finds and downloads the files. lilift reads CSV and JSON files itself, because `datasets` would guess the type of every
-column and change texts such as ``007`` and ``null``.
+`datasets` finds and downloads the files. lilift reads CSV and JSON files itself, because `datasets` would guess the type of
+every column and change texts such as ``007`` and ``null``.
 """
 
 from __future__ import annotations

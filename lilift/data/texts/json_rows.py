@@ -1,7 +1,7 @@
 """Rows of JSON files: JSON Lines, a list of objects, or one object that holds the list or its columns.
 
-Numbers come as texts, spelled as in the file. Files are read in pieces, so that memory does not grow with them; only a file that
-holds its columns one after the other is read as a whole.
+Numbers come as texts, spelled as in the file. Files are read in pieces, so that memory does not grow with them. Only a file
+that holds its columns one after the other is read as a whole.
 """
 
 from __future__ import annotations
@@ -146,9 +146,9 @@ def _rows_of_columns(columns: dict[str, Any]) -> list[dict[str, Any]] | None:
         return None
     if all(isinstance(one, dict) for one in cells) and all(one.keys() == cells[0].keys() for one in cells):
         return [{name: column[row] for name, column in columns.items()} for row in cells[0]]
-    if all(isinstance(one, list) and len(one) == len(cells[0]) for one in cells):
-        if not any(_is_part_of_row(value) for one in cells for value in one[:1]):
-            return [dict(zip(columns, values, strict=True)) for values in zip(*cells, strict=True)]
+    are_lists = all(isinstance(one, list) and len(one) == len(cells[0]) for one in cells)
+    if are_lists and not any(_is_part_of_row(value) for one in cells for value in one[:1]):
+        return [dict(zip(columns, values, strict=True)) for values in zip(*cells, strict=True)]
     return None
 
 
@@ -239,4 +239,6 @@ class _JsonText:
         self._text, self._at, self._ended = self._text[self._at :] + more, 0, not more
 
     def _fault(self, reason: str) -> DataError:
-        return DataError(f"the file is not JSON ({reason})", where=self.place(), remedy="mend it, or restore it from its source")
+        return DataError(
+            f"the file is not JSON ({reason})", where=self.place(), remedy="mend it, or restore it from its source"
+        )

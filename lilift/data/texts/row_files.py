@@ -68,12 +68,13 @@ def is_local(source: str) -> bool:
     return source.startswith(_LOCAL) or Path(source).is_absolute()
 
 
-def open_rows(settings: InstructionSettings, setting: str = "data.instructions.source") -> Rows:
+def open_rows(settings: InstructionSettings, setting: str = "data.instructions.source", *, kind: str | None = None) -> Rows:
     """Find the rows of a data set.
 
     Args:
         settings: name it.
         setting: names the source in errors.
+        kind: of a local file whose name does not tell, e.g. ``tsv``.
 
     Raises:
         DataError: the data set cannot be found or read. Reading rows raises it too.
@@ -86,6 +87,8 @@ def open_rows(settings: InstructionSettings, setting: str = "data.instructions.s
         raise DataError("no such file or folder", where=path, remedy=f"check {setting}")
     if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
         return _rows_of_dataset(settings.source, load_saved(path, settings.split))
+    if kind is not None:
+        return _rows_of_files(settings.source, kind, [path])
     files = _data_files(path)
     return _rows_of_files(settings.source, _kind(files[0]), files)
 

@@ -11,19 +11,19 @@ from lilift.data.languages import languages
 _ENGLISH = frozenset(["en", "eng", "english"])
 _NAME_PARTS = re.compile(r"[-_ (]")
 # ISO 639-1 without English.
-_TWO_LETTERS = frozenset(
-    "aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee el eo es et eu "
-    "fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io is it iu ja jv ka kg ki kj kk kl km "
-    "kn ko kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om "
-    "or os pa pi pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti tk tl tn to tr "
-    "ts tt tw ty ug uk ur uz ve vi vo wa wo xh yi yo za zh zu".split()
-)
-_MORE_NAMES = frozenset(
-    "albanian arabic armenian azerbaijani belarusian bosnian bulgarian catalan croatian czech danish dutch estonian filipino "
-    "finnish french galician german greek hebrew hungarian icelandic indonesian italian irish japanese korean latin latvian "
-    "lithuanian macedonian malay maltese mandarin norwegian polish portuguese romanian russian serbian slovak slovenian spanish "
-    "swedish turkish ukrainian welsh".split()
-)
+_TWO_LETTERS = """
+aa ab ae af ak am an ar as av ay az ba be bg bh bi bm bn bo br bs ca ce ch co cr cs cu cv cy da de dv dz ee el eo es et eu fa
+ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy hz ia id ie ig ii ik io is it iu ja jv ka kg ki kj kk kl km kn ko
+kr ks ku kv kw ky la lb lg li ln lo lt lu lv mg mh mi mk ml mn mr ms mt my na nb nd ne ng nl nn no nr nv ny oc oj om or os pa
+pi pl ps pt qu rm rn ro ru rw sa sc sd se sg si sk sl sm sn so sq sr ss st su sv sw ta te tg th ti tk tl tn to tr ts tt tw ty
+ug uk ur uz ve vi vo wa wo xh yi yo za zh zu
+"""
+_MORE_NAMES = """
+albanian arabic armenian azerbaijani belarusian bosnian bulgarian catalan croatian czech danish dutch estonian filipino
+finnish french galician german greek hebrew hungarian icelandic indonesian italian irish japanese korean latin latvian
+lithuanian macedonian malay maltese mandarin norwegian polish portuguese romanian russian serbian slovak slovenian spanish
+swedish turkish ukrainian welsh
+"""
 
 
 def is_english(value: Any) -> bool:
@@ -42,12 +42,13 @@ def _is_other_language(name: str) -> bool:
     first = _NAME_PARTS.split(name, maxsplit=1)[0]
     if first in _ENGLISH:
         return False
-    return first in _TWO_LETTERS or name in _known_names() or first in _known_names()
+    return name in _other_languages() or first in _other_languages()
 
 
 @cache
-def _known_names() -> frozenset[str]:
-    """English names and codes of every language that lilift knows, and of others that data sets often have."""
+def _other_languages() -> frozenset[str]:
+    """English names and codes of every language that lilift knows, and of others that data sets often name."""
     known = languages().values()
     codes = {code.lower() for one in known for code in (one.code, (one.flores or one.code).partition("_")[0])}
-    return frozenset(codes | {one.name.lower() for one in known} | _MORE_NAMES)
+    names = {one.name.lower() for one in known}
+    return frozenset({*codes, *names, *_TWO_LETTERS.split(), *_MORE_NAMES.split()} - _ENGLISH)

@@ -151,7 +151,7 @@ def test_reading_leaves_nothing_in_the_cache(tmp_path: Path, monkeypatch: pytest
         ("x.csv", "question,response\ncafé,x\n".encode("latin-1"), r"x\.csv:2: the line is not UTF-8 text"),
         ("x.csv", b"question,response\n", "has no rows"),
         ("x.csv", b'question,response\n"a, b",c\na,b,c\n', r"x\.csv:3: the row has 3 cells, and the header has 2"),
-        ("x.jsonl", b'{"question": ["a"], "response": {"b": 1}}\n', r"none of 1 rows is usable \(empty question 1\)"),
+        ("x.jsonl", b'{"question": ["a"], "response": {"b": 1}}\n', r"none of 1 rows is usable \(question is not text 1\)"),
         ("x.parquet", b"PAR1 but not really", r"x\.parquet: cannot read the parquet data"),
         pytest.param("x.jsonl", b'{"question": "' + b"a" * (3 << 20), r"x\.jsonl:1: a line is longer", id="endless jsonl"),
         pytest.param("x.csv", b"question,response\n" + b"a" * (3 << 20), r"x\.csv:2: a line is longer", id="endless csv"),
