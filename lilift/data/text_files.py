@@ -118,9 +118,11 @@ def _decompressed(path: Path) -> io.BufferedReader:
 
         compressed = pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd")
         return io.BufferedReader(compressed, _PEEKED)
-    openers = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
-    opened = openers[kind](path, "rb") if kind is not None else path.open("rb", buffering=_PEEKED)
-    return cast(io.BufferedReader, opened)
+    if kind == "gzip":
+        return cast(io.BufferedReader, gzip.open(path, "rb"))
+    if kind is not None:
+        return cast(io.BufferedReader, bz2.open(path, "rb") if kind == "bzip2" else lzma.open(path, "rb"))
+    return cast(io.BufferedReader, path.open("rb", buffering=_PEEKED))
 
 
 def _compression(path: Path) -> str | None:

@@ -11,7 +11,7 @@ from lilift.data.text_files import read_lines
 from lilift.recipe.errors import DataError
 
 _COMPRESSED = ("", ".gz", ".bz2", ".xz", ".zst")
-_ENGLISH = ("en", "eng", "eng_Latn", "english")
+_ENGLISH: tuple[str, ...] = ("en", "eng", "eng_Latn", "english")
 
 
 def aligned_files(location: Path, known: Language) -> list[tuple[Path, Path]]:

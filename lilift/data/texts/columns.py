@@ -144,7 +144,9 @@ def find_columns(names: Collection[str], rows: Iterable[Mapping[str, Any]], want
         if not all(column in names for column in named):
             return None
         language, correct = (None if found in named else found for found in (language, correct))
-        return Columns("named in the recipe", *named[:2], wanted.answer, language=language, correct=correct)
+        return Columns(
+            "named in the recipe", wanted.question, wanted.response, wanted.answer, language=language, correct=correct
+        )
     rows = list(rows)
     for column in _CONVERSATIONS:
         if any(is_conversation(row.get(column)) for row in rows):

@@ -125,8 +125,10 @@ def _records(path: Path, dialect: _Dialect) -> Iterator[tuple[int, list[str]]]:
     with reading(path) as position, open_text(path) as stream:
         file = io.TextIOWrapper(stream, encoding="utf-8", newline=dialect.newline)
         lines = _Lines(file, path, dialect)
-        quoting = csv.QUOTE_MINIMAL if dialect.quoted else csv.QUOTE_NONE
-        reader = csv.reader(lines, delimiter=dialect.delimiter, quoting=quoting, strict=dialect.quoted)
+        if dialect.quoted:
+            reader = csv.reader(lines, delimiter=dialect.delimiter, strict=True)
+        else:
+            reader = csv.reader(lines, delimiter=dialect.delimiter, quoting=csv.QUOTE_NONE)
         is_header = True
         try:
             for cells in reader:
