@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,7 @@ def run_preview(arguments: argparse.Namespace) -> int:
     from lilift.data.prepare import gather
     from lilift.data.switching.switched_file import switched_line
     from lilift.phases.held_out import held_out_questions
+    from lilift.phases.long_rows import warnings_of_long_rows
     from lilift.recipe.errors import RecipeError
 
     recipe = _load_switching(arguments)
@@ -82,7 +84,7 @@ def run_preview(arguments: argparse.Namespace) -> int:
             where="--language",
             remedy=f"choose from {', '.join(recipe.languages)}",
         )
-    data, report = gather(recipe, held_out_questions(recipe))
+    data, report = gather(recipe, held_out_questions(recipe), partial(warnings_of_long_rows, recipe))
     tasks, epoch = align_tasks(data, recipe), arguments.epoch - 1
     chosen: list[int] = []
     for index, example in enumerate(data.examples):

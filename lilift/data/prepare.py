@@ -14,8 +14,8 @@ Later phases read this folder alone, so that a source that changes or vanishes i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -26,6 +26,7 @@ from lilift.data.lexicons.english_forms import count_words, find_names
 from lilift.data.lexicons.lexicon import Coverage, Lexicon
 from lilift.data.lexicons.lexicon_folder import load_lexicons
 from lilift.data.lexicons.lexicon_table import SUFFIX, read_lexicon, write_lexicon
+from lilift.data.losses import warnings_of_rows
 from lilift.data.texts.contamination import HeldOut
 from lilift.data.texts.examples import Example, TranslatedExample
 from lilift.data.texts.instructions import InstructionReport, load_instructions
@@ -59,6 +60,15 @@ class DataReport:
     instructions: InstructionReport
     lexicons: Mapping[str, LexiconReport]
     translations: Mapping[str, TranslationReport]
+    long_rows: tuple[str, ...] = ()
+    """Warnings of rows that are too long; see `gather`."""
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is lost beyond 5%, a line each."""
+        sources = [self.instructions, *self.translations.values()]
+        lost = [line for found in sources for line in warnings_of_rows(found.source, found.read, found.dropped)]
+        return [*lost, *self.long_rows]
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain JSON types."""
@@ -66,7 +76,13 @@ class DataReport:
             code: asdict(report) | {"coverage": round(report.coverage.share, 4)} for code, report in self.lexicons.items()
         }
         translations = {code: report.as_dict() for code, report in self.translations.items()}
-        return {"instructions": self.instructions.as_dict(), "lexicons": lexicons, "translations": translations}
+        instructions = self.instructions.as_dict()
+        return {
+            "instructions": instructions,
+            "lexicons": lexicons,
+            "translations": translations,
+            "warnings": self.warnings,
+        }
 
     def lines(self) -> list[str]:
         """The report for people, one line a source."""
@@ -76,6 +92,10 @@ class DataReport:
         lines = [text + _reasons(found.dropped)]
         if found.same_question:
             lines.append(f"  {found.same_question:,} of them have the question of another row, with another response")
+        if found.bare_numbers:
+            lines.append(
+                f"  {found.bare_numbers:,} of them have a bare number as their response, without any reasoning to learn"
+            )
         lines += [f"  compared with {_compared(found, name, size)}" for name, size in found.benchmarks.items()]
         lines += [f"  not compared with {name}: {reason}" for name, reason in found.unchecked.items()]
         for code, report in self.lexicons.items():
@@ -87,7 +107,7 @@ class DataReport:
             lines.append(
                 f"translations {code}: {texts.kept:,} of {texts.read:,} rows from {texts.source}" + _reasons(texts.dropped)
             )
-        return lines
+        return lines + self.warnings
 
 
 SomeExample = TypeVar("SomeExample", bound=Example)
@@ -147,14 +167,20 @@ class PreparedData:
     translations: Sequence[TranslatedExample] = ()
 
 
-def prepare(recipe: Recipe, folder: Path, held_out: HeldOut | None = None) -> DataReport:
-    """Gather the data of a recipe in `folder`, and seal it.
+MeasureLengths = Callable[[PreparedData], list[str]]
+"""Gives warnings of rows that are too long."""
+
+
+def prepare(
+    recipe: Recipe, folder: Path, held_out: HeldOut | None = None, measure_lengths: MeasureLengths | None = None
+) -> DataReport:
+    """Gather the data of a recipe in `folder`, and seal it; arguments as for `gather`.
 
     Raises:
         DataError: see `gather`.
         StorageError: the folder cannot be written.
     """
-    data, report = gather(recipe, held_out)
+    data, report = gather(recipe, held_out, measure_lengths)
     storage.write_text(folder / INSTRUCTIONS, "".join(_json_lines(data.examples)))
     for code, lexicon in data.lexicons.items():
         write_lexicon(lexicon, folder / LEXICONS / f"{code}{SUFFIX}")
@@ -169,12 +195,15 @@ def prepare(recipe: Recipe, folder: Path, held_out: HeldOut | None = None) -> Da
     return report
 
 
-def gather(recipe: Recipe, held_out: HeldOut | None = None) -> tuple[PreparedData, DataReport]:
+def gather(
+    recipe: Recipe, held_out: HeldOut | None = None, measure_lengths: MeasureLengths | None = None
+) -> tuple[PreparedData, DataReport]:
     """Read and count the data of a recipe, without writing anything.
 
     Args:
         recipe: names them.
         held_out: what must not be trained on.
+        measure_lengths: tells which rows are too long, for which it needs tokenizers.
 
     Raises:
         DataError: instructions or a lexicon cannot be used, or a lexicon has none of the text's words.
@@ -194,7 +223,11 @@ def gather(recipe: Recipe, held_out: HeldOut | None = None) -> tuple[PreparedDat
                 where=_location_of(recipe, code),
                 remedy="give a dictionary with English words first, one pair a line",
             )
-    return PreparedData(examples, lexicons, names, report.as_dict(), translations), report
+    data = PreparedData(examples, lexicons, names, report.as_dict(), translations)
+    if measure_lengths is not None:
+        report = replace(report, long_rows=tuple(measure_lengths(data)))
+        data = replace(data, report=report.as_dict())
+    return data, report
 
 
 def _translations_of(recipe: Recipe, held_out: HeldOut | None) -> tuple[list[TranslatedExample], dict[str, TranslationReport]]:

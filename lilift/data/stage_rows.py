@@ -54,11 +54,12 @@ class _StageRows(ABC):
         """How an error names the row at `index`."""
         return self.at(index)[1].id
 
-    def lengths(self, epoch: int = 0) -> LengthReport:
-        """What the length limits do to all rows of an epoch; tokenises each of them once."""
+    def lengths(self, epoch: int = 0, *, at_most: int | None = None) -> LengthReport:
+        """What the length limits do to all rows of an epoch, or to `at_most` evenly spread ones; tokenises each once."""
         measuring = replace(self, tokenisation=replace(self.tokenisation, report=LengthReport()))
-        for start in range(0, len(self), _MEASURED_TOGETHER):
-            measuring.rows(epoch, range(start, min(start + _MEASURED_TOGETHER, len(self))))
+        indices = range(0, len(self), max(1, -(-len(self) // at_most)) if at_most else 1)
+        for start in range(0, len(indices), _MEASURED_TOGETHER):
+            measuring.rows(epoch, indices[start : start + _MEASURED_TOGETHER])
         return measuring.tokenisation.report
 
     def unreadable(self, epoch: int = 0) -> dict[str, float]:

@@ -6,9 +6,11 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lilift.data.batches.token_cache import token_cache
+from lilift.data.losses import warnings_of_lengths
 from lilift.data.prepare import load_prepared, prepare
 from lilift.data.stage_rows import AlignRows, TransferRows, align_rows, transfer_rows
 from lilift.data.world import WORLD_LANGUAGES
@@ -34,6 +36,7 @@ from lilift.phases.answering.systems import (
 from lilift.phases.encode_to_disk import STATES, StageRows, forget_states, read_questions, read_stage
 from lilift.phases.export_check import drift_of_export
 from lilift.phases.held_out import held_out_questions
+from lilift.phases.long_rows import warnings_of_long_rows
 from lilift.phases.run_folder import Phase, RunFolder
 from lilift.recipe import storage
 from lilift.recipe.interrupt import polite_interrupts
@@ -68,7 +71,7 @@ class Job:
 
 
 def _data(job: Job, where: Path) -> None:
-    report = prepare(job.recipe, where, held_out_questions(job.recipe))
+    report = prepare(job.recipe, where, held_out_questions(job.recipe), partial(warnings_of_long_rows, job.recipe))
     for line in report.lines():
         job.say(f"  {line}")
 
@@ -118,6 +121,10 @@ def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows) -> None:
         f"  {lengths.kept:,} of {lengths.read:,} rows fit; {lengths.dropped_source + lengths.dropped_sequence:,} too long and "
         f"dropped, {cut:,} cut; longest source {lengths.longest_source} tokens, longest sequence {lengths.longest_sequence}"
     )
+    recipe = job.recipe
+    limits = (recipe.encoder.max_tokens, recipe.data.max_tokens)
+    for line in warnings_of_lengths(where.name, lengths.as_dict(), limits, recipe.data.over_length):
+        job.say(f"  {line}")
     unreadable = rows.unreadable()
     for script, share in unreadable.items():
         job.say(f"  the encoder cannot spell {share:.1%} of the tokens in {script} script: it reads <unk> there")
