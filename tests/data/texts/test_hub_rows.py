@@ -22,7 +22,7 @@ TEXTS = ["007", "None", "null", "12.50", "[1, 2]", "true"]
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that lilift takes for a name on the hub."""
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.setattr(row_files, "is_local", lambda source: False)
+    monkeypatch.setattr(row_files, "is_local", lambda _: False)
     (tmp_path / "hub").mkdir()
     return tmp_path / "hub"
 
@@ -50,7 +50,7 @@ def test_the_split_is_chosen_and_a_part_of_one_is_left_to_datasets(hub: Path) ->
         (hub / f"{split}.jsonl").write_text(lines, encoding="utf-8")
     assert responses(hub, split="test") == ["b0", "b1", "b2", "b3"]
     assert responses(hub, split="test[:2]") == ["b0", "b1"]
-    with pytest.raises(DataError, match="no split 'valid'; set data.instructions.split"):
+    with pytest.raises(DataError, match=r"no split 'valid'; set data\.instructions\.split"):
         responses(hub, split="valid")
 
 
@@ -64,7 +64,7 @@ def test_a_folder_that_datasets_saved_has_splits(tmp_path: Path) -> None:
     saved = datasets.DatasetDict({"train": datasets.Dataset.from_list(rows())})
     saved.save_to_disk(str(tmp_path / "saved"))
     assert responses(tmp_path / "saved") == TEXTS
-    with pytest.raises(DataError, match="the data set has no split 'test'; set data.instructions.split"):
+    with pytest.raises(DataError, match=r"the data set has no split 'test'; set data\.instructions\.split"):
         responses(tmp_path / "saved", split="test")
     next((tmp_path / "saved" / "train").glob("*.arrow")).unlink()
     with pytest.raises(DataError, match="cannot read the saved data set"):
