@@ -2,7 +2,7 @@
 
 python -m benchmarks reading --check --baseline OTHER_CHECKOUT
 
-The benchmark first writes files with the columns of MetaMathQA: JSON Lines of `--size`, and a twentieth of it in each other format.
+The benchmark first writes files with the columns of MetaMathQA: JSON Lines of `--size`, and a twentieth of it in other formats.
 Both builds then read every file in turn, from the first byte to the list of examples (`load_instructions`), so that both meet
 the same busy machine. The result holds medians of processor and clock seconds, and of the peak of resident memory, examples
 included. In the file whose rows are all the same, lilift keeps one example, so that its peak is that of the reader alone.
