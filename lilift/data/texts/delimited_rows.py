@@ -29,7 +29,7 @@ class _Dialect:
 
     Attributes:
         delimiter: between the cells of a row.
-        newline: the end of a row, LF or CR; CR LF counts as LF.
+        newline: the end of the header: LF, CR LF or CR. After LF, a CR at the end of a row belongs to its last cell.
         quoted: whether cells may stand in quotes.
         skipped: lines before the header (``sep=;`` of Excel).
     """
@@ -71,7 +71,7 @@ def read_delimited_rows(path: Path, *, tabs: bool = False) -> Iterator[dict[str,
     has_twins = len(set(names)) < len(names)
     width = len(names)
     for line, cells in records:
-        if not cells:
+        if not cells or (len(cells) == 1 < width and not cells[0].strip()):
             continue
         if len(cells) > width and any(cells[width:]):
             raise DataError(
@@ -104,8 +104,8 @@ def _first_record(text: str) -> tuple[str, str]:
         if letter == '"':
             quoted = not quoted
         elif letter in "\r\n" and not quoted and text[:place].strip():
-            is_pair = text[place : place + 2] == "\r\n" or place + 1 == len(text)
-            return text[:place].lstrip("\r\n"), "\n" if is_pair or letter == "\n" else "\r"
+            is_pair = text[place : place + 2] == "\r\n"
+            return text[:place].lstrip("\r\n"), "\r\n" if is_pair else letter
     return text, "\n"
 
 
@@ -123,7 +123,7 @@ def _records(path: Path, dialect: _Dialect) -> Iterator[tuple[int, list[str]]]:
     """Line and cells of each record, the header's first."""
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_LINE))
     with reading(path) as position, open_text(path) as stream:
-        file = io.TextIOWrapper(stream, encoding="utf-8", newline=dialect.newline)
+        file = io.TextIOWrapper(stream, encoding="utf-8", newline=dialect.newline[-1])
         lines = _Lines(file, path, dialect)
         if dialect.quoted:
             reader = csv.reader(lines, delimiter=dialect.delimiter, strict=True)
@@ -160,7 +160,7 @@ class _Lines:
     """
 
     def __init__(self, file: io.TextIOWrapper, path: Path, dialect: _Dialect) -> None:
-        self._file, self._path, self._count, self._ends_with_lf = file, path, 0, dialect.newline == "\n"
+        self._file, self._path, self._count, self._newline = file, path, 0, dialect.newline
         self.has_stand_ins = False
         for _ in range(dialect.skipped):
             file.readline(LONGEST_LINE)
@@ -170,10 +170,10 @@ class _Lines:
             self._count += 1
             if len(line) > LONGEST_LINE:
                 raise long_line(self._path, self._count)
-            yield self._with_stand_ins(line) if self._ends_with_lf and "\r" in line else line
+            yield self._with_stand_ins(line) if self._newline != "\r" and "\r" in line else line
 
     def _with_stand_ins(self, line: str) -> str:
-        end = len(line) - (2 if line.endswith("\r\n") else 1 if line.endswith("\n") else 0)
+        end = len(line) - (len(self._newline) if line.endswith(self._newline) else line.endswith("\n"))
         if "\r" not in line[:end]:
             return line
         if _STAND_IN in line:
