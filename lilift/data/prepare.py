@@ -93,9 +93,7 @@ class DataReport:
         if found.same_question:
             lines.append(f"  {found.same_question:,} of them have the question of another row, with another response")
         if found.bare_numbers:
-            lines.append(
-                f"  {found.bare_numbers:,} of them have a bare number as their response, without any reasoning to learn"
-            )
+            lines.append(f"  {found.bare_numbers:,} of them have a bare number as response, which teaches no reasoning")
         lines += [f"  compared with {_compared(found, name, size)}" for name, size in found.benchmarks.items()]
         lines += [f"  not compared with {name}: {reason}" for name, reason in found.unchecked.items()]
         for code, report in self.lexicons.items():

@@ -116,7 +116,7 @@ class ColumnSettings(Settings):
 class InstructionSettings(Settings):
     """English problems with responses: all that stage 2 needs."""
 
-    source: str = Field(description="`world` (generated), a file or folder (jsonl, json, parquet, csv), or a hub name.")
+    source: str = Field(description="`world` (generated), a file or folder (jsonl, json, csv, tsv, parquet), or a hub name.")
     revision: str | None = Field(None, description="Commit, tag or branch on the hub.")
     split: str = Field("train", description="Split of a hub data set.")
     columns: ColumnSettings | None = Field(None, description="Column names; recognised by themselves when left out.")
