@@ -1,7 +1,7 @@
-"""Training texts that are in a benchmark: found by the same words, or by thirteen of them in a row.
+"""Find training texts that a benchmark has too: the same words, or thirteen of them in a row.
 
-A model that has read a benchmark's questions is not measured by them. Texts are compared as words, without case, punctuation
-and spacing. Runs of thirteen words are what GPT-3 was checked with (arXiv 2005.14165, appendix C).
+A benchmark measures nothing in a model that was trained on its questions. lilift compares texts as words, without case,
+punctuation and spacing. GPT-3's authors looked for runs of thirteen words too (arXiv 2005.14165, appendix C).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 RUN = 13
-"""Words in a row that two texts do not share by chance."""
+"""Two texts do not share so many words in a row by chance."""
 
 _WORD = re.compile(r"\w+")
 Match = Literal["same text", "13 words in a row"]
@@ -21,18 +21,18 @@ Match = Literal["same text", "13 words in a row"]
 
 @dataclass(frozen=True)
 class Overlap:
-    """A benchmark that a text is in, and how."""
+    """The benchmark that has a text too, and the kind of overlap."""
 
     benchmark: str
     match: Match
 
 
 class HeldOut:
-    """Texts that training must not see.
+    """Texts that must not be trained on.
 
     Args:
         texts: benchmark → its questions.
-        unchecked: benchmark → why its questions are not known, for the report.
+        unchecked: benchmark → why lilift does not know its questions, for the report.
     """
 
     def __init__(self, texts: Mapping[str, Iterable[str]], unchecked: Mapping[str, str] | None = None) -> None:
@@ -48,11 +48,11 @@ class HeldOut:
                 self._texts.setdefault(" ".join(found), name)
                 for start in range(len(found) - RUN + 1):
                     self._runs.setdefault(" ".join(found[start : start + RUN]), name)
-        # Most runs of a text are told apart by their first and last words alone, without joining all thirteen.
+        # The first and last words alone rule out most runs of a text, without joining all thirteen.
         self._ends = {(run[: run.index(" ")], run[run.rindex(" ") + 1 :]) for run in self._runs}
 
     def find(self, text: str) -> Overlap | None:
-        """The benchmark that a text overlaps with, or None."""
+        """The benchmark with which a text overlaps, or None."""
         if not self._texts:
             return None
         found = normalised_words(text)
@@ -68,7 +68,7 @@ class HeldOut:
 
 
 def normalised_words(text: str) -> list[str]:
-    """The words of a text as they are compared."""
+    """The words of a text in the form in which `HeldOut` compares them."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
     return _WORD.findall(text.casefold())
