@@ -96,7 +96,7 @@ def open_text(path: Path, *, recode: bool = True) -> BinaryIO:
     first = stream.peek(_PEEKED)[:4]
     if first.startswith(b"PK\x03\x04"):
         raise DataError("the file is a zip archive, not UTF-8 text", where=path, remedy="unpack it")
-    encoding = next((name for mark, name in _MARKS.items() if first.startswith(mark)), None)
+    encoding = next((name for mark, name in _MARKS.items() if first.startswith(mark)), None) or _unmarked(first)
     if encoding is not None and not recode:
         raise DataError(f"the file is {encoding.upper()}, not UTF-8 text", where=path, remedy="save it as UTF-8 text")
     if encoding is not None:
@@ -104,6 +104,12 @@ def open_text(path: Path, *, recode: bool = True) -> BinaryIO:
     if first.startswith(_UTF8_MARK):
         stream.read(len(_UTF8_MARK))
     return cast(BinaryIO, stream)
+
+
+def _unmarked(first: bytes) -> str | None:
+    """UTF-16 without a mark, if the file begins with two ASCII letters in it."""
+    zeros = [byte == 0 for byte in first]
+    return {(False, True, False, True): "utf-16-le", (True, False, True, False): "utf-16-be"}.get(tuple(zeros))
 
 
 def long_line(path: Path, line: int) -> DataError:

@@ -37,7 +37,8 @@ _LAYOUTS = (
 _CONVERSATIONS = ("conversations", "messages", "conversation")
 _ANSWERS = ("answer", "final_answer", "expected_answer")
 _LANGUAGES = ("lang", "language")
-_CORRECT = ("is_correct", "correct")
+_CORRECT = ("is_correct",)
+_WRONG = ("false", "0", "0.0", "no")
 
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
 _GSM8K_FINAL = re.compile(r"\s*^#### *(?P<answer>.+?)\s*\Z", re.MULTILINE)
@@ -89,7 +90,7 @@ class Columns:
         """
         if self.language is not None and not is_english(row.get(self.language)):
             raise UnusableRowError("not English")
-        if self.correct is not None and str(row.get(self.correct)).lower() == "false":
+        if self.correct is not None and str(row.get(self.correct)).strip().lower() in _WRONG:
             raise UnusableRowError("marked as wrong")
         question, response = self._exchange(row)
         context = text_of(row.get(self.context), "context").strip() if self.context is not None else ""

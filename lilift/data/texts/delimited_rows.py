@@ -93,15 +93,21 @@ def _dialect(path: Path, tabs: bool) -> _Dialect:
         return _Dialect(hint[4], _first_record(rest)[1], skipped=1)
     header, newline = _first_record(start)
     order = "\t" + _DELIMITERS.replace("\t", "") if tabs else _DELIMITERS
-    widths = {delimiter: len(next(csv.reader([header], delimiter=delimiter), [])) for delimiter in order}
-    return _Dialect(max(order, key=widths.__getitem__), newline)
+    return _Dialect(max(order, key=lambda delimiter: _width(header, delimiter)), newline)
+
+
+def _width(header: str, delimiter: str) -> int:
+    try:
+        return len(next(csv.reader([header], delimiter=delimiter), []))
+    except csv.Error:  # a line end that is in quotes for another delimiter alone
+        return header.count(delimiter) + 1
 
 
 def _first_record(text: str) -> tuple[str, str]:
     """The text up to the first line end outside quotes, and that line end."""
     quoted = False
     for place, letter in enumerate(text):
-        if letter == '"':
+        if letter == '"' and (quoted or place == 0 or text[place - 1] in _DELIMITERS + "\r\n"):
             quoted = not quoted
         elif letter in "\r\n" and not quoted and text[:place].strip():
             is_pair = text[place : place + 2] == "\r\n"

@@ -65,6 +65,8 @@ def _values(column: Any) -> list[Any]:
         return list(column.to_pylist())
     except UnicodeDecodeError:
         return list(column.cast(pyarrow.large_binary()).to_pylist())
+    except (ValueError, OverflowError):  # a time that Python cannot hold
+        return list(column.cast(pyarrow.string()).to_pylist())
 
 
 def _opened(path: Path) -> Any:
