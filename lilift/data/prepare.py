@@ -66,7 +66,7 @@ class DataReport:
     @property
     def warnings(self) -> list[str]:
         """What is lost beyond 5%, a line each."""
-        sources = [self.instructions, *self.translations.values()]
+        sources: list[InstructionReport | TranslationReport] = [self.instructions, *self.translations.values()]
         lost = [line for found in sources for line in warnings_of_rows(found.source, found.read, found.dropped)]
         return [*lost, *self.long_rows]
 

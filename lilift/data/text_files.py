@@ -108,8 +108,10 @@ def open_text(path: Path, *, recode: bool = True) -> BinaryIO:
 
 def _unmarked(first: bytes) -> str | None:
     """UTF-16 without a mark, if the file begins with two ASCII letters in it."""
-    zeros = [byte == 0 for byte in first]
-    return {(False, True, False, True): "utf-16-le", (True, False, True, False): "utf-16-be"}.get(tuple(zeros))
+    zeros = tuple(byte == 0 for byte in first)
+    if zeros == (False, True, False, True):
+        return "utf-16-le"
+    return "utf-16-be" if zeros == (True, False, True, False) else None
 
 
 def long_line(path: Path, line: int) -> DataError:
