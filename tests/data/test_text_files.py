@@ -75,6 +75,12 @@ def test_a_fault_is_one_line_with_its_place(tmp_path: Path, content: bytes, mess
         lines(tmp_path / "text")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_the_first_letters_show_utf_16_without_a_mark(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "text").write_bytes("question\né\n".encode(encoding))
+    assert lines(tmp_path / "text") == ["question", "é"]
+
+
 def test_other_encodings_are_refused_unless_asked_for(tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes("a\n".encode("utf-16"))
     with pytest.raises(DataError, match="the file is UTF-16, not UTF-8 text"):

@@ -53,6 +53,7 @@ def test_a_cell_is_the_text_of_the_file(tmp_path: Path, cell: str) -> None:
         ("question,response\na,b,\nc,d,,\n", [("a", "b"), ("c", "d")]),
         ("question,response\n6\" pipe,it's 5'\n", [('6" pipe', "it's 5'")]),
         ("question, response\na, b\n", [("a", " b")]),
+        ('inch",response\n6",b\n', [('6"', "b")]),
     ],
 )
 def test_rows_are_read_in_every_dialect(tmp_path: Path, content: str, rows: list[tuple[str, ...]]) -> None:
