@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +81,7 @@ def run_preview(arguments: argparse.Namespace) -> int:
     from lilift.data.align_tasks import align_tasks
     from lilift.data.prepare import gather
     from lilift.data.switching.switched_file import switched_line
+    from lilift.phases.data_tokenizers import examine_with_tokenizers
     from lilift.phases.held_out import held_out_questions
     from lilift.recipe.errors import RecipeError
 
@@ -90,7 +92,7 @@ def run_preview(arguments: argparse.Namespace) -> int:
             where="--language",
             remedy=f"choose from {', '.join(recipe.languages)}",
         )
-    data, report = gather(recipe, held_out_questions(recipe))
+    data, report = gather(recipe, held_out_questions(recipe), partial(examine_with_tokenizers, recipe, None))
     tasks, epoch = align_tasks(data, recipe), arguments.epoch - 1
     chosen: list[int] = []
     for index, example in enumerate(data.examples):

@@ -14,19 +14,19 @@ Later phases read only this folder. So nothing changes for them if a source chan
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import numpy as np
 
-from lilift.data.batches.control_tokens import ControlTokens, count_spelled
 from lilift.data.languages import language
 from lilift.data.lexicons.english_forms import count_words, find_names
 from lilift.data.lexicons.lexicon import Coverage, Lexicon
 from lilift.data.lexicons.lexicon_folder import load_lexicons
 from lilift.data.lexicons.lexicon_table import SUFFIX, read_lexicon, write_lexicon
+from lilift.data.losses import warnings_of_rows
 from lilift.data.texts.contamination import HeldOut
 from lilift.data.texts.examples import Example, TranslatedExample
 from lilift.data.texts.instructions import InstructionReport, load_instructions
@@ -56,13 +56,33 @@ class LexiconReport:
 
 
 @dataclass(frozen=True)
+class TokenizerFindings:
+    """What only the tokenizers can tell of the data.
+
+    Attributes:
+        long_rows: warnings of rows that are too long for the recipe's limits.
+        control_tokens: how many rows spell out each control token, such as ``</s>``.
+    """
+
+    long_rows: tuple[str, ...] = ()
+    control_tokens: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class DataReport:
     """Everything the data phase counted."""
 
     instructions: InstructionReport
     lexicons: Mapping[str, LexiconReport]
     translations: Mapping[str, TranslationReport]
-    control_tokens: Mapping[str, int] = field(default_factory=dict)
+    tokens: TokenizerFindings = TokenizerFindings()
+
+    @property
+    def warnings(self) -> list[str]:
+        """One line for each loss of more than 5%."""
+        sources: list[InstructionReport | TranslationReport] = [self.instructions, *self.translations.values()]
+        lost = [line for found in sources for line in warnings_of_rows(found.source, found.read, found.dropped)]
+        return [*lost, *self.tokens.long_rows]
 
     def as_dict(self) -> dict[str, Any]:
         """The report as plain JSON types."""
@@ -74,7 +94,8 @@ class DataReport:
             "instructions": self.instructions.as_dict(),
             "lexicons": lexicons,
             "translations": translations,
-            "control_tokens": dict(self.control_tokens),
+            "control_tokens": dict(self.tokens.control_tokens),
+            "warnings": self.warnings,
         }
 
     def lines(self) -> list[str]:
@@ -85,10 +106,12 @@ class DataReport:
         lines = [text + _reasons(found.dropped)]
         if found.same_question:
             lines.append(f"  {found.same_question:,} of them have the same question as another row, but another response")
+        if found.bare_numbers:
+            lines.append(f"  {found.bare_numbers:,} of them have a bare number as response, which teaches no reasoning")
         lines += [f"  compared with {_compared(found, name, size)}" for name, size in found.benchmarks.items()]
         lines += [f"  not compared with {name}: {reason}" for name, reason in found.unchecked.items()]
-        if self.control_tokens:
-            spelled = ", ".join(f"{token} in {count:,}" for token, count in self.control_tokens.items())
+        if self.tokens.control_tokens:
+            spelled = ", ".join(f"{token} in {count:,}" for token, count in self.tokens.control_tokens.items())
             lines.append(f"  rows that spell out control tokens, which are read as text: {spelled}")
         for code, report in self.lexicons.items():
             lines.append(
@@ -99,7 +122,7 @@ class DataReport:
             lines.append(
                 f"translations {code}: {texts.kept:,} of {texts.read:,} rows from {texts.source}" + _reasons(texts.dropped)
             )
-        return lines
+        return lines + self.warnings
 
 
 SomeExample = TypeVar("SomeExample", bound=Example)
@@ -159,16 +182,17 @@ class PreparedData:
     translations: Sequence[TranslatedExample] = ()
 
 
-def prepare(
-    recipe: Recipe, folder: Path, held_out: HeldOut | None = None, control_tokens: Sequence[ControlTokens] = ()
-) -> DataReport:
-    """Read the data of a recipe, write it to `folder`, and seal the folder.
+Examine = Callable[[PreparedData], TokenizerFindings]
+
+
+def prepare(recipe: Recipe, folder: Path, held_out: HeldOut | None = None, examine: Examine | None = None) -> DataReport:
+    """Read the data of a recipe, write it to `folder`, and seal the folder. Arguments as for `gather`.
 
     Raises:
         DataError: see `gather`.
         StorageError: the folder cannot be written.
     """
-    data, report = gather(recipe, held_out, control_tokens)
+    data, report = gather(recipe, held_out, examine)
     storage.write_text(folder / INSTRUCTIONS, "".join(_json_lines(data.examples)))
     for code, lexicon in data.lexicons.items():
         write_lexicon(lexicon, folder / LEXICONS / f"{code}{SUFFIX}")
@@ -183,15 +207,13 @@ def prepare(
     return report
 
 
-def gather(
-    recipe: Recipe, held_out: HeldOut | None = None, control_tokens: Sequence[ControlTokens] = ()
-) -> tuple[PreparedData, DataReport]:
+def gather(recipe: Recipe, held_out: HeldOut | None = None, examine: Examine | None = None) -> tuple[PreparedData, DataReport]:
     """Read and count the data of a recipe, without writing anything.
 
     Args:
         recipe: names the sources.
         held_out: texts that training must not see.
-        control_tokens: those of the tokenizers, to count the rows that spell them out.
+        examine: finds what only the tokenizers can tell.
 
     Raises:
         DataError: instructions or a lexicon cannot be used, or a lexicon has none of the words of the instructions.
@@ -203,9 +225,8 @@ def gather(
     names = find_names(example.question for example in examples)
     counts = count_words((example.question for example in examples), names)
     translations, reports = _translations_of(recipe, held_out)
-    spelled = count_spelled(control_tokens, ((example.question, example.response) for example in examples))
     measured = {code: _measured(lexicon, counts) for code, lexicon in lexicons.items()}
-    report = DataReport(instructions, measured, reports, spelled)
+    report = DataReport(instructions, measured, reports)
     for code, found in report.lexicons.items():
         if found.coverage.covered == 0:
             raise DataError(
@@ -213,7 +234,11 @@ def gather(
                 where=_location_of(recipe, code),
                 remedy="use a dictionary with one pair in each line and the English word first",
             )
-    return PreparedData(examples, lexicons, names, report.as_dict(), translations), report
+    data = PreparedData(examples, lexicons, names, report.as_dict(), translations)
+    if examine is not None:
+        report = replace(report, tokens=examine(data))
+        data = replace(data, report=report.as_dict())
+    return data, report
 
 
 def _translations_of(recipe: Recipe, held_out: HeldOut | None) -> tuple[list[TranslatedExample], dict[str, TranslationReport]]:

@@ -54,11 +54,12 @@ class _StageRows(ABC):
         """The name of the row at `index` in errors."""
         return self.at(index)[1].id
 
-    def lengths(self, epoch: int = 0) -> LengthReport:
-        """Count what the length limits do to all rows of an epoch; tokenizes each row once."""
+    def lengths(self, epoch: int = 0, *, at_most: int | None = None) -> LengthReport:
+        """Count what the length limits do to all rows of an epoch, or to `at_most` evenly spread ones; tokenizes each row once."""
         measuring = replace(self, tokenisation=replace(self.tokenisation, report=LengthReport()))
-        for start in range(0, len(self), _MEASURED_TOGETHER):
-            measuring.rows(epoch, range(start, min(start + _MEASURED_TOGETHER, len(self))))
+        indices = range(0, len(self), max(1, -(-len(self) // at_most)) if at_most else 1)
+        for start in range(0, len(indices), _MEASURED_TOGETHER):
+            measuring.rows(epoch, indices[start : start + _MEASURED_TOGETHER])
         return measuring.tokenisation.report
 
     def unreadable(self, epoch: int = 0) -> dict[str, float]:

@@ -1,93 +1,185 @@
-"""Lines of a text file, gzipped or not, with every way in which that can fail told in one line."""
+"""Open and read text files: compressed or not, in UTF-8 or UTF-16, with one clear line for every fault.
+
+gzip, bzip2, xz and Zstandard are recognised by the first bytes of a file, never by its name.
+"""
 
 from __future__ import annotations
 
-import csv
+import bz2
+import codecs
+import contextlib
 import gzip
 import io
+import lzma
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from lilift.recipe.errors import DataError
 
 LONGEST_LINE = 1 << 20
-_GZIP = b"\x1f\x8b"
-_OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK": "a zip archive"}
+"""Bytes of the longest line that is read; a longer one means that the file is no text, or of another format."""
+_PEEKED = 1 << 16
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "Zstandard"}
+_UTF8_MARK = b"\xef\xbb\xbf"
+# UTF-32 first: its mark begins with the mark of UTF-16.
+_MARKS = {b"\xff\xfe\x00\x00": "utf-32", b"\x00\x00\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Number (from 1) and text of each line, without its ending; a byte-order mark is skipped, gzip recognised by content.
+@dataclass
+class Position:
+    """How many lines of a file have been read; error messages name the next one."""
+
+    line: int = 0
+
+
+def read_lines(path: Path, *, recode: bool = False) -> Iterator[tuple[int, str]]:
+    """Number (from 1) and text of each line, without its ending and without a byte-order mark.
+
+    Lines end with LF or CR LF, or with CR in a file that has no LF at its beginning.
+
+    Args:
+        path: the file, compressed or not.
+        recode: read UTF-16 and UTF-32 too, instead of refusing them.
 
     Raises:
-        DataError: there is no such file, it cannot be read, is not UTF-8, is cut short, or has a line of over a megabyte.
+        DataError: the file is missing, cannot be read, is not UTF-8, is cut short, or has a line of more than 1 MiB.
     """
-    number = 0
+    with reading(path) as position, open_text(path, recode=recode) as opened:
+        stream = _with_line_feeds(opened)
+        while line := stream.readline(LONGEST_LINE + 1):
+            if len(line) > LONGEST_LINE:
+                raise long_line(path, position.line + 1)
+            text = line.decode("utf-8").rstrip("\r\n")
+            position.line += 1
+            yield position.line, text
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[Position]:
+    """Turn the faults of reading a file into one line each.
+
+    Yields:
+        The position that messages name; the caller moves it on.
+
+    Raises:
+        DataError: see `read_lines`.
+    """
+    position = Position()
     try:
-        with _opened(path) as stream:
-            while line := stream.readline(LONGEST_LINE + 1):
-                number += 1
-                if len(line) > LONGEST_LINE:
-                    raise DataError("a line is longer than 1 MiB", where=f"{path}:{number}", remedy="check the file's format")
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+        yield position
     except UnicodeDecodeError:
-        raise DataError("the line is not UTF-8 text", where=f"{path}:{number}", remedy="save the file as UTF-8") from None
-    except (EOFError, zlib.error):
-        raise DataError(
-            "the gzip file is cut short or damaged", where=f"{path}:{number + 1}", remedy="download it again"
-        ) from None
+        where = f"{path}:{position.line + 1}"
+        raise DataError("the line is not UTF-8 text", where=where, remedy="save the file as UTF-8") from None
+    except (EOFError, zlib.error, lzma.LZMAError):
+        raise _cut_short(path, position) from None
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(f"cannot read the file ({reason})", where=path, remedy="check the path") from None
+        if error.strerror is None and _compression(path) is not None:  # bzip2's and Zstandard's own faults
+            raise _cut_short(path, position) from None
+        raise DataError(f"cannot read the file ({error.strerror or error})", where=path, remedy="check the path") from None
 
 
-def refuse_long_lines(path: Path) -> None:
-    """Refuse a file with an endless line, in little memory: those who read it next take many times a line's length.
+def open_text(path: Path, *, recode: bool = True) -> BinaryIO:
+    """The bytes of a text file: decompressed, in UTF-8, without a byte-order mark.
 
-    What is wrong otherwise is left for them to tell.
-
-    Raises:
-        DataError: there is such a line.
-    """
-    number = 1
-    try:
-        with _opened(path) as stream:
-            while block := stream.read(LONGEST_LINE):
-                breaks = block.count(b"\n")
-                if breaks == 0 and len(block) == LONGEST_LINE:
-                    raise DataError("a line is longer than 1 MiB", where=f"{path}:{number}", remedy="check the file's format")
-                number += breaks
-    except (OSError, EOFError, zlib.error):
-        return
-
-
-def refuse_shifted_rows(path: Path) -> None:
-    """Refuse a CSV file with a row of more cells than its header: its reader would put the texts into the wrong columns.
-
-    What is wrong otherwise is left for those who read it next.
+    Args:
+        path: the file.
+        recode: read UTF-16 and UTF-32 too, instead of refusing them.
 
     Raises:
-        DataError: there is such a row.
+        DataError: the file is in UTF-16 or UTF-32 and `recode` is False, or it is a zip archive.
+        OSError: it cannot be opened; see `reading`.
     """
-    try:
-        with _opened(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file)
-            columns = len(next(rows, ()))
-            for row in rows:
-                if len(row) > columns:
-                    raise DataError(
-                        f"the row has {len(row)} cells, and the header has {columns}",
-                        where=f"{path}:{rows.line_num}",
-                        remedy="put quotes around a text with commas in it",
-                    )
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error):
-        return
+    stream = _decompressed(path)
+    first = stream.peek(_PEEKED)[:4]
+    if first.startswith(b"PK\x03\x04"):
+        raise DataError("the file is a zip archive, not UTF-8 text", where=path, remedy="unpack it")
+    encoding = next((name for mark, name in _MARKS.items() if first.startswith(mark)), None) or _unmarked(first)
+    if encoding is not None and not recode:
+        raise DataError(f"the file is {encoding.upper()}, not UTF-8 text", where=path, remedy="save it as UTF-8 text")
+    if encoding is not None:
+        return _changed(stream, _recoder(encoding))
+    if first.startswith(_UTF8_MARK):
+        stream.read(len(_UTF8_MARK))
+    return cast(BinaryIO, stream)
 
 
-def _opened(path: Path) -> BinaryIO:
+def _unmarked(first: bytes) -> str | None:
+    """UTF-16 without a mark, if the file begins with two ASCII letters in it."""
+    zeros = tuple(byte == 0 for byte in first)
+    if zeros == (False, True, False, True):
+        return "utf-16-le"
+    return "utf-16-be" if zeros == (True, False, True, False) else None
+
+
+def long_line(path: Path, line: int) -> DataError:
+    """The error for a line of more than 1 MiB."""
+    return DataError("a line is longer than 1 MiB", where=f"{path}:{line}", remedy="check the file's format")
+
+
+def _decompressed(path: Path) -> io.BufferedReader:
+    kind = _compression(path)
+    if kind == "Zstandard":
+        import pyarrow
+
+        compressed = pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd")
+        return io.BufferedReader(compressed, _PEEKED)
+    if kind == "gzip":
+        return cast(io.BufferedReader, gzip.open(path, "rb"))
+    if kind is not None:
+        return cast(io.BufferedReader, bz2.open(path, "rb") if kind == "bzip2" else lzma.open(path, "rb"))
+    return cast(io.BufferedReader, path.open("rb", buffering=_PEEKED))
+
+
+def _compression(path: Path) -> str | None:
     with path.open("rb") as probe:
-        first = probe.read(2)
-    if first in _OTHER_ENCODINGS:
-        raise DataError(f"the file is {_OTHER_ENCODINGS[first]}, not UTF-8 text", where=path, remedy="save it as UTF-8 text")
-    return cast(BinaryIO, gzip.open(path, "rb")) if first == _GZIP else path.open("rb")
+        first = probe.read(6)
+    return next((kind for mark, kind in _COMPRESSED.items() if first.startswith(mark)), None)
+
+
+def _cut_short(path: Path, position: Position) -> DataError:
+    what = f"the {_compression(path) or 'compressed'} file is cut short or damaged"
+    return DataError(what, where=f"{path}:{position.line + 1}", remedy="download it again")
+
+
+def _with_line_feeds(stream: BinaryIO) -> BinaryIO:
+    """The same lines, with LF for CR in a file whose lines end with CR alone (Macintosh until 2001)."""
+    first = cast(io.BufferedReader, stream).peek(_PEEKED)
+    if b"\n" in first or b"\r" not in first[:-1]:
+        return stream
+    return _changed(stream, lambda block: block.replace(b"\r", b"\n"))
+
+
+def _recoder(encoding: str) -> Callable[[bytes], bytes]:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    return lambda block: decoder.decode(block, final=not block).encode("utf-8")
+
+
+class _Changed(io.RawIOBase):
+    """A stream whose bytes pass through a function, block by block; an empty block marks the end."""
+
+    def __init__(self, stream: BinaryIO, change: Callable[[bytes], bytes]) -> None:
+        self._stream, self._change, self._waiting = stream, change, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        while not self._waiting:
+            block = self._stream.read(_PEEKED)
+            self._waiting = self._change(block)
+            if not block:
+                break
+        count = min(len(buffer), len(self._waiting))
+        buffer[:count], self._waiting = self._waiting[:count], self._waiting[count:]
+        return count
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+def _changed(stream: BinaryIO, change: Callable[[bytes], bytes]) -> BinaryIO:
+    return cast(BinaryIO, io.BufferedReader(_Changed(stream, change), _PEEKED))

@@ -1,41 +1,74 @@
-"""What the data phase needs of the two tokenizers: the LLM's chat template, and the control tokens that texts may spell out."""
+"""What the data phase needs of the two tokenizers: the LLM's chat template, and what only tokenizers can tell of the data."""
 
 from __future__ import annotations
 
-from transformers import AutoConfig, PreTrainedTokenizerBase
+from pathlib import Path
 
-from lilift.data.batches.control_tokens import ControlTokens
+from huggingface_hub import try_to_load_from_cache
+from transformers import AutoConfig
+
+from lilift.data.batches.control_tokens import ControlTokens, count_spelled
+from lilift.data.prepare import PreparedData, TokenizerFindings
 from lilift.data.texts.prompt_templates import CHAT, Template, template_of
-from lilift.model.encoders.encoder_tokenizer import HuggingFaceTokenizer, load_encoder_tokenizer
+from lilift.model.encoders.encoder import AbsentTokenizer
+from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer, HuggingFaceTokenizer, load_encoder_tokenizer
 from lilift.model.llms.llm import load_llm_tokenizer
 from lilift.model.sources import loading, model_folder_or_hub
-from lilift.recipe.errors import ModelError
-from lilift.recipe.schema import Recipe
+from lilift.phases.answering.systems import tokenisation_of
+from lilift.phases.long_rows import warnings_of_long_rows
+from lilift.recipe.errors import LiliftError
+from lilift.recipe.schema import EncoderSettings, Recipe
 
 
 def rendered_template(recipe: Recipe) -> Template:
-    """The prompt template of a run that begins; only a chat template needs the LLM's tokenizer.
+    """The prompt template of a new run. Only a chat template needs the LLM's tokenizer.
 
     Raises:
-        DataError: the LLM has no chat template, or one that fails or hides the question.
-        ModelError: its tokenizer cannot be loaded.
+        DataError: the LLM has no chat template, or its chat template fails or hides the question.
+        ModelError: lilift cannot load its tokenizer.
     """
     return template_of(recipe.data.template, load_llm_tokenizer(recipe.llm) if recipe.data.template == CHAT else None)
 
 
-def control_tokens_of(recipe: Recipe) -> list[ControlTokens]:
-    """The control tokens of both tokenizers, as far as they can be loaded: whoever prepares data may have no models yet."""
-    tokenizers: list[PreTrainedTokenizerBase] = []
+def examine_with_tokenizers(recipe: Recipe, run: Path | None, prepared: PreparedData) -> TokenizerFindings:
+    """Find rows that are too long, and rows that spell out control tokens.
+
+    lilift finds nothing while a model is not on this machine, because preparing data is no reason to download one. Each stage
+    measures all of its rows when it begins.
+
+    Args:
+        recipe: names the models.
+        run: the run folder, for its prompt template.
+        prepared: the data.
+    """
+    models = [recipe.llm.model, *([recipe.encoder.model] if recipe.has_encoder else [])]
+    if not all(map(_is_here, models)):
+        return TokenizerFindings()
     try:
-        tokenizers.append(load_llm_tokenizer(recipe.llm))
-        if recipe.has_encoder:
-            location = model_folder_or_hub(recipe.encoder.model)
-            with loading(recipe.encoder.model, what="encoder's configuration"):
-                config = AutoConfig.from_pretrained(location, revision=recipe.encoder.revision)
-            encoder = load_encoder_tokenizer(location, recipe.encoder.revision, config)
-            # An original SentencePiece file has no spellings of control tokens: it reads all of them as text.
-            if isinstance(encoder, HuggingFaceTokenizer):
-                tokenizers.append(encoder.tokenizer)
-    except ModelError:
-        pass  # whatever is wrong with the models, the stage that loads them says it
-    return [ControlTokens(tokenizer) for tokenizer in tokenizers]
+        llm, encoder = load_llm_tokenizer(recipe.llm), _encoder_tokenizer(recipe.encoder)
+        tokenisation = tokenisation_of(recipe, run, encoder, llm)
+    except LiliftError:  # the stage itself stops with this error
+        return TokenizerFindings()
+    tokenizers = [tokenisation.control_tokens]
+    if isinstance(encoder, HuggingFaceTokenizer):  # an original SentencePiece file reads every spelling as text
+        tokenizers.append(ControlTokens(encoder.tokenizer))
+    texts = ((example.question, example.response) for example in prepared.examples)
+    return TokenizerFindings(tuple(warnings_of_long_rows(recipe, tokenisation, prepared)), count_spelled(tokenizers, texts))
+
+
+def _is_here(name: str) -> bool:
+    """Whether a model's configuration is on this machine, so that its tokenizer most likely is too."""
+    try:
+        location = model_folder_or_hub(name)
+    except LiliftError:
+        return False
+    return Path(location).is_dir() or isinstance(try_to_load_from_cache(location, "config.json"), str)
+
+
+def _encoder_tokenizer(settings: EncoderSettings) -> EncoderTokenizer:
+    if settings.model == "none":
+        return AbsentTokenizer()
+    location = model_folder_or_hub(settings.model)
+    with loading(settings.model, what="encoder's tokenizer"):
+        config = AutoConfig.from_pretrained(location, revision=settings.revision)
+        return load_encoder_tokenizer(location, settings.revision, config)

@@ -6,9 +6,11 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from lilift.data.batches.token_cache import token_cache
+from lilift.data.losses import warnings_of_lengths
 from lilift.data.prepare import load_prepared, prepare
 from lilift.data.stage_rows import AlignRows, TransferRows, align_rows, transfer_rows
 from lilift.data.texts.kept_template import keep_template
@@ -33,7 +35,7 @@ from lilift.phases.answering.systems import (
     responder_for,
     tokenisation_for,
 )
-from lilift.phases.data_tokenizers import control_tokens_of, rendered_template
+from lilift.phases.data_tokenizers import examine_with_tokenizers, rendered_template
 from lilift.phases.encode_to_disk import STATES, StageRows, forget_states, read_questions, read_stage
 from lilift.phases.export_check import drift_of_export
 from lilift.phases.held_out import held_out_questions
@@ -73,7 +75,7 @@ class Job:
 def _data(job: Job, where: Path) -> None:
     recipe = job.recipe
     keep_template(rendered_template(recipe), where)
-    report = prepare(recipe, where, held_out_questions(recipe), control_tokens_of(recipe))
+    report = prepare(recipe, where, held_out_questions(recipe), partial(examine_with_tokenizers, recipe, where.parent))
     for line in report.lines():
         job.say(f"  {line}")
 
@@ -124,6 +126,10 @@ def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows) -> None:
         f"  kept {lengths.kept:,} of {lengths.read:,} rows; dropped {dropped:,} and cut {cut:,} that are too long; "
         f"longest source {lengths.longest_source} tokens, longest sequence {lengths.longest_sequence}"
     )
+    recipe = job.recipe
+    limits = (recipe.encoder.max_tokens, recipe.data.max_tokens)
+    for line in warnings_of_lengths(where.name, lengths.as_dict(), limits, recipe.data.over_length):
+        job.say(f"  {line}")
     unreadable = rows.unreadable()
     for script, share in unreadable.items():
         job.say(f"  the encoder does not know {share:.1%} of the tokens in {script} script: it reads <unk> instead")

@@ -1,18 +1,20 @@
-"""Which columns of an instruction data set hold question, response and answer."""
+"""Which columns of an instruction data set hold question, response and answer, and which rows they make unusable."""
 
 from __future__ import annotations
 
 import difflib
-import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lilift.data.texts.cells import UnusableRowError, text_of
+from lilift.data.texts.conversations import first_exchange, has_turns, is_conversation
+from lilift.data.texts.row_languages import is_english
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import ColumnSettings
 
-# Layouts in the order in which they are tried: name, question, response.  The first whose columns are all there is taken.
+# Layouts in the order in which they are tried: name, question, response. lilift takes the first whose columns are both there.
 _LAYOUTS = (
     ("metamath", "query", "response"),
     ("alpaca", "instruction", "output"),
@@ -21,12 +23,22 @@ _LAYOUTS = (
     ("question/response", "question", "response"),
     ("instruction/response", "instruction", "response"),
     ("problem/solution", "problem", "solution"),
+    ("question/solution", "question", "solution"),
+    ("problem/generated_solution", "problem", "generated_solution"),
+    ("question/generated_solution", "question", "generated_solution"),
+    ("problem/response", "problem", "response"),
     ("question/answer", "question", "answer"),
+    ("problem/answer", "problem", "answer"),
+    ("question/output", "question", "output"),
+    ("query/answer", "query", "answer"),
+    ("query/output", "query", "output"),
+    ("input/output", "input", "output"),
 )
 _CONVERSATIONS = ("conversations", "messages", "conversation")
-_ASKED_BY = frozenset(["human", "user"])
-_ANSWERED_BY = frozenset(["gpt", "assistant", "model", "chatgpt", "bing", "bard"])
 _ANSWERS = ("answer", "final_answer", "expected_answer")
+_LANGUAGES = ("lang", "language")
+_CORRECT = ("is_correct",)
+_WRONG = ("false", "0", "0.0", "no")
 
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
 _GSM8K_FINAL = re.compile(r"\s*^#### *(?P<answer>.+?)\s*\Z", re.MULTILINE)
@@ -35,14 +47,16 @@ _METAMATH_FINAL = re.compile(r"The answer is:? *(?P<answer>[^\n]+?)\.?\s*\Z")
 
 @dataclass(frozen=True)
 class Columns:
-    """How a row's texts are found.
+    """Where a row's texts are.
 
     Attributes:
-        layout: the recognised layout's name.
+        layout: name of the recognised layout.
         question: column of the instruction; of the whole conversation in ``sharegpt``.
         response: column of the response.
         answer: column of the bare answer, if there is one.
-        context: column that is added to the question where it is not empty (alpaca's ``input``).
+        context: column that follows the question where it is not empty (alpaca's ``input``).
+        language: column with the language of the row; only English rows are used.
+        correct: column that says whether the response is right; wrong ones are not used.
     """
 
     layout: str
@@ -50,94 +64,122 @@ class Columns:
     response: str
     answer: str | None = None
     context: str | None = None
+    language: str | None = None
+    correct: str | None = None
 
     def as_dict(self) -> dict[str, str]:
         """Role → column, for the report."""
-        roles = {"question": self.question, "context": self.context, "response": self.response, "answer": self.answer}
+        roles = {
+            "question": self.question,
+            "context": self.context,
+            "response": self.response,
+            "answer": self.answer,
+            "language": self.language,
+            "correct": self.correct,
+        }
         return {role: column for role, column in roles.items() if column is not None}
 
     def texts(self, row: Mapping[str, Any]) -> tuple[str, str, str | None]:
         """Question, response and bare answer of a row; empty where the row has none.
 
-        GSM8K's marks for a calculator go, and its last line ``#### 42`` becomes the sentence ``The answer is 42.``, so that the
-        response ends with its answer.
+        lilift removes GSM8K's calculator marks and turns its last line ``#### 42`` into the sentence ``The answer is 42.``, so
+        that the response ends with its answer.
+
+        Raises:
+            UnusableRowError: the row is not English, is marked as wrong, or holds something other than texts.
         """
-        if self.layout == "sharegpt":
-            question, response = _first_exchange(row[self.question])
-        else:
-            question, response = _text(row[self.question]), _text(row[self.response])
-        context = _text(row[self.context]).strip() if self.context is not None else ""
+        if self.language is not None and not is_english(row.get(self.language)):
+            raise UnusableRowError("not English")
+        if self.correct is not None and str(row.get(self.correct)).strip().lower() in _WRONG:
+            raise UnusableRowError("marked as wrong")
+        question, response = self._exchange(row)
+        context = text_of(row.get(self.context), "context").strip() if self.context is not None else ""
         if context:
             question = f"{question.strip()}\n\n{context}"
         response, final = clean_response(response)
-        answer = _text(row[self.answer]).strip() if self.answer is not None else ""
-        return question, response, answer or final
+        return question, response, self._bare_answer(row) or final
+
+    def _exchange(self, row: Mapping[str, Any]) -> tuple[str, str]:
+        if self.layout == "sharegpt":
+            return first_exchange(row.get(self.question))
+        question, response = row.get(self.question), row.get(self.response)
+        if isinstance(question, str) and isinstance(response, str) and not question.startswith("["):
+            return text_of(question, "question"), text_of(response, "response")
+        if has_turns(question) or (isinstance(response, list) and has_turns(response)):
+            return first_exchange(question, response)
+        return text_of(question, "question"), text_of(response, "response")
+
+    def _bare_answer(self, row: Mapping[str, Any]) -> str:
+        if self.answer is None:
+            return ""
+        try:
+            return text_of(row.get(self.answer), "answer").strip()
+        except UnusableRowError:  # a list of answers, say; a row can do without
+            return ""
 
 
 def clean_response(response: str) -> tuple[str, str | None]:
-    """A response without GSM8K's marks, and the bare answer that it ends with, if it says so; see `Columns.texts`."""
-    response = _CALCULATOR.sub("", response)
-    final = _GSM8K_FINAL.search(response)
+    """A response without GSM8K's marks, and the bare answer with which it ends, if it names one; see `Columns.texts`."""
+    if "<<" in response:
+        response = _CALCULATOR.sub("", response)
+    final = _GSM8K_FINAL.search(response) if "####" in response else None
     if final:
         response = f"{response[: final.start()]}\nThe answer is {final['answer']}."
-    final = final or _METAMATH_FINAL.search(response)
+    elif "The answer is" in response:
+        final = _METAMATH_FINAL.search(response)
     return response, final["answer"] if final else None
 
 
-def recognise_columns(names: Sequence[str], first: Mapping[str, Any], wanted: ColumnSettings | None, source: str) -> Columns:
-    """Find out which column is what.
+def find_columns(names: Collection[str], rows: Iterable[Mapping[str, Any]], wanted: ColumnSettings | None) -> Columns | None:
+    """Find out which column holds what, or None if these rows do not show it.
 
     Args:
-        names: the columns of the data set.
-        first: its first row.
+        names: the columns of the data set, as far as it has been read.
+        rows: some of its rows, at least one.
         wanted: the columns that the recipe names, if it does.
-        source: names the data set in errors.
-
-    Raises:
-        DataError: a named column is missing, or none are named and no known layout fits.
     """
+    language = next((name for name in _LANGUAGES if name in names), None)
+    correct = next((name for name in _CORRECT if name in names), None)
     if wanted is not None:
-        for column in (wanted.question, wanted.response, *([wanted.answer] if wanted.answer else [])):
-            _require(column, names, source)
-        return Columns("named in the recipe", wanted.question, wanted.response, wanted.answer)
+        named = [wanted.question, wanted.response, *([wanted.answer] if wanted.answer else [])]
+        if not all(column in names for column in named):
+            return None
+        language, correct = (None if found in named else found for found in (language, correct))
+        return Columns(
+            "named in the recipe", wanted.question, wanted.response, wanted.answer, language=language, correct=correct
+        )
+    rows = list(rows)
     for column in _CONVERSATIONS:
-        if column in names and isinstance(first[column], list):
-            return Columns("sharegpt", column, column)
+        if any(is_conversation(row.get(column)) for row in rows):
+            return Columns("sharegpt", column, column, language=language, correct=correct)
     for layout, question, response in _LAYOUTS:
         if question in names and response in names:
-            is_gsm8k = layout == "question/answer" and _GSM8K_FINAL.search(_text(first[response])) is not None
+            is_gsm8k = layout == "question/answer" and any(_ends_like_gsm8k(row.get(response)) for row in rows)
             answer = next((name for name in _ANSWERS if name in names and name != response), None)
             context = "input" if layout == "alpaca" and "input" in names else None
-            return Columns("gsm8k" if is_gsm8k else layout, question, response, answer, context)
-    raise DataError(
+            return Columns("gsm8k" if is_gsm8k else layout, question, response, answer, context, language, correct)
+    return None
+
+
+def unknown_columns(names: Sequence[str], wanted: ColumnSettings | None, source: str) -> DataError:
+    """The error for a data set in which `find_columns` finds nothing."""
+    missing = wanted and next(
+        (column for column in (wanted.question, wanted.response, wanted.answer) if column and column not in names), None
+    )
+    if missing:
+        close = difflib.get_close_matches(missing, names, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        return DataError(
+            f"there is no column {missing!r}{hint}",
+            where=source,
+            remedy=f"data.instructions.columns: choose from {', '.join(names)}",
+        )
+    return DataError(
         f"cannot tell question from response among the columns {', '.join(names)}",
         where=source,
         remedy="name them with data.instructions.columns: {question: …, response: …}",
     )
 
 
-def _require(column: str, names: Sequence[str], source: str) -> None:
-    if column not in names:
-        close = difflib.get_close_matches(column, names, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise DataError(
-            f"there is no column {column!r}{hint}",
-            where=source,
-            remedy=f"data.instructions.columns: choose from {', '.join(names)}",
-        )
-
-
-def _text(value: Any) -> str:
-    """A cell as text; empty where there is none, or something that is no text (a list, a mapping)."""
-    return "" if value is None or isinstance(value, (list, Mapping)) else str(value)
-
-
-def _first_exchange(turns: Any) -> tuple[str, str]:
-    """The first question of a conversation and the answer right after it; two empty texts if there is none."""
-    spoken = [
-        (_text(turn.get("from") or turn.get("role")), _text(turn.get("value") or turn.get("content"))) for turn in turns or ()
-    ]
-    for (asker, question), (answerer, response) in itertools.pairwise(spoken):
-        if asker in _ASKED_BY and answerer in _ANSWERED_BY:
-            return question, response
-    return "", ""
+def _ends_like_gsm8k(response: Any) -> bool:
+    return isinstance(response, str) and _GSM8K_FINAL.search(response) is not None

@@ -28,7 +28,7 @@ class Overlap:
 
 
 class HeldOut:
-    """Texts that training must not see.
+    """Texts that must not be trained on.
 
     Args:
         texts: benchmark → its questions.
@@ -52,7 +52,9 @@ class HeldOut:
         self._ends = {(run[: run.index(" ")], run[run.rindex(" ") + 1 :]) for run in self._runs}
 
     def find(self, text: str) -> Overlap | None:
-        """The benchmark that a text overlaps with, or None."""
+        """The benchmark with which a text overlaps, or None."""
+        if not self._texts:
+            return None
         found = normalised_words(text)
         name = self._texts.get(" ".join(found))
         if name is not None:

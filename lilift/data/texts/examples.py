@@ -1,4 +1,4 @@
-"""What the data of a run is made of: an English instruction, and the tokens of one row of training or generation."""
+"""The parts of a run's data: English instructions, and the tokens of one row of training or generation."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Example:
     Attributes:
         id: names the example in reports and errors, e.g. ``train.jsonl:17``.
         question: the instruction.
-        response: what the LLM is to answer.
-        answer: the bare final answer, where the source gives one.
+        response: the text that the LLM learns to answer.
+        answer: the bare final answer, if the source gives one.
     """
 
     id: str
@@ -25,13 +25,13 @@ class Example:
 
     @property
     def source(self) -> str:
-        """What the encoder reads where no words are switched."""
+        """The text that the encoder reads if no words are switched."""
         return self.question
 
 
 @dataclass(frozen=True)
 class TranslatedExample(Example):
-    """An English text with its translation; the response is empty where the source has none.
+    """An English text with its translation; the response is empty if the source has none.
 
     Attributes:
         text: the translation.
@@ -49,13 +49,13 @@ class TranslatedExample(Example):
 
 @dataclass(frozen=True)
 class Task:
-    """One text to be read and one to be said.
+    """A text for the encoder and the text that the LLM learns to write for it.
 
     Attributes:
         id: names the row in errors.
-        source: what the encoder reads.
-        target: what the LLM is to say.
-        kind: which of the template's openers stands before it.
+        source: the text for the encoder.
+        target: the text that the LLM learns to write.
+        kind: which of the template's openers stands before the target.
     """
 
     id: str
@@ -66,13 +66,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Row:
-    """One tokenised row, ready to be packed into a batch.
+    """One tokenised row, ready for a batch.
 
     Attributes:
-        encoder_ids: the source text in the encoder's tokens, with whatever prefix and end tokens it wants.
+        encoder_ids: the source text in the encoder's tokens, with its prefix and end tokens.
         prompt_ids: the LLM's tokens between the soft tokens and the response, without loss: the whole prompt in
             layout ``soft+text``, only the opener in ``soft``.
-        response_ids: the LLM's tokens that carry loss, end of sequence included; empty when generating.
+        response_ids: the LLM's tokens that carry loss, end of sequence included; empty in generation.
     """
 
     encoder_ids: tuple[int, ...]

@@ -1,46 +1,48 @@
 """English instructions from wherever they are: generated, in local files, or on the Hugging Face hub.
 
-`row_files` reads them; `columns` recognises what is question and what is response. Every row that is
-not used is counted with its reason.
+`row_files` reads the rows, `columns` recognises which column holds what. Every row that is not used is counted with its reason.
 """
 
 from __future__ import annotations
 
-import tempfile
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lilift.data.texts.columns import Columns, recognise_columns
+from lilift.data.texts.cells import UnusableRowError
+from lilift.data.texts.columns import Columns, find_columns, unknown_columns
 from lilift.data.texts.contamination import HeldOut
 from lilift.data.texts.examples import Example
-from lilift.data.texts.row_files import no_rows, read_rows, undecodable
+from lilift.data.texts.row_files import Rows, no_rows, open_rows
 from lilift.data.world import training_problems
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import InstructionSettings
 
+_BARE_NUMBER = re.compile(r"[-+]?[\d.,/]*\d%?\.?")
 WORLD_PROBLEMS = 6000
-"""How many problems `world` generates where the recipe sets no limit."""
+"""How many problems `world` generates if the recipe sets no limit."""
 
 
 @dataclass
 class InstructionReport:
-    """What was read, and what became of it.
+    """How many rows were read, kept and left out, and why.
 
     Attributes:
         source: as the recipe names it.
-        layout: how the columns were recognised, e.g. ``metamath``.
+        layout: name of the recognised layout, e.g. ``metamath``.
         columns: which column is question, response and answer.
-        seen: all columns of the source.
+        seen: all columns of the source; of a JSON file, those of its first rows.
         read: rows read.
-        kept: examples made of them.
+        kept: rows kept as examples.
         dropped: reason → rows left out.
-        same_question: rows kept whose question another kept row has, with another response.
+        same_question: kept rows whose question another kept row has, with another response.
+        bare_numbers: kept rows whose response is a number without a word.
         benchmarks: benchmark → how many of its questions the rows were compared with.
-        unchecked: benchmark → why they were not compared with it.
-        contaminated: benchmark → how it was overlapped with → rows, whether they were dropped or kept.
+        unchecked: benchmark → why the rows were not compared with it.
+        contaminated: benchmark → kind of overlap → rows, whether they were dropped or kept.
     """
 
     source: str
@@ -51,6 +53,7 @@ class InstructionReport:
     kept: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     same_question: int = 0
+    bare_numbers: int = 0
     benchmarks: dict[str, int] = field(default_factory=dict)
     unchecked: dict[str, str] = field(default_factory=dict)
     contaminated: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -80,23 +83,34 @@ def load_instructions(
         columns = {"question": "question", "response": "response", "answer": "answer"}
         report = InstructionReport("world", "generated", columns, list(columns.values()))
         return selection.usable(iter(problems), report), report
-    with tempfile.TemporaryDirectory(prefix="lilift-") as scratch:
-        rows = read_rows(settings, scratch)
-        if len(rows) == 0:
-            raise no_rows(settings.source)
-        names = list(rows.column_names)
+    rows = open_rows(settings)
+    found, names = _recognised(rows, settings)
+    report = InstructionReport(settings.source, found.layout, found.as_dict(), names)
+    return selection.usable(_examples(rows, found), report), report
+
+
+def _recognised(rows: Rows, settings: InstructionSettings) -> tuple[Columns, list[str]]:
+    """The columns by role, and the names of all columns: from the first rows, or from the first later row that has them."""
+    names: list[str] = []
+    sample: list[Mapping[str, Any]] = []
+    for names, sample in rows.samples():
+        found = find_columns(names, sample, settings.columns)
+        if found is not None:
+            return found, names
+    if not sample:
+        raise no_rows(settings.source)
+    raise unknown_columns(names, settings.columns, settings.source)
+
+
+def _examples(rows: Rows, columns: Columns) -> Iterator[Example | str]:
+    """An example for each row, or the reason why the row cannot be used."""
+    name = Path(rows.source).name
+    for number, row in enumerate(rows.read(list(columns.as_dict().values())), start=1):
         try:
-            found = recognise_columns(names, rows[0], settings.columns, settings.source)
-            report = InstructionReport(settings.source, found.layout, found.as_dict(), names)
-            return selection.usable(_examples(rows, found, settings.source), report), report
-        except UnicodeDecodeError as error:  # Arrow reads JSON without checking; the fault shows when a text is asked for
-            raise undecodable(settings.source, error) from error
-
-
-def _examples(rows: Any, columns: Columns, source: str) -> Iterator[Example]:
-    name = Path(source).name
-    for number, row in enumerate(rows, start=1):
-        question, response, answer = columns.texts(row)
+            question, response, answer = columns.texts(row)
+        except UnusableRowError as reason:
+            yield str(reason)
+            continue
         yield Example(f"{name}:{number}", question.strip(), response.strip(), answer)
 
 
@@ -108,20 +122,24 @@ class _Selection:
     held_out: HeldOut
     drop_contaminated: bool
 
-    def usable(self, examples: Iterator[Example], report: InstructionReport) -> list[Example]:
-        """Examples with both texts, each once and in no benchmark, up to the limit; the rest is counted."""
+    def usable(self, examples: Iterator[Example | str], report: InstructionReport) -> list[Example]:
+        """Examples with both texts, each once and in no benchmark, up to the limit; lilift counts the others by reason."""
         dropped: Counter[str] = Counter()
         kept: list[Example] = []
         rows: set[int] = set()
         questions: set[int] = set()
         for example in examples:
             report.read += 1
+            if isinstance(example, str):
+                dropped[example] += 1
+                continue
             row, question = hash((example.question, example.response)), hash(example.question)
             reason = self._unusable(example, row in rows, report)
             if reason is not None:
                 dropped[reason] += 1
                 continue
             report.same_question += question in questions
+            report.bare_numbers += _BARE_NUMBER.fullmatch(example.response) is not None
             rows.add(row)
             questions.add(question)
             kept.append(example)

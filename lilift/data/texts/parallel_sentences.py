@@ -1,8 +1,8 @@
-"""Sentences that say the same in many languages: what alignment is measured on. Never trained on.
+"""Read sentences that say the same in many languages. lilift measures alignment on them and never trains on them.
 
-`world` is generated; a folder holds one file a language, named by its code or its FLORES code: FLORES' own plain text (a
-sentence a line: ``swh_Latn.devtest``, ``sw.txt``) or SIB-200's tables (``sw.tsv`` with the columns ``index_id`` and ``text``),
-gzipped or not.
+lilift generates the sentences of `world`. A folder holds one file for each language, named by its code or its FLORES code:
+FLORES' own plain text (a sentence a line: ``swh_Latn.devtest``, ``sw.txt``) or SIB-200's tables (``sw.tsv`` with the columns
+``index_id`` and ``text``), gzipped or not.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def parallel_sentences(
     Args:
         source: ``world``, or a folder.
         languages: codes.
-        limit: only the first sentences.
-        seed: draws the sentences of `world`.
+        limit: read only this many sentences.
+        seed: of the generated sentences of `world`.
 
     Raises:
         DataError: a language has no file, a file cannot be read, or the files do not hold the same sentences.
@@ -54,7 +54,7 @@ def parallel_sentences(
             raise DataError(
                 f"row {odd + 1} has the id {rows[odd][0]!r} in {code!r} but {found[first][odd][0]!r} in {first!r}",
                 where=folder,
-                remedy="bring the files into the same order",
+                remedy="put the files into the same order",
             )
     return {code: [text for _, text in rows[:limit]] for code, rows in found.items()}
 
@@ -71,7 +71,7 @@ def _file_of(folder: Path, code: str) -> Path:
 
 
 def _read(path: Path) -> list[tuple[str, str]]:
-    """Id and text of each sentence; lines are their own ids where the file has none."""
+    """Id and text of each sentence; the line number is the id if the file has none."""
     lines = list(read_lines(path))
     if not lines:
         raise DataError("the file is empty", where=path, remedy="restore it from its source")

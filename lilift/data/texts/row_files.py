@@ -1,22 +1,66 @@
-"""Rows of a data set, from local files or from the Hugging Face hub.
+"""Rows of a data set, from local files or from the Hugging Face hub, with one line for whatever is wrong with them.
 
-`datasets` reads them; every way in which that can fail is one line.
+Every kind of file has its reader, which gives texts letter for letter as the file has them and reads the file in pieces.
 """
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Mapping
+import itertools
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from lilift.data.text_files import read_lines, refuse_long_lines, refuse_shifted_rows
-from lilift.recipe.errors import DataError, LiliftError
+from lilift.data.texts.delimited_rows import delimited_names, read_delimited_rows
+from lilift.data.texts.hub_rows import dataset_rows, find_hub_files, load_saved
+from lilift.data.texts.json_rows import read_json_rows
+from lilift.data.texts.parquet_rows import parquet_names, read_parquet_rows
+from lilift.recipe.errors import DataError
 from lilift.recipe.schema import InstructionSettings
 
 _LOCAL = ("/", "./", "../", "~/")
-_KINDS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
+_KINDS = {".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
+_NAMES = "a .jsonl, .json, .csv, .tsv or .parquet file"
+SAMPLE = 100
+"""Rows whose keys are the columns of a JSON file, unless none of them has the columns that are looked for."""
+
+
+class RowReader(Protocol):
+    """Reads rows from their beginning, as often as it is called."""
+
+    def __call__(self, columns: Collection[str] | None = None) -> Iterator[Mapping[str, Any]]:
+        """The rows, in these columns or in more; in all columns if None."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a data set.
+
+    Attributes:
+        source: names the data set in errors.
+        names: its columns, as far as they are known without reading rows; none for JSON.
+        read: reads the rows.
+    """
+
+    source: str
+    names: tuple[str, ...]
+    read: RowReader
+
+    def samples(self) -> Iterator[tuple[list[str], list[Mapping[str, Any]]]]:
+        """The first rows together, then each further row by itself, with the names of all columns so far.
+
+        Whoever looks for columns takes samples until they are found, because the first rows may lack them.
+        """
+        names = dict.fromkeys(self.names)
+        rows = self.read()
+        sample = list(itertools.islice(rows, SAMPLE))
+        while sample:
+            for row in sample:
+                names.update(dict.fromkeys(row))
+            yield list(names), sample
+            sample = list(itertools.islice(rows, 1))
 
 
 def is_local(source: str) -> bool:
@@ -24,62 +68,59 @@ def is_local(source: str) -> bool:
     return source.startswith(_LOCAL) or Path(source).is_absolute()
 
 
-def read_rows(settings: InstructionSettings, scratch: str, setting: str = "data.instructions.source") -> Any:
-    """The rows as a `datasets.Dataset`. Local files leave no copy in the cache of `datasets`.
+def open_rows(settings: InstructionSettings, setting: str = "data.instructions.source", *, kind: str | None = None) -> Rows:
+    """Find the rows of a data set.
 
     Args:
-        settings: where they are.
-        scratch: a folder for what `datasets` writes.
+        settings: name it.
         setting: names the source in errors.
+        kind: of a local file whose name does not tell, e.g. ``tsv``.
 
     Raises:
-        DataError: it cannot be found or read.
+        DataError: the data set cannot be found or read. Reading rows raises it too.
     """
-    import datasets
-    from huggingface_hub.utils import logging as hub_logging
-
-    shown, verbosity = datasets.utils.logging.is_progress_bar_enabled(), hub_logging.get_verbosity()
-    told = datasets.utils.logging.get_verbosity()
-    datasets.disable_progress_bars()
-    # Their remarks on every retry and every line; what is wrong in the end is told in one line.
-    hub_logging.set_verbosity(logging.ERROR)
-    datasets.utils.logging.set_verbosity(logging.CRITICAL)
-    try:
-        if is_local(settings.source):
-            return _read_local(Path(settings.source).expanduser(), settings.split, scratch, setting)
-        return datasets.load_dataset(settings.source, split=settings.split, revision=settings.revision)
-    except LiliftError:
-        raise
-    except Exception as error:  # datasets, pyarrow, pandas and the hub each raise their own
-        raise _hub_error(error, settings) from error
-    finally:
-        hub_logging.set_verbosity(verbosity)
-        datasets.utils.logging.set_verbosity(told)
-        if shown:
-            datasets.enable_progress_bars()
-
-
-def _read_local(path: Path, split: str, scratch: str, setting: str) -> Any:
-    import datasets
-
+    if not is_local(settings.source):
+        found = find_hub_files(settings)
+        return _rows_of_files(settings.source, *found) if isinstance(found, tuple) else _rows_of_dataset(settings.source, found)
+    path = Path(settings.source).expanduser()
     if not path.exists():
         raise DataError("no such file or folder", where=path, remedy=f"check {setting}")
     if (path / "state.json").is_file() or (path / "dataset_dict.json").is_file():
-        saved = datasets.load_from_disk(str(path), keep_in_memory=True)
-        return saved[split] if isinstance(saved, datasets.DatasetDict) else saved
+        return _rows_of_dataset(settings.source, load_saved(path, settings.split))
+    if kind is not None:
+        return _rows_of_files(settings.source, kind, [path])
     files = _data_files(path)
-    kind = _kind(files[0])
+    return _rows_of_files(settings.source, _kind(files[0]), files)
+
+
+def no_rows(source: str) -> DataError:
+    """The error for a data set without a row."""
+    return DataError("the data set has no rows", where=source, remedy="check data.instructions.source")
+
+
+def _rows_of_dataset(source: str, dataset: Any) -> Rows:
+    return Rows(source, tuple(dataset.column_names), partial(dataset_rows, dataset))
+
+
+def _rows_of_files(source: str, kind: str, files: list[Path]) -> Rows:
     for file in files:
-        if kind == "csv" or ".jsonl" in file.suffixes:  # one line of JSON may hold a whole list, one of these may not
-            refuse_long_lines(file)
-        if kind == "csv":
-            refuse_shifted_rows(file)
-    try:
-        return datasets.load_dataset(
-            kind, data_files=[str(file) for file in files], split="train", cache_dir=scratch, keep_in_memory=True
-        )
-    except Exception as error:  # whatever the reader of this kind raises
-        raise _damage(files, kind, error) from error
+        if file.stat().st_size == 0:
+            raise DataError("the file is empty", where=file, remedy="check data.instructions.source")
+    names: list[str] = []
+    if kind != "json":
+        names_of = parquet_names if kind == "parquet" else partial(delimited_names, tabs=kind == "tsv")
+        names = list(dict.fromkeys(name for file in files for name in names_of(file)))
+    return Rows(source, tuple(names), partial(_rows_of, kind, files))
+
+
+def _rows_of(kind: str, files: list[Path], columns: Collection[str] | None = None) -> Iterator[Mapping[str, Any]]:
+    for file in files:
+        if kind == "json":
+            yield from read_json_rows(file)
+        elif kind == "parquet":
+            yield from read_parquet_rows(file, columns)
+        else:
+            yield from read_delimited_rows(file, tabs=kind == "tsv")
 
 
 def _data_files(path: Path) -> list[Path]:
@@ -90,12 +131,12 @@ def _data_files(path: Path) -> list[Path]:
     """
     if path.is_file():
         if _kind(path) == "":
-            raise DataError("unknown kind of file", where=path, remedy="give a .jsonl, .json, .csv or .parquet file")
+            raise DataError("unknown kind of file", where=path, remedy=f"give {_NAMES}")
         return [path]
     files = sorted(file for file in path.rglob("*") if file.is_file() and _kind(file) and not file.name.startswith("."))
     kinds = {_kind(file) for file in files}
     if not files:
-        raise DataError("the folder has no .jsonl, .json, .csv or .parquet file", where=path, remedy="check the path")
+        raise DataError(f"the folder has no {_NAMES.removeprefix('a ')}", where=path, remedy="check the path")
     if len(kinds) > 1:
         raise DataError(
             f"the folder mixes {' and '.join(sorted(kinds))} files", where=path, remedy="name one file, or separate them"
@@ -104,62 +145,5 @@ def _data_files(path: Path) -> list[Path]:
 
 
 def _kind(path: Path) -> str:
-    suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
-    return _KINDS.get(suffixes[-1].lower(), "") if suffixes else ""
-
-
-def _damage(files: list[Path], kind: str, error: Exception) -> DataError:
-    """Why files could not be read, with the line where that can be told."""
-    for file in files:
-        if file.stat().st_size == 0:
-            return DataError("the file is empty", where=file, remedy="check data.instructions.source")
-        if kind == "parquet":
-            continue
-        try:
-            for number, line in read_lines(file):
-                if file.suffixes[0] == ".jsonl" and line.strip() and not _is_object(line):
-                    return DataError("the line is not a JSON object", where=f"{file}:{number}", remedy="mend or remove it")
-        except DataError as found:
-            return found
-    if "corresponds to no data" in str(error):
-        return no_rows(str(files[0]))
-    reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
-    return DataError(f"cannot read the {kind} data ({reason[0][:160]})", where=files[0], remedy="check the file")
-
-
-def undecodable(source: str, error: UnicodeDecodeError) -> DataError:
-    """What to say of a text that is not UTF-8, with its line where it is in a local file."""
-    path = Path(source).expanduser()
-    if path.exists():
-        return _damage(_data_files(path), "json", error)
-    return DataError("a text of the data set is not UTF-8", where=source, remedy="choose another revision or data set")
-
-
-def _is_object(line: str) -> bool:
-    try:
-        return isinstance(json.loads(line), Mapping)
-    except ValueError:
-        return False
-
-
-def _hub_error(error: Exception, settings: InstructionSettings) -> DataError:
-    """One line for a data set on the hub that could not be had."""
-    text = " ".join(str(error).split())
-    lower = text.lower()
-    remedy = "begin a local path with ./ or /, and check the name on huggingface.co/datasets"
-    if "gated" in lower or "401" in lower or "403" in lower:
-        what, remedy = "the data set is gated or private", "accept its terms on the hub, then run `hf auth login`"
-    elif "unknown split" in lower or "split" in type(error).__name__.lower():
-        what, remedy = f"the data set has no split {settings.split!r}", "set data.instructions.split"
-    elif any(sign in lower for sign in ("offline", "connection", "resolve", "reach", "timed out", "network")):
-        what, remedy = "the hub cannot be reached and the data set is not in the cache", "go online once, or name local files"
-    elif "doesn't exist" in lower or "not found" in lower or "404" in lower:
-        what = "there is no such data set on the hub"
-    else:
-        what = f"cannot load the data set ({text[:160]})"
-    return DataError(what, where=settings.source, remedy=remedy)
-
-
-def no_rows(source: str) -> DataError:
-    """A data set without a row."""
-    return DataError("the data set has no rows", where=source, remedy="check data.instructions.source")
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _COMPRESSED]
+    return _KINDS.get(suffixes[-1], "") if suffixes else ""

@@ -1,13 +1,13 @@
 """English texts with their translations: parallel sentences, or questions that somebody translated.
 
 LinguaLIFT needs none of these; the methods that it is compared with do (MindMerger and QAlign learn from them in stage 1,
-MultiReason in stage 2). A file has one text a row: ``english<TAB>translation[<TAB>response]`` without a header (.tsv, .txt), or
-columns that are recognised (.jsonl, .json, .csv, .parquet, hub names), the ``translation`` objects of hub data sets among them.
+MultiReason in stage 2). lilift reads ``english<TAB>translation[<TAB>response]`` without a header (.tsv, .txt), two files with
+the same number of lines (``train.en``, ``train.sw``), and columns whose names it recognises (.jsonl, .json, .csv, .tsv,
+.parquet, hub names), the ``translation`` objects of hub data sets among them.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,10 +16,12 @@ from typing import Any
 
 from lilift.data.languages import Language, language
 from lilift.data.text_files import read_lines
+from lilift.data.texts.aligned_files import aligned_files, read_aligned_files
+from lilift.data.texts.cells import UnusableRowError, text_of
 from lilift.data.texts.columns import clean_response
 from lilift.data.texts.contamination import HeldOut
 from lilift.data.texts.examples import TranslatedExample
-from lilift.data.texts.row_files import is_local, read_rows
+from lilift.data.texts.row_files import Rows, is_local, open_rows
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import InstructionSettings
 
@@ -28,9 +30,18 @@ _RESPONSES = ("response", "answer", "solution", "output")
 _PLAIN = (".tsv", ".txt")
 
 
+@dataclass(frozen=True)
+class _Columns:
+    """Where a row's English, its translation and, if there is one, its response are."""
+
+    english: str
+    translation: str
+    response: str | None
+
+
 @dataclass
 class TranslationReport:
-    """What was read of one language's translations, and what became of it."""
+    """How many rows of one language's translations were read, kept and left out, and why."""
 
     source: str
     read: int = 0
@@ -48,7 +59,7 @@ def load_translations(
     """Read the translated texts of a language.
 
     Args:
-        location: a file, a folder, or a name on the hub.
+        location: a file, a folder, either of two aligned files, or a name on the hub.
         code: the language.
         needs_response: leave out rows without one.
         held_out: what must not be trained on; English is compared.
@@ -63,6 +74,9 @@ def load_translations(
     seen: set[int] = set()
     for example in _read(location, known):
         report.read += 1
+        if isinstance(example, str):
+            dropped[example] += 1
+            continue
         pair = hash((example.question, example.text))
         reason = _unusable(example, known, needs_response)
         if reason is None and pair in seen:
@@ -96,23 +110,66 @@ def _unusable(example: TranslatedExample, known: Language, needs_response: bool)
     return None if known.writes_any(example.text) else "wrong script"
 
 
-def _read(location: str, known: Language) -> Iterator[TranslatedExample]:
+def _read(location: str, known: Language) -> Iterator[TranslatedExample | str]:
+    """An example for each row, or the reason why the row cannot be used."""
     path = Path(location).expanduser()
-    if is_local(location) and any(suffix in _PLAIN for suffix in path.suffixes[-2:]):
-        yield from _read_lines(path, known)
-        return
-    with tempfile.TemporaryDirectory(prefix="lilift-") as scratch:
-        rows = read_rows(InstructionSettings(source=location), scratch, setting="data.translations")
-        names = list(rows.column_names)
-        english, translation, response = _columns(names, rows[0] if len(rows) else {}, known, location)
-        for number, row in enumerate(rows, start=1):
-            texts = row["translation"] if isinstance(row.get("translation"), Mapping) else row
-            answer = str(row[response] or "") if response else ""
-            yield _example(f"{path.name}:{number}", known, str(texts[english] or ""), str(texts[translation] or ""), answer)
+    if is_local(location):
+        if pairs := aligned_files(path, known):
+            yield from _read_pairs(pairs, known)
+            return
+        if any(suffix in _PLAIN for suffix in path.suffixes[-2:]):
+            yield from _read_rows(location, known, "tsv") if _has_header(path, known) else _read_lines(path, known)
+            return
+    yield from _read_rows(location, known)
+
+
+def _read_rows(location: str, known: Language, kind: str | None = None) -> Iterator[TranslatedExample | str]:
+    rows = open_rows(InstructionSettings(source=location), setting="data.translations", kind=kind)
+    name = Path(location).name
+    columns = _recognised(rows, known)
+    for number, row in enumerate(rows.read(), start=1):
+        found = row.get("translation")
+        texts = found if isinstance(found, Mapping) else row
+        try:
+            english = text_of(texts.get(columns.english), "English")
+            translation = text_of(texts.get(columns.translation), "translation")
+            response = text_of(row.get(columns.response), "response") if columns.response else ""
+        except UnusableRowError as reason:
+            yield str(reason)
+            continue
+        yield _example(f"{name}:{number}", known, english, translation, response)
+
+
+def _recognised(rows: Rows, known: Language) -> _Columns:
+    names: list[str] = []
+    for all_names, sample in rows.samples():
+        inner = next((row["translation"] for row in sample if isinstance(row.get("translation"), Mapping)), None)
+        names = list(inner) if inner is not None else all_names
+        found = _find_columns(names, all_names, known)
+        if found is not None:
+            return found
+    raise DataError(
+        f"cannot tell English from {known.name} among the columns {', '.join(names)}",
+        where=rows.source,
+        remedy=f"call them `english` and `{known.code}`",
+    )
+
+
+def _has_header(path: Path, known: Language) -> bool:
+    """Whether the first line of a file with tabs names its columns."""
+    first = next(iter(read_lines(path, recode=True)), (0, ""))[1]
+    names = [name.strip().strip('"') for name in first.split("\t")]
+    return len(names) > 1 and _find_columns(names, names, known) is not None
+
+
+def _read_pairs(pairs: Sequence[tuple[Path, Path]], known: Language) -> Iterator[TranslatedExample]:
+    for english, translated in pairs:
+        for number, (one, other) in enumerate(read_aligned_files(english, translated), start=1):
+            yield _example(f"{translated.name}:{number}", known, one, other, "")
 
 
 def _read_lines(path: Path, known: Language) -> Iterator[TranslatedExample]:
-    for number, line in read_lines(path):
+    for number, line in read_lines(path, recode=True):
         if not line.strip():
             continue
         cells = line.split("\t")
@@ -130,17 +187,16 @@ def _example(name: str, known: Language, english: str, translation: str, respons
     return TranslatedExample(name, english.strip(), response.strip(), answer, translation.strip(), known.code)
 
 
-def _columns(names: Sequence[str], first: Mapping[str, Any], known: Language, location: str) -> tuple[str, str, str | None]:
-    """Which columns hold English, translation and, if any does, the response."""
+def _find_columns(texts: Sequence[str], names: Sequence[str], known: Language) -> _Columns | None:
+    """Which columns hold English, translation and response, or None if there are no such columns.
+
+    Args:
+        texts: the names among which the two texts are: the columns, or the keys of a ``translation`` object.
+        names: all columns.
+        known: the language of the translation.
+    """
     own = (known.code, known.name.lower(), f"sentence_{known.flores}", "translation", "translated", "target")
-    english = (*_ENGLISH, "sentence_eng_Latn")
-    inner = first.get("translation")
-    there = list(inner) if isinstance(inner, Mapping) else list(names)
-    found = [next((name for name in wanted if name in there), None) for wanted in (english, own)]
+    found = [next((name for name in wanted if name in texts), None) for wanted in ((*_ENGLISH, "sentence_eng_Latn"), own)]
     if found[0] is None or found[1] is None:
-        raise DataError(
-            f"cannot tell English from {known.name} among the columns {', '.join(there)}",
-            where=location,
-            remedy=f"call them `english` and `{known.code}`",
-        )
-    return found[0], found[1], next((name for name in _RESPONSES if name in names), None)
+        return None
+    return _Columns(found[0], found[1], next((name for name in _RESPONSES if name in names), None))

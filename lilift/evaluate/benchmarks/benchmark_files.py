@@ -83,7 +83,9 @@ def number_row(where: str, id: str, text: object, gold: object) -> Row:
     Raises:
         DataError: the question is empty, or the gold answer is not a number.
     """
-    written = str(gold).strip()
+    # JSON's 1E5 is 100000; a number of a thousand digits is none of a benchmark.
+    is_exact = isinstance(gold, Decimal) and gold.is_finite() and abs(gold.adjusted()) < 1000
+    written = f"{gold:f}" if is_exact else str(gold).strip()
     if _GOLD.fullmatch(written) is None:
         raise DataError(f"the gold answer {written[:40]!r} is not a number", where=where, remedy=RESTORE)
     return Row(id, _asked(where, text), Decimal(written.replace(",", "")))
@@ -148,7 +150,7 @@ def read_json_list(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001 
     if not text.strip():
         raise DataError("the benchmark file is empty", where=path, remedy=RESTORE)
     try:
-        rows = json.loads(text)
+        rows = json.loads(text, parse_float=Decimal)  # as the file has it, where a float would round
     except json.JSONDecodeError as error:
         raise DataError(f"the file is not valid JSON ({error.msg})", where=f"{path}:{error.lineno}", remedy=RESTORE) from None
     if not isinstance(rows, list):
@@ -157,7 +159,7 @@ def read_json_list(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001 
         )
     for number, row in enumerate(rows):
         where = f"{path}: row {number}"
-        if not isinstance(row, dict) or "question" not in row or not isinstance(row.get("answer"), (str, int, float)):
+        if not isinstance(row, dict) or "question" not in row or not isinstance(row.get("answer"), (str, int, Decimal)):
             raise DataError(
                 "the row is not an object with `question` and `answer`",
                 where=where,
@@ -250,7 +252,7 @@ def _columns(path: Path, count: int, remedy: str) -> Iterator[list[str]]:
 def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(_lines(path), start=1):
         try:
-            row = json.loads(line)
+            row = json.loads(line, parse_float=Decimal)
         except json.JSONDecodeError as error:
             raise DataError(f"the line is not valid JSON ({error.msg})", where=f"{path}:{number}", remedy=RESTORE) from None
         if not isinstance(row, dict):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lilift.data.languages import languages
+from lilift.data.losses import LOUD
 from lilift.phases.report.report_files import RunFiles
 
 _TOO_LONG = {
@@ -16,8 +17,8 @@ _TOO_LONG = {
     "truncated_response": "response cut",
 }
 
-
 _NOTHING = "–"
+_RAISE = " (more than 5%: set encoder.max_tokens or data.max_tokens higher)"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class DataSection:
     dropped: str
     lexicons: tuple[LexiconRow, ...]
     stages: tuple[StageRows, ...]
+    warnings: tuple[str, ...]
 
 
 def data_section(files: RunFiles, titles: Mapping[str, str]) -> DataSection:
@@ -77,6 +79,7 @@ def data_section(files: RunFiles, titles: Mapping[str, str]) -> DataSection:
         _reasons(instructions.get("dropped", {})),
         lexicons,
         stages,
+        tuple(str(line).removeprefix("warning: ") for line in report.get("warnings", ())),
     )
 
 
@@ -90,7 +93,8 @@ def _lexicon(code: str, found: Mapping[str, Any]) -> LexiconRow:
 def _stage(title: str, rows: Mapping[str, Any]) -> StageRows:
     too_long = _reasons({reason: rows.get(key, 0) for key, reason in _TOO_LONG.items()})
     shares = rows.get("unreadable", {})
-    notes = [] if too_long == _NOTHING else [too_long]
+    lost = sum(rows.get(key, 0) for key in _TOO_LONG)
+    notes = [] if too_long == _NOTHING else [too_long + (_RAISE if lost > LOUD * rows.get("read", 0) else "")]
     notes += [f"the encoder reads {share:.1%} of {script} script as <unk>" for script, share in shares.items()]
     return StageRows(
         title,

@@ -25,7 +25,7 @@ class InstructionSettings(Settings):
     """English problems with responses, from which both stages learn."""
 
     source: str = Field(
-        description="`world` (problems that lilift generates), a file or folder (jsonl, json, parquet, csv), or the name of a "
+        description="`world` (problems that lilift generates), a file or folder (jsonl, json, csv, tsv, parquet), or the name of a "
         "data set on the Hugging Face hub."
     )
     revision: str | None = Field(None, description="Commit, tag or branch of the data set on the hub.")

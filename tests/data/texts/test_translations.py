@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -50,6 +51,66 @@ def test_lines_with_tabs_and_the_objects_of_hub_data_sets_are_read(tmp_path: Pat
     for source in (tsv(tmp_path / "a.tsv"), objects):
         found, _ = load_translations(source, "sw", needs_response=False)
         assert [(example.question, example.text) for example in found] == expected
+
+
+EXPECTED = [(en, sw) for en, sw, _ in ROWS]
+
+
+def pairs_of(location: Path | str, code: str = "sw") -> list[tuple[str, str]]:
+    found, _ = load_translations(str(location), code, needs_response=False)
+    return [(example.question, example.text) for example in found]
+
+
+@pytest.mark.parametrize("english", ["en", "eng_Latn"])
+@pytest.mark.parametrize("own", ["sw", "swh_Latn", "swh"])
+def test_two_files_with_the_same_lines_are_read_together(tmp_path: Path, english: str, own: str) -> None:
+    (tmp_path / f"train.{english}").write_text("".join(en + "\n" for en, _ in EXPECTED), encoding="utf-8")
+    (tmp_path / f"train.{own}").write_text("".join(sw + "\r\n" for _, sw in EXPECTED), encoding="utf-8")
+    (tmp_path / "train.fr").write_text("Une pomme.\n", encoding="utf-8")
+    for location in (tmp_path, tmp_path / f"train.{own}", tmp_path / f"train.{english}"):
+        assert pairs_of(location) == EXPECTED
+
+
+def test_aligned_files_may_be_compressed_and_several(tmp_path: Path) -> None:
+    for name, (en, sw) in zip(("a.en-sw", "b.en-sw"), EXPECTED, strict=True):
+        (tmp_path / f"{name}.en.gz").write_bytes(gzip.compress(f"{en}\n".encode()))
+        (tmp_path / f"{name}.sw").write_text(f"{sw}\n", encoding="utf-8")
+    assert pairs_of(tmp_path) == EXPECTED
+    assert pairs_of(tmp_path / "b.en-sw.sw") == EXPECTED[1:]
+
+
+def test_an_empty_line_of_aligned_files_is_a_row_and_a_missing_one_an_error(tmp_path: Path) -> None:
+    (tmp_path / "train.en").write_text("One.\n\nThree.\n", encoding="utf-8")
+    (tmp_path / "train.sw").write_text("Moja.\nMbili.\nTatu.\n", encoding="utf-8")
+    found, report = load_translations(str(tmp_path), "sw", needs_response=False)
+    assert [example.id for example in found] == ["train.sw:1", "train.sw:3"]
+    assert report.dropped == {"empty English": 1}
+    (tmp_path / "train.sw").write_text("Moja.\nMbili.\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"train\.en: line 3 has no counterpart, because train\.sw ends at line 2"):
+        pairs_of(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a.tsv", "a.txt"])
+def test_a_file_with_tabs_may_have_a_header_and_a_spreadsheets_encoding(tmp_path: Path, name: str) -> None:
+    lines = ["sw\tenglish\tresponse", "Mbwa.\tThe dog.\t", 'Matofaa mangapi?\tHow many apples?\t"Three,\nor so"']
+    (tmp_path / name).write_bytes("\r\n".join(lines).encode("utf-16"))
+    found, report = load_translations(str(tmp_path / name), "sw", needs_response=True)
+    assert [(example.question, example.text, example.response) for example in found] == [
+        ("How many apples?", "Matofaa mangapi?", "Three,\nor so")
+    ]
+    assert report.dropped == {"no response": 1}
+
+
+def test_cells_are_texts_letter_for_letter_and_bad_ones_are_counted(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"english": None},
+        {"english": "Nought.", "sw": "sifuri", "answer": 0},
+        {"english": "Seven.", "sw": "saba", "answer": "007"},
+        {"english": "List.", "sw": ["a"], "answer": "1"},
+    ]
+    found, report = load_translations(jsonl(tmp_path / "a.jsonl", rows), "sw", needs_response=False)
+    assert [example.response for example in found] == ["0", "007"]
+    assert report.dropped == {"empty English": 1, "translation is not text": 1}
 
 
 def test_every_row_is_kept_or_counted_with_its_reason(tmp_path: Path) -> None:

@@ -76,6 +76,16 @@ def test_golds_as_they_are_written(tmp_path: Path, written: str, value: str) -> 
     assert load_benchmark(mmwp(tmp_path), "sw").questions[0].gold == Decimal(value)
 
 
+@pytest.mark.parametrize(
+    ("spelling", "gold"),
+    [("12.50", "12.50"), ("1E5", "100000"), ("123456789012345678.25", "123456789012345678.25"), ("1e22", "1" + "0" * 22)],
+)
+def test_a_gold_number_of_json_is_what_the_file_says(tmp_path: Path, spelling: str, gold: str) -> None:
+    path = write_mmwp(tmp_path, "sw", {"question": "Ngapi?", "answer": "GOLD"})
+    path.write_text(path.read_text(encoding="utf-8").replace('"GOLD"', spelling), encoding="utf-8")
+    assert load_benchmark(mmwp(tmp_path), "sw").questions[0].gold == Decimal(gold)
+
+
 def test_plain_and_gzipped_files_are_read_alike(tmp_path: Path) -> None:
     path = write_mmwp(tmp_path, "sw", {"question": "Ngapi?", "answer": 4})
     plain = load_benchmark(mmwp(tmp_path), "sw")
