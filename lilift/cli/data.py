@@ -76,6 +76,8 @@ def run_preview(arguments: argparse.Namespace) -> int:
     from lilift.recipe.errors import RecipeError
 
     recipe = _load_switching(arguments)
+    if arguments.language is not None:
+        arguments.language = language_code(arguments.language)
     if arguments.language is not None and arguments.language not in recipe.languages:
         raise RecipeError(
             f"the recipe has no language {arguments.language!r}",

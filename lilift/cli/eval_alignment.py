@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         recipe,
         arguments.run_folder,
         arguments.sentences,
-        languages=arguments.languages.split(",") if arguments.languages else recipe.languages,
+        languages=language_codes(arguments.languages) if arguments.languages else recipe.languages,
         limit=arguments.limit,
         device=device_for(recipe.card).torch_device,
     )

@@ -142,7 +142,7 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
         name=arguments.benchmark,
         source=arguments.source,
         path=str(arguments.path.expanduser()) if arguments.path else None,
-        languages=tuple(code.strip() for code in arguments.languages.split(",")) if arguments.languages else None,
+        languages=tuple(language_codes(arguments.languages)) if arguments.languages else None,
         limit=arguments.limit,
         labels=arguments.labels,
     )

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lilift.cli.language_options import language_code
 from lilift.cli.lexicon_output import free_output
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         if getattr(arguments, name) < 1:
             raise RecipeError(f"--{name.replace('_', '-')} {getattr(arguments, name)} is too small", remedy="give 1 or more")
     _require_device(arguments.device)
-    code = language(arguments.language).code
+    code = language(language_code(arguments.language)).code
     output = free_output(arguments.output or Path("lexicons") / f"{code}{SUFFIX}", arguments.replace)
 
     gold = _gold(arguments.gold, code) if arguments.gold else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +15,16 @@ from lilift.recipe.errors import DataError
 
 LONGEST_LINE = 1 << 20
 _GZIP = b"\x1f\x8b"
+_ENDING = re.compile(rb"\r\n|\n|\r(?!\Z)")  # a carriage return at the end of a block may be half of an ending
 _OTHER_ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16", b"PK": "a zip archive"}
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path, *, any_ending: bool = False) -> Iterator[tuple[int, str]]:
     """Number (from 1) and text of each line, without its ending; a byte-order mark is skipped, gzip recognised by content.
+
+    Args:
+        path: the file.
+        any_ending: a carriage return alone ends a line too, as old spreadsheets write it.
 
     Raises:
         DataError: there is no such file, it cannot be read, is not UTF-8, is cut short, or has a line of over a megabyte.
@@ -26,7 +32,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     number = 0
     try:
         with _opened(path) as stream:
-            while line := stream.readline(LONGEST_LINE + 1):
+            for line in _lines_of_any_ending(stream) if any_ending else iter(lambda: stream.readline(LONGEST_LINE + 1), b""):
                 number += 1
                 if len(line) > LONGEST_LINE:
                     raise DataError("a line is longer than 1 MiB", where=f"{path}:{number}", remedy="check the file's format")
@@ -40,6 +46,18 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"cannot read the file ({reason})", where=path, remedy="check the path") from None
+
+
+def _lines_of_any_ending(stream: BinaryIO) -> Iterator[bytes]:
+    """Lines that end with a line feed, a carriage return or both; one that is too long comes as far as it was read."""
+    rest = b""
+    while block := stream.read(LONGEST_LINE):
+        *lines, rest = _ENDING.split(rest + block)
+        yield from lines
+        if len(rest) > LONGEST_LINE:
+            break
+    if rest:
+        yield rest.removesuffix(b"\r")
 
 
 def refuse_long_lines(path: Path) -> None:

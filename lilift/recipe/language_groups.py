@@ -1,9 +1,11 @@
-"""Groups of languages that a recipe can name: MMWP's 48 languages by resource tier.
+"""Languages as a recipe names them: codes and names in every usual spelling, and groups of MMWP's 48 languages by resource tier.
 
 English belongs to the highest tier, but is what the LLM already knows, so that no group holds it.
 """
 
 from __future__ import annotations
+
+from lilift.recipe.names.language_names import canonical
 
 _HIGH = "de es fr it ja nl ru sv zh"
 _MEDIUM = "bg ca cs da fi hr hu id ko nb pl pt ro sl sr uk vi"
@@ -14,21 +16,49 @@ LANGUAGE_GROUPS = {
     "mmwp-low": tuple(_LOW.split()),
     "mmwp": tuple(f"{_HIGH} {_MEDIUM} {_LOW}".split()),
 }
+_YAML_NO = "YAML reads `no` without quotes as false; write nb (Norwegian Bokmål) or nn (Nynorsk)"
 
 
 def expand_languages(value: object) -> object:
-    """A code, a group or a list of both as codes, each once and in order; anything else as it is, for others to refuse.
+    """A name, a group or a list of both as codes, each once and in order; anything else as it is, for others to refuse.
 
     A code that is listed twice by itself stays so: that is a mistake worth telling.
+
+    Raises:
+        ValueError: a language is YAML's false.
     """
     if isinstance(value, str):
         value = [value]
+    if value is False:
+        raise ValueError(_YAML_NO)
     if not isinstance(value, (list, tuple)):
         return value
+    named = [item if not isinstance(item, str) or item in LANGUAGE_GROUPS else canonical(item) for item in value]
     codes: list[object] = []
-    for item in value:
+    for item in named:
+        if item is False:
+            raise ValueError(_YAML_NO)
         if isinstance(item, str) and item in LANGUAGE_GROUPS:
-            codes += [code for code in LANGUAGE_GROUPS[item] if code not in value and code not in codes]
+            codes += [code for code in LANGUAGE_GROUPS[item] if code not in named and code not in codes]
         else:
             codes.append(item)
     return codes
+
+
+def by_language(value: object) -> object:
+    """A mapping by language with lilift's codes as keys; anything else as it is, for others to refuse.
+
+    Raises:
+        ValueError: two keys name the same language, or one is YAML's false.
+    """
+    if not isinstance(value, dict):
+        return value
+    found: dict[object, object] = {}
+    for name, item in value.items():
+        if name is False:
+            raise ValueError(_YAML_NO)
+        code = canonical(name) if isinstance(name, str) and name != "*" else name
+        if code in found:
+            raise ValueError(f"{code} is named twice, the second time as {name}")
+        found[code] = item
+    return found

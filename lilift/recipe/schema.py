@@ -3,8 +3,7 @@
 One model per section of the YAML file; an unknown key, a wrong type or a contradiction is refused. Descriptions here are what
 editors show (`recipes/recipe.schema.json` is made from them), so they tell what a setting does to memory, speed or accuracy.
 
-Text that stands for a file or folder starts with ``./``, ``../``, ``~/`` or ``/``; anything else is a name on the Hugging Face
-hub or one of lilift's own words (``world``, ``stand-in:llm``).
+`lilift.recipe.names.local_paths` decides whether a text means a file or folder, or a name on the Hugging Face hub.
 """
 
 from __future__ import annotations
@@ -13,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from lilift.recipe.language_groups import expand_languages
+from lilift.recipe.language_groups import by_language, expand_languages
+from lilift.recipe.names.local_paths import fill_language
 from lilift.recipe.template_file import read_template
 
 AlignmentKind = Literal["ffn", "linear", "latent"]
@@ -173,7 +173,7 @@ class CodeSwitchingSettings(Settings):
 
 def _one_for_all(value: object) -> object:
     """Accept one text for every language where a mapping by language is meant."""
-    return {"*": value} if isinstance(value, str) else value
+    return {"*": value} if isinstance(value, str) else by_language(value)
 
 
 TemplateName = Literal["plain", "metamath", "alpaca", "chat"]
@@ -242,7 +242,7 @@ class DataSettings(Settings):
 
 def _location_of(places: dict[str, str], language: str) -> str | None:
     text = places.get(language, places.get("*"))
-    return text.replace("{language}", language) if text is not None else None
+    return fill_language(text, language) if text is not None else None
 
 
 # Settings that decide how often a stage writes something down, or what is done beside it: its result does not depend on them.

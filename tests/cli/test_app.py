@@ -61,7 +61,7 @@ def test_every_verb_has_help_with_examples(capsys: pytest.CaptureFixture[str], v
         (["eval", "stand-in:llm", "--benchmark", "world", "--labels", "likelihood", "--languages", "en"], 2, "are no labels"),
         (["eval", "fetch", "world"], 2, "choose from"),
         (["eval", "stand-in:llm", "--benchmark", "mmwp", "--source", "hub"], 3, "mmwp is not on the hub"),
-        (["eval", "nowhere", "--benchmark", "world"], 4, "no such folder is here"),
+        (["eval", "nowhere", "--benchmark", "world"], 4, "no file or folder of that name in "),
         (["eval", "stand-in:llm", "--benchmark", "world", "--template", "chatty"], 2, "choose from plain"),
         (["eval", "stand-in:llm", "--benchmark", "world", "--template", "chat", "--dtype", "float32"], 3, "no chat template"),
         (["eval", "stand-in:llm", "--benchmark", "world", "--top-p", "2"], 2, "out of range"),
@@ -71,7 +71,7 @@ def test_every_verb_has_help_with_examples(capsys: pytest.CaptureFixture[str], v
         (["eval", "alignment", "nowhere"], 5, "no run folder"),
         (["eval", "compare", "nowhere", "nowhere:lifted"], 5, "no evaluation here"),
         (["export", "nowhere"], 5, "no run folder"),
-        (["chat", "nowhere", "hello"], 4, "no such folder is here"),
+        (["chat", "nowhere", "hello"], 4, "no file or folder of that name in "),
     ],
 )
 def test_a_mistake_is_one_line_with_its_exit_code(

@@ -13,15 +13,15 @@ from typing import Any
 
 from lilift.data.text_files import read_lines, refuse_long_lines, refuse_shifted_rows
 from lilift.recipe.errors import DataError, LiliftError
+from lilift.recipe.names.local_paths import local_path, neither
 from lilift.recipe.schema import InstructionSettings
 
-_LOCAL = ("/", "./", "../", "~/")
 _KINDS = {".jsonl": "json", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 
 
 def is_local(source: str) -> bool:
     """Whether a source is a file or folder, and no name on the hub."""
-    return source.startswith(_LOCAL) or Path(source).is_absolute()
+    return local_path(source) is not None
 
 
 def read_rows(settings: InstructionSettings, scratch: str, setting: str = "data.instructions.source") -> Any:
@@ -146,7 +146,7 @@ def _hub_error(error: Exception, settings: InstructionSettings) -> DataError:
     """One line for a data set on the hub that could not be had."""
     text = " ".join(str(error).split())
     lower = text.lower()
-    remedy = "begin a local path with ./ or /, and check the name on huggingface.co/datasets"
+    remedy = "check the path, or the name on huggingface.co/datasets"
     if "gated" in lower or "401" in lower or "403" in lower:
         what, remedy = "the data set is gated or private", "accept its terms on the hub, then run `hf auth login`"
     elif "unknown split" in lower or "split" in type(error).__name__.lower():
@@ -157,7 +157,7 @@ def _hub_error(error: Exception, settings: InstructionSettings) -> DataError:
         what = "there is no such data set on the hub"
     else:
         what = f"cannot load the data set ({text[:160]})"
-    return DataError(what, where=settings.source, remedy=remedy)
+    return DataError(neither(settings.source, what), where=settings.source, remedy=remedy)
 
 
 def no_rows(source: str) -> DataError:

@@ -169,7 +169,7 @@ def load_benchmark(settings: BenchmarkSettings, language: str, *, seed: int = 0)
             or too many rows; a gold answer is none.
         EnvironmentUnfit: the hub cannot be reached.
     """
-    known_language(language)
+    language = known_language(language).code
     if settings.name == "world":
         problems = test_problems(language, settings.limit or WORLD_QUESTIONS, seed)
         questions = [Question(problem.id, problem.question, Decimal(problem.answer or "")) for problem in problems]
