@@ -24,7 +24,7 @@ _TRANSLATIONS = frozenset("translation translations target tgt trg translated me
 _OTHERS = frozenset(
     "pos part speech class type category frequency freq count rank score weight probability prob confidence note notes comment "
     "comments example examples id no number index plural gender ipa pronunciation transliteration domain topic language text "
-    "of us gb latn".split()
+    "us gb latn".split()
 )
 _WORDS = _ENGLISH | _HEADWORDS | _TRANSLATIONS | _OTHERS
 _MOSTLY = 0.5
@@ -52,7 +52,7 @@ class Columns(NamedTuple):
         if hole and len(found) == 2 and (is_number(found[1]) or is_part_of_speech(found[1])):
             found[1] = ""
         if len(found) <= max(self.english, self.translation):
-            return (found[self.english], "") if hole and self.english < len(found) else None
+            return (cells[0], "" if cells[0] else found[0]) if hole and len(found) == 1 else None
         return found[self.english], found[self.translation]
 
 

@@ -88,8 +88,8 @@ class _Reader:
         rows = [self._cells(line) for line in content]
         headed = [header_columns(row, known) for row in rows]
         self._columns, self.turned = column_layout([row for row, head in zip(rows, headed, strict=True) if not head], known)
-        first = next((head for head in headed if isinstance(head, Columns) and head != UNNAMED), None)
-        if first is not None:
+        first = headed[0] if headed else None
+        if isinstance(first, Columns) and first != UNNAMED:
             self.turned = first.english > first.translation
 
     def pairs(self, lines: Iterator[tuple[int, str]]) -> Iterator[Pair]:
@@ -100,6 +100,7 @@ class _Reader:
         """
         columns, read = self._columns, 0
         malformed: list[int] = []
+        headers: set[str] = set()
         for number, line in lines:
             if not line.strip():
                 continue
@@ -110,8 +111,11 @@ class _Reader:
             head = header_columns(cells, self._known)
             if isinstance(head, MissingColumn) and read == 0:
                 raise self._lacks_column(head, number)
-            if isinstance(head, Columns):
+            # Among the pairs, words such as "source" or "en" are translations more often than headers.
+            repeated = line.casefold() in headers or (head not in (None, UNNAMED) and not columns.by_place)
+            if isinstance(head, Columns) and (read == 0 or repeated):
                 columns = columns if head == UNNAMED else head
+                headers.add(line.casefold())
                 yield Pair(line.strip(), None, skipped=HEADER)
                 continue
             read += 1

@@ -65,8 +65,12 @@ class LineForms:
 
 
 def is_comment(line: str) -> bool:
-    """Whether a line is a remark: no English word and no translation begins with such a sign."""
-    return _COMMENT.match(line) is not None
+    """Whether a line is a remark: it begins with a sign that no English word begins with, and is no pair of such signs."""
+    found = _COMMENT.match(line)
+    if found is None:
+        return False
+    first, _, second = line.partition("\t")  # tags and entities of the web (MUSE: `#the`), and the sign itself (AfroMT: `%`)
+    return not (second and (first.strip() == found.group().strip() or second.startswith(found.group().strip())))
 
 
 def is_number(cell: str) -> bool:
