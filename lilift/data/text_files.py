@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
@@ -29,16 +30,27 @@ def read_lines(path: Path, *, any_ending: bool = False) -> Iterator[tuple[int, s
     Raises:
         DataError: there is no such file, it cannot be read, is not UTF-8, is cut short, or has a line of over a megabyte.
     """
+    for number, line in read_raw_lines(path, any_ending=any_ending):
+        try:
+            yield number, line.decode("utf-8")
+        except UnicodeDecodeError:
+            raise DataError("the line is not UTF-8 text", where=f"{path}:{number}", remedy="save the file as UTF-8") from None
+
+
+def read_raw_lines(path: Path, *, any_ending: bool = False) -> Iterator[tuple[int, bytes]]:
+    """As `read_lines`, but the bytes of each line, for files in which some words are not UTF-8.
+
+    Raises:
+        DataError: as `read_lines`, except for what is not UTF-8.
+    """
     number = 0
     try:
-        with _opened(path) as stream:
+        with opened(path) as stream:
             for line in _lines_of_any_ending(stream) if any_ending else iter(lambda: stream.readline(LONGEST_LINE + 1), b""):
                 number += 1
                 if len(line) > LONGEST_LINE:
                     raise DataError("a line is longer than 1 MiB", where=f"{path}:{number}", remedy="check the file's format")
-                yield number, line.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
-    except UnicodeDecodeError:
-        raise DataError("the line is not UTF-8 text", where=f"{path}:{number}", remedy="save the file as UTF-8") from None
+                yield number, (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).rstrip(b"\r\n")
     except (EOFError, zlib.error):
         raise DataError(
             "the gzip file is cut short or damaged", where=f"{path}:{number + 1}", remedy="download it again"
@@ -70,7 +82,7 @@ def refuse_long_lines(path: Path) -> None:
     """
     number = 1
     try:
-        with _opened(path) as stream:
+        with opened(path) as stream:
             while block := stream.read(LONGEST_LINE):
                 breaks = block.count(b"\n")
                 if breaks == 0 and len(block) == LONGEST_LINE:
@@ -89,7 +101,7 @@ def refuse_shifted_rows(path: Path) -> None:
         DataError: there is such a row.
     """
     try:
-        with _opened(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as file:
+        with opened(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file)
             columns = len(next(rows, ()))
             for row in rows:
@@ -103,7 +115,13 @@ def refuse_shifted_rows(path: Path) -> None:
         return
 
 
-def _opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> BinaryIO:
+    """The bytes of a file, unpacked if it is gzipped.
+
+    Raises:
+        DataError: it is UTF-16 or a zip archive.
+        OSError: it cannot be opened.
+    """
     with path.open("rb") as probe:
         first = probe.read(2)
     if first in _OTHER_ENCODINGS:
