@@ -56,7 +56,10 @@ def rows() -> Iterator[str]:
 
 
 def _matters(figures: dict[str, object]) -> bool:
-    return figures["official_status"] in ("official", "de_facto_official") or float(str(figures["population_percent"])) >= _LEAST_PERCENT
+    return (
+        figures["official_status"] in ("official", "de_facto_official")
+        or float(str(figures["population_percent"])) >= _LEAST_PERCENT
+    )
 
 
 def _code_of(name: str) -> str | None:

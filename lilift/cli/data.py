@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lilift.cli.language_options import language_code
 from lilift.cli.recipe import add_action, add_recipe_arguments, load
 
 if TYPE_CHECKING:

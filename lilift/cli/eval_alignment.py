@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lilift.cli.console import console, print_json, table
+from lilift.cli.language_options import language_codes
 
 
 def add_parser(verbs: Any) -> None:

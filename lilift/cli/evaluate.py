@@ -129,6 +129,7 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
     Raises:
         RecipeError: the options contradict each other.
     """
+    from lilift.cli.language_options import language_codes
     from lilift.recipe.errors import RecipeError
     from lilift.recipe.schema import WITH_LABELS, BenchmarkSettings
 

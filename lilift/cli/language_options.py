@@ -1,4 +1,4 @@
-"""Languages as options of a command name them: codes, names and groups, with a remark where one was read in a way to be told."""
+"""Languages as options of a command name them: codes, names and groups; what is not clear is said on standard error."""
 
 from __future__ import annotations
 

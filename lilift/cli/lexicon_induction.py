@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lilift.cli.language_options import language_code
-from lilift.cli.lexicon_output import free_output
+from lilift.cli.lexicon_output import free_output, warn
 
 if TYPE_CHECKING:
     from lilift.data.induction.word_vectors import Embeddings
@@ -75,6 +75,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     english = _vectors(arguments.english, arguments.train_english_embeddings, "en", arguments)
     foreign = _vectors(arguments.foreign, arguments.train_embeddings, code, arguments)
+    for text in (*english.warnings(), *foreign.warnings()):
+        warn(text)
     say(
         f"{len(english.words):,} English words, {len(foreign.words):,} of {language(code).name}, {english.dimension} dimensions"
     )

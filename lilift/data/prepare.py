@@ -22,6 +22,7 @@ from typing import Any, TypeVar, overload
 import numpy as np
 
 from lilift.data.languages import language
+from lilift.data.lexicons.coverage import low_coverage
 from lilift.data.lexicons.english_forms import count_words, find_names
 from lilift.data.lexicons.lexicon import Coverage, Lexicon
 from lilift.data.lexicons.lexicon_folder import load_lexicons
@@ -50,6 +51,7 @@ class LexiconReport:
     pairs: int
     dropped: Mapping[str, int]
     coverage: Coverage
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ class DataReport:
     def as_dict(self) -> dict[str, Any]:
         """The report as plain JSON types."""
         lexicons = {
-            code: asdict(report) | {"coverage": round(report.coverage.share, 4)} for code, report in self.lexicons.items()
+            code: asdict(report) | {"coverage": round(report.coverage.share, 4), "warnings": list(report.warnings)}
+            for code, report in self.lexicons.items()
         }
         translations = {code: report.as_dict() for code, report in self.translations.items()}
         return {"instructions": self.instructions.as_dict(), "lexicons": lexicons, "translations": translations}
@@ -80,9 +83,10 @@ class DataReport:
         lines += [f"  not compared with {name}: {reason}" for name, reason in found.unchecked.items()]
         for code, report in self.lexicons.items():
             lines.append(
-                f"lexicon {code}: {report.entries:,} words, {report.pairs:,} pairs, "
+                f"lexicon {code} ({language(code).name}): {report.entries:,} words, {report.pairs:,} pairs, "
                 f"covers {report.coverage.share:.0%} of the text's words" + _reasons(report.dropped)
             )
+            lines += [f"  warning: {text}" for text in report.warnings]
         for code, texts in self.translations.items():
             lines.append(
                 f"translations {code}: {texts.kept:,} of {texts.read:,} rows from {texts.source}" + _reasons(texts.dropped)
@@ -256,7 +260,17 @@ def _prepared_lexicon(folder: Path, code: str) -> Lexicon:
 
 
 def _measured(lexicon: Lexicon, counts: Mapping[str, int]) -> LexiconReport:
-    return LexiconReport(lexicon.source, len(lexicon.entries), lexicon.pairs, lexicon.dropped, lexicon.coverage(counts))
+    coverage = lexicon.coverage(counts)
+    low = low_coverage(lexicon.language.code, coverage)
+    remarks = [text for source in lexicon.sources for text in source.remarks()]
+    return LexiconReport(
+        lexicon.source,
+        len(lexicon.entries),
+        lexicon.pairs,
+        lexicon.dropped,
+        coverage,
+        (*remarks, *([low] if low else [])),
+    )
 
 
 def _json_lines(examples: Iterable[Example]) -> Iterator[str]:

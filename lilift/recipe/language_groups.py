@@ -1,4 +1,4 @@
-"""Languages as a recipe names them: codes and names in every usual spelling, and groups of MMWP's 48 languages by resource tier.
+"""Languages as a recipe names them: codes and names in every usual spelling, and groups of MMWP's 48 languages by tier.
 
 English belongs to the highest tier, but is what the LLM already knows, so that no group holds it.
 """

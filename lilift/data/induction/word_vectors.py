@@ -3,8 +3,8 @@
 Words come the most frequent first, as all these tools write them. Reading stops at a limit, so that a file of two million words
 takes no more memory than is asked for.
 
-Published files have words with a blank in them (GloVe 840B: ``. . .``), words cut within a letter, empty words, words that come
-twice, and headers that promise another number of vectors. A word with a blank is kept whole; what cannot be used is left out and
+Published files have words with a blank in them (GloVe 840B: ``. . .``), words cut within a letter, empty words, repeated words,
+and headers that promise another number of vectors. A word with a blank is kept whole. What cannot be used is left out and
 counted, in the same way for every format. A file is refused only if most of it cannot be used.
 """
 
@@ -106,11 +106,15 @@ def _collect(path: Path, records: Iterator[Record], limit: int, *, promised: int
         blanks += any(letter.isspace() for letter in word)
     if not words and not left_out:
         raise DataError("the file has no vector", where=path, remedy="give fastText .vec or .bin, or word2vec vectors")
-    damaged = sum(count for reason, count in left_out.items() if reason != "word that comes twice" and reason != "end of sentence")
+    damaged = sum(
+        count for reason, count in left_out.items() if reason != "word that comes twice" and reason != "end of sentence"
+    )
     if 2 * damaged > read or not words:
         found = ", ".join(f"{reason} {count:,}" for reason, count in left_out.most_common())
         raise DataError(
-            f"most of the file cannot be used ({found} of {read:,})", where=path, remedy="download it again, or save it as UTF-8"
+            f"most of the file cannot be used ({found} of {read:,})",
+            where=path,
+            remedy="download it again, or save it as UTF-8",
         )
     if 2 * blanks > read and read > 2:
         raise DataError(

@@ -63,8 +63,10 @@ def low_coverage(code: str, coverage: Coverage) -> str | None:
     if coverage.share >= LEAST_COVERAGE or not coverage.tokens:
         return None
     sources = ",".join(sources_for(code))
-    remedy = f"add another dictionary with `lilift lexicon fetch {sources} --languages {code}`" if sources else (
-        "add another dictionary with `lilift lexicon import`, or make one with `lilift lexicon induce`"
+    remedy = (
+        f"add another dictionary with `lilift lexicon fetch {sources} --languages {code}`"
+        if sources
+        else ("add another dictionary with `lilift lexicon import`, or make one with `lilift lexicon induce`")
     )
     return f"the lexicon covers only {coverage.share:.0%} of the text's words; {remedy} and `lilift lexicon merge`"
 

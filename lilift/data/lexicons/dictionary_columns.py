@@ -1,7 +1,7 @@
 """Which column of a dictionary holds English and which the translation: from its header, its contents and its words.
 
-A header may stand in any line (files are joined); numbers, parts of speech and empty columns are neither English nor translation.
-A dictionary whose English is on the right is recognised by common English words, or by the script, and read the other way round.
+A header may stand in any line (files are joined). Numbers, parts of speech and empty columns are neither English nor translation.
+Common English words, or the script, show that English is on the right. Such a dictionary is read the other way round.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from lilift.data.world import WORLD_LANGUAGES, lexicon_path
 from lilift.recipe.names.language_names import read_language, same_language
 
 # A code such as `so`, `it` or `to` is an English word too: beside these, which no dictionary translates so, it names a column.
-_ENGLISH = frozenset("en eng english source src".split())
-_HEADWORDS = frozenset("word words term terms lemma headword entry expression".split())
-_TRANSLATIONS = frozenset("translation translations target tgt trg translated meaning meanings gloss definition equivalent".split())
-_OTHERS = frozenset(
-    "pos part speech class type category frequency freq count rank score weight probability prob confidence note notes comment "
-    "comments example examples id no number index plural gender ipa pronunciation transliteration domain topic language text "
-    "us gb latn".split()
-)
+_ENGLISH = frozenset(("en", "eng", "english", "source", "src"))
+_HEADWORDS = frozenset(("word", "words", "term", "terms", "lemma", "headword", "entry", "expression"))
+_TRANSLATION_WORDS = "translation translations target tgt trg translated meaning meanings gloss definition equivalent"
+_TRANSLATIONS = frozenset(_TRANSLATION_WORDS.split())
+_OTHER_WORDS = """
+    pos part speech class type category frequency freq count rank score weight probability prob confidence note notes comment
+    comments example examples id no number index plural gender ipa pronunciation transliteration domain topic language text us gb
+    latn of
+"""
+_OTHERS = frozenset(_OTHER_WORDS.split())
 _WORDS = _ENGLISH | _HEADWORDS | _TRANSLATIONS | _OTHERS
 _MOSTLY = 0.5
 _TOKEN = re.compile(r"\w+")
@@ -75,7 +77,9 @@ def header_columns(cells: Sequence[str], known: Language) -> Columns | MissingCo
     """
     words = [_TOKEN.findall(cell.casefold().replace("_", " ")) for cell in cells]
     first_words = [next(iter(found), "") for found in words]
-    if len([word for word in first_words if word]) < 2 or not any(_ENGLISH & set(found) or _HEADWORDS & set(found) for found in words):
+    if len([word for word in first_words if word]) < 2 or not any(
+        _ENGLISH & set(found) or _HEADWORDS & set(found) for found in words
+    ):
         return None
 
     def place_of(role: frozenset[str]) -> int | None:

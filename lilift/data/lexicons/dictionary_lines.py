@@ -27,10 +27,11 @@ _TRAILING_COMMENT = re.compile(r"\s+(?:#|//)\s.*$")
 _SIGN = re.compile(r"\s+(::|\|\|\||->|=>|[-–—−=:→⇒|@])\s+|(?<=[^\W\d])(:(?=\s|[^\W\d])|[=→](?=\w))")
 _BLANKS = re.compile(r"[ \u00a0\u2000-\u200a\u202f\u3000]{2,}|[\u00a0\u2003\u3000]")
 _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?%?")
-PARTS_OF_SPEECH = frozenset(
-    "n noun nouns v verb verbs vi vt adj adjective a adv adverb pron pronoun prep preposition conj conjunction interj "
-    "interjection intj num numeral number det determiner art article part particle phrase propn proper m f nt pl sg aux adp".split()
-)
+_PARTS = """
+    n noun nouns v verb verbs vi vt adj adjective a adv adverb pron pronoun prep preposition conj conjunction interj interjection
+    intj num numeral number det determiner art article part particle phrase propn proper m f nt pl sg aux adp
+"""
+PARTS_OF_SPEECH = frozenset(_PARTS.split())
 _LEAST_SHARE = 0.1
 """A separator that fewer of a file's lines have is not taken for one where the file has tabs."""
 _MOST_SHARE = 0.8
@@ -95,7 +96,9 @@ def forms_of(lines: Iterable[str], *, table: bool) -> LineForms:
     delimiter = next((sign for sign in ",;" if _is_table_of(sign, untabbed, table)), "")
     kinds = Counter(next(iter(_kinds_of(line, delimiter)), None) for line in untabbed)
     tabbed = sum("\t" in line for line in sample)
-    usable = {kind for kind, count in kinds.items() if kind and (not tabbed or count >= _LEAST_SHARE * (tabbed + len(untabbed)))}
+    usable = {
+        kind for kind, count in kinds.items() if kind and (not tabbed or count >= _LEAST_SHARE * (tabbed + len(untabbed)))
+    }
     return LineForms(delimiter, frozenset(usable))
 
 

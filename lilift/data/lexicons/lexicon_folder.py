@@ -1,7 +1,7 @@
 """From what a recipe says about a language's lexicon to the lexicon itself: a file, a folder of them, or ``world``.
 
-In a folder, `FILE_NAMES` are looked for in this order: what `lilift lexicon` writes, then names that publishers use. After these,
-a file counts whose name has the language in any other spelling: ``swahili.txt``, ``en-swa.txt``, ``swh_Latn.tsv``, ``sw-en.txt``.
+In a folder, lilift looks for `FILE_NAMES` in this order: what `lilift lexicon` writes, then names that publishers use. Then it
+takes a file that has the language in its name in any other spelling: ``swahili.txt``, ``en-swa.txt``, ``swh_Latn.tsv``, ``sw-en.txt``.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def find_in_folder(folder: Path, code: str) -> Path | None:
     found = [path for path in _lexicon_files(folder) if _language_in_name(path) == known]
     if len(found) > 1:
         raise DataError(
-            f"{len(found)} files may be the lexicon of {language(known).name} ({known}): {', '.join(path.name for path in found)}",
+            f"several files may be the lexicon of {language(known).name} ({known}): {', '.join(path.name for path in found)}",
             where=folder,
             remedy=f"rename the right one to {known}{''.join(found[0].suffixes)}",
         )
@@ -158,7 +158,7 @@ def _language_in_name(path: Path) -> str | None:
         one, other = (read_language(part) for part in pair.groups())
         if one and one.code == "en" and other:
             return other.code
-    before, _, after = (stem.rpartition("-") if "-" in stem else stem.rpartition("_"))
+    before, _, after = stem.rpartition("-") if "-" in stem else stem.rpartition("_")
     if before and same_language(after, "en") and (found := read_language(before)):
         return found.code
     alone = read_language(stem)

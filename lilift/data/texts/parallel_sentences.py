@@ -1,6 +1,6 @@
 """Sentences that say the same in many languages: what alignment is measured on. Never trained on.
 
-`world` is generated; a folder holds one file a language, named by its code, its FLORES code or its name: FLORES' own plain text (a
+`world` is generated; a folder holds one file a language, named by its code, FLORES code or name: FLORES' own plain text (a
 sentence a line: ``swh_Latn.devtest``, ``sw.txt``) or SIB-200's tables (``sw.tsv`` with the columns ``index_id`` and ``text``),
 gzipped or not.
 """

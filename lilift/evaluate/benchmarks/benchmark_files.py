@@ -64,7 +64,9 @@ class FileForm:
         written = (self.written or {}).get(language, "" if self.complete else language)
         if not written:
             return None
-        paths = (folder / (self.pattern.format(name) + suffix) for name in self._names(written, language) for suffix in ("", ".gz"))
+        paths = (
+            folder / (self.pattern.format(name) + suffix) for name in self._names(written, language) for suffix in ("", ".gz")
+        )
         return next((path for path in paths if path.is_file()), None)
 
     def _names(self, written: str, language: str) -> list[str]:

@@ -22,7 +22,7 @@ _NOTHING = "–"
 
 @dataclass(frozen=True)
 class LexiconRow:
-    """One language's lexicon; `coverage` is the share of the training text's words that it can translate."""
+    """One language's lexicon; `coverage` is the share of the training text's words that it can translate, from 0 to 1."""
 
     code: str
     name: str
@@ -30,6 +30,7 @@ class LexiconRow:
     pairs: int | None
     coverage: float | None
     dropped: str
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ def _lexicon(code: str, found: Mapping[str, Any]) -> LexiconRow:
     known = languages().get(code)
     name = known.name if known else code
     dropped = _reasons(found.get("dropped", {}))
-    return LexiconRow(code, name, found.get("entries"), found.get("pairs"), found.get("coverage"), dropped)
+    warnings = tuple(found.get("warnings", ()))
+    return LexiconRow(code, name, found.get("entries"), found.get("pairs"), found.get("coverage"), dropped, warnings)
 
 
 def _stage(title: str, rows: Mapping[str, Any]) -> StageRows:

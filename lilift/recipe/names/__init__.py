@@ -1,1 +1,1 @@
-"""What the names in a recipe or command stand for: languages in every usual spelling, and files as opposed to names on the hub."""
+"""What the names in a recipe or command stand for: languages in every usual spelling, and files or names on the hub."""

@@ -74,7 +74,7 @@ def test_a_word_that_comes_twice_keeps_its_first_vector(write) -> None:
         (b"4 3\n", "the file has no vector"),
         (as_text().replace(b"4 3", b"4 4"), r"most of the file cannot be used \(damaged vector 4 of 4\)"),
         (as_text().replace(b"4 3", b"4 2"), "most vectors have more numbers than the 2 that the file promises"),
-        ("4 3\n".encode() + b"\xf1a 1 2 3\n" * 3 + b"a 1 2 3\n", r"\(word that is not UTF-8 3 of 4\); .* save it as UTF-8"),
+        (b"4 3\n" + b"\xf1a 1 2 3\n" * 3 + b"a 1 2 3\n", r"\(word that is not UTF-8 3 of 4\); .* save it as UTF-8"),
         (as_text().decode("utf-8").encode("utf-16"), "the file is UTF-16"),
         (gzip.compress(as_text() * 500, mtime=0)[:60], "the gzip file is cut short"),
         (b"4 3\n" + b"x" * (2 << 20), r"words\.vec:2: a line is longer than 1 MiB"),
@@ -124,7 +124,8 @@ def test_what_cannot_be_used_is_left_out_and_counted(
 ) -> None:
     found = read_embeddings(write(content), 10)
     assert (list(found.words), dict(found.left_out)) == (words, left_out)
-    assert (remark in " ".join(found.warnings())) and (bool(found.remarks) == bool(remark))
+    assert remark in " ".join(found.warnings())
+    assert bool(found.remarks) == bool(remark)
     rows = [row for row in VECTORS.tolist() if row in found.vectors.tolist()]
     assert found.vectors.tolist() == rows, "no vector is made of other bytes"
 
