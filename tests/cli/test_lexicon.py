@@ -100,7 +100,7 @@ def test_a_lexicon_that_is_there_is_replaced_only_when_asked(
     ("arguments", "code", "expected"),
     [
         (["import", "nowhere.txt", "--language", "sw"], 3, "cannot read the file"),
-        (["import", "words.tsv", "--language", "swa"], 3, "did you mean 'sw'"),
+        (["import", "words.tsv", "--language", "Swahilli"], 3, "did you mean 'sw'"),
         (["import", "words.tsv", "--language", ","], 2, "no language is named"),
         (["import", "words.tsv", "--language", "sw", "--most-words", "0"], 2, "--most-words 0"),
         (["stats", "words.tsv"], 3, "does not say its language"),
@@ -242,7 +242,7 @@ def test_fetch_makes_a_lexicon_of_the_publishers_own_files(
     [
         (["mouse", "--languages", "sw"], 2, "known: muse, wiktionary"),
         (["muse", "--languages", "sw"], 3, "muse have nothing for sw; add wiktionary, afromt"),
-        (["muse,gatitos", "--languages", "swa"], 3, "did you mean 'sw'"),
+        (["muse,gatitos", "--languages", "Swahilli"], 3, "did you mean 'sw'"),
         (["muse", "--languages", ","], 2, "no language is named"),
     ],
 )

@@ -3,8 +3,8 @@
     30 8\n                      how many vectors, and of how many numbers
     word<SPACE>32 bytes[\n]     the line break is there in Google's program, and not in gensim's
 
-A blank ends a word. A reader that believes the first blank reads all that follows ``new york`` from the wrong bytes. Here a blank
-counts as the end only if numbers of a sensible size follow, and then a word or the end of the file.
+A blank ends a word. A reader that believes the first blank reads all that follows ``new york`` from the wrong bytes. Here a
+blank counts as the end only if numbers of a sensible size follow, and then a word or the end of the file.
 """
 
 from __future__ import annotations

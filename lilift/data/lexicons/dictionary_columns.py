@@ -1,7 +1,7 @@
 """Which column of a dictionary holds English and which the translation: from its header, its contents and its words.
 
-A header may stand in any line (files are joined). Numbers, parts of speech and empty columns are neither English nor translation.
-Common English words, or the script, show that English is on the right. Such a dictionary is read the other way round.
+A header may stand in any line (files are joined). Numbers, parts of speech and empty columns are neither English nor a
+translation. Common English words, or the script, show that English is on the right: such a file is read the other way round.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _TRANSLATION_WORDS = "translation translations target tgt trg translated meaning
 _TRANSLATIONS = frozenset(_TRANSLATION_WORDS.split())
 _OTHER_WORDS = """
     pos part speech class type category frequency freq count rank score weight probability prob confidence note notes comment
-    comments example examples id no number index plural gender ipa pronunciation transliteration domain topic language text us gb
-    latn of
+    comments example examples id no number index plural gender ipa pronunciation transliteration domain topic language text us
+    gb latn of
 """
 _OTHERS = frozenset(_OTHER_WORDS.split())
 _WORDS = _ENGLISH | _HEADWORDS | _TRANSLATIONS | _OTHERS

@@ -28,8 +28,8 @@ _SIGN = re.compile(r"\s+(::|\|\|\||->|=>|[-–—−=:→⇒|@])\s+|(?<=[^\W\d])
 _BLANKS = re.compile(r"[ \u00a0\u2000-\u200a\u202f\u3000]{2,}|[\u00a0\u2003\u3000]")
 _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?%?")
 _PARTS = """
-    n noun nouns v verb verbs vi vt adj adjective a adv adverb pron pronoun prep preposition conj conjunction interj interjection
-    intj num numeral number det determiner art article part particle phrase propn proper m f nt pl sg aux adp
+    n noun nouns v verb verbs vi vt adj adjective a adv adverb pron pronoun prep preposition conj conjunction interj
+    interjection intj num numeral number det determiner art article part particle phrase propn proper m f nt pl sg aux adp
 """
 PARTS_OF_SPEECH = frozenset(_PARTS.split())
 _LEAST_SHARE = 0.1

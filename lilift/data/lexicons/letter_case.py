@@ -1,7 +1,7 @@
 """Capitals of a dictionary's translations, as they stand within a sentence.
 
-A dictionary in capitals is lower-cased. A capital that the translation has only because English has one is dropped, except where
-it belongs to the word: German and Luxembourgish nouns, acronyms, and names of countries, languages, days and months.
+A dictionary in capitals is lower-cased. A capital that the translation has only because English has one is dropped, except
+where it belongs to the word: German and Luxembourgish nouns, acronyms, and names of countries, languages, days and months.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From what a recipe says about a language's lexicon to the lexicon itself: a file, a folder of them, or ``world``.
 
 In a folder, lilift looks for `FILE_NAMES` in this order: what `lilift lexicon` writes, then names that publishers use. Then it
-takes a file that has the language in its name in any other spelling: ``swahili.txt``, ``en-swa.txt``, ``swh_Latn.tsv``, ``sw-en.txt``.
+takes a file that has the language in its name in any other spelling: ``swahili.txt``, ``en-swa.txt``, ``sw-en.txt``.
 """
 
 from __future__ import annotations

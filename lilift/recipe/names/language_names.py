@@ -79,7 +79,8 @@ def spellings(code: str) -> tuple[str, ...]:
     close = [written for written, found in _close_codes().items() if found.how != "several" and found.codes[0] == code]
     names = [name for name, known in table.names.items() if known == code]
     joined = [name.replace(" ", separator) for name in names for separator in ("_", "-")]
-    return tuple(dict.fromkeys([code, *codes, *close, *names, *joined]))
+    with_script = [f"{written}_{script}" for written in (*codes, code) for script in _scripts()[code] if len(written) == 3]
+    return tuple(dict.fromkeys([code, *codes, *with_script, *close, *names, *joined]))
 
 
 def hint(text: str) -> str:
@@ -127,7 +128,7 @@ def _or(codes: tuple[str, ...]) -> str:
 def _read_tag(text: str, tag: str) -> Reading | None:
     """A BCP 47 tag with a script, a country or both, as `zh-Hant-TW` or FLORES' `swh_Latn`.
 
-    A country is left out, unless lilift knows a variety of its own there; a script must be one that lilift knows the language in.
+    A country is left out, unless lilift knows a variety of its own there. A script must be one that lilift knows for it.
     """
     primary, *rest = tag.split("-")
     code = _code_of(primary)

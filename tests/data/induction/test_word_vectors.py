@@ -177,7 +177,8 @@ def test_one_word_with_a_blank_neither_refuses_a_file_nor_shifts_it(shared_data:
         pytest.skip("the small inputs of public reports are not here")
     found = read_embeddings(folder / name, 100)
     assert list(found.words) == [*(f"w{number}" for number in range(5)), "new york", *(f"w{number}" for number in range(5, 30))]
-    assert len(found.words) == words and float(found.vectors.abs().max()) < 5
+    assert len(found.words) == words
+    assert float(found.vectors.abs().max()) < 5
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:
