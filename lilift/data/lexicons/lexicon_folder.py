@@ -19,7 +19,7 @@ from lilift.data.lexicons.pair_filters import DEFAULT_FILTERS, Filters
 from lilift.data.lexicons.publishers import PUBLISHERS, sources_for
 from lilift.data.world import lexicon_path
 from lilift.recipe.errors import DataError
-from lilift.recipe.names.language_names import read_language, same_language
+from lilift.recipe.names.language_names import read_language
 from lilift.recipe.storage import sha256_of
 
 _SUFFIXES = (SUFFIX, ".tsv", ".txt", ".csv", ".dict")
@@ -30,7 +30,7 @@ FILE_NAMES = tuple(
     for packed in (("",) if suffix == SUFFIX else ("", ".gz"))
 )
 """Names of a language's lexicon in a folder of lexicons, the preferred one first."""
-_PAIR = re.compile(r"([^-_.]+)[-_.](.+)")
+_SEPARATOR = re.compile(r"[-_.]")
 
 
 def load_lexicon(location: str, code: str) -> Lexicon:
@@ -153,14 +153,10 @@ def _lexicon_files(folder: Path) -> list[Path]:
 def _language_in_name(path: Path) -> str | None:
     """The code of the language that a file's name has, alone or beside English on either side; None if it has none."""
     stem = path.name.removesuffix(".gz").rpartition(".")[0]
-    pair = _PAIR.fullmatch(stem)
-    if pair is not None:
-        one, other = (read_language(part) for part in pair.groups())
-        if one and one.code == "en" and other:
-            return other.code
-    before, _, after = stem.rpartition("-") if "-" in stem else stem.rpartition("_")
-    if before and same_language(after, "en") and (found := read_language(before)):
-        return found.code
+    for separator in _SEPARATOR.finditer(stem):
+        one, other = read_language(stem[: separator.start()]), read_language(stem[separator.end() :])
+        if one and other and "en" in (one.code, other.code):
+            return other.code if one.code == "en" else one.code
     alone = read_language(stem)
     return alone.code if alone and alone.code != "en" else None
 
@@ -181,6 +177,9 @@ def languages_in(path: Path) -> list[str]:
         return [read_lexicon(path).language.code]
     if not path.exists():
         raise DataError("no such file or folder", where=path)
+    named = _language_in_name(path)
+    if named is not None:
+        return [named]
     raise DataError("the file does not say its language", where=path, remedy="name it with --language")
 
 
