@@ -21,9 +21,10 @@ from lilift.data.texts.contamination import HeldOut
 from lilift.data.texts.examples import TranslatedExample
 from lilift.data.texts.row_files import is_local, read_rows
 from lilift.recipe.errors import DataError
+from lilift.recipe.names.language_names import same_language
 from lilift.recipe.schema import InstructionSettings
 
-_ENGLISH = ("english", "en", "source", "question")
+_ENGLISH = ("source", "question")
 _RESPONSES = ("response", "answer", "solution", "output")
 _PLAIN = (".tsv", ".txt")
 
@@ -132,10 +133,14 @@ def _example(name: str, known: Language, english: str, translation: str, respons
 
 def _columns(names: Sequence[str], first: Mapping[str, Any], known: Language, location: str) -> tuple[str, str, str | None]:
     """Which columns hold English, translation and, if any does, the response."""
-    own = (known.code, known.name.lower(), f"sentence_{known.flores}", "translation", "translated", "target")
-    english = (*_ENGLISH, "sentence_eng_Latn")
     inner = first.get("translation")
     there = list(inner) if isinstance(inner, Mapping) else list(names)
+
+    def named(code: str) -> Iterator[str]:
+        return (name for name in there if same_language(name.removeprefix("sentence_"), code))
+
+    own = (*named(known.code), "translation", "translated", "target")
+    english = (*named("en"), *_ENGLISH)
     found = [next((name for name in wanted if name in there), None) for wanted in (english, own)]
     if found[0] is None or found[1] is None:
         raise DataError(
