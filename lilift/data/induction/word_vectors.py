@@ -151,7 +151,7 @@ def _usable(record: Record) -> tuple[str, NDArray[np.float32] | None, str | None
 
 def _text_records(path: Path, header: tuple[int, int] | None) -> Iterator[Record]:
     """``count dimension`` on the first line (word2vec, fastText) or not (GloVe), then a word and its numbers a line."""
-    lines = (line for _, line in read_raw_lines(path))
+    lines: Iterator[bytes] = (line for _, line in read_raw_lines(path))
     if header is not None:
         next(lines)
         dimension = header[1]

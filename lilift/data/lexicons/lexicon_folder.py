@@ -177,9 +177,9 @@ def languages_in(path: Path) -> list[str]:
         return [read_lexicon(path).language.code]
     if not path.exists():
         raise DataError("no such file or folder", where=path)
-    named = _language_in_name(path)
-    if named is not None:
-        return [named]
+    code = _language_in_name(path)
+    if code is not None:
+        return [code]
     raise DataError("the file does not say its language", where=path, remedy="name it with --language")
 
 

@@ -198,7 +198,19 @@ def test_fasttext_models_are_read_as_gensim_reads_them(tmp_path: Path) -> None:
     found = read_embeddings(path, 100)
     assert list(found.words) == model.wv.index_to_key
     np.testing.assert_allclose(found.vectors.numpy(), model.wv.vectors, atol=1e-5)
-    path.write_bytes(path.read_bytes()[:4000])
+    whole = path.read_bytes()
+    odd = {b"paka\0": b"p ka\0", b"kuku\0": b"kuk\xc3\0"}
+    for word, other in odd.items():
+        assert whole.count(word) == 1
+        path.write_bytes(whole.replace(word, other))
+        changed = read_embeddings(path, 100)
+        if other == b"p ka\0":
+            assert "p ka" in changed.words
+            assert "blank" in changed.remarks[0]
+        else:
+            assert changed.left_out == {"word that is not UTF-8": 1}
+            assert len(changed.words) == len(found.words) - 1
+    path.write_bytes(whole[:4000])
     with pytest.raises(DataError, match="cut short or damaged"):
         read_embeddings(path, 100)
 

@@ -85,7 +85,13 @@ def test_no_language_is_made_of_letters_that_are_near(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "remark"),
-    [("kr", "Korean is ko"), ("se", "Swedish is sv"), ("tw", "Taiwan"), ("Norwegian", "Nynorsk is nn"), ("zh_TW", "one Chinese")],
+    [
+        ("kr", "Korean is ko"),
+        ("se", "Swedish is sv"),
+        ("tw", "Taiwan"),
+        ("Norwegian", "Nynorsk is nn"),
+        ("zh_TW", "one Chinese"),
+    ],
 )
 def test_a_spelling_that_may_mean_something_else_is_said(text: str, remark: str) -> None:
     found = read_language(text)

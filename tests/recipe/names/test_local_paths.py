@@ -47,7 +47,9 @@ def test_what_exists_is_a_file_with_or_without_a_prefix(tmp_path: Path, monkeypa
     assert recipe.evaluate.alignment == str(tmp_path / "parallel")
     prefixed = tmp_path / "prefixed.yaml"
     text = RECIPE.replace("models/", "./models/").replace(": train", ": ./train").replace('"lexicons', '"./lexicons')
-    prefixed.write_text(text.replace(" my.", " ./my.").replace("path: f", "path: ./f").replace(": par", ": ./par"), encoding="utf-8")
+    prefixed.write_text(
+        text.replace(" my.", " ./my.").replace("path: f", "path: ./f").replace(": par", ": ./par"), encoding="utf-8"
+    )
     assert load_recipe(str(prefixed)) == recipe
 
 
