@@ -24,8 +24,9 @@ from typing import Any
 from benchmarks.shared.result_files import keep, report_goals
 from lilift.data.languages import language
 from lilift.data.lexicons.coverage import words_of
-from lilift.data.lexicons.lexicon import Lexicon, merge_lexicons
+from lilift.data.lexicons.lexicon import Lexicon
 from lilift.data.lexicons.lexicon_folder import import_lexicon
+from lilift.data.lexicons.lexicon_merge import merge_lexicons
 from lilift.data.lexicons.publishers import PUBLISHERS
 from lilift.recipe.errors import DataError
 from lilift.recipe.language_groups import LANGUAGE_GROUPS

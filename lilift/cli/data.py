@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lilift.cli.language_options import language_code
 from lilift.cli.recipe import add_action, add_recipe_arguments, load
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ def run_preview(arguments: argparse.Namespace) -> int:
     from lilift.recipe.errors import RecipeError
 
     recipe = _load_switching(arguments)
+    if arguments.language is not None:
+        arguments.language = language_code(arguments.language)
     if arguments.language is not None and arguments.language not in recipe.languages:
         raise RecipeError(
             f"the recipe has no language {arguments.language!r}",

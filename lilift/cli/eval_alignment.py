@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lilift.cli.console import HelpFormatter, console, print_json, table
+from lilift.cli.language_options import language_codes
 
 
 def add_parser(verbs: Any) -> None:
@@ -45,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         recipe,
         arguments.run_folder,
         arguments.sentences,
-        languages=arguments.languages.split(",") if arguments.languages else recipe.languages,
+        languages=language_codes(arguments.languages) if arguments.languages else recipe.languages,
         limit=arguments.limit,
         device=device_for(recipe.card).torch_device,
     )

@@ -140,6 +140,7 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
     Raises:
         RecipeError: the options contradict each other.
     """
+    from lilift.cli.language_options import language_codes
     from lilift.recipe.errors import RecipeError
     from lilift.recipe.schema import WITH_LABELS, BenchmarkSettings
 
@@ -159,7 +160,7 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
         name=arguments.benchmark,
         source=arguments.source,
         path=str(arguments.path.expanduser()) if arguments.path else None,
-        languages=tuple(code.strip() for code in arguments.languages.split(",")) if arguments.languages else None,
+        languages=tuple(language_codes(arguments.languages)) if arguments.languages else None,
         limit=arguments.limit,
         labels=arguments.labels,
     )

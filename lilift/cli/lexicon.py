@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lilift.cli import lexicon_fetch, lexicon_induction
 from lilift.cli.console import HelpFormatter
-from lilift.cli.lexicon_output import free_output, language_codes, print_figures, report
+from lilift.cli.language_options import language_codes
+from lilift.cli.lexicon_output import free_output, print_figures, report
 
 if TYPE_CHECKING:
     from lilift.data.lexicons.lexicon import Lexicon
@@ -138,13 +139,21 @@ def run_import(arguments: argparse.Namespace) -> int:
 
 
 def run_merge(arguments: argparse.Namespace) -> int:
-    from lilift.data.lexicons.lexicon import merge_lexicons
+    from lilift.data.lexicons.lexicon_merge import merge_lexicons, shadowed_pairs
     from lilift.data.lexicons.lexicon_table import read_lexicon, write_lexicon
 
     output = free_output(arguments.output, arguments.replace)
-    merged = merge_lexicons([read_lexicon(path) for path in arguments.files], arguments.keep)
+    lexicons = [read_lexicon(path) for path in arguments.files]
+    merged = merge_lexicons(lexicons, arguments.keep)
     write_lexicon(merged, output)
     report([merged], arguments.json)
+    if arguments.keep == "first" and not arguments.json:
+        for path, lost in zip(arguments.files, shadowed_pairs(lexicons), strict=True):
+            if lost.pairs:
+                print(
+                    f"  {path}: {lost.pairs:,} pairs left out, because an earlier lexicon has the word "
+                    f"(--keep all keeps them), such as: {'; '.join(lost.examples)}"
+                )
     return 0
 
 

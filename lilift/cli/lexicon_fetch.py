@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lilift.cli.console import HelpFormatter
-from lilift.cli.lexicon_output import language_codes, report
+from lilift.cli.language_options import language_codes
+from lilift.cli.lexicon_output import report
 
 if TYPE_CHECKING:
     from lilift.data.lexicons.lexicon import Lexicon
@@ -41,7 +42,7 @@ def add_parser(actions: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from lilift.data.languages import language
-    from lilift.data.lexicons.lexicon import merge_lexicons
+    from lilift.data.lexicons.lexicon_merge import merge_lexicons
     from lilift.data.lexicons.lexicon_table import SUFFIX, write_lexicon
     from lilift.recipe.errors import DataError
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lilift.cli.console import HelpFormatter, print_json
-from lilift.cli.lexicon_output import free_output
+from lilift.cli.language_options import language_code
+from lilift.cli.lexicon_output import free_output, warn
 
 if TYPE_CHECKING:
     from lilift.data.induction.word_vectors import Embeddings
@@ -68,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         if getattr(arguments, name) < 1:
             raise RecipeError(f"--{name.replace('_', '-')} {getattr(arguments, name)} is too small", remedy="give 1 or more")
     _require_device(arguments.device)
-    code = language(arguments.language).code
+    code = language(language_code(arguments.language)).code
     output = free_output(arguments.output or Path("lexicons") / f"{code}{SUFFIX}", arguments.replace)
 
     gold = _gold(arguments.gold, code) if arguments.gold else None
@@ -79,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     english = _vectors(arguments.english, arguments.train_english_embeddings, "en", arguments)
     foreign = _vectors(arguments.foreign, arguments.train_embeddings, code, arguments)
+    for text in (*english.warnings(), *foreign.warnings()):
+        warn(text)
     name = language(code).name
     say(f"{len(english.words):,} English words, {len(foreign.words):,} {name} words, {english.dimension} dimensions")
     starts = tuple(dict.fromkeys(arguments.start or ("identical", "similarity")))

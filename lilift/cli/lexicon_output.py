@@ -1,7 +1,8 @@
-"""Helpers of the `lilift lexicon` actions: they read language codes, check output paths, and print a lexicon's figures."""
+"""Helpers of the `lilift lexicon` actions: they check output paths, print warnings, and print a lexicon's figures."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from lilift.cli.console import console, print_json, table
@@ -12,19 +13,6 @@ if TYPE_CHECKING:
 
     from lilift.data.lexicons.coverage import LexiconStats
     from lilift.data.lexicons.lexicon import Lexicon
-
-
-def language_codes(text: str) -> list[str]:
-    """The language codes that a text such as ``sw,mmwp-low`` names."""
-    from lilift.recipe.errors import RecipeError
-    from lilift.recipe.language_groups import LANGUAGE_GROUPS, expand_languages
-
-    given = [part.strip() for part in text.split(",") if part.strip()]
-    if not given:
-        raise RecipeError("--languages is empty", remedy=f"give codes such as sw,bn or a group: {', '.join(LANGUAGE_GROUPS)}")
-    codes = expand_languages(given)
-    assert isinstance(codes, list)
-    return list(dict.fromkeys(codes))
 
 
 def free_output(path: Path, replace: bool) -> Path:
@@ -46,8 +34,16 @@ def report(lexicons: Sequence[Lexicon], as_json: bool) -> None:
     print_figures([lexicon_stats(lexicon) for lexicon in lexicons], as_json)
 
 
+def warn(text: str) -> None:
+    """Print a warning, to standard error so that it stands beside JSON too."""
+    print(f"warning: {text}", file=sys.stderr)
+
+
 def print_figures(found: Sequence[LexiconStats], as_json: bool) -> None:
     """Print the figures of one lexicon in full, or of several lexicons as a table."""
+    for stats in found:
+        for text in stats.warnings():
+            warn(text)
     if as_json:
         print_json([stats.as_dict() for stats in found])
     elif len(found) == 1:
@@ -64,6 +60,10 @@ def _print_one(stats: LexiconStats) -> None:
         dropped = ", ".join(f"{reason} {count:,}" for reason, count in source.dropped.items()) or "nothing"
         print(f"  {source.name}: {source.location}; licence: {source.licence}")
         print(f"    {source.kept:,} pairs kept of {source.read:,} read; left out: {dropped}")
+        for reason, examples in source.examples.items():
+            print(f"      {reason}, such as: {'; '.join(examples)}")
+        if source.skipped:
+            print(f"    lines that are no pairs: {', '.join(f'{kind} {count:,}' for kind, count in source.skipped.items())}")
         if source.mended:
             print(f"    look-alike letters of another script replaced in {source.mended:,} pairs")
     print(f"  scripts: {', '.join(f'{script} {count:,}' for script, count in stats.scripts.items())}")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
-from lilift.data.prepare import PreparedData
+from lilift.data.prepared_data import PreparedData
 from lilift.data.switching.code_switching import CodeSwitched, CodeSwitcher
 from lilift.data.texts.examples import Example, Task
 from lilift.recipe.schema import Recipe, Target

@@ -7,7 +7,6 @@ in. Tiers are set for the 48 MMWP languages alone; they reproduce the paper's 10
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +16,7 @@ from typing import Literal, cast
 import regex
 
 from lilift.recipe.errors import DataError
+from lilift.recipe.names.language_names import hint, read_language
 
 Tier = Literal["high", "medium", "low"]
 NO_SCRIPT = "Zyyy"
@@ -74,18 +74,23 @@ def languages() -> Mapping[str, Language]:
 
 
 def language(code: str) -> Language:
-    """The language of a code.
+    """The language of a code or name, in any spelling that `lilift.recipe.names.language_names` knows.
 
     Raises:
-        DataError: the table has no such code.
+        DataError: it names no language of the table, or several.
     """
     table = languages()
     if code in table:
         return table[code]
-    by_name = {known.name.lower(): known.code for known in table.values()}
-    close = by_name.get(code.lower()) or next(iter(difflib.get_close_matches(code, table, n=1)), None)
-    hint = f" (did you mean {close!r}, {table[close].name}?)" if close else ""
-    raise DataError(f"unknown language {code!r}{hint}", where="languages", remedy="use a code such as sw, bn or om")
+    found = read_language(code)
+    if found is not None:
+        return table[found.code]
+    meant = hint(code)
+    raise DataError(
+        f"unknown language {code!r}" + (f" ({meant})" if meant else ""),
+        where="languages",
+        remedy="write a code such as sw, bn or om, or a name",
+    )
 
 
 def script_of(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from lilift.data.align_tasks import AlignTasks, align_tasks
 from lilift.data.batches.tokenization import LengthReport, Tokenisation, unknown_by_script
-from lilift.data.prepare import PreparedData
+from lilift.data.prepared_data import PreparedData
 from lilift.data.texts.examples import Example, Row, Task
 from lilift.recipe.schema import Recipe
 
@@ -55,7 +55,7 @@ class _StageRows(ABC):
         return self.at(index)[1].id
 
     def lengths(self, epoch: int = 0, *, at_most: int | None = None) -> LengthReport:
-        """Count what the length limits do to all rows of an epoch, or to `at_most` evenly spread ones; tokenizes each row once."""
+        """Count what the length limits do to all rows of an epoch, or to `at_most` evenly spread ones. Tokenizes each once."""
         measuring = replace(self, tokenisation=replace(self.tokenisation, report=LengthReport()))
         indices = range(0, len(self), max(1, -(-len(self) // at_most)) if at_most else 1)
         for start in range(0, len(indices), _MEASURED_TOGETHER):

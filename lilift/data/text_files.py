@@ -35,7 +35,7 @@ class Position:
     line: int = 0
 
 
-def read_lines(path: Path, *, recode: bool = False) -> Iterator[tuple[int, str]]:
+def read_lines(path: Path, *, recode: bool = False, any_ending: bool = False) -> Iterator[tuple[int, str]]:
     """Number (from 1) and text of each line, without its ending and without a byte-order mark.
 
     Lines end with LF or CR LF, or with CR in a file that has no LF at its beginning.
@@ -43,18 +43,37 @@ def read_lines(path: Path, *, recode: bool = False) -> Iterator[tuple[int, str]]
     Args:
         path: the file, compressed or not.
         recode: read UTF-16 and UTF-32 too, instead of refusing them.
+        any_ending: a CR within a line ends a line too, as in files that several programs have written.
 
     Raises:
         DataError: the file is missing, cannot be read, is not UTF-8, is cut short, or has a line of more than 1 MiB.
     """
     with reading(path) as position, open_text(path, recode=recode) as opened:
-        stream = _with_line_feeds(opened)
-        while line := stream.readline(LONGEST_LINE + 1):
-            if len(line) > LONGEST_LINE:
-                raise long_line(path, position.line + 1)
+        for line in _raw_lines(path, opened, position):
             text = line.decode("utf-8").rstrip("\r\n")
+            for part in text.split("\r") if any_ending else (text,):
+                position.line += 1
+                yield position.line, part
+
+
+def read_raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """As `read_lines`, but the bytes of each line, for files in which some words are not UTF-8.
+
+    Raises:
+        DataError: as `read_lines`, except for bytes that are not UTF-8.
+    """
+    with reading(path) as position, open_text(path, recode=False) as opened:
+        for line in _raw_lines(path, opened, position):
             position.line += 1
-            yield position.line, text
+            yield position.line, line.rstrip(b"\r\n")
+
+
+def _raw_lines(path: Path, opened: BinaryIO, position: Position) -> Iterator[bytes]:
+    stream = _with_line_feeds(opened)
+    while line := stream.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            raise long_line(path, position.line + 1)
+        yield line
 
 
 @contextlib.contextmanager

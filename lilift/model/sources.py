@@ -30,11 +30,11 @@ from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from lilift.recipe.errors import LiliftError, ModelError
+from lilift.recipe.names.local_paths import is_written_as_path, local_path, neither
 
 STAND_IN = "stand-in:"
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
-_LOCAL_PREFIXES = ("/", "./", "../", "~")
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -42,7 +42,7 @@ def model_folder_or_hub(name: str) -> str:
     """Turn a model's name in a recipe into what `from_pretrained` takes: a folder's path or a hub name.
 
     Args:
-        name: a folder (``/…``, ``./…``, ``../…``, ``~/…``), a hub name, or ``stand-in:llm`` / ``stand-in:encoder``.
+        name: a folder (see `lilift.recipe.names.local_paths`), a hub name, or ``stand-in:llm`` / ``stand-in:encoder``.
 
     Raises:
         ModelError: the folder or stand-in does not exist, the folder lacks the configuration or the weights, or the name is
@@ -50,14 +50,14 @@ def model_folder_or_hub(name: str) -> str:
     """
     if name.startswith(STAND_IN):
         return str(_stand_in(name))
-    if name.startswith(_LOCAL_PREFIXES) or Path(name).is_absolute():
-        folder = Path(name).expanduser()
+    folder = local_path(name)
+    if folder is not None and (is_written_as_path(name) or folder.is_dir()):
         check_model_folder(folder)
         return str(folder)
     if not _HUB_NAME.fullmatch(name):
         raise ModelError(
-            f"{name!r} is neither a folder nor a name on the hub",
-            remedy="write a folder as ./… or /…, and a hub name as owner/model",
+            f"{name!r} is neither a folder in {Path.cwd()} nor a name on the hub",
+            remedy="check the path; a hub name is owner/model",
         )
     return name
 
@@ -148,7 +148,7 @@ def loading_error(error: BaseException, name: str, what: str) -> ModelError:
         unreachable = isinstance(cause, LocalEntryNotFoundError | OfflineModeIsEnabled | ConnectionError | TimeoutError)
         if unreachable or type(cause).__module__.startswith("httpx"):
             return ModelError(
-                f"the {what} is not on this machine and the hub cannot be reached",
+                neither(name, f"the {what} is not in the cache of the hub, which cannot be reached"),
                 where=name,
                 remedy="connect to the internet once to download it, or give the path of a folder that holds it",
             )
@@ -156,9 +156,9 @@ def loading_error(error: BaseException, name: str, what: str) -> ModelError:
             return ModelError(f"a file of the {what} is missing on the hub", where=name, remedy="choose another `revision`")
         if isinstance(cause, RepositoryNotFoundError | HFValidationError):
             return ModelError(
-                f"the {what} is not on the hub, or it is private",
+                neither(name, f"the {what} is not on the hub, or it is private"),
                 where=name,
-                remedy="check the name, or run `hf auth login`; write a folder as ./… or /…",
+                remedy="check the name or path, or run `hf auth login`",
             )
         if isinstance(cause, SafetensorError):
             return ModelError(f"the {what}'s weights are damaged ({cause})", where=name, remedy="download them again")

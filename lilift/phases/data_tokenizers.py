@@ -8,7 +8,8 @@ from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig
 
 from lilift.data.batches.control_tokens import ControlTokens, count_spelled
-from lilift.data.prepare import PreparedData, TokenizerFindings
+from lilift.data.data_report import TokenizerFindings
+from lilift.data.prepared_data import PreparedData
 from lilift.data.texts.prompt_templates import CHAT, Template, template_of
 from lilift.model.encoders.encoder import AbsentTokenizer
 from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer, HuggingFaceTokenizer, load_encoder_tokenizer

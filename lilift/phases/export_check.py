@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from lilift.data.batches.tokenization import Tokenisation
-from lilift.data.prepare import load_prepared
+from lilift.data.prepared_data import load_prepared
 from lilift.data.texts.examples import Row, Task
 from lilift.evaluate.evaluator import LIFTED
 from lilift.export.drift import Candidate, Drift, measure_drift

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lilift.data.batches.tokenization import Limits, Tokenisation
 from lilift.data.losses import warnings_of_lengths
-from lilift.data.prepare import PreparedData
+from lilift.data.prepared_data import PreparedData
 from lilift.data.stage_rows import align_rows, transfer_rows
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import Recipe

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from lilift.data.batches.token_cache import token_cache
 from lilift.data.losses import warnings_of_lengths
-from lilift.data.prepare import load_prepared, prepare
+from lilift.data.prepare import prepare
+from lilift.data.prepared_data import load_prepared
 from lilift.data.stage_rows import AlignRows, TransferRows, align_rows, transfer_rows
 from lilift.data.texts.kept_template import keep_template
 from lilift.data.world import WORLD_LANGUAGES

@@ -19,10 +19,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from lilift.recipe.errors import RecipeError
+from lilift.recipe.names.local_paths import resolve_settings
 from lilift.recipe.schema import Recipe
 
 Key = tuple[str, ...]
-_LOCAL_PREFIXES = ("./", "../", "~/")
 
 
 def recipes_folder() -> Path:
@@ -74,7 +74,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     sources = {key: f"{path}:{line}" for key, line in lines.items()} | {(): str(path)}
     for override in overrides:
         key, value = parse_override(override)
-        _set(settings, key, _resolve_paths(value, Path.cwd()), override)
+        _set(settings, key, resolve_settings(value, Path.cwd(), key), override)
         for stale in [known for known in sources if known[: len(key)] == key]:
             del sources[stale]
         sources[key] = f"--set {override}"
@@ -203,7 +203,7 @@ def _read_with_lines(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
         raise RecipeError("the recipe is empty or not a mapping of settings", where=path, remedy="start from a shipped recipe")
     # Users keep no files beside a shipped recipe, so its paths start at the folder that the user starts lilift in.
     folder = Path.cwd() if path.parent == recipes_folder() else path.resolve().parent
-    resolved = _resolve_paths(settings, folder)
+    resolved = resolve_settings(settings, folder)
     return resolved, dict(_lines(root, (), path))
 
 
@@ -224,17 +224,6 @@ def _lines(node: yaml.Node, key: Key, path: Path) -> Iterator[tuple[Key, int]]:
         for index, value in enumerate(node.value):
             yield (*key, str(index)), value.start_mark.line + 1
             yield from _lines(value, (*key, str(index)), path)
-
-
-def _resolve_paths(value: Any, folder: Path) -> Any:
-    """Make the paths of local files absolute. They start at `folder`."""
-    if isinstance(value, dict):
-        return {key: _resolve_paths(item, folder) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_resolve_paths(item, folder) for item in value]
-    if isinstance(value, str) and value.startswith(_LOCAL_PREFIXES):
-        return str((folder / Path(value).expanduser()).resolve())
-    return value
 
 
 def _first_mistake(error: ValidationError, settings: Mapping[str, Any], sources: Mapping[Key, str]) -> RecipeError:

@@ -18,7 +18,11 @@ def read_template(value: Any) -> Any:
     Raises:
         ValueError: lilift cannot read the file, or the file is not a mapping with the right keys.
     """
-    if not isinstance(value, str) or not Path(value).is_absolute():
+    if not isinstance(value, str):
+        return value
+    if not Path(value).is_absolute():
+        if Path(value).suffix in (".yaml", ".yml"):
+            raise ValueError(f"there is no template file {value}, neither beside the recipe nor in {Path.cwd()}")
         return value
     try:
         found = yaml.safe_load(Path(value).read_text(encoding="utf-8"))

@@ -65,7 +65,7 @@ def test_every_verb_has_help_with_examples(capsys: pytest.CaptureFixture[str], v
         ),
         (["eval", "fetch", "world"], 2, "choose from"),
         (["eval", "stand-in:llm", "--benchmark", "mmwp", "--source", "hub"], 3, "mmwp is not on the hub"),
-        (["eval", "nowhere", "--benchmark", "world"], 4, "there is no such folder"),
+        (["eval", "nowhere", "--benchmark", "world"], 4, "no file or folder of that name in "),
         (["eval", "stand-in:llm", "--benchmark", "world", "--template", "chatty"], 2, "choose from plain"),
         (["eval", "stand-in:llm", "--benchmark", "world", "--template", "chat", "--dtype", "float32"], 3, "no chat template"),
         (["eval", "stand-in:llm", "--benchmark", "world", "--top-p", "2"], 2, "out of range"),
@@ -75,7 +75,7 @@ def test_every_verb_has_help_with_examples(capsys: pytest.CaptureFixture[str], v
         (["eval", "alignment", "nowhere"], 5, "this folder holds no run"),
         (["eval", "compare", "nowhere", "nowhere:lifted"], 5, "holds no evaluation"),
         (["export", "nowhere"], 5, "this folder holds no run"),
-        (["chat", "nowhere", "hello"], 4, "there is no such folder"),
+        (["chat", "nowhere", "hello"], 4, "no file or folder of that name in "),
     ],
 )
 def test_a_mistake_is_one_line_with_its_exit_code(

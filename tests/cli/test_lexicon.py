@@ -80,6 +80,40 @@ def test_figures_are_shown_for_one_lexicon_and_for_a_folder(
     assert "muse (CC BY-NC 4.0)" in out
 
 
+def test_what_is_left_out_is_told_with_examples_and_english_on_the_right_is_a_warning(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "a.tsv").write_text("# CC BY\nwater\tmaji\nhotel\thotel\ngood day\thabari\n", encoding="utf-8")
+    (tmp_path / "b.tsv").write_text("maji safi\twater\nnyumba\thouse\nmti\ttree\n", encoding="utf-8")
+    code, out, err = call(capsys, "lexicon", "import", tmp_path / "a.tsv", "--language", "Swahili", "--into", tmp_path / "a")
+    assert (code, err) == (0, "")
+    assert "identical, such as: hotel → hotel" in out
+    assert "several English words, such as: good day → habari" in out
+    assert "lines that are no pairs: comment 1" in out
+    code, out, err = call(capsys, "lexicon", "import", tmp_path / "b.tsv", "--language", "swh_Latn", "--into", tmp_path / "b")
+    assert (code, "warning: Swahili (sw): b has English on the right" in err) == (0, True)
+    merge = (
+        "lexicon",
+        "merge",
+        tmp_path / "a" / "sw.parquet",
+        tmp_path / "b" / "sw.parquet",
+        "--output",
+        tmp_path / "c.parquet",
+    )
+    code, out, _ = call(capsys, *merge)
+    assert code == 0
+    assert "1 pairs left out, because an earlier lexicon has the word" in out
+    assert "such as: water → maji safi" in out
+    assert "identical, such as: hotel → hotel" in out
+
+
+def test_a_spelling_that_may_mean_something_else_is_remarked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "no.tsv").write_text("water\tvann\n", encoding="utf-8")
+    code, _, err = call(capsys, "lexicon", "import", tmp_path / "no.tsv", "--language", "Norwegian", "--into", tmp_path)
+    assert (code, "Nynorsk is nn" in err) == (0, True)
+    assert (tmp_path / "nb.parquet").is_file()
+
+
 def test_the_same_import_gives_the_same_bytes(capsys: pytest.CaptureFixture[str], tmp_path: Path, words: Path) -> None:
     for folder in ("a", "b"):
         call(capsys, "lexicon", "import", words, "--languages", "sw", "--into", tmp_path / folder)
@@ -100,8 +134,8 @@ def test_a_lexicon_that_is_there_is_replaced_only_when_asked(
     ("arguments", "code", "expected"),
     [
         (["import", "nowhere.txt", "--language", "sw"], 3, "cannot read the file"),
-        (["import", "words.tsv", "--language", "swa"], 3, "did you mean 'sw'"),
-        (["import", "words.tsv", "--language", ","], 2, "--languages is empty"),
+        (["import", "words.tsv", "--language", "Swahilli"], 3, "did you mean 'sw'"),
+        (["import", "words.tsv", "--language", ","], 2, "no language is named"),
         (["import", "words.tsv", "--language", "sw", "--most-words", "0"], 2, "--most-words 0"),
         (["stats", "words.tsv"], 3, "does not say its language"),
         (["stats", "nowhere"], 3, "no such file or folder"),
@@ -242,8 +276,8 @@ def test_fetch_makes_a_lexicon_of_the_publishers_own_files(
     [
         (["mouse", "--languages", "sw"], 2, "choose from muse, wiktionary"),
         (["muse", "--languages", "sw"], 3, "no dictionary for sw in muse; add wiktionary, afromt"),
-        (["muse,gatitos", "--languages", "swa"], 3, "did you mean 'sw'"),
-        (["muse", "--languages", ","], 2, "--languages is empty"),
+        (["muse,gatitos", "--languages", "Swahilli"], 3, "did you mean 'sw'"),
+        (["muse", "--languages", ","], 2, "no language is named"),
     ],
 )
 def test_a_mistaken_fetch_is_one_line_before_anything_is_asked(

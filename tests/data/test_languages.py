@@ -11,6 +11,7 @@ from lilift.data.languages import NO_SCRIPT, language, languages, script_of
 from lilift.data.world import WORLD_LANGUAGES
 from lilift.recipe.errors import DataError
 from lilift.recipe.language_groups import LANGUAGE_GROUPS
+from lilift.recipe.names.language_names import read_language
 
 
 def test_the_48_languages_of_mmwp_have_their_tier_and_flores_code(shared_data: Path) -> None:
@@ -29,13 +30,33 @@ def test_the_groups_of_recipes_are_the_tiers_of_the_table() -> None:
         assert set(LANGUAGE_GROUPS[f"mmwp-{tier}"]) == coded
 
 
+def test_names_and_codes_in_any_spelling_are_known() -> None:
+    for written in ("sw", "SW", "swa", "swh", "swh_Latn", "Swahili", "kiswahili"):
+        assert language(written).code == "sw"
+
+
+def test_the_table_of_names_has_the_languages_of_this_table() -> None:
+    for code, known in languages().items():
+        assert read_language(code) == (code, read_language(code).remark), code  # type: ignore[union-attr]
+        assert code in {found.code for name in (known.name, code) if (found := read_language(name))}
+        if known.flores:
+            assert read_language(known.flores).code == code  # type: ignore[union-attr]
+
+
 def test_every_language_of_the_world_is_known() -> None:
     for code, world_language in WORLD_LANGUAGES.items():
         assert language(code).name == world_language.name
 
 
 @pytest.mark.parametrize(
-    ("wrong", "hint"), [("swahili", "'sw', Swahili"), ("Bengali", "'bn', Bengali"), ("ckv", "did you mean")]
+    ("wrong", "hint"),
+    [
+        ("Swahilli", "did you mean 'sw', Swahili"),
+        ("jp", "the country code of Japan; did you mean 'ja', Japanese"),
+        ("Tanzania", "Tanzania is a country; did you mean 'sw', Swahili"),
+        ("Kurdish", "Kurmanji"),
+        ("fy", "fy is Western Frisian, which lilift does not know"),
+    ],
 )
 def test_an_unknown_language_is_one_line_with_a_hint(wrong: str, hint: str) -> None:
     with pytest.raises(DataError, match=f"unknown language '{wrong}'.*{hint}"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lilift.data.data_report import TokenizerFindings
 from lilift.data.losses import warnings_of_lengths, warnings_of_rows
 from lilift.data.prepare import gather, prepare
 from lilift.recipe.load import load_recipe
@@ -47,7 +48,9 @@ def test_warnings_are_in_the_lines_and_in_the_report(tmp_path: Path) -> None:
     ]
     (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     recipe = load_recipe("tiny-cpu", ["languages=[ln]", f"data.instructions.source={tmp_path / 'x.jsonl'}"])
-    report = prepare(recipe, tmp_path / "data", measure_lengths=lambda data: [f"warning: {len(data.examples)} long"])
+    report = prepare(
+        recipe, tmp_path / "data", examine=lambda data: TokenizerFindings((f"warning: {len(data.examples)} long",))
+    )
     lost = f"warning: 50% of the rows of {tmp_path / 'x.jsonl'} are left out (empty response); check data.instructions.columns"
     assert report.lines()[-2:] == [lost, "warning: 10 long"]
     assert "  10 of them have a bare number as response, which teaches no reasoning" in report.lines()

@@ -14,7 +14,8 @@ import pytest
 from lilift.data.batches.batching import SequenceShape
 from lilift.data.batches.step_grouping import StepPlan, iterate_steps
 from lilift.data.batches.tokenization import Limits, Tokenisation
-from lilift.data.prepare import ExampleFile, PreparedData, load_prepared, prepare
+from lilift.data.prepare import prepare
+from lilift.data.prepared_data import ExampleFile, PreparedData, load_prepared
 from lilift.data.stage_rows import align_rows, transfer_rows
 from lilift.data.texts.examples import Row
 from lilift.data.texts.prompt_templates import TEMPLATES
@@ -228,3 +229,25 @@ def test_scripts_that_the_encoder_cannot_spell_are_told(prepared: PreparedData) 
     (latin,) = source.unreadable().values()
     assert latin == pytest.approx(len([x for x in text if x in "'q"]) / len("".join(text.split())), rel=0.2)
     assert align_rows(prepared, recipe(), tokenisation()).unreadable() == {}
+
+
+def test_a_lexicon_that_covers_little_or_was_turned_is_a_warning_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "sw.tsv").write_text("maji\twater\nnyumba\thouse\nmtu\tman\nmto\triver\nsiku\tday\n", encoding="utf-8")
+    rows = [
+        {"question": f"The old man walks slowly for {number} days to the river.", "response": f"{number}."}
+        for number in range(30)
+    ]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    given = load_recipe(
+        "tiny-cpu",
+        [f"data.lexicons={tmp_path}", "languages=[Swahili]", f"data.instructions.source={tmp_path}/train.jsonl"],
+    )
+    lines = prepare(given, tmp_path / "run").lines()
+    told = [line for line in lines if "warning" in line]
+    assert any("lexicon sw (Swahili):" in line for line in lines)
+    assert "English on the right" in told[0]
+    assert "covers only 30% of the text's words" in told[1]
+    assert "lilift lexicon fetch wiktionary,afromt --languages sw" in told[1]
+    assert load_prepared(tmp_path / "run").report["lexicons"]["sw"]["warnings"] == [
+        line.strip().removeprefix("warning: ") for line in told
+    ]

@@ -8,7 +8,7 @@ import pytest
 
 from lilift.cli import app
 from lilift.data.prepare import gather
-from lilift.phases.long_rows import warnings_of_long_rows
+from lilift.phases.data_tokenizers import examine_with_tokenizers
 from lilift.recipe.load import load_recipe
 
 SMALL = ("languages=[om]", "data.instructions.limit=40")
@@ -16,7 +16,7 @@ SMALL = ("languages=[om]", "data.instructions.limit=40")
 
 def warnings(*overrides: str) -> list[str]:
     recipe = load_recipe("tiny-cpu", [*SMALL, *overrides])
-    return warnings_of_long_rows(recipe, gather(recipe)[0])
+    return list(examine_with_tokenizers(recipe, None, gather(recipe)[0]).long_rows)
 
 
 def test_each_stage_and_limit_has_its_warning() -> None:

@@ -8,6 +8,7 @@ and fasttext.cc, version 12 of the format).
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -24,8 +25,7 @@ _ENTRY = struct.Struct("<qb")
 
 
 class _Model(NamedTuple):
-    words: list[str]
-    kept: list[int]
+    words: list[tuple[bytes, int]]
     total: int
     buckets: int
     shortest: int
@@ -39,35 +39,33 @@ def is_fasttext_binary(path: Path) -> bool:
         return file.read(4) == struct.pack("<i", _MAGIC)
 
 
-def read_fasttext_binary(path: Path, limit: int) -> tuple[list[str], NDArray[np.float32]]:
-    """Words and vectors [N, D] of the `limit` most frequent words.
+def fasttext_binary_records(path: Path) -> Iterator[tuple[bytes, NDArray[np.float32]]]:
+    """Each word with its vector [D], the most frequent first.
 
     Raises:
         DataError: the model is quantised, pruned, of another version, or cut short.
     """
     try:
         with path.open("rb") as file:
-            model = _read_model(file, path, limit)
+            model = _read_model(file, path)
     except (struct.error, ValueError, EOFError):
         raise DataError("the fastText model is cut short or damaged", where=path, remedy="download it again") from None
-    vectors = np.empty((len(model.words), model.matrix.shape[1]), np.float32)
-    for row, (word, index) in enumerate(zip(model.words, model.kept, strict=True)):
+    for word, index in model.words:
         rows = [index, *(model.total + hashed % model.buckets for hashed in _ngram_hashes(word, model))]
-        vectors[row] = model.matrix[rows].mean(axis=0)
-    return model.words, vectors
+        yield word, model.matrix[rows].mean(axis=0)
 
 
-def _read_model(file: BinaryIO, path: Path, limit: int) -> _Model:
+def _read_model(file: BinaryIO, path: Path) -> _Model:
     _, version, dimension, _, _, _, _, _, _, _, buckets, shortest, longest, _, _ = _HEAD.unpack(file.read(_HEAD.size))
     if version != _VERSION:
         raise DataError(f"the fastText model has version {version} of the format, not {_VERSION}", where=path)
     size, total, _, _, pruned = _SIZES.unpack(file.read(_SIZES.size))
-    words: dict[str, int] = {}
+    words: list[tuple[bytes, int]] = []
     for index in range(size):
-        text = _until_zero(file)
+        word = _until_zero(file)
         _, kind = _ENTRY.unpack(file.read(_ENTRY.size))
-        if kind == 0 and len(words) < limit and text != "</s>":
-            words.setdefault(text, index)
+        if kind == 0:
+            words.append((word, index))
     quantised = file.read(1)
     if pruned > 0 or quantised != b"\0":
         raise DataError("is a quantised or pruned fastText model", where=path, remedy="give the full .bin, or its .vec")
@@ -76,21 +74,21 @@ def _read_model(file: BinaryIO, path: Path, limit: int) -> _Model:
     if columns != dimension or path.stat().st_size < start + 4 * rows * columns:
         raise EOFError
     matrix: NDArray[np.float32] = np.memmap(path, np.float32, "r", offset=start, shape=(rows, columns))
-    return _Model(list(words), list(words.values()), total, buckets, shortest, longest if buckets else 0, matrix)
+    return _Model(words, total, buckets, shortest, longest if buckets else 0, matrix)
 
 
-def _until_zero(file: BinaryIO) -> str:
+def _until_zero(file: BinaryIO) -> bytes:
     letters = bytearray()
     while (byte := file.read(1)) != b"\0":
         if not byte:
             raise EOFError
         letters += byte
-    return letters.decode("utf-8", "replace")
+    return bytes(letters)
 
 
-def _ngram_hashes(word: str, model: _Model) -> list[int]:
+def _ngram_hashes(word: bytes, model: _Model) -> list[int]:
     """Hashes of the n-grams of ``<word>``, as fastText counts them."""
-    letters = [letter.encode("utf-8") for letter in f"<{word}>"]
+    letters = [letter.encode("utf-8") for letter in f"<{word.decode('utf-8', 'replace')}>"]
     hashes = []
     for start in range(len(letters)):
         value = 2166136261

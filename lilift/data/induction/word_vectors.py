@@ -2,25 +2,37 @@
 
 Words come the most frequent first, as all these tools write them. Reading stops at a limit, so that a file of two million words
 takes no more memory than is asked for.
+
+Published files have words with a blank in them (GloVe 840B: ``. . .``), words cut within a letter, empty words, repeated words,
+and headers that promise another number of vectors. A word with a blank is kept whole. What cannot be used is left out and
+counted, in the same way for every format. A file is refused only if most of it cannot be used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lilift.data.induction.fasttext_binary import is_fasttext_binary, read_fasttext_binary
-from lilift.data.text_files import read_lines
+from lilift.data.induction.fasttext_binary import fasttext_binary_records, is_fasttext_binary
+from lilift.data.induction.word2vec_binary import word2vec_binary_records
+from lilift.data.text_files import open_text, read_raw_lines
 from lilift.recipe.errors import DataError
 
-_LONGEST_WORD = 4096
+_END_OF_SENTENCE = "</s>"
+_SAMPLE = 50
+_FIRST_BYTES = 4096
+
+Record = tuple[bytes, NDArray[np.float32] | None] | None
+"""A word with its vector [D], or without one where it is damaged; None for bytes that are neither."""
 
 
 @dataclass(frozen=True)
@@ -31,125 +43,169 @@ class Embeddings:
         words: the most frequent first, each once.
         vectors: [N, D] float32.
         source: where they come from.
+        left_out: reason → vectors of the file that are not among them.
+        remarks: what else was odd about the file, a clause each.
     """
 
     words: Sequence[str]
     vectors: Tensor
     source: str
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def dimension(self) -> int:
         """D."""
         return int(self.vectors.shape[1])
 
+    def warnings(self) -> list[str]:
+        """What was left out, and what was odd, a line each."""
+        lost = ", ".join(f"{reason} {count:,}" for reason, count in self.left_out.items())
+        return [f"{self.source}: {text}" for text in ([f"vectors left out: {lost}"] if lost else []) + list(self.remarks)]
+
 
 def read_embeddings(path: Path, limit: int) -> Embeddings:
     """Read the `limit` most frequent words of a file.
 
     Raises:
-        DataError: it cannot be read, is of no known format, is cut short, or has a vector of another length or of no number.
+        DataError: it cannot be read, is of no known format, or most of its vectors cannot be used.
     """
     try:
         if is_fasttext_binary(path):
-            words, vectors = read_fasttext_binary(path, limit)
-        elif _is_word2vec_binary(path):
-            words, vectors = _read_word2vec_binary(path, limit)
-        else:
-            words, vectors = _read_text(path, limit)
+            return _collect(path, fasttext_binary_records(path), limit, promised=None)
+        header = _header_of(path)
+        if header is not None and _is_word2vec_binary(path):
+            return _collect(path, word2vec_binary_records(path, header[1]), limit, promised=header[0])
+        return _collect(path, _text_records(path, header), limit, promised=header[0] if header else None)
+    except (EOFError, zlib.error):
+        raise DataError("the gzip file is cut short or damaged", where=path, remedy="download it again") from None
     except OSError as error:
         raise DataError(f"cannot read the vectors ({error.strerror or error})", where=path) from None
-    if not words:
-        raise DataError("the file has no vector", where=path, remedy="give fastText .vec or .bin, or word2vec vectors")
-    if not np.isfinite(vectors).all():
-        raise DataError("the file has vectors that are not numbers (NaN or infinite)", where=path, remedy="train them again")
-    return Embeddings(words, torch.from_numpy(vectors), path.name)
 
 
-def _read_text(path: Path, limit: int) -> tuple[list[str], NDArray[np.float32]]:
-    """``count dimension`` on the first line (word2vec, fastText) or not (GloVe), then a word and its numbers a line."""
-    lines = read_lines(path)
-    _, first = next(lines, (1, ""))
-    dimension = _dimension_of(first, path)
+def _collect(path: Path, records: Iterator[Record], limit: int, *, promised: int | None) -> Embeddings:
+    """The first usable vectors, and what became of the others."""
     rows: list[NDArray[np.float32]] = []
     words: dict[str, None] = {}
-    read = 0
-    if not _is_header(first):
-        words[_add(first, 1, dimension, rows, path)] = None
-    for number, line in lines:
+    left_out: Counter[str] = Counter()
+    read = blanks = 0
+    whole = True
+    for record in records:
         if len(words) == limit:
+            whole = False
             break
-        word = _add(line, number, dimension, rows, path)
-        if word in words:
-            rows.pop()
-        words[word] = None
         read += 1
-    promised = int(first.split()[0]) if _is_header(first) else 0
-    if len(words) < limit and 0 < read < promised:
-        raise DataError(f"is cut short: {read} of {promised} vectors", where=path, remedy="download it again")
-    return list(words), np.stack(rows) if rows else np.empty((0, dimension), np.float32)
-
-
-def _is_header(line: str) -> bool:
-    parts = line.split()
-    return len(parts) == 2 and all(part.isdigit() for part in parts)
-
-
-def _dimension_of(first: str, path: Path) -> int:
-    dimension = int(first.split()[1]) if _is_header(first) else len(first.rstrip().split(" ")) - 1
-    if dimension < 2:
+        word, vector, reason = _usable(record)
+        if reason is None and word in words:
+            reason = "word that comes twice"
+        if reason is not None or vector is None:
+            left_out[reason or "damaged vector"] += 1
+            continue
+        words[word] = None
+        rows.append(vector)
+        blanks += any(letter.isspace() for letter in word)
+    if not words and not left_out:
+        raise DataError("the file has no vector", where=path, remedy="give fastText .vec or .bin, or word2vec vectors")
+    damaged = sum(
+        count for reason, count in left_out.items() if reason != "word that comes twice" and reason != "end of sentence"
+    )
+    if 2 * damaged > read or not words:
+        found = ", ".join(f"{reason} {count:,}" for reason, count in left_out.most_common())
         raise DataError(
-            "is no file of word vectors: its first line is neither `count dimension` nor a word and numbers",
-            where=f"{path}:1",
-            remedy="give fastText .vec or .bin, or word2vec vectors",
+            f"most of the file cannot be used ({found} of {read:,})",
+            where=path,
+            remedy="download it again, or save it as UTF-8",
         )
-    return dimension
-
-
-def _add(line: str, number: int, dimension: int, rows: list[NDArray[np.float32]], path: Path) -> str:
-    word, *numbers = line.rstrip(" ").rsplit(" ", dimension)
-    if len(numbers) != dimension or " " in word.strip(" "):
-        found = len(line.split()) - 1
+    if 2 * blanks > read and read > 2:
         raise DataError(
-            f"a vector of {found} numbers instead of {dimension}", where=f"{path}:{number}", remedy="is it cut short?"
+            f"most vectors have more numbers than the {len(rows[0])} that the file promises",
+            where=path,
+            remedy="download it again",
         )
+    remarks = []
+    if blanks:
+        remarks.append(f"{blanks:,} words with a blank in them, kept whole")
+    if whole and promised is not None and promised != read:
+        what = "is it cut short? download it again" if read < promised else "its first line is wrong"
+        remarks.append(f"{read:,} vectors instead of the {promised:,} that it promises; {what}")
+    return Embeddings(list(words), torch.from_numpy(np.stack(rows)), path.name, dict(left_out.most_common()), tuple(remarks))
+
+
+def _usable(record: Record) -> tuple[str, NDArray[np.float32] | None, str | None]:
+    """The word, its vector, and why they cannot be used, or None if they can."""
+    if record is None:
+        return "", None, "damaged bytes"
     try:
-        rows.append(np.array(numbers, dtype=np.float32))
+        word = record[0].decode("utf-8").strip()
+    except UnicodeDecodeError:
+        return "", None, "word that is not UTF-8"
+    vector = record[1]
+    if not word:
+        return word, vector, "empty word"
+    if word == _END_OF_SENTENCE:
+        return word, vector, "end of sentence"
+    if vector is None:
+        return word, vector, "damaged vector"
+    return word, vector, None if np.isfinite(vector).all() else "not a number (NaN or infinite)"
+
+
+def _text_records(path: Path, header: tuple[int, int] | None) -> Iterator[Record]:
+    """``count dimension`` on the first line (word2vec, fastText) or not (GloVe), then a word and its numbers a line."""
+    lines: Iterator[bytes] = (line for _, line in read_raw_lines(path))
+    if header is not None:
+        next(lines)
+        dimension = header[1]
+    else:
+        sample = list(islice(lines, _SAMPLE))
+        counts = Counter(len(line.split()) - 1 for line in sample if line.strip())
+        dimension = counts.most_common(1)[0][0] if counts else 0
+        if dimension < 2 or not any(_numbers(line.split()[1:]) is not None for line in sample if line.strip()):
+            raise _no_vectors(path)
+        lines = chain(sample, lines)
+    for line in lines:
+        if not line.strip():
+            continue
+        # Bytes split at ASCII blanks alone: a no-break or ideographic blank stays within its word.
+        parts = line.rsplit(None, dimension)
+        if len(parts) == dimension:
+            parts.insert(0, b"")
+        if len(parts) <= dimension or (not parts[0] and not line[:1].isspace()):
+            word = line.split()[0]
+            yield word, None
+        else:
+            yield parts[0], _numbers(parts[1:])
+
+
+def _numbers(parts: Sequence[bytes]) -> NDArray[np.float32] | None:
+    try:
+        return np.array(parts, dtype=np.float32)
     except ValueError:
-        raise DataError("a vector holds something that is no number", where=f"{path}:{number}") from None
-    return word
+        return None
+
+
+def _no_vectors(path: Path) -> DataError:
+    return DataError(
+        "is no file of word vectors: its first line is neither `count dimension` nor a word and numbers",
+        where=f"{path}:1",
+        remedy="give fastText .vec or .bin, or word2vec vectors",
+    )
+
+
+def _header_of(path: Path) -> tuple[int, int] | None:
+    """Count and dimension that a file's first line gives, or None if it gives none."""
+    first = next((line for _, line in read_raw_lines(path)), b"")
+    parts = first.split()
+    if len(parts) != 2 or not all(part.isdigit() for part in parts):
+        return None
+    if int(parts[1]) < 2:
+        raise _no_vectors(path)
+    return int(parts[0]), int(parts[1])
 
 
 def _is_word2vec_binary(path: Path) -> bool:
-    """A header like the text format's, and no line of text after it."""
-    with path.open("rb") as file:
-        header = file.readline(64)
-        if not _is_header(header.decode("utf-8", "replace")):
-            return False
-        sample = file.read(_LONGEST_WORD)
+    """Whether no line of text comes after the header."""
+    with open_text(path, recode=False) as file:
+        file.readline()
+        sample = file.read(_FIRST_BYTES)
     # Text has digits and spaces only beside its words; four-byte floats hold zero bytes and control characters.
     return any(byte < 9 for byte in sample)
-
-
-def _read_word2vec_binary(path: Path, limit: int) -> tuple[list[str], NDArray[np.float32]]:
-    with path.open("rb") as file:
-        count, dimension = (int(part) for part in file.readline().split())
-        kept = min(count, limit)
-        vectors = np.empty((kept, dimension), np.float32)
-        words: dict[str, None] = {}
-        for index in range(kept):
-            word = _word_before_space(file)
-            content = file.read(4 * dimension)
-            if word is None or len(content) < 4 * dimension:
-                raise DataError(f"is cut short at word {index + 1} of {count}", where=path, remedy="download it again")
-            vectors[len(words)] = np.frombuffer(content, np.float32)
-            words[word] = None
-    return list(words), vectors[: len(words)]
-
-
-def _word_before_space(file: BinaryIO) -> str | None:
-    letters = bytearray()
-    while (byte := file.read(1)) not in (b" ", b""):
-        letters += byte
-        if len(letters) > _LONGEST_WORD:
-            return None
-    return letters.lstrip(b"\n").decode("utf-8", "replace") if byte else None

@@ -8,13 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lilift.data.languages import script_of
+from lilift.data.languages import language, script_of
 from lilift.data.lexicons.english_forms import count_words, find_names
 from lilift.data.lexicons.lexicon import Coverage, Lexicon, Source
+from lilift.data.lexicons.publishers import sources_for
 from lilift.data.text_files import read_lines
 from lilift.data.texts.instructions import load_instructions
 from lilift.recipe.schema import InstructionSettings
 
+LEAST_COVERAGE = 0.4
+"""Share of a text's words below which lilift warns: with less, most of a code-switched text stays English."""
 _PLAIN_TEXT = (".txt", ".txt.gz", ".text")
 
 
@@ -42,10 +45,30 @@ class LexiconStats:
     coverage: Coverage | None
     uncovered: Mapping[str, int]
 
+    def warnings(self) -> list[str]:
+        """What a reader must know before training with it, a sentence each."""
+        name = language(self.code).name
+        found = [text for source in self.sources for text in source.remarks()]
+        low = low_coverage(self.code, self.coverage) if self.coverage else None
+        return [f"{name} ({self.code}): {text}" for text in (*found, *([low] if low else []))]
+
     def as_dict(self) -> dict[str, Any]:
         """The figures as plain JSON types."""
         share = {"coverage": round(self.coverage.share, 4)} if self.coverage else {"coverage": None}
         return asdict(self) | {"sources": [asdict(source) for source in self.sources]} | share
+
+
+def low_coverage(code: str, coverage: Coverage) -> str | None:
+    """A warning with its remedy where a lexicon covers too little of a text; None where it covers enough."""
+    if coverage.share >= LEAST_COVERAGE or not coverage.tokens:
+        return None
+    sources = ",".join(sources_for(code))
+    remedy = (
+        f"add another dictionary with `lilift lexicon fetch {sources} --languages {code}`"
+        if sources
+        else ("add another dictionary with `lilift lexicon import`, or make one with `lilift lexicon induce`")
+    )
+    return f"the lexicon covers only {coverage.share:.0%} of the text's words; {remedy} and `lilift lexicon merge`"
 
 
 def lexicon_stats(lexicon: Lexicon, counts: Mapping[str, int] | None = None, *, uncovered: int = 20) -> LexiconStats:

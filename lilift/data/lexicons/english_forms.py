@@ -47,7 +47,7 @@ def _set(text: str) -> frozenset[str]:
 
 _SHORT = re.compile(r"[^aeiou]*[aeiou][^aeiouwxy]")
 _TITLES = _set("mr mrs ms dr prof st vs no")
-_CALENDAR = _set(
+CALENDAR = _set(
     "monday tuesday wednesday thursday friday saturday sunday january february march april may june july august september "
     "october november december mondays tuesdays wednesdays thursdays fridays saturdays sundays"
 )
@@ -104,7 +104,7 @@ def is_name(word: Word, names: frozenset[str]) -> bool:
     if len(text) > 1 and text.isupper():
         return True
     lower = text.lower()
-    return lower not in _CALENDAR and (not word.starts_sentence or base_of_possessive(lower) in names)
+    return lower not in CALENDAR and (not word.starts_sentence or base_of_possessive(lower) in names)
 
 
 def find_names(texts: Iterable[str]) -> frozenset[str]:
@@ -117,7 +117,7 @@ def find_names(texts: Iterable[str]) -> frozenset[str]:
                 small[base_of_possessive(word.text)] += 1
             elif not word.starts_sentence:
                 capital[base_of_possessive(word.text.lower())] += 1
-    return frozenset(word for word, count in capital.items() if count > small[word] and word not in _CALENDAR and word != "i")
+    return frozenset(word for word, count in capital.items() if count > small[word] and word not in CALENDAR and word != "i")
 
 
 def count_words(texts: Iterable[str], names: frozenset[str] = frozenset()) -> Counter[str]:

@@ -7,21 +7,21 @@ A lexicon knows where each translation comes from and under which licence, and w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from lilift.data.languages import Language
 from lilift.data.lexicons.dictionary_files import Pair
 from lilift.data.lexicons.english_forms import dictionary_forms
+from lilift.data.lexicons.letter_case import capitals_of, within_sentence
 from lilift.data.lexicons.pair_filters import (
     DEFAULT_FILTERS,
     Filters,
     alternatives,
-    as_swapped,
     clean_english,
     mended,
     unusable_english,
+    without_edges,
 )
 from lilift.recipe.errors import DataError
 
@@ -29,8 +29,9 @@ FOREIGN_FILE = 0.9
 """A file with a larger share of words in another script is some other language's dictionary."""
 NOT_STATED = "not stated"
 """Licence of a source that names none."""
-
-Keep = Literal["first", "all"]
+EXAMPLES = 3
+"""Examples kept of what is left out for each reason."""
+_LONGEST_EXAMPLE = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,10 @@ class Source:
         kept: pairs kept (a translation given twice is one pair of more weight).
         mended: translations with look-alike letters of another script, which were replaced.
         dropped: reason → translations left out.
+        skipped: comments and headers, which were never meant as pairs and are not counted in `read`.
+        examples: reason → a few of the pairs left out.
+        turned: whether the file has English on the right, and was read the other way round.
+        lowered: whether the file is in capitals, and was put into lower case.
     """
 
     name: str
@@ -65,6 +70,19 @@ class Source:
     kept: int = 0
     mended: int = 0
     dropped: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    examples: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    turned: bool = False
+    lowered: bool = False
+
+    def remarks(self) -> list[str]:
+        """What a reader must know of how the file was read, a sentence each."""
+        found = []
+        if self.turned:
+            found.append(f"{self.name} has English on the right: lilift read it the other way round")
+        if self.lowered:
+            found.append(f"{self.name} is written in capitals: lilift put its translations into lower case")
+        return found
 
 
 @dataclass(frozen=True)
@@ -137,46 +155,60 @@ def build_lexicon(
     name: str | None = None,
     licence: str = NOT_STATED,
     filters: Filters = DEFAULT_FILTERS,
+    turned: bool = False,
 ) -> Lexicon:
     """Filter pairs and count what was dropped, by reason.
 
     Args:
-        pairs: as `lilift.data.lexicons.dictionary_files.read_pairs` gives them.
+        pairs: as `lilift.data.lexicons.dictionary_files.read_dictionary` gives them.
         known: the language translated into.
         location: where the pairs were read.
         name: short name of the source; the location if left out.
         licence: of the content.
         filters: what to keep where tastes differ.
+        turned: whether the file has English on the right.
 
     Raises:
         DataError: no pair is left, or nearly all are of another script.
     """
     label = name or location
-    dropped: Counter[str] = Counter()
+    rows = list(pairs)
+    cleaned = [(clean_english(pair.english), pair.translation) for pair in rows]
+    capitals = capitals_of((english, text) for english, text in cleaned if english and text)
+    out, skipped = _LeftOut(), Counter[str]()
     weights: dict[str, dict[str, float]] = {}
-    read = mends = 0
-    for pair in pairs:
-        read += 1
-        if pair.translation is None:
-            dropped["malformed line"] += 1
+    mends = 0
+    for pair, (english, cell) in zip(rows, cleaned, strict=True):
+        if pair.skipped:
+            skipped[pair.skipped] += 1
             continue
-        english = clean_english(pair.english)
-        reason = unusable_english(english)
-        if reason:
-            dropped[reason] += 1
+        reason = "malformed line" if cell is None else unusable_english(english)
+        if cell is None or reason:
+            out.add(reason or "", pair.english, cell)
             continue
-        for text in alternatives(pair.translation):
-            given = as_swapped(english, text)
+        for text in alternatives(cell):
+            given = within_sentence(english, without_edges(text), capitals, known)
             translation = mended(given, known)
             reason = filters.unusable(english, translation, known)
             if reason:
-                dropped[reason] += 1
+                out.add(reason, pair.english, text)
             else:
                 mends += translation != given
                 known_weights = weights.setdefault(english.lower(), {})
                 known_weights[translation] = known_weights.get(translation, 0.0) + pair.weight
-    kept = sum(map(len, weights.values()))
-    source = Source(label, location, licence, read=read, kept=kept, mended=mends, dropped=dict(sorted(dropped.items())))
+    source = Source(
+        label,
+        location,
+        licence,
+        read=len(rows) - skipped.total(),
+        kept=sum(map(len, weights.values())),
+        mended=mends,
+        dropped=dict(sorted(out.counts.items())),
+        skipped=dict(sorted(skipped.items())),
+        examples={reason: tuple(found) for reason, found in sorted(out.examples.items())},
+        turned=turned,
+        lowered=capitals.everywhere,
+    )
     _require_usable(source, known)
     entries = {
         word: tuple(Translation(text, weight, label) for text, weight in found.items()) for word, found in weights.items()
@@ -184,55 +216,19 @@ def build_lexicon(
     return Lexicon(known, entries, (source,))
 
 
-def merge_lexicons(lexicons: Sequence[Lexicon], keep: Keep = "first") -> Lexicon:
-    """One lexicon of several for the same language, the most trusted first.
+class _LeftOut:
+    """Counts what is left out by reason, and keeps a few examples of each."""
 
-    Args:
-        lexicons: at least one.
-        keep: ``first``: a word has the translations of the first lexicon that knows it, later ones fill gaps. ``all``: a word
-            has every lexicon's translations; each lexicon has the same say, so what several agree on weighs more.
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.examples: dict[str, list[str]] = {}
 
-    Raises:
-        DataError: they are for different languages, or two different sources have the same name.
-    """
-    known = lexicons[0].language
-    for lexicon in lexicons:
-        if lexicon.language != known:
-            raise DataError(
-                f"cannot merge a lexicon of {lexicon.language.name} with one of {known.name}",
-                where=lexicon.source,
-                remedy="merge lexicons of one language",
-            )
-    entries: dict[str, dict[str, Translation]] = {}
-    for lexicon in lexicons:
-        for word, found in lexicon.entries.items():
-            if keep == "first":
-                entries.setdefault(word, {item.text: item for item in found})
-            else:
-                _add_share(entries.setdefault(word, {}), found)
-    merged = {word: tuple(found.values()) for word, found in entries.items()}
-    return Lexicon(known, merged, _distinct_sources(lexicons))
-
-
-def _add_share(into: dict[str, Translation], found: Sequence[Translation]) -> None:
-    total = sum(item.weight for item in found)
-    for item in found:
-        before = into.get(item.text)
-        weight = item.weight / total
-        into[item.text] = replace(item, weight=weight) if before is None else replace(before, weight=before.weight + weight)
-
-
-def _distinct_sources(lexicons: Sequence[Lexicon]) -> tuple[Source, ...]:
-    by_name: dict[str, Source] = {}
-    for lexicon in lexicons:
-        for source in lexicon.sources:
-            if by_name.setdefault(source.name, source) != source:
-                raise DataError(
-                    f"two different sources are called {source.name!r}",
-                    where=source.location,
-                    remedy="give one of them another --name when you import it",
-                )
-    return tuple(by_name.values())
+    def add(self, reason: str, english: str, translation: str | None) -> None:
+        self.counts[reason] += 1
+        examples = self.examples.setdefault(reason, [])
+        if len(examples) < EXAMPLES:
+            text = english if translation is None else f"{english} → {translation}"
+            examples.append(text if len(text) <= _LONGEST_EXAMPLE else f"{text[:_LONGEST_EXAMPLE]}…")
 
 
 def _require_usable(source: Source, known: Language) -> None:
@@ -241,7 +237,7 @@ def _require_usable(source: Source, known: Language) -> None:
         raise DataError(
             f"no usable pair for {known.name} ({known.code}) among {source.read} read" + (f": {found}" if found else ""),
             where=source.location,
-            remedy="give a dictionary of English and this language, English first",
+            remedy="give a dictionary of English and this language",
         )
     foreign = source.dropped.get("wrong script", 0)
     if foreign > FOREIGN_FILE * (source.kept + foreign):

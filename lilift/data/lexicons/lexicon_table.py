@@ -22,7 +22,7 @@ SUFFIX = ".parquet"
 MAGIC = b"PAR1"
 _COLUMNS = ("english", "translation", "weight", "source")
 _NOTES = b"lilift"
-_FORMAT = 1
+_FORMAT = 2
 
 
 def write_lexicon(lexicon: Lexicon, path: Path) -> None:
@@ -39,7 +39,7 @@ def write_lexicon(lexicon: Lexicon, path: Path) -> None:
     notes = {
         "format": _FORMAT,
         "language": lexicon.language.code,
-        "sources": [asdict(source) | {"dropped": dict(source.dropped)} for source in lexicon.sources],
+        "sources": [asdict(source) for source in lexicon.sources],
     }
     table = pa.table(
         [
@@ -88,8 +88,13 @@ def read_lexicon(path: Path, code: str | None = None) -> Lexicon:
         entries.setdefault(english, []).append(Translation(translation, weight, source))
     if not entries:
         raise DataError("the lexicon has no pair", where=path, remedy="import or fetch it again")
-    sources = tuple(Source(**source) for source in notes["sources"])
+    sources = tuple(_source(source) for source in notes["sources"])
     return Lexicon(language(notes["language"]), {word: tuple(found) for word, found in entries.items()}, sources)
+
+
+def _source(notes: dict[str, Any]) -> Source:
+    examples = {reason: tuple(found) for reason, found in notes.get("examples", {}).items()}
+    return Source(**(notes | {"examples": examples}))
 
 
 def _notes_of(table: Any, path: Path) -> dict[str, Any]:

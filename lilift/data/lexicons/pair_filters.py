@@ -62,7 +62,7 @@ DEFAULT_FILTERS = Filters()
 
 def clean_english(english: str) -> str:
     """An English entry as it stands in a text: no HTML, straight apostrophes, no punctuation around it."""
-    return html.unescape(english).replace("’", "'").strip(_EDGES)
+    return html.unescape(english).replace("’", "'").translate(_INVISIBLE).strip(_EDGES)
 
 
 def unusable_english(english: str) -> str | None:
@@ -81,10 +81,9 @@ def alternatives(translation: str) -> list[str]:
     return _ALTERNATIVES.split(" ".join(_NOTE.sub(" ", text).split()).strip(_EDGES))
 
 
-def as_swapped(english: str, translation: str) -> str:
-    """The translation as it stands within a sentence: capital only where the English entry had none (German ``Haus``)."""
-    text = translation.strip(_EDGES)
-    return text[:1].lower() + text[1:] if english[0].isupper() and english != "I" else text
+def without_edges(text: str) -> str:
+    """A text without punctuation and blanks around it."""
+    return text.strip(_EDGES)
 
 
 def mended(text: str, known: Language) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lilift.recipe.errors import DataError, LiliftError
+from lilift.recipe.names.local_paths import neither
 from lilift.recipe.schema import InstructionSettings
 
 _READ_HERE = ("csv", "json")
@@ -110,15 +111,18 @@ def _hub_error(error: Exception, settings: InstructionSettings) -> DataError:
     """One line for a data set on the hub that cannot be loaded."""
     text = " ".join(str(error).split())
     lower = text.lower()
-    remedy = "begin a local path with ./ or /, and check the name on huggingface.co/datasets"
+    remedy = "check the path, or the name on huggingface.co/datasets"
     if "gated" in lower or "401" in lower or "403" in lower:
         what, remedy = "the data set is gated or private", "accept its terms on the hub, then run `hf auth login`"
     elif "unknown split" in lower or "split" in type(error).__name__.lower():
         what, remedy = f"the data set has no split {settings.split!r}", "set data.instructions.split"
     elif any(sign in lower for sign in ("offline", "connection", "resolve", "reach", "timed out", "network")):
-        what, remedy = "the hub cannot be reached and the data set is not in the cache", "go online once, or name local files"
+        what, remedy = (
+            "the data set is not in the cache of the hub, which cannot be reached",
+            "go online once, or name local files",
+        )
     elif "doesn't exist" in lower or "not found" in lower or "404" in lower:
         what = "there is no such data set on the hub"
     else:
         what = f"cannot load the data set ({text[:160]})"
-    return DataError(what, where=settings.source, remedy=remedy)
+    return DataError(neither(settings.source, what), where=settings.source, remedy=remedy)

@@ -1,6 +1,6 @@
 """Read sentences that say the same in many languages. lilift measures alignment on them and never trains on them.
 
-lilift generates the sentences of `world`. A folder holds one file for each language, named by its code or its FLORES code:
+lilift generates the sentences of `world`. A folder holds one file for each language, named by its code, FLORES code or name:
 FLORES' own plain text (a sentence a line: ``swh_Latn.devtest``, ``sw.txt``) or SIB-200's tables (``sw.tsv`` with the columns
 ``index_id`` and ``text``), gzipped or not.
 """
@@ -14,6 +14,7 @@ from lilift.data.languages import language
 from lilift.data.text_files import read_lines
 from lilift.data.world import test_problems
 from lilift.recipe.errors import DataError
+from lilift.recipe.names.local_paths import file_spellings
 
 WORLD_SENTENCES = 200
 _SUFFIXES = (".tsv", ".txt", ".devtest", ".dev", "")
@@ -61,7 +62,7 @@ def parallel_sentences(
 
 def _file_of(folder: Path, code: str) -> Path:
     names = [name for name in (code, language(code).flores) if name]
-    for name in names:
+    for name in (*names, *file_spellings(code)):
         for suffix in _SUFFIXES:
             for packed in ("", ".gz"):
                 path = folder / f"{name}{suffix}{packed}"

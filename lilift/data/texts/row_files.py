@@ -17,9 +17,9 @@ from lilift.data.texts.hub_rows import dataset_rows, find_hub_files, load_saved
 from lilift.data.texts.json_rows import read_json_rows
 from lilift.data.texts.parquet_rows import parquet_names, read_parquet_rows
 from lilift.recipe.errors import DataError
+from lilift.recipe.names.local_paths import local_path
 from lilift.recipe.schema import InstructionSettings
 
-_LOCAL = ("/", "./", "../", "~/")
 _KINDS = {".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _NAMES = "a .jsonl, .json, .csv, .tsv or .parquet file"
@@ -65,7 +65,7 @@ class Rows:
 
 def is_local(source: str) -> bool:
     """Whether a source is a file or folder, and no name on the hub."""
-    return source.startswith(_LOCAL) or Path(source).is_absolute()
+    return local_path(source) is not None
 
 
 def open_rows(settings: InstructionSettings, setting: str = "data.instructions.source", *, kind: str | None = None) -> Rows:

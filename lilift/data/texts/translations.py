@@ -23,9 +23,10 @@ from lilift.data.texts.contamination import HeldOut
 from lilift.data.texts.examples import TranslatedExample
 from lilift.data.texts.row_files import Rows, is_local, open_rows
 from lilift.recipe.errors import DataError
+from lilift.recipe.names.language_names import same_language
 from lilift.recipe.schema import InstructionSettings
 
-_ENGLISH = ("english", "en", "source", "question")
+_ENGLISH = ("source", "question")
 _RESPONSES = ("response", "answer", "solution", "output")
 _PLAIN = (".tsv", ".txt")
 
@@ -195,8 +196,13 @@ def _find_columns(texts: Sequence[str], names: Sequence[str], known: Language) -
         names: all columns.
         known: the language of the translation.
     """
-    own = (known.code, known.name.lower(), f"sentence_{known.flores}", "translation", "translated", "target")
-    found = [next((name for name in wanted if name in texts), None) for wanted in ((*_ENGLISH, "sentence_eng_Latn"), own)]
+
+    def named(code: str) -> Iterator[str]:
+        return (name for name in texts if same_language(name.removeprefix("sentence_"), code))
+
+    own = (*named(known.code), "translation", "translated", "target")
+    english = (*named("en"), *_ENGLISH)
+    found = [next((name for name in wanted if name in texts), None) for wanted in (english, own)]
     if found[0] is None or found[1] is None:
         return None
     return _Columns(found[0], found[1], next((name for name in _RESPONSES if name in names), None))

@@ -169,7 +169,7 @@ def load_benchmark(settings: BenchmarkSettings, language: str, *, seed: int = 0)
             too few or too many rows; or a gold answer is not valid.
         EnvironmentUnfit: lilift cannot reach the hub.
     """
-    known_language(language)
+    language = known_language(language).code
     if settings.name == "world":
         problems = test_problems(language, settings.limit or WORLD_QUESTIONS, seed)
         questions = [Question(problem.id, problem.question, Decimal(problem.answer or "")) for problem in problems]

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from lilift.recipe.errors import DataError
+from lilift.recipe.names.language_names import canonical
+from lilift.recipe.names.local_paths import file_spellings
 
 RESTORE = "restore the file from its source"
 NLI_LABELS = ("Entailment", "Neutral", "Contradiction")  # in the order of XNLI's numbers
@@ -63,18 +65,25 @@ class FileForm:
         written = (self.written or {}).get(language, "" if self.complete else language)
         if not written:
             return None
-        paths = (folder / (self.pattern.format(written) + suffix) for suffix in ("", ".gz"))
+        paths = (
+            folder / (self.pattern.format(name) + suffix) for name in self._names(written, language) for suffix in ("", ".gz")
+        )
         return next((path for path in paths if path.is_file()), None)
+
+    def _names(self, written: str, language: str) -> list[str]:
+        """How files may write a language, the authors' way first."""
+        return [written] if self.shared else [written, *file_spellings(language)]
 
     def languages(self, folder: Path) -> list[str]:
         """The languages that have a file in the folder; empty if one file holds all languages."""
         if self.shared:
             return []
         codes = {written: code for code, written in (self.written or {}).items()}
-        name = re.compile(re.escape(self.pattern).replace(r"\{\}", r"([A-Za-z-]+)") + r"(?:\.gz)?")
+        name = re.compile(re.escape(self.pattern).replace(r"\{\}", r"([A-Za-z_-]+)") + r"(?:\.gz)?")
         places = (path.relative_to(folder).as_posix() for path in folder.glob(self.pattern.replace("{}", "*") + "*"))
         found = (match.group(1) for place in places if (match := name.fullmatch(place)))
-        return sorted({codes.get(written, written) for written in found if not self.complete or written in codes})
+        known = {codes.get(written, canonical(written)) for written in found}
+        return sorted(known if not self.complete else known & set(codes.values()))
 
 
 def number_row(where: str, id: str, text: object, gold: object) -> Row:

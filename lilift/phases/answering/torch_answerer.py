@@ -20,7 +20,7 @@ from lilift.model.sources import STAND_IN
 from lilift.phases.answering.answerer import DESCRIPTION, EXPORTED, Answerer, AnswerOptions, drawing, refuse, refuse_template
 from lilift.phases.answering.systems import SYSTEMS, answers_depend_on, load_system, recipe_of, responder_for
 from lilift.recipe import sealed_folders, storage
-from lilift.recipe.errors import ModelError, RecipeError, RunFolderError
+from lilift.recipe.errors import RecipeError, RunFolderError
 from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import AlignmentSettings, EncoderSettings, LLMSettings
 
@@ -44,12 +44,7 @@ def load_with_torch(model: str, options: AnswerOptions, system: str) -> Answerer
             where=folder,
             remedy="give the folder of one of them, or the name of an LLM on the hub",
         )
-    if folder.is_dir() or model.startswith(STAND_IN):
-        return _of_plain(str(folder.resolve()) if folder.is_dir() else model, options)
-    try:
-        return _of_plain(model, options)
-    except ModelError as error:
-        raise ModelError(f"there is no such folder; on the hub: {error.what}", where=model, remedy=error.remedy) from error
+    return _of_plain(str(folder.resolve()) if folder.is_dir() else model, options)
 
 
 def _of_run(run: Path, options: AnswerOptions, system: str) -> Answerer:

@@ -31,6 +31,7 @@ class LexiconRow:
     pairs: int | None
     coverage: float | None
     dropped: str
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ def _lexicon(code: str, found: Mapping[str, Any]) -> LexiconRow:
     known = languages().get(code)
     name = known.name if known else code
     dropped = _reasons(found.get("dropped", {}))
-    return LexiconRow(code, name, found.get("entries"), found.get("pairs"), found.get("coverage"), dropped)
+    warnings = tuple(found.get("warnings", ()))
+    return LexiconRow(code, name, found.get("entries"), found.get("pairs"), found.get("coverage"), dropped, warnings)
 
 
 def _stage(title: str, rows: Mapping[str, Any]) -> StageRows:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from lilift.recipe.language_groups import by_language
+from lilift.recipe.names.local_paths import fill_language
 from lilift.recipe.schema.base_settings import Settings
 from lilift.recipe.schema.evaluation_settings import BenchmarkSettings
 from lilift.recipe.template_file import read_template
@@ -25,8 +27,8 @@ class InstructionSettings(Settings):
     """English problems with responses, from which both stages learn."""
 
     source: str = Field(
-        description="`world` (problems that lilift generates), a file or folder (jsonl, json, csv, tsv, parquet), or the name of a "
-        "data set on the Hugging Face hub."
+        description="`world` (problems that lilift generates), a file or folder (jsonl, json, csv, tsv, parquet), or the name "
+        "of a data set on the Hugging Face hub."
     )
     revision: str | None = Field(None, description="Commit, tag or branch of the data set on the hub.")
     split: str = Field("train", description="Split of a data set on the hub.")
@@ -97,7 +99,7 @@ class CodeSwitchingSettings(Settings):
 
 def _one_for_all(value: object) -> object:
     """Accept one text for all languages where a mapping from languages to texts is meant."""
-    return {"*": value} if isinstance(value, str) else value
+    return {"*": value} if isinstance(value, str) else by_language(value)
 
 
 TemplateName = Literal["plain", "metamath", "alpaca", "chat"]
@@ -182,4 +184,4 @@ class DataSettings(Settings):
 
 def _location_of(places: dict[str, str], language: str) -> str | None:
     text = places.get(language, places.get("*"))
-    return text.replace("{language}", language) if text is not None else None
+    return fill_language(text, language) if text is not None else None

@@ -160,7 +160,7 @@ def test_a_missing_file_and_an_unknown_language_are_told(tmp_path: Path) -> None
     with pytest.raises(DataError, match=r"nothing\.txt: cannot read the file \(No such file or directory\)"):
         load_lexicon(str(tmp_path / "nothing.txt"), "sw")
     with pytest.raises(DataError, match="did you mean 'sw'"):
-        load_lexicon(str(tmp_path / "nothing.txt"), "Swahili")
+        load_lexicon(str(tmp_path / "nothing.txt"), "Swahilli")
 
 
 @pytest.mark.parametrize("code", sorted(WORLD_LANGUAGES))

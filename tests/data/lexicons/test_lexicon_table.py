@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from lilift.data.languages import language, languages
 from lilift.data.lexicons.dictionary_files import Pair
-from lilift.data.lexicons.lexicon import Lexicon, Translation, build_lexicon, merge_lexicons
+from lilift.data.lexicons.lexicon import Lexicon, Translation, build_lexicon
 from lilift.data.lexicons.lexicon_folder import find_in_folder, languages_in, load_lexicon, load_lexicons
+from lilift.data.lexicons.lexicon_merge import merge_lexicons
 from lilift.data.lexicons.lexicon_table import read_lexicon, write_lexicon
 from lilift.recipe.errors import DataError
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from lilift.data.align_tasks import AlignTasks, align_tasks
-from lilift.data.prepare import PreparedData, gather
+from lilift.data.prepare import gather
+from lilift.data.prepared_data import PreparedData
 from lilift.data.switching import switched_file
 from lilift.data.switching.switched_file import write_switched
 from lilift.recipe.errors import DataError

@@ -27,6 +27,12 @@ def test_tables_and_plain_lines_are_read(tmp_path: Path) -> None:
     assert parallel_sentences(str(tmp_path / "flores"), ["en", "sw"])["sw"] == ["Moja.", "Mbili."]
 
 
+def test_a_file_is_found_by_any_spelling_of_its_language(tmp_path: Path) -> None:
+    for name, text in (("English.txt", "One.\n"), ("swa.txt", "Moja.\n"), ("zho_Hans.dev", "一。\n")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert parallel_sentences(str(tmp_path), ["en", "sw", "zh"]) == {"en": ["One."], "sw": ["Moja."], "zh": ["一。"]}
+
+
 def test_the_world_says_the_same_in_every_language() -> None:
     found = parallel_sentences("world", ["en", "om"], limit=5)
     assert [len(texts) for texts in found.values()] == [5, 5]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from lilift.data.align_tasks import align_tasks
-from lilift.data.prepare import load_prepared, prepare
+from lilift.data.prepare import prepare
+from lilift.data.prepared_data import load_prepared
 from lilift.data.stage_rows import align_rows, transfer_rows
 from lilift.data.texts.contamination import HeldOut
 from lilift.data.texts.examples import TranslatedExample
