@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from lilift.data.languages import language
 from lilift.data.lexicons.lexicon import Coverage
 from lilift.data.losses import warnings_of_rows
 from lilift.data.texts.instructions import InstructionReport

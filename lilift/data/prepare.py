@@ -1,7 +1,7 @@
 """The data phase: reads all training data, counts it and writes it to one folder, before lilift loads any model.
 
-`lilift.data.prepared_data` says what is in the folder. Later phases read only that folder, so nothing changes for them if a source
-changes or disappears later.
+`lilift.data.prepared_data` says what is in the folder. Later phases read only that folder, so nothing changes for them if a
+source changes or disappears.
 """
 
 from __future__ import annotations
