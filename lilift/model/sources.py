@@ -148,7 +148,7 @@ def loading_error(error: BaseException, name: str, what: str) -> ModelError:
         unreachable = isinstance(cause, LocalEntryNotFoundError | OfflineModeIsEnabled | ConnectionError | TimeoutError)
         if unreachable or type(cause).__module__.startswith("httpx"):
             return ModelError(
-                neither(name, f"the {what} is not in the cache of the hub, which cannot be reached"),
+                neither(name, f"the {what} is not in the hub's cache and the hub cannot be reached"),
                 where=name,
                 remedy="connect to the internet once to download it, or give the path of a folder that holds it",
             )

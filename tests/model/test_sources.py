@@ -118,7 +118,7 @@ def test_a_hub_model_that_is_not_here_is_one_line() -> None:
     """The tests run without the hub, as a user may."""
     with pytest.raises(
         ModelError,
-        match=r"nobody/nothing: no file or folder of that name in /.*, and the encoder is not in the cache of the hub",
+        match=r"nobody/nothing: no file or folder of that name in /.*, and the encoder is not in the hub's cache",
     ):
         load_encoder(EncoderSettings(model="nobody/nothing"), device="cpu")  # type: ignore[arg-type]
     with pytest.raises(ModelError, match="hub cannot be reached"):

@@ -118,7 +118,7 @@ def _hub_error(error: Exception, settings: InstructionSettings) -> DataError:
         what, remedy = f"the data set has no split {settings.split!r}", "set data.instructions.split"
     elif any(sign in lower for sign in ("offline", "connection", "resolve", "reach", "timed out", "network")):
         what, remedy = (
-            "the data set is not in the cache of the hub, which cannot be reached",
+            "the data set is not in the hub's cache and the hub cannot be reached",
             "go online once, or name local files",
         )
     elif "doesn't exist" in lower or "not found" in lower or "404" in lower:
