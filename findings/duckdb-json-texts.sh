@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Date:     2026-11-27
-# Version:  duckdb 1.4.3 (Python package), Python 3.11
+# Version:  duckdb 2.0.1 (Python package), Python 3.11
 # Input:    valid JSON Lines whose `answer` is a text in every row but one, where it is the number 18; and files whose texts
 #           look like dates.
 # Expected: the texts as they stand in the file ("007" reads 007), because only quoted JSON values are texts; or an error.
@@ -15,7 +15,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check "duckdb==1.4.3"
+venv/bin/pip install --quiet --disable-pip-version-check "duckdb==2.0.1"
 venv/bin/python - <<'PY'
 import json
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Date:     2026-11-27
-# Version:  polars 1.36.1, Python 3.11
+# Version:  polars 2.1.0, Python 3.11
 # Input:    a valid JSON Lines file: 150 rows with `question` and `response`, then 5 rows that also have `lang`.
 # Expected: a column `lang` that is null in the first 150 rows, or an error that says that later rows do not fit.
 # Seen:     `read_ndjson` and `scan_ndjson` infer the columns from the first 100 rows and drop `lang` everywhere, without an
@@ -12,7 +12,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 python3 -m venv venv
-venv/bin/pip install --quiet --disable-pip-version-check "polars==1.36.1"
+venv/bin/pip install --quiet --disable-pip-version-check "polars==2.1.0"
 venv/bin/python - <<'PY'
 import json
 
