@@ -29,8 +29,11 @@ data:
   max_tokens: 512
 ```
 
-`lilift recipe show NAME --resolved` prints a recipe with every default. `lilift recipe validate FILE` checks yours. Text that
-starts with `./`, `../`, `~/` or `/` names a file or folder; other text is a name on the Hugging Face hub or a word of lilift's.
+`lilift recipe show NAME --resolved` prints a recipe with every default. `lilift recipe validate FILE` checks yours.
+
+A text that begins with `./`, `../`, `~` or `/` is a path. Without such a beginning, it is one of lilift's words (`world`), or a file
+or folder of that name if there is one, first in the folder of the recipe and then in the current folder. Otherwise it is a name on
+the Hugging Face hub.
 
 """
 LIMITS = {

@@ -4,8 +4,7 @@ A model refuses an unknown key, a wrong type and a contradiction with a `Validat
 descriptions of the fields, and `recipes/recipe.schema.json` holds them. Each description therefore says what the setting does
 to memory, speed or accuracy.
 
-A text that begins with ``./``, ``../``, ``~/`` or ``/`` is the path of a file or folder. Every other text is a name on the
-Hugging Face hub, or a word that lilift itself knows (``world``, ``stand-in:llm``).
+`lilift.recipe.names.local_paths` decides whether a text means a file or folder, or a name on the Hugging Face hub.
 """
 
 from lilift.recipe.schema.base_settings import Dtype
