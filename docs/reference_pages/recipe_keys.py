@@ -31,9 +31,9 @@ data:
 
 `lilift recipe show NAME --resolved` prints a recipe with every default. `lilift recipe validate FILE` checks yours.
 
-A text that begins with `./`, `../`, `~` or `/` is a path. Without such a beginning, it is one of lilift's words (`world`), or a file
-or folder of that name if there is one, first in the folder of the recipe and then in the current folder. Otherwise it is a name on
-the Hugging Face hub.
+A text that begins with `./`, `../`, `~` or `/` is a path. Any other text is one of lilift's words (`world`), or a file or
+folder of that name if there is one, first in the folder of the recipe and then in the current folder. Otherwise it is a name
+on the Hugging Face hub.
 
 """
 LIMITS = {
