@@ -33,12 +33,17 @@ _LAYOUTS = (
     ("query/answer", "query", "answer"),
     ("query/output", "query", "output"),
     ("input/output", "input", "output"),
+    ("input/target", "input", "target"),
+    ("inputs/targets", "inputs", "targets"),
+    ("prompt/chosen", "prompt", "chosen"),
+    ("question/chosen", "question", "chosen"),
 )
 _CONVERSATIONS = ("conversations", "messages", "conversation")
+_CONTEXTS = ("input", "context")
 _ANSWERS = ("answer", "final_answer", "expected_answer")
 _LANGUAGES = ("lang", "language")
 _CORRECT = ("is_correct",)
-_WRONG = ("false", "0", "0.0", "no")
+_WRONG = ("false", "0", "0.0", "no", "f", "n")
 
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
 _GSM8K_FINAL = re.compile(r"\s*^#### *(?P<answer>.+?)\s*\Z", re.MULTILINE)
@@ -54,7 +59,7 @@ class Columns:
         question: column of the instruction; of the whole conversation in ``sharegpt``.
         response: column of the response.
         answer: column of the bare answer, if there is one.
-        context: column that follows the question where it is not empty (alpaca's ``input``).
+        context: column that follows the question where it is not empty (``input`` of alpaca, ``context`` of Dolly).
         language: column with the language of the row; only English rows are used.
         correct: column that says whether the response is right; wrong ones are not used.
     """
@@ -138,8 +143,12 @@ def find_columns(names: Collection[str], rows: Iterable[Mapping[str, Any]], want
         rows: some of its rows, at least one.
         wanted: the columns that the recipe names, if it does.
     """
-    language = next((name for name in _LANGUAGES if name in names), None)
-    correct = next((name for name in _CORRECT if name in names), None)
+    spelled = {**{name.lower(): name for name in names}, **{name: name for name in names}}  # Question is question too
+
+    def first(wanted_names: Iterable[str], *others: str) -> str | None:
+        return next((spelled[name] for name in wanted_names if name in spelled and spelled[name] not in others), None)
+
+    language, correct = first(_LANGUAGES), first(_CORRECT)
     if wanted is not None:
         named = [wanted.question, wanted.response, *([wanted.answer] if wanted.answer else [])]
         if not all(column in names for column in named):
@@ -149,15 +158,21 @@ def find_columns(names: Collection[str], rows: Iterable[Mapping[str, Any]], want
             "named in the recipe", wanted.question, wanted.response, wanted.answer, language=language, correct=correct
         )
     rows = list(rows)
-    for column in _CONVERSATIONS:
-        if any(is_conversation(row.get(column)) for row in rows):
-            return Columns("sharegpt", column, column, language=language, correct=correct)
-    for layout, question, response in _LAYOUTS:
-        if question in names and response in names:
+    chats = [spelled[name] for name in _CONVERSATIONS if name in spelled]
+    chat = next((name for name in chats if any(has_turns(row.get(name)) for row in rows)), None)
+    if chat is not None:
+        return Columns("sharegpt", chat, chat, language=language, correct=correct)
+    for layout, asked, answered in _LAYOUTS:
+        question, response = first([asked]), first([answered])
+        if question is not None and response is not None:
             is_gsm8k = layout == "question/answer" and any(_ends_like_gsm8k(row.get(response)) for row in rows)
-            answer = next((name for name in _ANSWERS if name in names and name != response), None)
-            context = "input" if layout == "alpaca" and "input" in names else None
+            context = first(_CONTEXTS) if asked == "instruction" else None
+            answer = first(_ANSWERS, response)
             return Columns("gsm8k" if is_gsm8k else layout, question, response, answer, context, language, correct)
+    # Lists without a turn come last: an empty list of messages may stand beside a question and its response.
+    for name in (*chats, *([spelled["chosen"]] if "chosen" in spelled else [])):
+        if any(is_conversation(row.get(name)) for row in rows):
+            return Columns("sharegpt", name, name, language=language, correct=correct)
     return None
 
 
