@@ -14,7 +14,8 @@ from lilift.data.texts.row_languages import is_english
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import ColumnSettings
 
-# Layouts in the order in which they are tried: name, question, response. lilift takes the first whose columns are both there.
+# Layouts in the order in which they are tried: name, question, response. lilift takes the first whose columns are both there,
+# but not one that only a few odd rows have.
 _LAYOUTS = (
     ("metamath", "query", "response"),
     ("alpaca", "instruction", "output"),
@@ -38,6 +39,8 @@ _LAYOUTS = (
     ("prompt/chosen", "prompt", "chosen"),
     ("question/chosen", "question", "chosen"),
 )
+_SHARE_OF_LAYOUT = 0.1
+"""A layout counts if it is in this share of the rows that have the commonest layout."""
 _CONVERSATIONS = ("conversations", "messages", "conversation")
 _CONTEXTS = ("input", "context")
 _ANSWERS = ("answer", "final_answer", "expected_answer")
@@ -159,20 +162,26 @@ def find_columns(names: Collection[str], rows: Iterable[Mapping[str, Any]], want
         )
     rows = list(rows)
     chats = [spelled[name] for name in _CONVERSATIONS if name in spelled]
-    chat = next((name for name in chats if any(has_turns(row.get(name)) for row in rows)), None)
-    if chat is not None:
-        return Columns("sharegpt", chat, chat, language=language, correct=correct)
+    found: list[tuple[int, Columns]] = []  # how many rows have it
+    for chat in chats:
+        if count := sum(has_turns(row.get(chat)) for row in rows):
+            found.append((count, Columns("sharegpt", chat, chat, language=language, correct=correct)))
     for layout, asked, answered in _LAYOUTS:
         question, response = first([asked]), first([answered])
         if question is not None and response is not None:
             is_gsm8k = layout == "question/answer" and any(_ends_like_gsm8k(row.get(response)) for row in rows)
             context = first(_CONTEXTS) if asked == "instruction" else None
             answer = first(_ANSWERS, response)
-            return Columns("gsm8k" if is_gsm8k else layout, question, response, answer, context, language, correct)
+            name = "gsm8k" if is_gsm8k else layout
+            count = sum(bool(row.get(question)) and bool(row.get(response)) for row in rows)
+            found.append((count, Columns(name, question, response, answer, context, language, correct)))
+    if found:
+        most = max(count for count, _ in found)
+        return next(columns for count, columns in found if count >= _SHARE_OF_LAYOUT * most)
     # Lists without a turn come last: an empty list of messages may stand beside a question and its response.
-    for name in (*chats, *([spelled["chosen"]] if "chosen" in spelled else [])):
-        if any(is_conversation(row.get(name)) for row in rows):
-            return Columns("sharegpt", name, name, language=language, correct=correct)
+    for chat in (*chats, *([spelled["chosen"]] if "chosen" in spelled else [])):
+        if any(is_conversation(row.get(chat)) for row in rows):
+            return Columns("sharegpt", chat, chat, language=language, correct=correct)
     return None
 
 

@@ -66,6 +66,14 @@ def test_a_layout_is_recognised_with_all_of_its_texts(
     assert (found, report.layout) == ([expected], layout)
 
 
+@pytest.mark.parametrize("odd", [{"messages": [ASKED, ANSWERED]}, {"query": "Legs?", "response": "Four."}, {"query": "Legs?"}])
+@pytest.mark.parametrize("place", [0, 15, 30])
+def test_one_odd_row_does_not_decide_for_all(tmp_path: Path, odd: dict[str, Any], place: int) -> None:
+    rows: list[dict[str, Any]] = [{"question": f"Legs {number}?", "response": "Four."} for number in range(30)]
+    found, report = read(tmp_path, *rows[:place], odd, *rows[place:])
+    assert (report.layout, len(found), sum(report.dropped.values())) == ("question/response", 30, 1)
+
+
 @pytest.mark.parametrize(
     ("asker", "answerer"),
     [("Human", "Assistant"), ("human", "gpt"), ("prompter", "assistant"), ("user", "bot"), ("user", "ai"), ("User", "MODEL")],
