@@ -29,6 +29,9 @@ from lilift.recipe.schema import Recipe
 
 Examine = Callable[[PreparedData], TokenizerFindings]
 
+_ENOUGH_WORDS = 20
+"""From so many words of the instructions on, a lexicon without any of them is the wrong file; fewer words do not show it."""
+
 
 def prepare(recipe: Recipe, folder: Path, held_out: HeldOut | None = None, examine: Examine | None = None) -> DataReport:
     """Read the data of a recipe, write it to `folder`, and seal the folder. Arguments as for `gather`.
@@ -61,7 +64,8 @@ def gather(recipe: Recipe, held_out: HeldOut | None = None, examine: Examine | N
         examine: finds what only the tokenizers can tell.
 
     Raises:
-        DataError: instructions or a lexicon cannot be used, or a lexicon has none of the words of the instructions.
+        DataError: instructions or a lexicon cannot be used, or a lexicon has none of the words of the instructions and
+            these have at least 20 words; with fewer, the report warns of the coverage.
     """
     lexicons = load_lexicons(lexicon_locations(recipe))
     examples, instructions = load_instructions(
@@ -73,7 +77,7 @@ def gather(recipe: Recipe, held_out: HeldOut | None = None, examine: Examine | N
     measured = {code: _measured(lexicon, counts) for code, lexicon in lexicons.items()}
     report = DataReport(instructions, measured, reports)
     for code, found in report.lexicons.items():
-        if found.coverage.covered == 0:
+        if found.coverage.covered == 0 and found.coverage.tokens >= _ENOUGH_WORDS:
             raise DataError(
                 f"the lexicon of {language(code).name} ({code}) has none of the words of the instructions",
                 where=_location_of(recipe, code),

@@ -98,6 +98,15 @@ def test_a_lexicon_without_a_word_of_the_text_is_refused_by_name(tmp_path: Path)
         prepare(recipe(f"data.lexicons={lexicon}", "languages=[om]"), tmp_path / "data")
 
 
+def test_a_lexicon_without_a_word_of_a_few_words_is_only_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "few.csv").write_text("question,response\nnull,An SQL word.\nNone,A Python word.\n", encoding="utf-8")
+    (tmp_path / "en-om.tsv").write_text("aardvark\twaaldiggeessa\n", encoding="utf-8")
+    settings = (f"data.lexicons={tmp_path}/en-om.tsv", "languages=[om]", f"data.instructions.source={tmp_path}/few.csv")
+    report = prepare(recipe(*settings), tmp_path / "data")
+    assert report.instructions.kept == 2
+    assert any("covers only 0% of the text's words" in line for line in report.lines())
+
+
 def test_a_folder_of_lexicons_is_enough_and_what_it_lacks_is_named_before_anything_is_read(tmp_path: Path) -> None:
     (tmp_path / "en-om.txt").write_text("has qaba\n", encoding="utf-8")
     overrides = [f"data.lexicons={tmp_path}", "data.instructions.source=./nothing.jsonl"]

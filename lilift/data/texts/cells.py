@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any, Final
 
 _TEXT_PARTS = ("text", "input_text", "output_text")
@@ -71,7 +72,8 @@ def _text_of_other(value: Any, part: str) -> str:
         raise UnusableRowError(f"two values for {part}")
     if isinstance(value, (list, Mapping)):
         raise UnusableRowError(f"{part} is not text")
-    return str(value)
+    # Python writes a small decimal with an exponent: 0.00000001 as 1E-8, and a zero beside it as 0E-8.
+    return format(value, "f") if isinstance(value, Decimal) else str(value)
 
 
 def _text_of_part(value: Any, part: str) -> str:

@@ -14,7 +14,8 @@ from lilift.data.texts.row_languages import is_english
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import ColumnSettings
 
-# Layouts in the order in which they are tried: name, question, response. lilift takes the first whose columns are both there.
+# Layouts in the order in which they are tried: name, question, response. lilift takes the first whose columns are both there,
+# but not one that only a few odd rows have.
 _LAYOUTS = (
     ("metamath", "query", "response"),
     ("alpaca", "instruction", "output"),
@@ -33,12 +34,19 @@ _LAYOUTS = (
     ("query/answer", "query", "answer"),
     ("query/output", "query", "output"),
     ("input/output", "input", "output"),
+    ("input/target", "input", "target"),
+    ("inputs/targets", "inputs", "targets"),
+    ("prompt/chosen", "prompt", "chosen"),
+    ("question/chosen", "question", "chosen"),
 )
+_SHARE_OF_LAYOUT = 0.1
+"""A layout counts if it is in this share of the rows that have the commonest layout."""
 _CONVERSATIONS = ("conversations", "messages", "conversation")
+_CONTEXTS = ("input", "context")
 _ANSWERS = ("answer", "final_answer", "expected_answer")
 _LANGUAGES = ("lang", "language")
 _CORRECT = ("is_correct",)
-_WRONG = ("false", "0", "0.0", "no")
+_WRONG = ("false", "0", "0.0", "no", "f", "n")
 
 _CALCULATOR = re.compile(r"<<[^<>\n]*>>")
 _GSM8K_FINAL = re.compile(r"\s*^#### *(?P<answer>.+?)\s*\Z", re.MULTILINE)
@@ -54,7 +62,7 @@ class Columns:
         question: column of the instruction; of the whole conversation in ``sharegpt``.
         response: column of the response.
         answer: column of the bare answer, if there is one.
-        context: column that follows the question where it is not empty (alpaca's ``input``).
+        context: column that follows the question where it is not empty (``input`` of alpaca, ``context`` of Dolly).
         language: column with the language of the row; only English rows are used.
         correct: column that says whether the response is right; wrong ones are not used.
     """
@@ -138,8 +146,12 @@ def find_columns(names: Collection[str], rows: Iterable[Mapping[str, Any]], want
         rows: some of its rows, at least one.
         wanted: the columns that the recipe names, if it does.
     """
-    language = next((name for name in _LANGUAGES if name in names), None)
-    correct = next((name for name in _CORRECT if name in names), None)
+    spelled = {**{name.lower(): name for name in names}, **{name: name for name in names}}  # Question is question too
+
+    def first(wanted_names: Iterable[str], *others: str) -> str | None:
+        return next((spelled[name] for name in wanted_names if name in spelled and spelled[name] not in others), None)
+
+    language, correct = first(_LANGUAGES), first(_CORRECT)
     if wanted is not None:
         named = [wanted.question, wanted.response, *([wanted.answer] if wanted.answer else [])]
         if not all(column in names for column in named):
@@ -149,15 +161,27 @@ def find_columns(names: Collection[str], rows: Iterable[Mapping[str, Any]], want
             "named in the recipe", wanted.question, wanted.response, wanted.answer, language=language, correct=correct
         )
     rows = list(rows)
-    for column in _CONVERSATIONS:
-        if any(is_conversation(row.get(column)) for row in rows):
-            return Columns("sharegpt", column, column, language=language, correct=correct)
-    for layout, question, response in _LAYOUTS:
-        if question in names and response in names:
+    chats = [spelled[name] for name in _CONVERSATIONS if name in spelled]
+    found: list[tuple[int, Columns]] = []  # how many rows have it
+    for chat in chats:
+        if count := sum(has_turns(row.get(chat)) for row in rows):
+            found.append((count, Columns("sharegpt", chat, chat, language=language, correct=correct)))
+    for layout, asked, answered in _LAYOUTS:
+        question, response = first([asked]), first([answered])
+        if question is not None and response is not None:
             is_gsm8k = layout == "question/answer" and any(_ends_like_gsm8k(row.get(response)) for row in rows)
-            answer = next((name for name in _ANSWERS if name in names and name != response), None)
-            context = "input" if layout == "alpaca" and "input" in names else None
-            return Columns("gsm8k" if is_gsm8k else layout, question, response, answer, context, language, correct)
+            context = first(_CONTEXTS) if asked == "instruction" else None
+            answer = first(_ANSWERS, response)
+            name = "gsm8k" if is_gsm8k else layout
+            count = sum(bool(row.get(question)) and bool(row.get(response)) for row in rows)
+            found.append((count, Columns(name, question, response, answer, context, language, correct)))
+    if found:
+        most = max(count for count, _ in found)
+        return next(columns for count, columns in found if count >= _SHARE_OF_LAYOUT * most)
+    # Lists without a turn come last: an empty list of messages may stand beside a question and its response.
+    for chat in (*chats, *([spelled["chosen"]] if "chosen" in spelled else [])):
+        if any(is_conversation(row.get(chat)) for row in rows):
+            return Columns("sharegpt", chat, chat, language=language, correct=correct)
     return None
 
 

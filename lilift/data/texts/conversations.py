@@ -13,10 +13,10 @@ from typing import Any
 from lilift.data.texts.cells import TWO_VALUES, UnusableRowError, text_of
 from lilift.data.texts.json_rows import decode_json
 
-_ASKED_BY = frozenset(["human", "user"])
-_ANSWERED_BY = frozenset(["gpt", "assistant", "model", "chatgpt", "bing", "bard"])
+_ASKED_BY = frozenset(["human", "user", "prompter"])
+_ANSWERED_BY = frozenset(["gpt", "assistant", "model", "bot", "ai", "chatgpt", "bing", "bard"])
 _ROLES = ("from", "role")
-_CONTENTS = ("value", "content")
+_CONTENTS = ("value", "content", "text")
 
 
 def is_conversation(value: Any) -> bool:
@@ -41,10 +41,12 @@ def first_exchange(*cells: Any) -> tuple[str, str]:
         UnusableRowError: there is no conversation, a turn is missing or has no role, or no answer follows a question.
     """
     turns: list[Any] = []
+    are_texts = all(isinstance(cell, str) for cell in cells)
     for place, cell in enumerate(cells):
         if cell is TWO_VALUES:
             raise UnusableRowError("two values for conversation")
-        if len(cells) > 1 and not has_turns(cell):
+        # Beside a list of turns, a text that looks like one (an example of an API, say) is a text.
+        if len(cells) > 1 and (not has_turns(cell) or (isinstance(cell, str) and not are_texts)):
             turns.append({"role": "assistant" if place else "user", "content": cell})
         else:
             turns += _listed(cell) or []

@@ -29,7 +29,7 @@ class _Dialect:
 
     Attributes:
         delimiter: between the cells of a row.
-        newline: the end of the header: LF, CR LF or CR. After LF, a CR at the end of a row belongs to its last cell.
+        newline: the end of the rows: LF, CR LF or CR. After LF, a CR at the end of a row belongs to its last cell.
         quoted: whether cells may stand in quotes.
         skipped: lines before the header (``sep=;`` of Excel).
     """
@@ -90,10 +90,17 @@ def _dialect(path: Path, tabs: bool) -> _Dialect:
     hint = start[:5].lower()
     first, _, rest = start.partition("\n")
     if hint[:4] == "sep=" and first.rstrip("\r")[4:] == hint[4:] != "":
-        return _Dialect(hint[4], _first_record(rest)[1], skipped=1)
+        return _Dialect(hint[4], _row_end(rest, _first_record(rest)[1]), skipped=1)
     header, newline = _first_record(start)
     order = "\t" + _DELIMITERS.replace("\t", "") if tabs else _DELIMITERS
-    return _Dialect(max(order, key=lambda delimiter: _width(header, delimiter)), newline)
+    return _Dialect(max(order, key=lambda delimiter: _width(header, delimiter)), _row_end(start, newline))
+
+
+def _row_end(text: str, newline: str) -> str:
+    """The end of the rows: CR LF in a file of CR LF to which somebody has put a header with LF."""
+    _, _, rows = text.partition("\n")
+    is_pair = newline == "\n" and "\n" in rows and rows.count("\n") == rows.count("\r\n")
+    return "\r\n" if is_pair else newline
 
 
 def _width(header: str, delimiter: str) -> int:

@@ -23,7 +23,9 @@ _LONGEST_VALUE = 64 << 20
 """Characters of the longest row of a list; anything longer is no row."""
 _LINES_BY_NAME = frozenset([".jsonl", ".ndjson"])
 _BLANKS = re.compile(r"[ \t\r\n]*")
-_PARTS_OF_ROWS = (frozenset(["role", "content"]), frozenset(["from", "value"]), frozenset(["type", "text"]))
+_PARTS_OF_ROWS = tuple(
+    map(frozenset, (["role", "content"], ["from", "value"], ["role", "text"], ["from", "text"], ["type", "text"]))
+)
 """An object with such keys is a turn or a content part of a row, and no row itself."""
 
 

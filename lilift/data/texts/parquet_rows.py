@@ -52,7 +52,7 @@ def read_parquet_rows(path: Path, columns: Collection[str] | None = None) -> Ite
 
 
 def _values(column: Any) -> list[Any]:
-    """The cells of a column as Python values; texts that are not UTF-8 stay bytes."""
+    """The cells of a column as Python values. Bytes become texts, also within lists; those that are not UTF-8 stay bytes."""
     import numpy
     import pyarrow
 
@@ -62,11 +62,24 @@ def _values(column: Any) -> list[Any]:
         cells = [None if cell is None else narrow(cell) for cell in column.to_pylist()]
         return [None if cell is None or numpy.isnan(cell) else str(cell) for cell in cells]
     try:
-        return list(column.to_pylist())
+        cells = column.to_pylist()
+        return [_with_texts(cell) for cell in cells] if "binary" in str(column.type) else list(cells)
     except UnicodeDecodeError:
-        return list(column.cast(pyarrow.large_binary()).to_pylist())
+        return [_with_texts(cell) for cell in column.cast(pyarrow.large_binary()).to_pylist()]
     except (ValueError, OverflowError):  # a time that Python cannot hold
         return list(column.cast(pyarrow.string()).to_pylist())
+
+
+def _with_texts(cell: Any) -> Any:
+    """The cell with texts for all bytes that are UTF-8."""
+    if isinstance(cell, bytes):
+        try:
+            return cell.decode("utf-8")
+        except UnicodeDecodeError:
+            return cell
+    if isinstance(cell, list):
+        return [_with_texts(one) for one in cell]
+    return {name: _with_texts(one) for name, one in cell.items()} if isinstance(cell, dict) else cell
 
 
 def _opened(path: Path) -> Any:

@@ -80,6 +80,9 @@ def open_rows(settings: InstructionSettings, setting: str = "data.instructions.s
         DataError: the data set cannot be found or read. Reading rows raises it too.
     """
     if not is_local(settings.source):
+        if _is_name_of_file(settings.source):
+            what = f"no file or folder of that name in {Path.cwd()}"
+            raise DataError(what, where=settings.source, remedy=f"check {setting}")
         found = find_hub_files(settings)
         return _rows_of_files(settings.source, *found) if isinstance(found, tuple) else _rows_of_dataset(settings.source, found)
     path = Path(settings.source).expanduser()
@@ -91,6 +94,11 @@ def open_rows(settings: InstructionSettings, setting: str = "data.instructions.s
         return _rows_of_files(settings.source, kind, [path])
     files = _data_files(path)
     return _rows_of_files(settings.source, _kind(files[0]), files)
+
+
+def _is_name_of_file(source: str) -> bool:
+    """Whether a name cannot be one on the hub, because it ends like a file; the hub's names are ``owner/name``."""
+    return source.count("/") != 1 and _kind(Path(source)) != ""
 
 
 def no_rows(source: str) -> DataError:

@@ -53,6 +53,8 @@ def test_a_cell_is_the_text_of_the_file(tmp_path: Path, cell: str) -> None:
         ("question,response\na,b,\nc,d,,\n", [("a", "b"), ("c", "d")]),
         ("question,response\n6\" pipe,it's 5'\n", [('6" pipe', "it's 5'")]),
         ("question, response\na, b\n", [("a", " b")]),
+        ('question,response\na,"b"\r\n"c\r\nd",e\r\n', [("a", "b"), ("c\r\nd", "e")]),
+        ("question,response\na,b\r\nc,d\n", [("a", "b\r"), ("c", "d")]),
         ('inch",response\n6",b\n', [('6"', "b")]),
     ],
 )

@@ -38,6 +38,7 @@ TEXTS = ["007", "null", "é\n😀", "", None]
         (pa.array([4.0, 0.1, None, float("nan")], pa.float32()), ["4.0", "0.1", "", ""]),
         (pa.array([True, False, None]), ["true", "false", ""]),
         (pa.array([Decimal("12.50")]), ["12.50"]),
+        (pa.array([Decimal("0.00000001"), Decimal(0)], pa.decimal128(20, 8)), ["0.00000001", "0.00000000"]),
         (pa.array([datetime.date(2024, 1, 2)]), ["2024-01-02"]),
         (pa.array([datetime.datetime(2024, 1, 2, 3, 4, 5)]), ["2024-01-02 03:04:05"]),
         (pa.array([None, None], pa.null()), ["", ""]),
