@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -24,6 +25,8 @@ from lilift.data.lexicons.swadesh import read_swadesh
 from lilift.data.text_files import read_lines
 from lilift.recipe.errors import DataError
 
+_LIST_OF_WORDS = re.compile(r"(?:to )?[a-z]+(?:\s*[,;]\s*(?:to )?[a-z]+)+")
+"""``house, home``, in lower case: ``Paris, Texas`` is one name."""
 COMMENT, HEADER = "comment", "header"
 _SAMPLE = 2000
 """Lines by which a file's separators, columns and direction are told."""
@@ -127,7 +130,7 @@ class _Reader:
             english, translation = pair
             # A dictionary into English lists several English words for one of its own.
             turned = columns.english > columns.translation
-            for word in alternatives(english) if turned else (english,):
+            for word in alternatives(english) if turned or _LIST_OF_WORDS.fullmatch(english) else (english,):
                 yield Pair(word, translation)
         if 2 * len(malformed) > read:
             raise DataError(
