@@ -19,7 +19,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,7 +32,8 @@ _BULLET = re.compile(r"(?:[-–—•·▪◦‣*+]|\d{1,5}[.)]) +(?=[^\W\d].*[\
 _SIGN = re.compile(r"\s+(::|\|\|\||[-=]+>|[-–—−=:→⇒|@])\s+|(?<=[^\W\d])(:(?=\s|[^\W\d])|(?:[-=]+>|[=→])(?=\w))")
 _TWO_WORDS = re.compile(r"[^\W\d][\w'’-]*([,;|])[^\W\d][\w'’-]*")
 _BLANKS = re.compile(r"[ \u00a0\u2000-\u200a\u202f\u3000]{2,}|[\u00a0\u2003\u3000]")
-_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?%?")
+_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?\s?%?")
+_DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
 _PARTS = """
     n noun nouns v verb verbs vi vt adj adjective a adv adverb pron pronoun prep preposition conj conjunction interj
     interjection intj num numeral number det determiner art article part particle phrase propn proper m f nt pl sg aux adp
@@ -40,6 +41,8 @@ _PARTS = """
 PARTS_OF_SPEECH = frozenset(_PARTS.split())
 _KINDS: Mapping[str, Kind] = {",": "comma", ";": "semicolon", "|": "pipe"}
 _DELIMITERS: Mapping[Kind, str] = {kind: sign for sign, kind in _KINDS.items()}
+_OPEN_QUOTE = re.compile(r'(?:^|[,;|])\s*"')
+_MOST_BREAKS = 10
 _LEAST_SHARE = 0.1
 """A separator that fewer of a file's lines have is not taken for one where the file has tabs."""
 _MOST_SHARE = 0.8
@@ -71,6 +74,27 @@ class LineForms:
             if kind == "tab" or kind in self.usable or (len(cells) > 1 and is_translation(cells[1])):
                 return cells
         return [text.strip()]
+
+
+def whole_lines(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Lines of a table, with a quoted value that has line breaks in it put on one line.
+
+    Args:
+        lines: number and text of each line of the file.
+    """
+    waiting: list[tuple[int, str]] = []
+    for number, line in lines:
+        if not waiting and not (_OPEN_QUOTE.search(line) and line.count('"') % 2):
+            yield number, line
+            continue
+        waiting.append((number, line))
+        if len(waiting) > 1 and line.count('"') % 2:
+            yield waiting[0][0], " ".join(text for _, text in waiting)
+            waiting = []
+        elif len(waiting) > _MOST_BREAKS:  # a stray quotation mark
+            yield from waiting
+            waiting = []
+    yield from waiting
 
 
 def is_comment(line: str) -> bool:
@@ -106,7 +130,7 @@ def forms_of(lines: Iterable[str], *, table: bool) -> LineForms:
     """
     sample = [_content(line).strip() for line in lines]
     untabbed = [line for line in sample if line and "\t" not in line]
-    delimiter = next((sign for sign in _KINDS if _is_table_of(sign, untabbed, table)), "")
+    delimiter = _delimiter_of(untabbed, table)
     kinds = Counter(next(iter(_kinds_of(line, delimiter)), None) for line in untabbed)
     tabbed = sum("\t" in line for line in sample)
     usable = {
@@ -165,6 +189,17 @@ def _content(line: str) -> str:
     if "\t" not in text and text.startswith("|") and text.endswith("|"):
         text = text.strip("|").strip()
     return _BULLET.sub("", text, count=1) if _BULLET.match(text) else text
+
+
+def _delimiter_of(lines: list[str], table: bool) -> str:
+    """The comma, semicolon or pipe between the values; empty if there is none.
+
+    Where several could be, it is the one that comes first in most lines: the others stand in lists of translations.
+    """
+    plain = [_DECIMAL_COMMA.sub(".", line) for line in lines]
+    found = [sign for sign in _KINDS if _is_table_of(sign, plain, table)]
+    firsts = Counter(min((sign for sign in found if sign in line), key=line.index, default="") for line in plain)
+    return max(found, key=lambda sign: firsts[sign], default="")
 
 
 def _is_table_of(sign: str, lines: list[str], table: bool) -> bool:

@@ -23,7 +23,9 @@ _NO_TRANSLATION = frozenset(("n/a", "#n/a", "#ref!", "#name?"))
 """What spreadsheets write in a cell without a value."""
 _INFINITIVE = re.compile(r"to [a-z]+(?:['’][a-z]+)*", re.IGNORECASE)
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad\u200e\u200f"))  # joiners stay: Indic and Persian need them
-_EDGES = ' \t\u00a0.!?¿¡।։。"“”„«»‘`*~_='
+_EDGES = ' \t\u00a0.!?¿¡।॥։。؟۔።፧！？"“”„«»‘`*~_='
+
+_VARIATION = "\ufe0e\ufe0f"
 
 # Letters of another script that keyboards without the right one put into a word: GATITOS writes Ossetian ӕ as Latin æ in nearly
 # all of its entries, Chuvash ҫ as ç, Kabyle and Fon ɛ as Greek ε.
@@ -97,8 +99,10 @@ def alternatives(translation: str) -> list[str]:
 
 
 def without_edges(text: str) -> str:
-    """A text without punctuation and blanks around it, and without a quotation mark that has lost its partner."""
+    """A text without punctuation and blanks around it, pictures behind it, and a quotation mark without its partner."""
     text = text.strip(_EDGES)
+    while text and unicodedata.category(text[-1]) == "So":  # a picture
+        text = text[:-1].strip(_EDGES + _VARIATION)
     return text.replace('"', "") if text.count('"') % 2 else text
 
 

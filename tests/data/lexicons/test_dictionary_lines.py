@@ -77,3 +77,33 @@ def test_what_is_no_translation_is_left_out(tmp_path: Path, cell: str) -> None:
 
 def test_a_quotation_mark_without_its_partner(tmp_path: Path) -> None:
     assert read(tmp_path, 'tree\tmti "mkubwa"\n') == {"tree": ["mti mkubwa"]}
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "wanted"),
+    [
+        ("zh", "water\tshuǐ\t水\nhouse\tfángzi\t房子\n", {"water": ["水"], "house": ["房子"]}),
+        ("zh", "水\tshuǐ\twater\n房子\tfángzi\thouse\n", {"water": ["水"], "house": ["房子"]}),
+        ("sw", "a1\twater\tmaji\na2\thouse\tnyumba\na3\ttree\tmti\n", THREE),
+        ("sw", "water\t93 %\tmaji\nhouse\t80 %\tnyumba\ntree\t7%\tmti\n", THREE),
+        ("sw", "0,93;water;maji\n0,80;house;nyumba\n0,7;tree;mti\n", THREE),
+        ("sw", "Word,POS,Swahili\nwater,n,maji\nhouse,n,nyumba\ntree,n,mti\n", THREE),
+        ("sw", "water;maji, majimaji\nhouse;nyumba, makao\n", {"water": ["maji", "majimaji"], "house": ["nyumba", "makao"]}),
+        ("am", "house\tቤት።\n", {"house": ["ቤት"]}),
+        ("sw", "water\tmaji 💧\nhouse\tnyumba🏠\ntree\tmti\n", THREE),
+    ],
+)
+def test_further_columns_and_signs(tmp_path: Path, code: str, text: str, wanted: dict[str, list[str]]) -> None:
+    assert read(tmp_path, text, code, "words.csv") == wanted
+
+
+def test_a_quoted_value_with_a_line_break_is_one_value(tmp_path: Path) -> None:
+    table = 'english,swahili,note\nwater,maji,"good\nnew idea\nold"\nhouse,"nyumba\nkubwa",\ntree,mti,\n'
+    assert read(tmp_path, table, name="words.csv") == THREE | {"house": ["nyumba kubwa"]}
+
+
+def test_a_stray_quotation_mark_joins_nothing(tmp_path: Path) -> None:
+    words = "".join(f"{one}ig,x{one}\n" for one in "bdfghjklmnprstvwz")
+    found = read(tmp_path, 'water,"maji\n' + words, name="words.csv")
+    assert found["big"] == ["xb"]
+    assert found["zig"] == ["xz"]
