@@ -147,7 +147,9 @@ def _lexicon_files(folder: Path) -> list[Path]:
     """Files whose names end as those of lexicons."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.name.lower().removesuffix(".gz").endswith(_SUFFIXES) and path.is_file())
+    return sorted(
+        path for path in folder.iterdir() if path.name.lower().removesuffix(".gz").endswith(_SUFFIXES) and path.is_file()
+    )
 
 
 def _language_in_name(path: Path) -> str | None:
