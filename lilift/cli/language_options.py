@@ -14,12 +14,12 @@ def language_codes(text: str) -> list[str]:
         RecipeError: no language is named.
     """
     from lilift.recipe.errors import RecipeError
-    from lilift.recipe.language_groups import LANGUAGE_GROUPS, expand_languages
+    from lilift.recipe.language_groups import LANGUAGE_GROUPS, expand_languages, group_of
 
     given = [part.strip() for part in text.split(",") if part.strip()]
     if not given:
         raise RecipeError("no language is named", remedy=f"give codes such as sw,bn or a group: {', '.join(LANGUAGE_GROUPS)}")
-    codes = expand_languages([name if name in LANGUAGE_GROUPS else language_code(name) for name in given])
+    codes = expand_languages([group_of(name) or language_code(name) for name in given])
     assert isinstance(codes, list)
     return list(dict.fromkeys(codes))
 

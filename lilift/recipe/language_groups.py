@@ -5,7 +5,7 @@ No group contains English. English belongs to the highest tier, but the LLM alre
 
 from __future__ import annotations
 
-from lilift.recipe.names.language_names import canonical
+from lilift.recipe.names.language_names import canonical, read_language, unknown_language
 
 _HIGH = "de es fr it ja nl ru sv zh"
 _MEDIUM = "bg ca cs da fi hr hu id ko nb pl pt ro sl sr uk vi"
@@ -16,7 +16,7 @@ LANGUAGE_GROUPS = {
     "mmwp-low": tuple(_LOW.split()),
     "mmwp": tuple(f"{_HIGH} {_MEDIUM} {_LOW}".split()),
 }
-_YAML_NO = "YAML reads `no` without quotes as false; write nb (Norwegian Bokmål) or nn (Nynorsk)"
+_YAML_NO = "the YAML word `no` means false if it has no quotes; write nb (Norwegian Bokmål) or nn (Nynorsk)"
 
 
 def expand_languages(value: object) -> object:
@@ -34,7 +34,7 @@ def expand_languages(value: object) -> object:
         raise ValueError(_YAML_NO)
     if not isinstance(value, (list, tuple)):
         return value
-    named = [item if not isinstance(item, str) or item in LANGUAGE_GROUPS else canonical(item) for item in value]
+    named = [group_of(item) or canonical(item) if isinstance(item, str) else item for item in value]
     codes: list[object] = []
     for item in named:
         if item is False:
@@ -46,11 +46,29 @@ def expand_languages(value: object) -> object:
     return codes
 
 
+def group_of(name: str) -> str | None:
+    """The group that a name means, in any case and with `_` or `-`; None if it means none."""
+    found = name.strip().casefold().replace("_", "-")
+    return found if found in LANGUAGE_GROUPS else None
+
+
+def known_languages(value: object) -> object:
+    """As `expand_languages`, for a recipe: it refuses what is no language that lilift knows.
+
+    Raises:
+        ValueError: a name is no language, names several, or is YAML's false.
+    """
+    codes = expand_languages(value)
+    for code in codes if isinstance(codes, list) else []:
+        _require_known(code)
+    return codes
+
+
 def by_language(value: object) -> object:
     """A mapping by language with lilift's codes as keys; anything else as it is, for others to refuse.
 
     Raises:
-        ValueError: two keys name the same language, or one is YAML's false.
+        ValueError: two keys name the same language, or one names no language that lilift knows, or is YAML's false.
     """
     if not isinstance(value, dict):
         return value
@@ -59,7 +77,14 @@ def by_language(value: object) -> object:
         if name is False:
             raise ValueError(_YAML_NO)
         code = canonical(name) if isinstance(name, str) and name != "*" else name
+        if code != "*":
+            _require_known(code)
         if code in found:
             raise ValueError(f"{code} is named twice, the second time as {name}")
         found[code] = item
     return found
+
+
+def _require_known(name: object) -> None:
+    if isinstance(name, str) and read_language(name) is None:
+        raise ValueError(unknown_language(name))

@@ -124,11 +124,6 @@ def test_a_damaged_lexicon_of_a_run_is_told(tmp_path: Path) -> None:
         load_prepared(tmp_path)
 
 
-def test_an_unknown_language_is_refused_before_anything_is_read(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="unknown language 'omo'"):
-        prepare(recipe("languages=[omo]", "data.instructions.source=./nothing.jsonl"), tmp_path)
-
-
 @pytest.mark.parametrize("name", ["instructions.jsonl", "names.json", "report.json", "lexicons/om.parquet", "manifest.json"])
 def test_one_changed_bit_is_found(tmp_path: Path, name: str) -> None:
     prepare(recipe(), tmp_path)

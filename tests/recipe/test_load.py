@@ -121,6 +121,20 @@ def test_a_malformed_file_is_refused_naming_it(tmp_path: Path, text: str, words:
     assert path in line
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("[sw]", "[sw, jp]", r":2: languages: unknown language 'jp' \(jp is the country code of Japan; did you mean 'ja'"),
+        ("[sw]", "xx", ":2: languages: unknown language 'xx' "),
+        ("[sw]", "no", ":2: languages: the YAML word `no` means false"),
+        ("{sw: ./", "{'*': ./all.txt, Swahlii: ./", r":7: data\.lexicons: unknown language 'Swahlii' \(did you mean 'sw'"),
+    ],
+)
+def test_an_unknown_language_is_refused_with_its_line_and_a_hint(tmp_path: Path, old: str, new: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=words):
+        load_recipe(write(tmp_path, MINIMAL.replace(old, new)))
+
+
 def test_a_recipe_in_another_encoding_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes("name: caf\xe9\n".encode("latin-1"))
     assert "UTF-8" in str(refusal(str(tmp_path / "latin.yaml")))

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from lilift.recipe.errors import DataError
 
-_MAGIC = 793712314
+MAGIC = struct.pack("<i", 793712314)
+"""The first bytes of a fastText model."""
 _VERSION = 12
 _HEAD = struct.Struct("<2i12id")
 _SIZES = struct.Struct("<3i2q")
@@ -36,7 +37,7 @@ class _Model(NamedTuple):
 def is_fasttext_binary(path: Path) -> bool:
     """Whether a file begins like a fastText model."""
     with path.open("rb") as file:
-        return file.read(4) == struct.pack("<i", _MAGIC)
+        return file.read(len(MAGIC)) == MAGIC
 
 
 def fasttext_binary_records(path: Path) -> Iterator[tuple[bytes, NDArray[np.float32]]]:

@@ -10,6 +10,7 @@ counted, in the same way for every format. A file is refused only if most of it 
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,12 +23,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lilift.data.induction.fasttext_binary import fasttext_binary_records, is_fasttext_binary
+from lilift.data.induction.fasttext_binary import MAGIC, fasttext_binary_records, is_fasttext_binary
 from lilift.data.induction.word2vec_binary import word2vec_binary_records
 from lilift.data.text_files import open_text, read_raw_lines
 from lilift.recipe.errors import DataError
 
 _END_OF_SENTENCE = "</s>"
+_FRACTION = re.compile(r"[-+]?\d*\.\d+(?:[eE][-+]?\d+)?")
 _SAMPLE = 50
 _FIRST_BYTES = 4096
 
@@ -73,6 +75,9 @@ def read_embeddings(path: Path, limit: int) -> Embeddings:
     try:
         if is_fasttext_binary(path):
             return _collect(path, fasttext_binary_records(path), limit, promised=None)
+        with open_text(path, recode=False) as stream:
+            if stream.read(len(MAGIC)) == MAGIC:
+                raise DataError("is a compressed fastText model", where=path, remedy="unpack it, for example with gunzip")
         header = _header_of(path)
         if header is not None and _is_word2vec_binary(path):
             return _collect(path, word2vec_binary_records(path, header[1]), limit, promised=header[0])
@@ -88,7 +93,7 @@ def _collect(path: Path, records: Iterator[Record], limit: int, *, promised: int
     rows: list[NDArray[np.float32]] = []
     words: dict[str, None] = {}
     left_out: Counter[str] = Counter()
-    read = blanks = 0
+    read = blanks = shifted = 0
     whole = True
     for record in records:
         if len(words) == limit:
@@ -104,6 +109,7 @@ def _collect(path: Path, records: Iterator[Record], limit: int, *, promised: int
         words[word] = None
         rows.append(vector)
         blanks += any(letter.isspace() for letter in word)
+        shifted += _ends_in_number(word)
     if not words and not left_out:
         raise DataError("the file has no vector", where=path, remedy="give fastText .vec or .bin, or word2vec vectors")
     damaged = sum(
@@ -116,7 +122,7 @@ def _collect(path: Path, records: Iterator[Record], limit: int, *, promised: int
             where=path,
             remedy="download it again, or save it as UTF-8",
         )
-    if 2 * blanks > read and read > 2:
+    if 2 * shifted > read and read > 2:
         raise DataError(
             f"most vectors have more numbers than the {len(rows[0])} that the file promises",
             where=path,
@@ -124,11 +130,17 @@ def _collect(path: Path, records: Iterator[Record], limit: int, *, promised: int
         )
     remarks = []
     if blanks:
-        remarks.append(f"{blanks:,} words with a blank in them, kept whole")
+        what = "1 word with a blank in it" if blanks == 1 else f"{blanks:,} words with a blank in them"
+        remarks.append(f"{what}, kept whole")
     if whole and promised is not None and promised != read:
         what = "is it cut short? download it again" if read < promised else "its first line is wrong"
         remarks.append(f"{read:,} vectors instead of the {promised:,} that it promises; {what}")
     return Embeddings(list(words), torch.from_numpy(np.stack(rows)), path.name, dict(left_out.most_common()), tuple(remarks))
+
+
+def _ends_in_number(word: str) -> bool:
+    """Whether what follows a word's first blank looks like the first numbers of its vector."""
+    return any(_FRACTION.fullmatch(part) for part in word.split(" ")[-1:] if part != word)
 
 
 def _usable(record: Record) -> tuple[str, NDArray[np.float32] | None, str | None]:

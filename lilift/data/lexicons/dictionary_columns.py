@@ -7,7 +7,7 @@ translation. Common English words, or the script, show that English is on the ri
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -30,6 +30,7 @@ _OTHER_WORDS = """
 _OTHERS = frozenset(_OTHER_WORDS.split())
 _WORDS = _ENGLISH | _HEADWORDS | _TRANSLATIONS | _OTHERS
 _MOSTLY = 0.5
+_LONGEST_CODE = 3
 _TOKEN = re.compile(r"\w+")
 
 
@@ -91,7 +92,9 @@ def header_columns(cells: Sequence[str], known: Language) -> Columns | MissingCo
     translation = own if own is not None else target
     source = english if english is not None else headword
     if source is not None and translation is not None and source != translation:
-        return Columns(source, translation, by_place) if own is None or english is not None else None
+        # `word` beside a code alone may be a pair of words: many codes are words too. Beside a name it is a header.
+        sure = own is None or english is not None or len(cells[own].strip()) > _LONGEST_CODE
+        return Columns(source, translation, by_place) if sure else None
     named = sum(bool(read_language(cell)) for place, cell in enumerate(cells) if place != english)
     if english == 0 and {"en", "eng", "english"} & set(words[0]) and named == len(cells) - 1:
         return MissingColumn(tuple(cell.strip() for cell in cells))
@@ -111,6 +114,12 @@ def column_layout(rows: Sequence[Sequence[str]], known: Language) -> tuple[Colum
     width = max((len(row) for row in rows), default=0)
     usable = [place for place in range(width) if _holds_words(rows, place)] if by_place else []
     first, second = (usable[0], usable[1]) if len(usable) > 1 else (0, 1)
+    native = [place for place in usable if "Latn" not in known.scripts and _share(rows, place, known.writes) > _MOSTLY]
+    if len(usable) > 2 and native and len(native) < len(usable):  # a third column has the pronunciation, or the like
+        words, foreign = _common_english(), [place for place in usable if place not in native]
+        second = native[0]
+        first = max(foreign, key=lambda place: (_share(rows, place, lambda cell: _is_common(cell, words)), -place))
+        return Columns(first, second, by_place), first > second
     columns = Columns(first, second, by_place)
     turned = is_turned([pair for row in rows if (pair := columns.pair(row))], known)
     return (Columns(second, first, by_place) if turned else columns), turned
@@ -137,8 +146,15 @@ def _is_common(text: str, words: frozenset[str]) -> bool:
 def _holds_words(rows: Sequence[Sequence[str]], place: int) -> bool:
     """Whether a column holds words: it is mostly filled, and not with numbers or parts of speech."""
     filled = [row[place] for row in rows if len(row) > place and row[place]]
-    odd = sum(is_number(cell) or (is_part_of_speech(cell) and place > 0) for cell in filled)
+    # A digit is in no word: such a column has numbers or identifiers.
+    odd = sum(any(map(str.isdigit, cell)) or (is_part_of_speech(cell) and place > 0) for cell in filled)
     return len(filled) >= _MOSTLY * len(rows) and odd < 0.8 * len(filled)
+
+
+def _share(rows: Sequence[Sequence[str]], place: int, holds: Callable[[str], bool]) -> float:
+    """The share of a column's filled cells for which something holds."""
+    filled = [row[place] for row in rows if len(row) > place and row[place]]
+    return sum(map(holds, filled)) / max(1, len(filled))
 
 
 def _names(cell: str, words: Sequence[str], known: Language) -> bool:

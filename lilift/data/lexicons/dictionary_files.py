@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -18,12 +19,14 @@ from zipfile import is_zipfile
 
 from lilift.data.languages import Language, language
 from lilift.data.lexicons.dictionary_columns import UNNAMED, Columns, MissingColumn, column_layout, header_columns
-from lilift.data.lexicons.dictionary_lines import forms_of, is_comment
+from lilift.data.lexicons.dictionary_lines import forms_of, is_comment, whole_lines
 from lilift.data.lexicons.pair_filters import alternatives
 from lilift.data.lexicons.swadesh import read_swadesh
 from lilift.data.text_files import read_lines
 from lilift.recipe.errors import DataError
 
+_LIST_OF_WORDS = re.compile(r"(?:to )?[a-z]+(?:\s*[,;]\s*(?:to )?[a-z]+)+")
+"""``house, home``, in lower case: ``Paris, Texas`` is one name."""
 COMMENT, HEADER = "comment", "header"
 _SAMPLE = 2000
 """Lines by which a file's separators, columns and direction are told."""
@@ -84,7 +87,12 @@ class _Reader:
         self._path, self._known = path, known
         content = [line for line in sample if line.strip() and not is_comment(line)]
         suffixes = [suffix.lower() for suffix in path.suffixes]
-        self._forms = forms_of(content, table=".csv" in suffixes)
+        whole = [line for _, line in whole_lines(enumerate(content))]
+        self._forms = forms_of(whole, table=".csv" in suffixes)
+        if self._forms.delimiter:
+            content = whole
+        else:  # quotation marks in a file of another kind quote nothing
+            self._forms = forms_of(content, table=".csv" in suffixes)
         rows = [self._cells(line) for line in content]
         headed = [header_columns(row, known) for row in rows]
         self._columns, self.turned = column_layout([row for row, head in zip(rows, headed, strict=True) if not head], known)
@@ -101,7 +109,7 @@ class _Reader:
         columns, read = self._columns, 0
         malformed: list[int] = []
         headers: set[str] = set()
-        for number, line in lines:
+        for number, line in whole_lines(lines) if self._forms.delimiter else lines:
             if not line.strip():
                 continue
             if is_comment(line):
@@ -127,7 +135,7 @@ class _Reader:
             english, translation = pair
             # A dictionary into English lists several English words for one of its own.
             turned = columns.english > columns.translation
-            for word in alternatives(english) if turned else (english,):
+            for word in alternatives(english) if turned or _LIST_OF_WORDS.fullmatch(english) else (english,):
                 yield Pair(word, translation)
         if 2 * len(malformed) > read:
             raise DataError(

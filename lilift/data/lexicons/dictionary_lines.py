@@ -7,8 +7,11 @@ is never split where tabs are. What the other lines of the file look like decide
     water maji                   MUSE
     water maji 0.93              bicleaner and fast_align: the number is a score
     water   maji                 several blanks, also no-break and ideographic ones
-    water,maji / water;maji      tables saved as CSV, quoted or not
-    water = maji, water - maji, water: maji, water → maji, water :: maji, water @ maji, water | maji
+    water,maji / water;maji      tables saved as CSV, quoted or not; also water|maji
+    | water | maji |             a table in Markdown
+    water = maji, water - maji, water: maji, water → maji, water --> maji, water :: maji, water @ maji, water | maji
+
+A number or bullet that begins a line (`1. water - maji`) belongs to the list, not to the word.
 """
 
 from __future__ import annotations
@@ -16,26 +19,34 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["tab", "comma", "semicolon", "sign", "blanks", "blank"]
+Kind = Literal["tab", "comma", "semicolon", "pipe", "sign", "blanks", "blank"]
 
 _COMMENT = re.compile(r"\s*(?:#|//|%|;|<!--|sep=.$)")
 _TRAILING_COMMENT = re.compile(r"\s+(?:#|//)\s.*$")
-_SIGN = re.compile(r"\s+(::|\|\|\||->|=>|[-–—−=:→⇒|@])\s+|(?<=[^\W\d])(:(?=\s|[^\W\d])|[=→](?=\w))")
+_RULE = re.compile(r"[-=|+:_*~ ]{3,}")
+_BULLET = re.compile(r"(?:[-–—•·▪◦‣*+]|\d{1,5}[.)]) +(?=[^\W\d].*[\t ,;|=:→])")
+_SIGN = re.compile(r"\s+(::|\|\|\||[-=]+>|[-–—−=:→⇒|@])\s+|(?<=[^\W\d])(:(?=\s|[^\W\d])|(?:[-=]+>|[=→])(?=\w))")
+_TWO_WORDS = re.compile(r"[^\W\d][\w'’-]*([,;|])[^\W\d][\w'’-]*")
 _BLANKS = re.compile(r"[ \u00a0\u2000-\u200a\u202f\u3000]{2,}|[\u00a0\u2003\u3000]")
-_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?%?")
+_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?(?:[eE][-+]?\d+)?\s?%?")
+_DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
 _PARTS = """
     n noun nouns v verb verbs vi vt adj adjective a adv adverb pron pronoun prep preposition conj conjunction interj
     interjection intj num numeral number det determiner art article part particle phrase propn proper m f nt pl sg aux adp
 """
 PARTS_OF_SPEECH = frozenset(_PARTS.split())
+_KINDS: Mapping[str, Kind] = {",": "comma", ";": "semicolon", "|": "pipe"}
+_DELIMITERS: Mapping[Kind, str] = {kind: sign for sign, kind in _KINDS.items()}
+_OPEN_QUOTE = re.compile(r'(?:^|[,;|])\s*"')
+_MOST_BREAKS = 10
 _LEAST_SHARE = 0.1
 """A separator that fewer of a file's lines have is not taken for one where the file has tabs."""
 _MOST_SHARE = 0.8
-"""A comma or semicolon is a separator if so many of the lines without a tab have it."""
+"""A comma, semicolon or pipe is a separator if so many of the lines without a tab have it."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +54,7 @@ class LineForms:
     """What separates the cells in a file's lines.
 
     Attributes:
-        delimiter: comma or semicolon in a file of such values, otherwise empty.
+        delimiter: comma, semicolon or pipe in a file of such values, otherwise empty.
         usable: kinds of separators that are frequent enough to be believed in lines without a tab.
     """
 
@@ -57,7 +68,7 @@ class LineForms:
             line: of the file, no comment.
             is_translation: whether a text is surely in the language translated into, which makes any separator believable.
         """
-        text = _TRAILING_COMMENT.sub("", line).strip("\ufeff \u00a0\r\n")
+        text = _content(line)
         for kind in _kinds_of(text, self.delimiter):
             cells = split(text, kind)
             if kind == "tab" or kind in self.usable or (len(cells) > 1 and is_translation(cells[1])):
@@ -65,8 +76,34 @@ class LineForms:
         return [text.strip()]
 
 
+def whole_lines(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Lines of a table, with a quoted value that has line breaks in it put on one line.
+
+    Args:
+        lines: number and text of each line of the file.
+    """
+    waiting: list[tuple[int, str]] = []
+    for number, line in lines:
+        if not waiting and not (_OPEN_QUOTE.search(line) and line.count('"') % 2):
+            yield number, line
+            continue
+        waiting.append((number, line))
+        if len(waiting) > 1 and line.count('"') % 2:
+            yield waiting[0][0], " ".join(text for _, text in waiting)
+            waiting = []
+        elif len(waiting) > _MOST_BREAKS:  # a stray quotation mark
+            yield from waiting
+            waiting = []
+    yield from waiting
+
+
 def is_comment(line: str) -> bool:
-    """Whether a line is a remark: it begins with a sign that no English word begins with, and is no pair of such signs."""
+    """Whether a line is a remark: it begins with a sign that no English word begins with, and is no pair of such signs.
+
+    A line of dashes or the like, as below a header, is one too.
+    """
+    if _RULE.fullmatch(line.strip()) and "\t" not in line.strip():
+        return True
     found = _COMMENT.match(line)
     if found is None:
         return False
@@ -76,7 +113,7 @@ def is_comment(line: str) -> bool:
 
 def is_number(cell: str) -> bool:
     """Whether a cell is a rank, a frequency or a score."""
-    return _NUMBER.fullmatch(cell.strip()) is not None
+    return _NUMBER.fullmatch(cell.strip().rstrip(".)")) is not None
 
 
 def is_part_of_speech(cell: str) -> bool:
@@ -91,9 +128,9 @@ def forms_of(lines: Iterable[str], *, table: bool) -> LineForms:
         lines: its first lines, comments left out.
         table: whether its name ends in .csv.
     """
-    sample = [_TRAILING_COMMENT.sub("", line).strip() for line in lines]
+    sample = [_content(line).strip() for line in lines]
     untabbed = [line for line in sample if line and "\t" not in line]
-    delimiter = next((sign for sign in ",;" if _is_table_of(sign, untabbed, table)), "")
+    delimiter = _delimiter_of(untabbed, table)
     kinds = Counter(next(iter(_kinds_of(line, delimiter)), None) for line in untabbed)
     tabbed = sum("\t" in line for line in sample)
     usable = {
@@ -106,8 +143,8 @@ def split(line: str, kind: Kind) -> list[str]:
     """The cells of a line by one kind of separator, without empty ones at its end."""
     if kind == "tab":
         cells = line.split("\t")
-    elif kind in ("comma", "semicolon"):
-        cells = next(csv.reader([line], delimiter="," if kind == "comma" else ";", skipinitialspace=True), [""])
+    elif kind in _DELIMITERS:
+        cells = next(csv.reader([line], delimiter=_DELIMITERS[kind], skipinitialspace=True), [""])
     elif kind == "sign":
         found = _SIGN.search(line)
         assert found is not None
@@ -129,19 +166,45 @@ def _kinds_of(line: str, delimiter: str) -> Iterable[Kind]:
         yield "tab"
         return
     if delimiter and delimiter in line:
-        yield "comma" if delimiter == "," else "semicolon"
+        yield _KINDS[delimiter]
     if _SIGN.search(line):
         yield "sign"
     if _BLANKS.search(line):
         yield "blanks"
     words = line.split()
-    if len(words) == 2 or (len(words) == 3 and (is_number(words[2]) or (is_part_of_speech(words[2]) and len(words[2]) > 1))):
+    if len(words) == 2 or (len(words) == 3 and _has_extra_column(words)):
         yield "blank"
+    if not delimiter and (alone := _TWO_WORDS.fullmatch(line)):  # nothing but two words: no other reading is possible
+        yield _KINDS[alone.group(1)]
+
+
+def _has_extra_column(words: list[str]) -> bool:
+    """Whether one of three words is a score, or the last is a part of speech."""
+    return sum(map(is_number, words)) == 1 or (is_part_of_speech(words[2]) and len(words[2]) > 1)
+
+
+def _content(line: str) -> str:
+    """A line without the comment at its end, the bullet or number before it, and the bars around a row of Markdown."""
+    text = _TRAILING_COMMENT.sub("", line).strip("\ufeff \u00a0\r\n")
+    if "\t" not in text and text.startswith("|") and text.endswith("|"):
+        text = text.strip("|").strip()
+    return _BULLET.sub("", text, count=1) if _BULLET.match(text) else text
+
+
+def _delimiter_of(lines: list[str], table: bool) -> str:
+    """The comma, semicolon or pipe between the values; empty if there is none.
+
+    Where several could be, it is the one that comes first in most lines: the others stand in lists of translations.
+    """
+    plain = [_DECIMAL_COMMA.sub(".", line) for line in lines]
+    found = [sign for sign in _KINDS if _is_table_of(sign, plain, table)]
+    firsts = Counter(min((sign for sign in found if sign in line), key=line.index, default="") for line in plain)
+    return max(found, key=lambda sign: firsts[sign], default="")
 
 
 def _is_table_of(sign: str, lines: list[str], table: bool) -> bool:
     """Whether most lines are values with this delimiter: words, not lists of translations behind another separator."""
-    split_lines = [split(line, "comma" if sign == "," else "semicolon") for line in lines if sign in line]
+    split_lines = [split(line, _KINDS[sign]) for line in lines if sign in line]
     if not split_lines or len(split_lines) < _MOST_SHARE * len(lines):
         return False
     if table:

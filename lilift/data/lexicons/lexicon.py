@@ -19,6 +19,7 @@ from lilift.data.lexicons.pair_filters import (
     Filters,
     alternatives,
     clean_english,
+    is_infinitive,
     mended,
     unusable_english,
     without_edges,
@@ -32,6 +33,8 @@ NOT_STATED = "not stated"
 EXAMPLES = 3
 """Examples kept of what is left out for each reason."""
 _LONGEST_EXAMPLE = 60
+_LEAST_VERBS = 0.01
+"""Share of entries such as ``to eat`` from which on a dictionary counts as one that writes verbs so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +177,9 @@ def build_lexicon(
     label = name or location
     rows = list(pairs)
     cleaned = [(clean_english(pair.english), pair.translation) for pair in rows]
+    verbs = sum(is_infinitive(english) for english, _ in cleaned)
+    if verbs >= _LEAST_VERBS * len(cleaned):  # the dictionary writes its verbs so; in others, `to date` is a phrase
+        cleaned = [(english[3:] if is_infinitive(english) else english, cell) for english, cell in cleaned]
     capitals = capitals_of((english, text) for english, text in cleaned if english and text)
     out, skipped = _LeftOut(), Counter[str]()
     weights: dict[str, dict[str, float]] = {}

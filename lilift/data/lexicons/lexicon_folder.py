@@ -147,12 +147,14 @@ def _lexicon_files(folder: Path) -> list[Path]:
     """Files whose names end as those of lexicons."""
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.name.removesuffix(".gz").endswith(_SUFFIXES) and path.is_file())
+    return sorted(
+        path for path in folder.iterdir() if path.name.lower().removesuffix(".gz").endswith(_SUFFIXES) and path.is_file()
+    )
 
 
 def _language_in_name(path: Path) -> str | None:
     """The code of the language that a file's name has, alone or beside English on either side; None if it has none."""
-    stem = path.name.removesuffix(".gz").rpartition(".")[0]
+    stem = path.name.lower().removesuffix(".gz").rpartition(".")[0]
     for separator in _SEPARATOR.finditer(stem):
         one, other = read_language(stem[: separator.start()]), read_language(stem[separator.end() :])
         if one and other and "en" in (one.code, other.code):

@@ -16,10 +16,16 @@ from lilift.data.languages import Language
 
 _ENGLISH_WORD = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)*")
 _NOTE = re.compile(r"(?:^|(?<=\s))[(\[{][^()\[\]{}]*[)\]}](?=\s|[,;.]|$)")
-_BRACKET = re.compile(r"[()\[\]{}<>]")
-_ALTERNATIVES = re.compile(r"\s*[,;/|،؛、]\s*")
+_BRACKET = re.compile(r"[()\[\]{}<>（）【】〔〕［］]")
+_WIDE_NOTE = re.compile(r"（[^（）]*）|【[^【】]*】|〔[^〔〕]*〕|［[^［］]*］")
+_ALTERNATIVES = re.compile(r"\s*[,;/|،؛、，；／｜፣፤]\s*")
+_NO_TRANSLATION = frozenset(("n/a", "#n/a", "#ref!", "#name?"))
+"""What spreadsheets write in a cell without a value."""
+_INFINITIVE = re.compile(r"to [a-z]+(?:['’][a-z]+)*", re.IGNORECASE)
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff\u00ad\u200e\u200f"))  # joiners stay: Indic and Persian need them
-_EDGES = ' \t\u00a0.!?¿¡।։。"“”„«»‘`*~_='
+_EDGES = ' \t\u00a0.!?¿¡।॥։。؟۔።፧！？"“”„«»‘`*~_='
+
+_VARIATION = "\ufe0e\ufe0f"
 
 # Letters of another script that keyboards without the right one put into a word: GATITOS writes Ossetian ӕ as Latin æ in nearly
 # all of its entries, Chuvash ҫ as ç, Kabyle and Fon ɛ as Greek ε.
@@ -50,6 +56,8 @@ class Filters:
             return "brackets"
         if any(character.isdigit() for character in translation):
             return "digits"
+        if any(character == "\ufffd" or unicodedata.category(character) == "Cc" for character in translation):
+            return "damaged letter"
         if translation.startswith("-") or translation.endswith("-"):
             return "affix"
         if len(translation.split()) > self.most_words:
@@ -61,8 +69,14 @@ DEFAULT_FILTERS = Filters()
 
 
 def clean_english(english: str) -> str:
-    """An English entry as it stands in a text: no HTML, straight apostrophes, no punctuation around it."""
-    return html.unescape(english).replace("’", "'").translate(_INVISIBLE).strip(_EDGES)
+    """An English entry as it stands in a text: no HTML or notes, straight apostrophes, no punctuation around it."""
+    text = html.unescape(english).replace("’", "'").translate(_INVISIBLE)
+    return " ".join(_NOTE.sub(" ", text).split()).strip(_EDGES) if _BRACKET.search(text) else text.strip(_EDGES)
+
+
+def is_infinitive(english: str) -> bool:
+    """Whether an English entry is a verb as many dictionaries write it: ``to eat``."""
+    return _INFINITIVE.fullmatch(english) is not None
 
 
 def unusable_english(english: str) -> str | None:
@@ -78,12 +92,18 @@ def unusable_english(english: str) -> str | None:
 def alternatives(translation: str) -> list[str]:
     """A cell's translations, without notes in brackets; at least one, perhaps empty."""
     text = unicodedata.normalize("NFC", html.unescape(translation).translate(_INVISIBLE))
+    if text.strip().casefold() in _NO_TRANSLATION:
+        return [""]
+    text = _WIDE_NOTE.sub(" ", text)
     return _ALTERNATIVES.split(" ".join(_NOTE.sub(" ", text).split()).strip(_EDGES))
 
 
 def without_edges(text: str) -> str:
-    """A text without punctuation and blanks around it."""
-    return text.strip(_EDGES)
+    """A text without punctuation and blanks around it, pictures behind it, and a quotation mark without its partner."""
+    text = text.strip(_EDGES)
+    while text and unicodedata.category(text[-1]) == "So":  # a picture
+        text = text[:-1].strip(_EDGES + _VARIATION)
+    return text.replace('"', "") if text.count('"') % 2 else text
 
 
 def mended(text: str, known: Language) -> str:

@@ -105,6 +105,11 @@ def hint(text: str) -> str:
     return f"did you mean {_or((_table().names[near[0]],))}?" if near else ""
 
 
+def unknown_language(text: str) -> str:
+    """What to say of a text that `read_language` does not take: one clause, with what it may mean."""
+    return f"unknown language {text!r} ({hint(text) or 'write a code such as sw, bn or om, or a name'})"
+
+
 def _unknown_to_lilift(tag: str, key: str) -> str:
     """That a code or name, or a word of a name, is of a language outside lilift's table; empty if it is not."""
     others = _table().others

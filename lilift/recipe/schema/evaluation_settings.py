@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from lilift.recipe.language_groups import expand_languages
+from lilift.recipe.language_groups import known_languages
 from lilift.recipe.schema.base_settings import Settings
 
 BenchmarkName = Literal["world", "mmwp", "mgsm", "msvamp", "xnli", "xcsqa"]
@@ -31,7 +31,7 @@ class BenchmarkSettings(Settings):
         description="Folder with the authors' files. If you leave it out, lilift looks where `lilift eval fetch` puts them.",
     )
     languages: Annotated[
-        tuple[str, ...] | None, BeforeValidator(expand_languages, json_schema_input_type=str | list[str] | None)
+        tuple[str, ...] | None, BeforeValidator(known_languages, json_schema_input_type=str | list[str] | None)
     ] = Field(
         None,
         description="Language codes, or groups of them: `mmwp-low`, `mmwp-medium`, `mmwp-high`, `mmwp` (no group contains "

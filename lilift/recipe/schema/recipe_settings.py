@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from lilift.recipe.language_groups import expand_languages
+from lilift.recipe.language_groups import known_languages
 from lilift.recipe.schema.base_settings import Settings
 from lilift.recipe.schema.data_settings import DataSettings
 from lilift.recipe.schema.evaluation_settings import EvaluateSettings
@@ -28,7 +28,7 @@ class Recipe(Settings):
     card: Card = Field(
         "24gb", description="The smallest card that the recipe is made for, by its memory. cpu: the recipe needs no GPU."
     )
-    languages: Annotated[tuple[str, ...], BeforeValidator(expand_languages, json_schema_input_type=str | list[str])] = Field(
+    languages: Annotated[tuple[str, ...], BeforeValidator(known_languages, json_schema_input_type=str | list[str])] = Field(
         min_length=1,
         description="Codes of the languages that the LLM learns to reason in, or groups of them: `mmwp-low`, "
         "`mmwp-medium`, `mmwp-high`, `mmwp`. English is never one of them.",

@@ -101,7 +101,7 @@ def test_a_file_that_cannot_be_used_is_one_clear_line(write, content: bytes, mes
         (as_text().replace(b"0.25", b"nan"), ["ya", "ñawi", "犬"], {"not a number (NaN or infinite)": 1}, ""),
         (as_text().decode("utf-8").encode("latin-1", "replace"), ["ya", "mbwa", "?"], {"word that is not UTF-8": 1}, ""),
         (as_text().replace("犬".encode(), b"\xe7\x8a"), WORDS[:3], {"word that is not UTF-8": 1}, ""),
-        (as_text().replace(b"mbwa", b"mbwa  mwitu"), ["ya", "mbwa  mwitu", "ñawi", "犬"], {}, "1 words with a blank"),
+        (as_text().replace(b"mbwa", b"mbwa  mwitu"), ["ya", "mbwa  mwitu", "ñawi", "犬"], {}, "1 word with a blank"),
         (as_text().replace(b"mbwa", "mbwa\u00a0mwitu".encode()), ["ya", "mbwa\u00a0mwitu", "ñawi", "犬"], {}, "with a blank"),
         (as_text().replace(b"mbwa", "\u00a0".encode()), ["ya", "ñawi", "犬"], {"empty word": 1}, ""),
         (as_text().replace(b"mbwa", b""), ["ya", "ñawi", "犬"], {"empty word": 1}, ""),
@@ -179,6 +179,29 @@ def test_one_word_with_a_blank_neither_refuses_a_file_nor_shifts_it(shared_data:
     assert list(found.words) == [*(f"w{number}" for number in range(5)), "new york", *(f"w{number}" for number in range(5, 30))]
     assert len(found.words) == words
     assert float(found.vectors.abs().max()) < 5
+
+
+@pytest.mark.parametrize("breaks", [True, False])
+def test_a_binary_file_of_phrases_is_read(write, breaks: bool) -> None:
+    content = as_word2vec_binary(breaks=breaks)
+    for word in WORDS:
+        content = content.replace(word.encode("utf-8") + b" ", f"{word} la {word} ".encode())
+    found = read_embeddings(write(content), 10)
+    assert found.words == [f"{word} la {word}" for word in WORDS]
+    assert torch.equal(found.vectors, torch.from_numpy(VECTORS))
+
+
+def test_a_no_break_space_within_most_words_is_no_fault(write) -> None:
+    content = as_text()
+    for word in WORDS:
+        content = content.replace(f"{word} ".encode(), f"{word}\u00a0{word} ".encode())
+    assert read_embeddings(write(content), 10).words == [f"{word}\u00a0{word}" for word in WORDS]
+
+
+def test_a_compressed_fasttext_model_is_named_as_such(write) -> None:
+    path = write(gzip.compress(struct.pack("<2i", 793712314, 12) + bytes(200), mtime=0), "cc.sw.300.bin.gz")
+    with pytest.raises(DataError, match="is a compressed fastText model; unpack it"):
+        read_embeddings(path, 10)
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

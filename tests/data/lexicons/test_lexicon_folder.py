@@ -11,7 +11,7 @@ from lilift.recipe.errors import DataError
 
 NAMES = (
     "sw.txt en-sw.tsv en_sw.txt.gz swahili.txt Swahili.tsv en-swa.txt en_swh.dict eng-swh.txt english-swahili.csv swh_Latn.txt "
-    "eng_Latn-swh_Latn.tsv SW.txt en-Sw.txt sw-en.txt swahili_english.txt Kiswahili.txt en.sw.txt"
+    "eng_Latn-swh_Latn.tsv SW.txt en-Sw.txt sw-en.txt swahili_english.txt Kiswahili.txt en.sw.txt SWAHILI.TXT"
 )
 
 

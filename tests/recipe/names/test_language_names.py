@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lilift.recipe.language_groups import by_language, expand_languages
+from lilift.recipe.language_groups import by_language, expand_languages, known_languages
 from lilift.recipe.names import language_names
 from lilift.recipe.names.language_names import hint, read_language, spellings
 
@@ -116,11 +116,26 @@ def test_recipes_take_names_and_keep_what_they_do_not_know() -> None:
     assert by_language({"swahili": "a", "*": "b"}) == {"sw": "a", "*": "b"}
     with pytest.raises(ValueError, match="sw is named twice, the second time as swahili"):
         by_language({"sw": "a", "swahili": "b"})
+    assert expand_languages("MMWP_Low") == expand_languages("mmwp-low")
     for mistake in ([False], False):  # what YAML makes of `no`
         with pytest.raises(ValueError, match="write nb"):
             expand_languages(mistake)
     with pytest.raises(ValueError, match="write nb"):
         by_language({False: "no.txt"})
+
+
+def test_recipes_refuse_what_is_no_language() -> None:
+    assert known_languages(["Swahili", "mmwp-low"]) == expand_languages(["Swahili", "mmwp-low"])
+    for wrong, meant in (
+        ("xx", "write a code"),
+        ("", "write a code"),
+        ("jp", "did you mean 'ja', Japanese"),
+        ("Kurdish", "'ckb'"),
+    ):
+        with pytest.raises(ValueError, match=f"unknown language '{wrong}' .*{meant}"):
+            known_languages(["sw", wrong])
+        with pytest.raises(ValueError, match=f"unknown language '{wrong}' .*{meant}"):
+            by_language({"*": "a.txt", wrong: "b.txt"})
 
 
 def test_every_spelling_of_a_language_is_read_as_the_language() -> None:
