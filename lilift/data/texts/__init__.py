@@ -1,1 +1,1 @@
-"""Instructions, translations and prompts: what is read, and from which files."""
+"""Instructions, conversations, translations and prompts: what the columns of a row mean."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lilift.data.texts.cells import UnusableRowError, text_of
+from lilift.data.rows.cells import UnusableRowError, text_of
 from lilift.data.texts.conversations import first_exchange, has_turns, is_conversation
 from lilift.data.texts.row_languages import is_english
 from lilift.recipe.errors import DataError

@@ -10,8 +10,8 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from lilift.data.texts.cells import TWO_VALUES, UnusableRowError, text_of
-from lilift.data.texts.json_rows import decode_json
+from lilift.data.rows.cells import TWO_VALUES, UnusableRowError, text_of
+from lilift.data.rows.json_rows import decode_json
 
 _ASKED_BY = frozenset(["human", "user", "prompter"])
 _ANSWERED_BY = frozenset(["gpt", "assistant", "model", "bot", "ai", "chatgpt", "bing", "bard"])

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lilift.data.texts.cells import UnusableRowError
+from lilift.data.rows.cells import UnusableRowError
+from lilift.data.rows.row_files import Rows, no_rows, open_rows
 from lilift.data.texts.columns import Columns, find_columns, unknown_columns
 from lilift.data.texts.contamination import HeldOut
 from lilift.data.texts.examples import Example
-from lilift.data.texts.row_files import Rows, no_rows, open_rows
 from lilift.data.world import training_problems
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import InstructionSettings

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from lilift.data.languages import Language, language
+from lilift.data.rows.aligned_files import aligned_files, read_aligned_files
+from lilift.data.rows.cells import UnusableRowError, text_of
+from lilift.data.rows.row_files import Rows, is_local, open_rows
 from lilift.data.text_files import read_lines
-from lilift.data.texts.aligned_files import aligned_files, read_aligned_files
-from lilift.data.texts.cells import UnusableRowError, text_of
 from lilift.data.texts.columns import clean_response
 from lilift.data.texts.contamination import HeldOut
 from lilift.data.texts.examples import TranslatedExample
-from lilift.data.texts.row_files import Rows, is_local, open_rows
 from lilift.recipe.errors import DataError
 from lilift.recipe.names.language_names import same_language
 from lilift.recipe.schema import InstructionSettings

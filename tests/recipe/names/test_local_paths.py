@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lilift.data.texts.row_files import is_local
+from lilift.data.rows.row_files import is_local
 from lilift.model.sources import model_folder_or_hub
 from lilift.recipe.errors import ModelError, RecipeError
 from lilift.recipe.load import load_recipe

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lilift.data.rows.cells import one_value_each
 from lilift.data.text_files import LONGEST_LINE, Position, long_line, open_text, read_lines, reading
-from lilift.data.texts.cells import one_value_each
 from lilift.recipe.errors import DataError
 
 _PIECE = 1 << 20

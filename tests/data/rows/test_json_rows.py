@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from lilift.data.texts import json_rows
-from lilift.data.texts.cells import TWO_VALUES
-from lilift.data.texts.json_rows import read_json_rows
+from lilift.data.rows import json_rows
+from lilift.data.rows.cells import TWO_VALUES
+from lilift.data.rows.json_rows import read_json_rows
 from lilift.recipe.errors import DataError
 
 ROWS = [{"question": "How many?", "response": "Seven."}, {"question": "How few?", "response": "Three."}]
@@ -153,7 +153,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, form: str) -> None:
     before, between, after = ("", "\n", "\n") if form == "lines" else ("[", ",", "]")
     path.write_text(before + between.join([row] * 60_000) + after, encoding="utf-8")
     program = (
-        "import resource, sys; from pathlib import Path; from lilift.data.texts.json_rows import read_json_rows\n"
+        "import resource, sys; from pathlib import Path; from lilift.data.rows.json_rows import read_json_rows\n"
         "start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "count = sum(1 for _ in read_json_rows(Path(sys.argv[1])))\n"
         "print(count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start)"

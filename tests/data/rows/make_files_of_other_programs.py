@@ -1,7 +1,7 @@
-"""Write the files of this folder again: hard texts, as Polars and DuckDB write them.
+"""Write `files_of_other_programs` again: hard texts, as Polars and DuckDB write them.
 
 python -m venv v && v/bin/pip install polars==2.1.0 duckdb==2.0.1
-PYTHONPATH=. v/bin/python tests/data/texts/files_of_other_programs/make_files.py
+PYTHONPATH=. v/bin/python tests/data/rows/make_files_of_other_programs.py
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from pathlib import Path
 import duckdb
 import polars
 
-from tests.data.texts.hard_texts import COLUMNS, HARD
+from tests.data.rows.hard_texts import COLUMNS, HARD
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "files_of_other_programs"
 
 
 def main() -> None:

@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from lilift.data.texts.delimited_rows import delimited_names, read_delimited_rows
-from lilift.data.texts.hub_rows import dataset_rows, find_hub_files, load_saved
-from lilift.data.texts.json_rows import read_json_rows
-from lilift.data.texts.parquet_rows import parquet_names, read_parquet_rows
+from lilift.data.rows.delimited_rows import delimited_names, read_delimited_rows
+from lilift.data.rows.hub_rows import dataset_rows, find_hub_files, load_saved
+from lilift.data.rows.json_rows import read_json_rows
+from lilift.data.rows.parquet_rows import parquet_names, read_parquet_rows
 from lilift.recipe.errors import DataError
 from lilift.recipe.names.local_paths import local_path
 from lilift.recipe.schema import InstructionSettings

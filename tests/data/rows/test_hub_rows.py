@@ -9,8 +9,8 @@ from typing import Any
 import datasets
 import pytest
 
-from lilift.data.texts import row_files
-from lilift.data.texts.hub_rows import find_hub_files
+from lilift.data.rows import row_files
+from lilift.data.rows.hub_rows import find_hub_files
 from lilift.data.texts.instructions import load_instructions
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import InstructionSettings

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
 
-from lilift.data.texts.cells import text_of
-from lilift.data.texts.row_files import open_rows
+from lilift.data.rows.cells import text_of
+from lilift.data.rows.row_files import open_rows
 from lilift.recipe.schema import InstructionSettings
-from tests.data.texts.hard_texts import COLUMNS, HARD
+from tests.data.rows.hard_texts import COLUMNS, HARD
 
 FILES = Path(__file__).parent / "files_of_other_programs"
 Pairs = list[tuple[str, str]]
@@ -92,7 +92,7 @@ def test_any_text_in_is_the_same_text_out(tmp_path: Path, name: str, pairs: Pair
 @pytest.mark.parametrize("program", ["polars", "duckdb"])
 @pytest.mark.parametrize("kind", ["csv", "tsv", "json", "jsonl", "parquet"])
 def test_files_of_other_programs_hold_the_same_texts(program: str, kind: str) -> None:
-    """Written once by `make_files.py` beside them, because these programs are large."""
+    """`make_files_of_other_programs.py` wrote them once, because these programs are large."""
     assert read(FILES / f"{program}.{kind}") == HARD
 
 

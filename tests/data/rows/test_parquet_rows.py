@@ -11,8 +11,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from lilift.data.texts.cells import UnusableRowError, text_of
-from lilift.data.texts.parquet_rows import parquet_names, read_parquet_rows
+from lilift.data.rows.cells import UnusableRowError, text_of
+from lilift.data.rows.parquet_rows import parquet_names, read_parquet_rows
 from lilift.recipe.errors import DataError
 
 

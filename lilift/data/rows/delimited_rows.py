@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lilift.data.rows.cells import one_value_each
 from lilift.data.text_files import LONGEST_LINE, long_line, open_text, read_lines, reading
-from lilift.data.texts.cells import one_value_each
 from lilift.recipe.errors import DataError
 
 _DELIMITERS = ",;\t|"

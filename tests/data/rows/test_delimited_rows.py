@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lilift.data.texts.cells import TWO_VALUES
-from lilift.data.texts.delimited_rows import delimited_names, read_delimited_rows
+from lilift.data.rows.cells import TWO_VALUES
+from lilift.data.rows.delimited_rows import delimited_names, read_delimited_rows
 from lilift.recipe.errors import DataError
 
 
