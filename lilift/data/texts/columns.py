@@ -10,7 +10,7 @@ from typing import Any
 
 from lilift.data.rows.cells import UnusableRowError, text_of
 from lilift.data.texts.conversations import first_exchange, has_turns, is_conversation
-from lilift.data.texts.row_languages import is_english
+from lilift.data.texts.row_languages import LANGUAGE_COLUMNS, is_english
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import ColumnSettings
 
@@ -44,7 +44,6 @@ _SHARE_OF_LAYOUT = 0.1
 _CONVERSATIONS = ("conversations", "messages", "conversation")
 _CONTEXTS = ("input", "context")
 _ANSWERS = ("answer", "final_answer", "expected_answer")
-_LANGUAGES = ("lang", "language")
 _CORRECT = ("is_correct",)
 _WRONG = ("false", "0", "0.0", "no", "f", "n")
 
@@ -151,7 +150,7 @@ def find_columns(names: Collection[str], rows: Iterable[Mapping[str, Any]], want
     def first(wanted_names: Iterable[str], *others: str) -> str | None:
         return next((spelled[name] for name in wanted_names if name in spelled and spelled[name] not in others), None)
 
-    language, correct = first(_LANGUAGES), first(_CORRECT)
+    language, correct = first(LANGUAGE_COLUMNS), first(_CORRECT)
     if wanted is not None:
         named = [wanted.question, wanted.response, *([wanted.answer] if wanted.answer else [])]
         if not all(column in names for column in named):

@@ -1,4 +1,4 @@
-"""Whether a row of a data set is English, by the language that the row names."""
+"""Which language a row of a data set is in, by the column that names it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from functools import cache
 from typing import Any
 
 from lilift.data.languages import languages
+from lilift.recipe.names.language_names import read_language
+
+LANGUAGE_COLUMNS = ("lang", "language")
+"""Columns in which data sets of several languages name the language of a row."""
 
 _ENGLISH = frozenset(["en", "eng", "english"])
 _NAME_PARTS = re.compile(r"[-_ (]")
@@ -26,6 +30,14 @@ swedish turkish ukrainian welsh
 """
 
 
+def is_in(value: Any, code: str) -> bool:
+    """Whether a row that names this language can be in the language `code`: it names that one, or no language at all."""
+    if code == "en" or not isinstance(value, str):
+        return is_english(value)
+    found = read_language(value)
+    return found.code == code if found is not None else is_english(value) and not _names_english(value)
+
+
 def is_english(value: Any) -> bool:
     """Whether a row that names this language can be English.
 
@@ -37,12 +49,14 @@ def is_english(value: Any) -> bool:
 
 @cache
 def _is_other_language(name: str) -> bool:
-    if not name:
+    if not name or _names_english(name):
         return False
     first = _NAME_PARTS.split(name, maxsplit=1)[0]
-    if first in _ENGLISH:
-        return False
-    return name in _other_languages() or first in _other_languages()
+    return name in _other_languages() or first in _other_languages() or read_language(name) is not None
+
+
+def _names_english(name: str) -> bool:
+    return _NAME_PARTS.split(name.strip().lower(), maxsplit=1)[0] in _ENGLISH
 
 
 @cache

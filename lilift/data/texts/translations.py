@@ -22,6 +22,7 @@ from lilift.data.text_files import read_lines
 from lilift.data.texts.columns import clean_response
 from lilift.data.texts.contamination import HeldOut
 from lilift.data.texts.examples import TranslatedExample
+from lilift.data.texts.row_languages import LANGUAGE_COLUMNS, is_in
 from lilift.recipe.errors import DataError
 from lilift.recipe.names.language_names import same_language
 from lilift.recipe.schema import InstructionSettings
@@ -33,11 +34,12 @@ _PLAIN = (".tsv", ".txt")
 
 @dataclass(frozen=True)
 class _Columns:
-    """Where a row's English, its translation and, if there is one, its response are."""
+    """Where a row's English and its translation are and, if there are such columns, its response and its language."""
 
     english: str
     translation: str
     response: str | None
+    language: str | None
 
 
 @dataclass
@@ -129,6 +131,9 @@ def _read_rows(location: str, known: Language, kind: str | None = None) -> Itera
     name = Path(location).name
     columns = _recognised(rows, known)
     for number, row in enumerate(rows.read(), start=1):
+        if columns.language is not None and not is_in(row.get(columns.language), known.code):
+            yield "in another language"
+            continue
         found = row.get("translation")
         texts = found if isinstance(found, Mapping) else row
         try:
@@ -205,4 +210,5 @@ def _find_columns(texts: Sequence[str], names: Sequence[str], known: Language) -
     found = [next((name for name in wanted if name in texts), None) for wanted in (english, own)]
     if found[0] is None or found[1] is None:
         return None
-    return _Columns(found[0], found[1], next((name for name in _RESPONSES if name in names), None))
+    response, language = (next((name for name in wanted if name in names), None) for wanted in (_RESPONSES, LANGUAGE_COLUMNS))
+    return _Columns(found[0], found[1], response, language)

@@ -199,3 +199,12 @@ def test_a_recipe_that_reads_translations_names_them_for_every_language() -> Non
         load_recipe("tiny-cpu", ["languages=[om, qu]", "data.translations={om: ./a.tsv}", "transfer.texts=[translated]"])
     with pytest.raises(RecipeError, match="the recipe names no lexicon for language 'om'"):
         load_recipe("tiny-cpu", ["data.lexicons={}"])
+
+
+def test_rows_of_other_languages_are_left_out_by_the_language_that_they_name(tmp_path: Path) -> None:
+    rows = [("c", "maji", "sw"), ("d", "Wasser", "Deutsch"), ("e", "nyumba", "swh_Latn"), ("f", "mti", ""), ("g", "water", "en")]
+    lines = [json.dumps({"source": english, "target": text, "lang": name}) for english, text, name in rows]
+    (tmp_path / "mixed.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    kept, report = load_translations(str(tmp_path / "mixed.jsonl"), "sw", needs_response=False)
+    assert [example.text for example in kept] == ["maji", "nyumba", "mti"]
+    assert report.dropped == {"in another language": 2}
