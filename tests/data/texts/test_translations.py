@@ -202,7 +202,7 @@ def test_a_recipe_that_reads_translations_names_them_for_every_language() -> Non
 
 
 def test_rows_of_other_languages_are_left_out_by_the_language_that_they_name(tmp_path: Path) -> None:
-    rows = [("c", "maji", "sw"), ("d", "Wasser", "Deutsch"), ("e", "nyumba", "swh_Latn"), ("f", "mti", ""), ("g", "water", "en")]
+    rows = [("c", "maji", "sw"), ("d", "Wasser", "Deutsch"), ("e", "nyumba", "swh_Latn"), ("f", "mti", ""), ("g", "w", "en")]
     lines = [json.dumps({"source": english, "target": text, "lang": name}) for english, text, name in rows]
     (tmp_path / "mixed.jsonl").write_text("\n".join(lines), encoding="utf-8")
     kept, report = load_translations(str(tmp_path / "mixed.jsonl"), "sw", needs_response=False)
