@@ -64,7 +64,7 @@ def test_every_verb_has_help_with_examples(capsys: pytest.CaptureFixture[str], v
             "needs a benchmark with labels (xnli, xcsqa), and world has none",
         ),
         (["eval", "fetch", "world"], 2, "choose from"),
-        (["eval", "stand-in:llm", "--benchmark", "mmwp", "--source", "hub"], 3, "mmwp is not on the hub"),
+        (["eval", "stand-in:llm", "--benchmark", "mmwp", "--source", "hub"], 3, "mmwp is not on the Hugging Face hub"),
         (["eval", "nowhere", "--benchmark", "world"], 4, "no file or folder of that name in "),
         (["eval", "stand-in:llm", "--benchmark", "world", "--template", "chatty"], 2, "choose from plain"),
         (["eval", "stand-in:llm", "--benchmark", "world", "--template", "chat", "--dtype", "float32"], 3, "no chat template"),
