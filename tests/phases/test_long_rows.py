@@ -30,7 +30,7 @@ def test_each_stage_and_limit_has_its_warning() -> None:
 
 
 def test_models_that_are_not_on_this_machine_are_not_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lilift.phases.long_rows.load_llm_tokenizer", lambda _: pytest.fail("it was loaded"))
+    monkeypatch.setattr("lilift.phases.data_tokenizers.load_llm_tokenizer", lambda _: pytest.fail("it was loaded"))
     assert warnings("llm.model=nobody/nothing-of-the-kind", "encoder.max_tokens=8") == []
     assert warnings("encoder.model=./nothing", "encoder.max_tokens=8") == []
 

@@ -154,7 +154,7 @@ def test_a_damaged_result_is_named_with_its_remedy(
     ("change", "code", "words"),
     [
         ("data.instructions.source=./nowhere.jsonl", 3, "nowhere.jsonl"),
-        ("languages=[om, xx]", 3, "xx"),
+        ("languages=[om, xx]", 2, "unknown language 'xx'"),
         ("data.lexicons={om: ./latin.tsv, fj: world}", 3, "latin.tsv"),
         ("data.lexicons={om: ./foreign.tsv, fj: world}", 3, "none of the words"),
         ("data.instructions.source=./empty.jsonl", 3, "empty.jsonl"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from pyarrow import csv as arrow_csv
 from pyarrow import parquet
@@ -84,6 +84,10 @@ def read(path: Path) -> Pairs:
 @example(HARD)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_in_is_the_same_text_out(tmp_path: Path, name: str, pairs: Pairs) -> None:
+    # pandas writes a carriage return without quotes: at the end of a row it is half of a CR LF, as far as anybody can tell.
+    assume(
+        not (name.startswith("pandas/") and name.endswith((".csv", ".tsv")) and any(last.endswith("\r") for _, last in pairs))
+    )
     path = tmp_path / Path(name).name
     WRITERS[name](path, pairs)
     assert read(path) == pairs
