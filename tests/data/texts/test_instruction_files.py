@@ -7,32 +7,13 @@ import gzip
 import json
 import lzma
 from pathlib import Path
-from typing import Any
 
 import datasets
 import pyarrow as pa
 import pytest
 
-from lilift.data.texts.examples import Example
-from lilift.data.texts.instructions import InstructionReport, load_instructions
 from lilift.recipe.errors import DataError
-from lilift.recipe.schema import InstructionSettings
-
-GSM8K = {
-    "question": "Tom has 48 pens and half of them twice. How many?",
-    "answer": "Half is 48/2 = <<48/2=24>>24.\nIn all 1,000+24 = <<1000+24=1024>>1,024 pens.\n#### 1,024",
-}
-CSV = "question,response\nHow many?,Seven.\nHow few?,Three.\n"
-FLAT = [{"question": "How many?", "response": "Seven."}, {"question": "How few?", "response": "Three."}]
-
-
-def load(source: Path | str, **settings: Any) -> tuple[list[Example], InstructionReport]:
-    return load_instructions(InstructionSettings(source=str(source), **settings), seed=0)
-
-
-def jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return path
+from tests.data.texts.test_instructions import CSV, FLAT, jsonl, load
 
 
 def _as_folder(path: Path) -> None:
