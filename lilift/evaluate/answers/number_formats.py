@@ -1,8 +1,7 @@
 """Finds the numbers of a text, in the number formats of many languages and scripts.
 
 Some numbers are ambiguous: ``1.050`` may be a thousand and fifty, or a little more than one. The other numbers of the same text
-decide first, then whether the text is English, then the custom of the language. The customs are from Unicode CLDR's number
-symbols.
+decide first, then whether the text is English, then the custom of the language (`number_customs.py`).
 """
 
 from __future__ import annotations
@@ -13,13 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from lilift.evaluate.answers.number_customs import number_custom
 from lilift.evaluate.answers.number_words import chinese_numerals, magnitude_at, unit_words
 
-_COMMA_IS_DECIMAL = """
-    af az be bg bs ca cs da de el es et eu fi fr gl hr hu hy id is it ka kk ky lb ln lt lv mk nb nl nn no pl pt ro ru sk sl sq
-    sr sv tr uk uz vi
-"""
-_SPACE_GROUPS = "af be bg cs et fi fr hu hy ka kk ky lt lv nb nn no pl ru sk sq sv uk uz"
 _ENGLISH_WORDS = re.compile(r"\b(?:the|there|therefore|they|she|each|how|many|with|answer)\b", re.IGNORECASE)
 
 _FIXED_SPACES = "\u00a0\u2007\u2009\u202f"  # no-break, figure, thin and narrow no-break space: never between two numbers
@@ -90,10 +85,10 @@ def find_numbers(text: str, language: str) -> list[Number]:
 def _convention(text: str, language: str) -> _Convention:
     """How this text writes numbers: judged by its unambiguous numbers, then by whether it is English, then by its language."""
     english = language == "en" or len(_ENGLISH_WORDS.findall(text)) >= 2
-    custom = "," if language in _COMMA_IS_DECIMAL.split() and not english else "."
+    custom = number_custom("en" if english else language)
     votes = Counter(mark for token in _TOKEN.findall(text) if (mark := _decimal_mark_shown_by(token)))
-    (decimal, most), (_, least) = (*votes.most_common(2), (custom, 0), (custom, 0))[:2]
-    return _Convention(decimal if most > least else custom, language in _SPACE_GROUPS.split() and not english)
+    (decimal, most), (_, least) = (*votes.most_common(2), ("", 0), ("", 0))[:2]
+    return _Convention(decimal if most > least else custom.decimal, custom.spaces_group)
 
 
 def _decimal_mark_shown_by(token: str) -> str | None:
