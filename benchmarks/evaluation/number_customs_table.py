@@ -3,8 +3,9 @@
 python -m benchmarks number_customs_table           # needs: pip install babel
 python -m benchmarks number_customs_table --check   # says whether the committed table is what this Babel gives
 
-Babel (BSD-3-Clause) ships CLDR. lilift does not need it to run. A language without a CLDR locale has the customs of the official
-language of its territory, such as Indonesian for Balinese. Real texts come before CLDR: `OVERRIDES` lists every such change.
+Babel (BSD-3-Clause) ships CLDR. lilift does not need it to run. A language without a CLDR locale has the customs of the
+official language of its territory, such as Indonesian for Balinese. Real texts come before CLDR: `OVERRIDES` lists every such
+change.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ OVERRIDES = {
     "es": Override(
         "groups",
         ". nbsp",
-        "MGSM's Spanish problems write 23 786 and 50 000 with spaces, as the Ortografía of 2010 asks; MMWP's write 1.050, as CLDR",
+        "MGSM's Spanish problems write 23 786 and 50 000 with spaces, as the Ortografía of 2010 asks; MMWP's write 1.050",
     ),
 }
 
@@ -67,9 +68,8 @@ def rows() -> Iterator[str]:
     from babel import Locale
     from babel.core import get_cldr_version
 
-    yield (
-        f"# Made by `python -m benchmarks number_customs_table` from Babel {version('babel')} (CLDR {get_cldr_version()}); do not edit"
-    )
+    made_from = f"Babel {version('babel')} (CLDR {get_cldr_version()})"
+    yield f"# Made by `python -m benchmarks number_customs_table` from {made_from}; do not edit"
     yield "\t".join(COLUMNS)
     yield "\t".join(_customs(DEFAULT, Locale("en")).values())
     for code in languages():

@@ -1,7 +1,7 @@
 """How each language writes numbers: decimal mark, group marks, minus, digits of its own script, Indian groups.
 
-`number_customs.tsv` is generated from Unicode's CLDR (`python -m benchmarks number_customs_table`). The generator also lists the
-few changes to CLDR that real texts ask for, each with its reason.
+`number_customs.tsv` is generated from Unicode's CLDR (`python -m benchmarks number_customs_table`). The generator also lists
+the few changes to CLDR that real texts ask for, each with its reason.
 """
 
 from __future__ import annotations

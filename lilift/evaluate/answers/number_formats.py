@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from lilift.evaluate.answers.number_customs import number_custom
-from lilift.evaluate.answers.number_words import chinese_numerals, magnitude_at, unit_words
+from lilift.evaluate.answers.number_words import magnitude_at, unit_words
+from lilift.evaluate.answers.numerals import numerals
 
 _ENGLISH_WORDS = re.compile(r"\b(?:the|there|therefore|they|she|each|how|many|with|answer)\b", re.IGNORECASE)
 
@@ -76,7 +77,7 @@ def find_numbers(text: str, language: str) -> list[Number]:
         if not _UNIT_BEFORE.search(text, max(0, number.start - 4), number.start)
     ]
     words = [Number(Decimal(value), start, end, whole=True) for value, start, end in unit_words(text, language)]
-    words += [Number(value, start, end, True, vague) for value, start, end, vague in chinese_numerals(text, language)]
+    words += [Number(value, start, end, True, vague) for value, start, end, vague in numerals(text, language)]
     if words:
         plain = sorted(plain + words, key=lambda number: number.start)
     return [_signed(text, number) for number in _scaled(text, _join_fractions(text, plain), language)]
