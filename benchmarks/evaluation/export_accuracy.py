@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks.shared.result_files import keep, report_goals
 from lilift.cli.app import main as lilift
-from lilift.phases.answering.systems import recipe_of
+from lilift.phases.run_folder import recipe_of
 from lilift.recipe.storage import JsonLines, read_json
 
 MOST_POINTS = 1.0

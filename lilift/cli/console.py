@@ -21,14 +21,15 @@ class HelpFormatter(argparse.HelpFormatter):
 
 
 def console() -> Console:
-    """A console on standard output. Without a terminal, it is plain and 120 columns wide, so that table rows stay whole."""
+    """A console on standard output. Without a terminal, it is plain and 120 columns wide, so that table rows stay whole.
+
+    It prints texts as they are: brackets, as in `pip install 'lilift[train]'`, and words between colons are no markup.
+    """
     from rich.console import Console
 
-    return (
-        Console(highlight=False, soft_wrap=True)
-        if sys.stdout.isatty()
-        else Console(highlight=False, width=120, color_system=None)
-    )
+    if sys.stdout.isatty():
+        return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return Console(highlight=False, markup=False, emoji=False, width=120, color_system=None)
 
 
 def print_json(value: Any) -> None:

@@ -32,16 +32,17 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lilift.evaluate.retrieval import ALIGNMENT_QUALITY
-    from lilift.memory.device import device_for
-    from lilift.phases.alignment_quality import measure_alignment
-    from lilift.phases.answering.systems import recipe_of
+    from lilift.phases.run_folder import recipe_of
     from lilift.recipe.errors import RecipeError
     from lilift.recipe.storage import write_json
 
     if arguments.limit is not None and arguments.limit < 2:
         raise RecipeError(f"--limit {arguments.limit} leaves too few sentences to compare", remedy="give 2 or more")
     recipe = recipe_of(arguments.run_folder)
+    from lilift.evaluate.retrieval import ALIGNMENT_QUALITY
+    from lilift.memory.device import device_for
+    from lilift.phases.alignment_quality import measure_alignment
+
     found = measure_alignment(
         recipe,
         arguments.run_folder,

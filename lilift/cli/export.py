@@ -50,14 +50,10 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lilift.export.bundle import export_bundle
-    from lilift.export.drift import Drift
-    from lilift.export.job import RunParts
-    from lilift.memory.device import device_for
-    from lilift.phases.answering.systems import recipe_of
-    from lilift.phases.export_check import drift_of_export
+    from lilift.phases.run_folder import recipe_of
     from lilift.recipe.errors import RecipeError
 
+    # A mistake is reported before anything heavy is imported.
     recipe = recipe_of(arguments.run_folder)
     if not recipe.can_be_exported:
         raise RecipeError(
@@ -66,6 +62,12 @@ def run(arguments: argparse.Namespace) -> int:
             remedy="export a run whose recipe trains both stages",
         )
     settings = _settings(arguments, recipe.export)
+    from lilift.export.bundle import export_bundle
+    from lilift.export.drift import Drift
+    from lilift.export.job import RunParts
+    from lilift.memory.device import device_for
+    from lilift.phases.export_check import drift_of_export
+
     output = arguments.output or arguments.run_folder / "export"
     report = export_bundle(recipe, settings, RunParts.of(arguments.run_folder), output)
     if not arguments.json:

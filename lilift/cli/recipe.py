@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,15 +150,16 @@ def run_validate(arguments: argparse.Namespace) -> int:
 
 
 def run_plan(arguments: argparse.Namespace) -> int:
-    if arguments.instant:
-        return _run_instant_plan(arguments)
+    # A mistake in the recipe is reported before anything heavy is imported.
+    recipe = load(arguments)
+    if arguments.instant or find_spec("torch") is None:
+        return _run_instant_plan(recipe, arguments)
     from lilift.cli.plan_output import print_plan
     from lilift.memory.planned_card import planned_card
     from lilift.phases.readiness import missing_for
     from lilift.phases.rehearsals import plan_recipe, require_plan_fits
     from lilift.phases.run_folder import wanted_phases
 
-    recipe = load(arguments)
     plan = plan_recipe(recipe, card=planned_card(arguments.card or recipe.card), strict=arguments.strict)
     missing = missing_for(recipe, wanted_phases(recipe))
     if arguments.json:
@@ -168,11 +170,28 @@ def run_plan(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _run_instant_plan(arguments: argparse.Namespace) -> int:
-    from lilift.cli.plan_output import print_instant_plan
-    from lilift.memory.instant_plan import instant_plan
+def _run_instant_plan(recipe: Recipe, arguments: argparse.Namespace) -> int:
+    """Plan from fitted lines: at once, and without torch.
 
-    plan = instant_plan(load(arguments), card=arguments.card)
+    Raises:
+        EnvironmentUnfit: torch is not installed, and there are no lines for this recipe.
+        RecipeError: `--instant`, and there are no lines for this recipe.
+    """
+    from lilift.cli.plan_output import print_instant_plan
+    from lilift.memory.instant_plan import instant_plan, is_fitted
+    from lilift.recipe.errors import EnvironmentUnfit
+
+    if not arguments.instant:
+        remedy = "install it with `pip install 'lilift[train]'`"
+        if not is_fitted(recipe, arguments.card):
+            raise EnvironmentUnfit("lilift plans this recipe by running it on fake tensors of torch, which is not installed",
+                where=recipe.name, remedy=remedy)  # fmt: skip
+        print(
+            "torch is not installed, so that this plan comes from fitted lines, as with --instant: lilift looked for no model, "
+            f"lexicon or benchmark; for the whole plan {remedy}",
+            file=sys.stderr,
+        )
+    plan = instant_plan(recipe, card=arguments.card)
     if arguments.json:
         print_json(plan.as_dict())
     else:
@@ -201,11 +220,12 @@ def resuming(arguments: Sequence[str]) -> list[str]:
 
 
 def run_run(arguments: argparse.Namespace) -> int:
+    # A mistake in the recipe is reported before anything heavy is imported.
+    recipe = load(arguments)
     from lilift.cli.plan_output import print_plan
     from lilift.cli.run_output import print_results, results_as_dict
     from lilift.phases.run import RunOptions, run_recipe
 
-    recipe = load(arguments)
     folder = arguments.run_folder or Path("runs") / recipe.name
     options = RunOptions(
         resume=arguments.resume,

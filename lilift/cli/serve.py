@@ -35,15 +35,19 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lilift.export.runner.exported_bridge import ExportedBridge
-    from lilift.export.server.application import LOOPBACK, Limits, build_application
-    from lilift.export.server.listening import listen, serve
+    from lilift.export.runner.description import read_description
     from lilift.recipe.errors import RecipeError
 
     for name in ("threads", "max_requests", "max_body_kib"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise RecipeError(f"--{name.replace('_', '-')} {value} is too small", remedy="give 1 or more")
+    # A wrong folder is reported before anything heavy is imported.
+    read_description(arguments.export)
+    from lilift.export.runner.exported_bridge import ExportedBridge
+    from lilift.export.server.application import LOOPBACK, Limits, build_application
+    from lilift.export.server.listening import listen, serve
+
     key = arguments.api_key or os.environ.get(API_KEY_VARIABLE) or None
     local = arguments.host in LOOPBACK
     if not local and key is None:

@@ -95,9 +95,9 @@ def instant_plan(recipe: Recipe, *, card: str | None = None) -> InstantPlan:
     return InstantPlan(recipe.name, chosen, phases)
 
 
-def is_fitted(recipe: Recipe) -> bool:
-    """Whether there is an instant plan for the recipe."""
-    return shape_of(recipe, planned_card(recipe.card).kind) in _fits()
+def is_fitted(recipe: Recipe, card: str | None = None) -> bool:
+    """Whether there is an instant plan for the recipe, on its own card or on another one."""
+    return shape_of(recipe, planned_card(card or recipe.card).kind) in _fits()
 
 
 def measured_peaks() -> dict[str, dict[str, float]]:

@@ -2,6 +2,8 @@
 
 Every failure on the way (a missing file, a gated or absent hub model, no network, damaged weights) becomes one `ModelError`.
 lilift reads weights from safetensors only, because pickled weights can run code.
+
+Heavy packages are imported where they are used: a wrong name is reported before anything slow happens, also without torch.
 """
 
 from __future__ import annotations
@@ -14,20 +16,6 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
-
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-from huggingface_hub.utils import logging as hub_logging
-from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
-from safetensors import SafetensorError
-from transformers.utils import logging as transformers_logging
 
 from lilift.recipe.errors import LiliftError, ModelError
 from lilift.recipe.names.local_paths import is_written_as_path, local_path, neither
@@ -86,6 +74,28 @@ def check_model_folder(folder: Path) -> None:
             raise ModelError(f"a part of the weights is missing: {shard}", where=folder, remedy="download it again")
 
 
+def require_configuration(name: str, revision: str | None = None, *, what: str) -> None:
+    """Check that a model exists: that its folder is complete, or that the hub or its cache has its config.json.
+
+    This needs no torch and takes a moment, so that lilift reports a wrong name before it loads anything.
+
+    Raises:
+        ModelError: there is no such model, or lilift cannot reach the hub.
+    """
+    location = model_folder_or_hub(name)
+    if Path(location).is_dir():
+        return
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(location, "config.json", revision=revision), str):
+        return
+    try:
+        # One request. `hf_hub_download` would repeat it for half a minute on a machine without a network (version 2.4).
+        get_hf_file_metadata(hf_hub_url(location, "config.json", revision=revision))
+    except Exception as error:  # the HTTP library's errors have no common class with the hub's
+        raise loading_error(error, name, what) from error
+
+
 def check_tokenizer(tokenizer: Any, name: str, *, what: str) -> None:
     """Check that a tokenizer of transformers has a vocabulary. Some families get an empty one if its files are missing.
 
@@ -112,6 +122,11 @@ def loading(name: str, *, what: str) -> Iterator[None]:
         name: the model, as the recipe names it.
         what: the kind of thing that the block loads, e.g. ``encoder``.
     """
+    from huggingface_hub.utils import logging as hub_logging
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
+    from safetensors import SafetensorError
+    from transformers.utils import logging as transformers_logging
+
     verbosity, hub_verbosity = transformers_logging.get_verbosity(), hub_logging.get_verbosity()
     bars, hub_bars = transformers_logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
     transformers_logging.set_verbosity_error()
@@ -134,6 +149,17 @@ def loading(name: str, *, what: str) -> Iterator[None]:
 
 def loading_error(error: BaseException, name: str, what: str) -> ModelError:
     """The one-line error for what the hub, transformers or safetensors raised."""
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+    from safetensors import SafetensorError
+
     for cause in _causes(error):
         if isinstance(cause, GatedRepoError):
             return ModelError(

@@ -1,10 +1,14 @@
-"""Examines the machine for `lilift doctor`, and describes it for the run folder."""
+"""Examines the machine for `lilift doctor`, and describes it for the run folder.
+
+`lilift doctor` also works where packages are missing: it is the command that says which.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -18,6 +22,8 @@ from lilift import __version__
 
 # Packages that change results or speed. Every run records their versions.
 _RECORDED_PACKAGES = ("torch", "transformers", "bitsandbytes", "peft", "accelerate", "safetensors", "sentencepiece", "triton")
+# Without these, lilift cannot train.
+_ESSENTIAL = ("torch", "transformers", "bitsandbytes", "peft")
 GIB = 1024**3
 
 
@@ -52,10 +58,10 @@ def describe_environment() -> dict[str, Any]:
 
 def examine() -> list[Finding]:
     """Check everything that lilift needs. This takes a few seconds, because it trains one 4-bit layer."""
-    checks: tuple[Callable[[], list[Finding]], ...] = (
-        _python, _packages, _gpu, _memory, _disk, _kernels, _unsloth, _four_bit, _stand_ins,
-    )  # fmt: skip
-    return [finding for check in checks for finding in check()]
+    checks: tuple[Callable[[], list[Finding]], ...] = (_python, _packages, _memory, _disk, _exports, _stand_ins)
+    with_torch: tuple[Callable[[], list[Finding]], ...] = (_gpu, _kernels, _unsloth, _four_bit)
+    missing = [name for name in _ESSENTIAL if _version(name) is None]
+    return [finding for check in (*checks, *(() if missing else with_torch)) for finding in check()]
 
 
 def _python() -> list[Finding]:
@@ -63,13 +69,15 @@ def _python() -> list[Finding]:
 
 
 def _packages() -> list[Finding]:
-    """Compare installed versions with the ranges in lilift's own metadata."""
+    """Compare installed versions with the ranges that lilift is tested with."""
+    requirements = _requirements()
+    if requirements is None:
+        advice = "run `pip install --editable '.[train]'` in lilift's source tree"
+        return [Finding("packages", "note", "lilift is not installed, and cannot read which versions it needs", advice)]
+    if all(_version(name) is None for name in _ESSENTIAL):
+        return [Finding("training", "broken", "its packages are not installed (torch …)", "pip install 'lilift[train]'")]
     findings = []
-    for line in metadata.requires("lilift") or []:
-        requirement = Requirement(line)
-        # Packages for training are an extra, because exports run without them. `lilift doctor` reports on them too.
-        if requirement.marker and not any(requirement.marker.evaluate({"extra": extra}) for extra in ("", "train")):
-            continue
+    for requirement in requirements:
         version = _version(requirement.name)
         if version is None:
             findings.append(Finding(requirement.name, "broken", "not installed", f"pip install '{requirement}'"))
@@ -77,9 +85,46 @@ def _packages() -> list[Finding]:
             wanted = f"{requirement.name}{requirement.specifier}"
             findings.append(Finding(requirement.name, "note", f"lilift is not tested with {version}", f"tested: {wanted}"))
     if not findings:
-        shown = ", ".join(f"{name} {_version(name)}" for name in ("torch", "transformers", "bitsandbytes", "peft"))
+        shown = ", ".join(f"{name} {_version(name)}" for name in _ESSENTIAL)
         findings.append(Finding("packages", "works", f"{shown}: all in their tested ranges"))
     return findings
+
+
+def _requirements() -> list[Requirement] | None:
+    """What lilift and its extra `train` require; None if lilift was not installed, and Python cannot read pyproject.toml.
+
+    Packages for training are an extra, because exports run without them. `lilift doctor` reports on them too.
+    """
+    try:
+        lines = metadata.requires("lilift") or []
+    except metadata.PackageNotFoundError:  # started from a source tree
+        project = _project()
+        if project is None:
+            return None
+        lines = [*project["dependencies"], *project["optional-dependencies"]["train"]]
+    requirements = [Requirement(line) for line in lines]
+    extras = ({"extra": ""}, {"extra": "train"})
+    return [one for one in requirements if not one.marker or any(one.marker.evaluate(extra) for extra in extras)]
+
+
+def _project() -> dict[str, Any] | None:
+    """The table `project` of the source tree's pyproject.toml."""
+    path = Path(__file__).parents[2] / "pyproject.toml"
+    if sys.version_info < (3, 11) or not path.is_file():  # older Pythons do not read TOML
+        return None
+    import tomllib
+
+    project: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+    return project
+
+
+def _exports() -> list[Finding]:
+    """Check what runs GGUF files. Without it, lilift still trains and writes Hugging Face folders."""
+    missing = [name for name in ("gguf", "xllamacpp", "starlette", "uvicorn") if _version(name) is None]
+    if missing:
+        found = f"cannot run GGUF files or serve them: {', '.join(missing)} not installed"
+        return [Finding("exports", "note", found, "pip install 'lilift[gguf]'")]
+    return [Finding("exports", "works", f"llama.cpp runs GGUF files (xllamacpp {_version('xllamacpp')})")]
 
 
 def _gpu() -> list[Finding]:
@@ -110,8 +155,13 @@ def _disk() -> list[Finding]:
 
 
 def _kernels() -> list[Finding]:
-    from lilift_kernels import dispatch
-
+    try:
+        from lilift_kernels import dispatch
+    except ImportError as error:
+        if error.name != "lilift_kernels":
+            raise
+        advice = "install lilift, or add the folder `kernels` of its source tree to PYTHONPATH"
+        return [Finding("kernels", "broken", "the package lilift_kernels is not there", advice)]
     return [Finding("kernels", "works", dispatch.describe().line())]
 
 

@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 
 from lilift.recipe import storage
 from lilift.recipe.errors import RunFolderError, StorageError
-from lilift.recipe.load import dump_recipe, fingerprint
+from lilift.recipe.load import dump_recipe, fingerprint, load_recipe
 from lilift.recipe.schema import WITHOUT_EFFECT_ON_RESULT, Recipe
 
 Phase = Literal["data", "align", "transfer", "control", "evaluate", "export"]
@@ -52,6 +52,20 @@ _SECTIONS: dict[Phase, tuple[str, ...]] = {
 }
 # lilift never repeats these phases unless the user asks for it, because they may take hours. It repeats the others.
 _PRECIOUS: tuple[Phase, ...] = ("data", "align", "transfer", "control")
+
+
+def recipe_of(run: Path) -> Recipe:
+    """The resolved recipe of a run folder.
+
+    Raises:
+        RunFolderError: the folder holds no run.
+    """
+    kept = run / "recipe.yaml"
+    if not kept.is_file():
+        raise RunFolderError(
+            "this folder holds no run, because it has no recipe.yaml", where=run, remedy="give the folder of a run"
+        )
+    return load_recipe(str(kept))
 
 
 def phase_fingerprint(recipe: Recipe, phase: Phase) -> str:

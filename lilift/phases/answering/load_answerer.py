@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lilift.evaluate.evaluator import LIFTED
+from lilift.model.sources import require_configuration
 from lilift.phases.answering.answerer import DESCRIPTION, Answerer, AnswerOptions, refuse
 from lilift.recipe import storage
 from lilift.recipe.errors import RecipeError
@@ -35,6 +36,8 @@ def load_answerer(model: str, options: AnswerOptions, *, system: str = "lifted")
 
         return load_exported(folder, options)
     refuse(options, ("gguf", "threads"), "it is only for the GGUF files of an export")
+    if not (folder / "recipe.yaml").is_file() and not (folder / DESCRIPTION).is_file():
+        require_configuration(model, what="LLM")  # a wrong name is reported before torch is imported
     from lilift.phases.answering.torch_answerer import load_with_torch
 
     return load_with_torch(model, options, system)

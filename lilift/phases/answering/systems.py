@@ -23,8 +23,7 @@ from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer
 from lilift.model.llms.special_tokens import first_token
 from lilift.phases.run_folder import phase_fingerprint
 from lilift.recipe import sealed_folders, storage
-from lilift.recipe.errors import RunFolderError
-from lilift.recipe.load import fingerprint, load_recipe
+from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import EvaluateSettings, Recipe, TrainedPart
 
 SYSTEMS = {system.name: system for system in (UNTRAINED, CONTROL, LIFTED)}
@@ -97,20 +96,6 @@ def responder_for(
         batch_tokens=settings.tokens_per_batch,
         sampling=sampling,
     )
-
-
-def recipe_of(run: Path) -> Recipe:
-    """The resolved recipe of a run folder.
-
-    Raises:
-        RunFolderError: the folder holds no run.
-    """
-    kept = run / "recipe.yaml"
-    if not kept.is_file():
-        raise RunFolderError(
-            "this folder holds no run, because it has no recipe.yaml", where=run, remedy="give the folder of a run"
-        )
-    return load_recipe(str(kept))
 
 
 def _trained_parts(recipe: Recipe, run: Path, system: System) -> dict[str, Path]:

@@ -18,7 +18,8 @@ from lilift.model.bridge_files import load_part
 from lilift.model.llms.plain_llm import load_plain_llm
 from lilift.model.sources import STAND_IN
 from lilift.phases.answering.answerer import DESCRIPTION, EXPORTED, Answerer, AnswerOptions, drawing, refuse, refuse_template
-from lilift.phases.answering.systems import SYSTEMS, answers_depend_on, load_system, recipe_of, responder_for
+from lilift.phases.answering.systems import SYSTEMS, answers_depend_on, load_system, responder_for
+from lilift.phases.run_folder import recipe_of
 from lilift.recipe import sealed_folders, storage
 from lilift.recipe.errors import RecipeError, RunFolderError
 from lilift.recipe.load import fingerprint
