@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lilift.data.texts.contamination import HeldOut
 from lilift.evaluate.benchmarks.benchmark import load_benchmark
+from lilift.evaluate.benchmarks.custom.custom_benchmark import read_custom
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import Recipe
 
@@ -11,7 +12,8 @@ from lilift.recipe.schema import Recipe
 def held_out_questions(recipe: Recipe) -> HeldOut:
     """The English questions of `data.held_out` and `evaluate.benchmarks`. `world` holds its own out by construction.
 
-    All questions of a benchmark count, also those beyond its `limit`.
+    All questions of a benchmark count, also those beyond its `limit`. A custom benchmark counts in all its languages, because
+    a stage may train on translations.
 
     Raises:
         DataError: a benchmark of `data.held_out` cannot be read. One of `evaluate.benchmarks` without English is skipped.
@@ -19,6 +21,10 @@ def held_out_questions(recipe: Recipe) -> HeldOut:
     texts: dict[str, list[str]] = {}
     unchecked: dict[str, str] = {}
     for settings in (*recipe.data.held_out, *recipe.evaluate.benchmarks):
+        if settings.name == "custom":
+            own = read_custom(settings)
+            texts[own.name] = [question.own for questions in own.languages.values() for question in questions]
+            continue
         if settings.name == "world" or settings.name in texts:
             continue
         try:

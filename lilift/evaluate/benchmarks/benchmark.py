@@ -16,13 +16,14 @@ from pathlib import Path
 
 from lilift.data.languages import language as known_language
 from lilift.data.languages import languages as known_languages
-from lilift.data.world import test_problems
+from lilift.data.world import WORLD_LANGUAGES, test_problems
 from lilift.evaluate.benchmarks.benchmark_files import (
     LETTERS,
     MSVAMP_NAMES,
     NLI_LABELS,
     XCSQA_CODES,
     FileForm,
+    NoSuchLanguage,
     Row,
     read_json_list,
     read_mgsm,
@@ -32,6 +33,7 @@ from lilift.evaluate.benchmarks.benchmark_files import (
     read_xnli_release,
 )
 from lilift.evaluate.benchmarks.benchmark_hub import HubForm, rows_from_hub
+from lilift.evaluate.benchmarks.custom.custom_benchmark import is_custom, read_custom
 from lilift.evaluate.benchmarks.mmwp_faults import mmwp_is_sound
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import BenchmarkSettings
@@ -76,12 +78,14 @@ class Benchmark:
         language: the code of the questions' language.
         questions: the questions.
         rows_read: number of rows in its source; larger than the number of questions if a limit is set.
+        fingerprint: a digest of all rows, if the user can change them between two evaluations; otherwise empty.
     """
 
     name: str
     language: str
     questions: tuple[Question, ...]
     rows_read: int
+    fingerprint: str = ""
 
     @property
     def by_likelihood(self) -> bool:
@@ -174,6 +178,8 @@ def load_benchmark(settings: BenchmarkSettings, language: str, *, seed: int = 0)
         problems = test_problems(language, settings.limit or WORLD_QUESTIONS, seed)
         questions = [Question(problem.id, problem.question, Decimal(problem.answer or "")) for problem in problems]
         return Benchmark("world", language, tuple(questions), len(questions))
+    if settings.name == "custom":
+        return _custom_benchmark(settings, language)
     source = _SOURCES[settings.name]
     where, rows = _rows(settings, source, language)
     sample = settings.source == "sample"
@@ -195,6 +201,51 @@ def load_benchmark(settings: BenchmarkSettings, language: str, *, seed: int = 0)
         ),
         len(rows),
     )
+
+
+def is_here(settings: BenchmarkSettings) -> bool:
+    """Whether the files of a benchmark are on this machine."""
+    path = Path(settings.path).expanduser() if settings.path is not None else fetched_folder(settings.name)
+    return settings.source == "sample" or path.exists()
+
+
+def require_language(settings: BenchmarkSettings, language: str) -> None:
+    """Check that a benchmark has a language, as far as its files on this machine tell. lilift downloads nothing for it.
+
+    Raises:
+        NoSuchLanguage: it has no questions in this language.
+        DataError: its files are not on this machine, or the file of a custom benchmark cannot be used.
+    """
+    language = known_language(language).code
+    if settings.name == "world":
+        if language not in ("en", *WORLD_LANGUAGES):
+            raise NoSuchLanguage(f"world has no questions in {language!r}", where="world", there=("en", *WORLD_LANGUAGES))
+    elif settings.name == "custom":
+        custom = read_custom(settings)
+        if language not in custom.languages:
+            raise NoSuchLanguage(
+                f"{custom.path.name} has no questions in {language!r}", where=custom.path, there=tuple(custom.languages)
+            )
+    elif settings.source != "hub":
+        _file_of(settings, _SOURCES[settings.name], language)
+
+
+def _custom_benchmark(settings: BenchmarkSettings, language: str) -> Benchmark:
+    require_language(settings, language)
+    custom = read_custom(settings)
+    rows = custom.languages[language]
+    name = custom.name
+    if settings.labels == "likelihood":
+        name += LIKELIHOOD_SUFFIX
+        if len({one.labels for one in rows}) > 1 or not rows[0].labels:
+            what = (
+                "its answers are numbers" if custom.kind == "numbers" else "its rows do not all have the same number of choices"
+            )
+            raise DataError(
+                f"lilift cannot choose labels by likelihood, because {what}", where=custom.path, remedy="leave `labels` out"
+            )
+    questions = [Question(one.id, one.text, one.gold, one.labels, one.choices) for one in rows[: settings.limit]]
+    return Benchmark(name, language, tuple(questions), len(rows), custom.fingerprint(language))
 
 
 def check_alignment(benchmarks: Sequence[Benchmark]) -> None:
@@ -219,6 +270,8 @@ def check_alignment(benchmarks: Sequence[Benchmark]) -> None:
 
 def published_name(name: str) -> str:
     """The name of a benchmark without suffixes, as `BenchmarkSettings` has it."""
+    if is_custom(name):
+        return "custom"
     return name.removesuffix(LIKELIHOOD_SUFFIX).removesuffix(SAMPLE_SUFFIX)
 
 
@@ -237,7 +290,10 @@ def _rows(settings: BenchmarkSettings, source: _Source, language: str) -> tuple[
             )
         return f"{source.hub.name} on the hub", rows_from_hub(source.hub, language)
     form, path = _file_of(settings, source, language)
-    return path, list(form.read(path, language))
+    rows = list(form.read(path, language))
+    if form.shared and not rows:
+        raise NoSuchLanguage(f"{settings.name} has no questions in {language!r}", where=path)
+    return path, rows
 
 
 def _file_of(settings: BenchmarkSettings, source: _Source, language: str) -> tuple[FileForm, Path]:
@@ -250,7 +306,7 @@ def _file_of(settings: BenchmarkSettings, source: _Source, language: str) -> tup
     if not there:
         patterns = " or ".join(form.pattern.format("<language>") for form in source.forms)
         raise DataError(f"this folder has no file {patterns}", where=folder, remedy=source.remedy)
-    raise DataError(f"{settings.name} has no questions in {language!r}", where=folder, remedy=f"choose from {', '.join(there)}")
+    raise NoSuchLanguage(f"{settings.name} has no questions in {language!r}", where=folder, there=there)
 
 
 def _folder(settings: BenchmarkSettings, source: _Source) -> Path:
