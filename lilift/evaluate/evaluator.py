@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lilift.evaluate.benchmarks.benchmark import Benchmark, check_alignment, load_benchmark
+from lilift.evaluate.benchmarks.benchmark import LIKELIHOOD_SUFFIX, Benchmark, check_alignment, load_benchmark
 from lilift.evaluate.benchmarks.benchmark_languages import IN_RECIPE, check_languages, languages_of, naming_setting
 from lilift.evaluate.benchmarks.custom.custom_benchmark import read_custom
 from lilift.evaluate.language_evaluation import LanguageEvaluation
@@ -242,6 +242,26 @@ def _claim_questions(folder: Path, benchmark: Benchmark) -> None:
             remedy="choose another folder for this evaluation, or delete this one to answer all questions again",
         )
     write_json(record, known | {benchmark.language: benchmark.fingerprint})
+
+
+def changed_since(folder: Path, settings: Sequence[BenchmarkSettings]) -> list[Path]:
+    """The files of custom benchmarks whose questions or right answers are others than those that the folder has responses to.
+
+    A file that is gone or damaged is not in the list, because lilift cannot compare it.
+    """
+    changed = []
+    for one in (one for one in settings if one.name == "custom"):
+        try:
+            own = read_custom(one)
+        except DataError:
+            continue
+        name = own.name + (LIKELIHOOD_SUFFIX if one.labels == "likelihood" else "")
+        for record in folder.glob(f"*/{name}/{QUESTIONS}"):
+            kept = read_json(record).items()
+            if any(code in own.languages and own.fingerprint(code) != digest for code, digest in kept):
+                changed.append(own.path)
+                break
+    return changed
 
 
 def _difference(kept: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lilift.data.languages import language as known_language
 from lilift.data.languages import languages as known_languages
-from lilift.data.world import WORLD_LANGUAGES, test_problems
+from lilift.data.world import test_problems
 from lilift.evaluate.benchmarks.benchmark_files import (
     LETTERS,
     MSVAMP_NAMES,
@@ -203,36 +203,9 @@ def load_benchmark(settings: BenchmarkSettings, language: str, *, seed: int = 0)
     )
 
 
-def is_here(settings: BenchmarkSettings) -> bool:
-    """Whether the files of a benchmark are on this machine."""
-    path = Path(settings.path).expanduser() if settings.path is not None else fetched_folder(settings.name)
-    return settings.source == "sample" or path.exists()
-
-
-def require_language(settings: BenchmarkSettings, language: str) -> None:
-    """Check that a benchmark has a language, as far as its files on this machine tell. lilift downloads nothing for it.
-
-    Raises:
-        NoSuchLanguage: it has no questions in this language.
-        DataError: its files are not on this machine, or the file of a custom benchmark cannot be used.
-    """
-    language = known_language(language).code
-    if settings.name == "world":
-        if language not in ("en", *WORLD_LANGUAGES):
-            raise NoSuchLanguage(f"world has no questions in {language!r}", where="world", there=("en", *WORLD_LANGUAGES))
-    elif settings.name == "custom":
-        custom = read_custom(settings)
-        if language not in custom.languages:
-            raise NoSuchLanguage(
-                f"{custom.path.name} has no questions in {language!r}", where=custom.path, there=tuple(custom.languages)
-            )
-    elif settings.source != "hub":
-        _file_of(settings, _SOURCES[settings.name], language)
-
-
 def _custom_benchmark(settings: BenchmarkSettings, language: str) -> Benchmark:
-    require_language(settings, language)
     custom = read_custom(settings)
+    custom.require(language)
     rows = custom.languages[language]
     name = custom.name
     if settings.labels == "likelihood":
@@ -289,15 +262,21 @@ def _rows(settings: BenchmarkSettings, source: _Source, language: str) -> tuple[
                 f"{settings.name} is not on the Hugging Face hub", where="evaluate.benchmarks", remedy=source.remedy
             )
         return f"{source.hub.name} on the hub", rows_from_hub(source.hub, language)
-    form, path = _file_of(settings, source, language)
+    form, path = file_of(settings, language)
     rows = list(form.read(path, language))
     if form.shared and not rows:
         raise NoSuchLanguage(f"{settings.name} has no questions in {language!r}", where=path)
     return path, rows
 
 
-def _file_of(settings: BenchmarkSettings, source: _Source, language: str) -> tuple[FileForm, Path]:
-    """The file of one language, and its format."""
+def file_of(settings: BenchmarkSettings, language: str) -> tuple[FileForm, Path]:
+    """The file of one language of a published benchmark, and its format.
+
+    Raises:
+        NoSuchLanguage: the folder has files of other languages only.
+        DataError: the files of the benchmark are not on this machine.
+    """
+    source = _SOURCES[settings.name]
     folder = _folder(settings, source)
     for form in source.forms:
         if path := form.find(folder, language):

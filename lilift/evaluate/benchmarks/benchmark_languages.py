@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
-from lilift.evaluate.benchmarks.benchmark import is_here, require_language
+from lilift.data.languages import language as known_language
+from lilift.data.world import WORLD_LANGUAGES
+from lilift.evaluate.benchmarks.benchmark import fetched_folder, file_of
 from lilift.evaluate.benchmarks.benchmark_files import NoSuchLanguage
 from lilift.evaluate.benchmarks.custom.custom_benchmark import check_same_questions, read_custom
 from lilift.recipe.errors import DataError
@@ -54,7 +57,7 @@ def check_languages_of_files(benchmarks: Sequence[BenchmarkSettings], languages:
     """
     checked = []
     for number, one in enumerate(benchmarks):
-        if one.source == "hub" or (one.name != "world" and not is_here(one)):
+        if one.source == "hub" or (one.name != "world" and not _is_here(one)):
             continue
         _check(one, languages, IN_RECIPE.format(number))
         checked.append(one)
@@ -78,6 +81,23 @@ def _check(one: BenchmarkSettings, languages: Sequence[str], setting: str) -> No
     wanted = languages_of(one, languages)
     for language in wanted:
         with naming_setting(setting):
-            require_language(one, language)
+            _require(one, known_language(language).code)
     if one.name == "custom" and wanted:
         check_same_questions(read_custom(one), wanted)
+
+
+def _require(settings: BenchmarkSettings, language: str) -> None:
+    """Check that a benchmark has a language, as far as files on this machine tell. lilift downloads nothing for it."""
+    if settings.name == "world":
+        if language not in ("en", *WORLD_LANGUAGES):
+            raise NoSuchLanguage(f"world has no questions in {language!r}", where="world", there=("en", *WORLD_LANGUAGES))
+    elif settings.name == "custom":
+        read_custom(settings).require(language)
+    elif settings.source != "hub":
+        file_of(settings, language)
+
+
+def _is_here(settings: BenchmarkSettings) -> bool:
+    """Whether the files of a benchmark are on this machine."""
+    path = Path(settings.path).expanduser() if settings.path is not None else fetched_folder(settings.name)
+    return settings.source == "sample" or path.exists()

@@ -11,8 +11,8 @@ from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
-from lilift.data.rows.cells import UnusableRowError, text_of
 from lilift.evaluate.answers.number_formats import plain_number
+from lilift.evaluate.benchmarks.benchmark_files import NoSuchLanguage
 from lilift.evaluate.benchmarks.custom.gold_answers import LETTERS, AnswerCell, Answers, read_answers
 from lilift.evaluate.benchmarks.custom.question_columns import QuestionColumns, find_question_columns
 from lilift.evaluate.benchmarks.custom.question_files import (
@@ -23,6 +23,7 @@ from lilift.evaluate.benchmarks.custom.question_files import (
     split_language,
     stem_of_file,
 )
+from lilift.evaluate.benchmarks.custom.question_texts import cell_text, line_with_labels, lines_with_choices, own_text
 from lilift.recipe.errors import DataError
 from lilift.recipe.names.language_names import read_language, unknown_language
 from lilift.recipe.schema import BenchmarkSettings, QuestionColumnSettings
@@ -30,7 +31,6 @@ from lilift.recipe.schema import BenchmarkSettings, QuestionColumnSettings
 PREFIX = "custom-"
 """Beginning of the name of every benchmark of one's own in results."""
 _ENDINGS = ("-likelihood", "-sample")  # the ends of names that mean something else in results
-_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class CustomBenchmark:
         languages: code → questions, in the same order in every language.
         lines: what lilift has recognised, for the user.
         kind: numbers, labels or choices.
+        by_row: whether the row, and not an id column, tells which questions of two languages belong together.
     """
 
     name: str
@@ -71,6 +72,13 @@ class CustomBenchmark:
     languages: Mapping[str, tuple[CustomQuestion, ...]]
     lines: tuple[str, ...]
     kind: str
+    by_row: bool
+
+    def require(self, language: str) -> None:
+        """Raise `NoSuchLanguage` if the benchmark has no questions in a language."""
+        if language not in self.languages:
+            what = f"{self.path.name} has no questions in {language!r}"
+            raise NoSuchLanguage(what, where=self.path, there=tuple(self.languages))
 
     def fingerprint(self, language: str) -> str:
         """A digest of the questions and right answers of a language."""
@@ -112,21 +120,22 @@ def check_same_questions(benchmark: CustomBenchmark, languages: Sequence[str]) -
     Raises:
         DataError: a language lacks a question that another one has, or two right answers differ.
     """
-    first, *others = languages
+    if benchmark.by_row:
+        together = "write the questions of every language in the same order, or add a column `id`"
+    else:
+        together = "give a question the same id in every language"
+    first, *further = languages
     ours = {one.id: one for one in benchmark.languages[first]}
-    for language in others:
+    for language in further:
         theirs = {one.id: one for one in benchmark.languages[language]}
-        for mine, missing in ((ours, language), (theirs, first)):
-            lacking = [id for id in mine if id not in (theirs if missing == language else ours)]
+        for some, others, has, lacks in ((ours, theirs, first, language), (theirs, ours, language, first)):
+            lacking = [id for id in some if id not in others]
             if lacking:
-                ids = ", ".join(lacking[:_EXAMPLES]) + (
-                    f" and {len(lacking) - _EXAMPLES} more" if len(lacking) > _EXAMPLES else ""
-                )
+                more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
                 raise DataError(
-                    f"the language {missing!r} lacks the question with the id {ids}, which "
-                    f"{first if missing == language else language!r} has",
+                    f"the language {lacks!r} lacks question {', '.join(lacking[:3])}{more}, which {has!r} has",
                     where=benchmark.path,
-                    remedy="give a question the same id in every language, or evaluate one language at a time",
+                    remedy=f"{together}, or evaluate one language at a time",
                 )
         for id, one in ours.items():
             if one.gold != theirs[id].gold:
@@ -134,7 +143,7 @@ def check_same_questions(benchmark: CustomBenchmark, languages: Sequence[str]) -
                 raise DataError(
                     f"the right answer to question {id} is {golds[0]} in {first!r} and {golds[1]} in {language!r}",
                     where=benchmark.path,
-                    remedy="write the same answer in both languages (labels too), or align the rows with a column `id`",
+                    remedy=f"write the same answer in both languages, labels too, and {together}",
                 )
 
 
@@ -151,8 +160,8 @@ def _read(
     rows = _rows(files, columns, only)
     answers = read_answers([cell for _, _, cell in rows])
     questions: dict[str, dict[str, CustomQuestion]] = {}
-    own = [_own_text(row, question, columns) for row, question, _ in rows]
-    instruction = _instruction(answers, own)
+    own = [own_text(row, question, columns) for row, question, _ in rows]
+    instruction = line_with_labels(answers, own)
     for place, (row, _, cell) in enumerate(rows):
         of_language = questions.setdefault(cell.language, {})
         id = _id(row, columns, len(of_language))
@@ -164,7 +173,7 @@ def _read(
             )
         labels = answers.labels or tuple(LETTERS[: len(answers.choices[place])])
         choices = answers.choices[place]
-        text = own[place] + (_listed(choices) if answers.kind == "choices" else instruction)
+        text = own[place] + (lines_with_choices(choices) if answers.kind == "choices" else instruction)
         of_language[id] = CustomQuestion(id, text, own[place], answers.golds[place], labels, choices)
     order = {id: place for place, id in enumerate(next(iter(questions.values())))}
     ordered = {
@@ -172,7 +181,7 @@ def _read(
         for language, found in questions.items()
     }
     lines = _lines(files, columns, answers, ordered, instruction)
-    return CustomBenchmark(_name(path, title, columns), path, ordered, tuple(lines), answers.kind)
+    return CustomBenchmark(_name(path, title, columns), path, ordered, tuple(lines), answers.kind, columns.id is None)
 
 
 def _rows(files: QuestionFiles, columns: QuestionColumns, only: str | None) -> list[tuple[FileRow, str, AnswerCell]]:
@@ -203,7 +212,7 @@ def _language(row: FileRow, columns: QuestionColumns, only: str | None) -> str:
                 "`languages: sw` in the recipe",
             )
         return code
-    written = _text(row, columns.language, "the language")
+    written = cell_text(row, columns.language, "the language")
     if not written:
         raise DataError(f"the column `{columns.language}` is empty", where=row.where, remedy="write the row's language")
     found = read_language(written)
@@ -212,45 +221,13 @@ def _language(row: FileRow, columns: QuestionColumns, only: str | None) -> str:
     return found.code
 
 
-def _own_text(row: FileRow, question: str, columns: QuestionColumns) -> str:
-    text = _text(row, question, "the question")
-    if not text:
-        raise DataError(f"the question is empty (column `{question}`)", where=row.where, remedy="write it, or remove the row")
-    context = _text(row, columns.context, "the context") if columns.context else ""
-    return f"{context}\n\n{text}" if context else text
-
-
 def _id(row: FileRow, columns: QuestionColumns, place: int) -> str:
     if columns.id is None:
         return str(place + 1)
-    id = _text(row, columns.id, "the id")
+    id = cell_text(row, columns.id, "the id")
     if not id:
         raise DataError(f"the id is missing (column `{columns.id}`)", where=row.where, remedy="write it, or remove the column")
     return id
-
-
-def _text(row: FileRow, column: str, part: str) -> str:
-    try:
-        return text_of(row.cells.get(column), part).strip()
-    except UnusableRowError as error:
-        raise DataError(f"lilift cannot read this row: {error}", where=row.where, remedy="write a text") from None
-
-
-def _listed(choices: Sequence[str]) -> str:
-    listed = "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False))
-    return f"\n{listed}\nWhich choice is best? Answer with its letter: {_or(LETTERS[: len(choices)])}."
-
-
-def _instruction(answers: Answers, own: Sequence[str]) -> str:
-    """The line that names the labels; empty if the answers are no labels, or if every question names them itself."""
-    if answers.kind != "labels":
-        return ""
-    named = all(re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text, re.I) for text in own for label in answers.labels)
-    return "" if named else f"\nAnswer with one of these: {_or(answers.labels)}."
-
-
-def _or(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _name(path: Path, title: str | None, columns: QuestionColumns) -> str:
