@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from lilift.recipe.language_groups import known_languages
 from lilift.recipe.schema.base_settings import Settings
@@ -84,6 +84,12 @@ class BenchmarkSettings(Settings):
                 f"labels: the answers of {self.name} are not labels; likelihood is for {' and '.join(WITH_LABELS)}"
             )
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_settings_of_custom(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what only custom benchmarks have, so that results of the others keep their fingerprint."""
+        unset = [name for name in ("title", "columns") if getattr(self, name) is None]
+        return {name: value for name, value in dump(self).items() if name not in unset}
 
     @model_validator(mode="after")
     def _own_questions_come_from_a_path(self) -> BenchmarkSettings:
