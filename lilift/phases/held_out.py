@@ -6,7 +6,7 @@ from lilift.data.texts.contamination import HeldOut
 from lilift.evaluate.benchmarks.benchmark import load_benchmark
 from lilift.evaluate.benchmarks.custom.custom_benchmark import read_custom
 from lilift.recipe.errors import DataError
-from lilift.recipe.schema import Recipe
+from lilift.recipe.schema import BenchmarkSettings, Recipe
 
 
 def held_out_questions(recipe: Recipe) -> HeldOut:
@@ -21,18 +21,23 @@ def held_out_questions(recipe: Recipe) -> HeldOut:
     texts: dict[str, list[str]] = {}
     unchecked: dict[str, str] = {}
     for settings in (*recipe.data.held_out, *recipe.evaluate.benchmarks):
-        if settings.name == "custom":
-            own = read_custom(settings)
-            texts[own.name] = [question.own for questions in own.languages.values() for question in questions]
-            continue
         if settings.name == "world" or settings.name in texts:
             continue
         try:
-            benchmark = load_benchmark(settings.model_copy(update={"limit": None}), "en")
+            name, questions = _questions_of(settings)
         except DataError as error:
             if settings in recipe.data.held_out:
                 raise
-            unchecked[settings.name] = str(error)
+            unchecked[settings.path if settings.name == "custom" and settings.path else settings.name] = str(error)
             continue
-        texts[settings.name] = [question.text for question in benchmark.questions]
+        texts[name] = questions
     return HeldOut(texts, unchecked)
+
+
+def _questions_of(settings: BenchmarkSettings) -> tuple[str, list[str]]:
+    """The name of a benchmark in reports, and the questions to compare with."""
+    if settings.name == "custom":
+        own = read_custom(settings)
+        return own.name, [question.own for questions in own.languages.values() for question in questions]
+    benchmark = load_benchmark(settings.model_copy(update={"limit": None}), "en")
+    return settings.name, [question.text for question in benchmark.questions]

@@ -158,9 +158,9 @@ def _read(
     files = read_question_files(path)
     columns = find_question_columns(files.names, wanted, path)
     rows = _rows(files, columns, only)
+    own = [own_text(row, question, columns) for row, question, _ in rows]
     answers = read_answers([cell for _, _, cell in rows])
     questions: dict[str, dict[str, CustomQuestion]] = {}
-    own = [own_text(row, question, columns) for row, question, _ in rows]
     instruction = line_with_labels(answers, own)
     for place, (row, _, cell) in enumerate(rows):
         of_language = questions.setdefault(cell.language, {})

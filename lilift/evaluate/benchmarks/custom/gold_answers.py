@@ -102,7 +102,7 @@ def gold_number(row: AnswerCell, text: str) -> Decimal | None:
     A number, also with a unit, is taken as it is. A text with several numbers must name its answer, as in ``#### 18``,
     ``\\boxed{18}`` or "The answer is 18".
     """
-    if isinstance(row.cell, (int, float, Decimal)):
+    if isinstance(row.cell, (int, float, Decimal)) and not isinstance(row.cell, bool):
         return Decimal(str(row.cell))
     if text in row.bare and _THREE_DECIMALS.fullmatch(text):
         return Decimal(text)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lilift.data.rows.parquet_rows import read_parquet_rows
 from lilift.data.rows.row_files import ROW_FILES, kind_of_file, open_rows
 from lilift.data.text_files import read_lines
 from lilift.recipe.errors import DataError
@@ -98,11 +99,19 @@ def split_language(file: Path) -> tuple[str, str | None]:
 
 
 def bare_decimals(file: Path) -> frozenset[str]:
-    """The numbers with a decimal point that a JSON file spells without quotes; empty for another file.
+    """The texts of a file that the file itself holds as numbers: JSON's without quotes, and Parquet's of 16 and 32 bits.
 
-    JSON's own 2.125 is two and an eighth in every language, while the text "2.125" may mean two thousand and more.
+    A number 2.125 is two and an eighth in every language, while the text "2.125" may mean two thousand and more.
     """
-    if kind_of_file(file) != "json":
+    kind = kind_of_file(file)
+    if kind == "parquet":
+        from pyarrow import types
+        from pyarrow.parquet import read_schema
+
+        narrow = [one.name for one in read_schema(file) if types.is_float16(one.type) or types.is_float32(one.type)]
+        rows = read_parquet_rows(file, narrow) if narrow else ()
+        return frozenset(str(value) for row in rows for value in row.values())
+    if kind != "json":
         return frozenset()
     return frozenset(number for _, line in read_lines(file, recode=True) for number in _BARE_NUMBER.findall(line))
 

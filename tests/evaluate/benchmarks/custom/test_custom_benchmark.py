@@ -7,7 +7,9 @@ import os
 from decimal import Decimal
 from pathlib import Path
 
+import pyarrow
 import pytest
+from pyarrow import parquet
 
 from lilift.evaluate.benchmarks.benchmark import load_benchmark
 from lilift.evaluate.benchmarks.custom.custom_benchmark import custom_lines, read_custom
@@ -132,11 +134,32 @@ def test_a_changed_file_is_read_again_and_has_another_fingerprint(tmp_path: Path
     assert load_benchmark(own(path), "sw").fingerprint == before
 
 
+def test_a_number_of_a_file_is_that_number_and_a_text_follows_the_language(tmp_path: Path) -> None:
+    pretty = json.dumps([{"question": "a", "answer": 2.125}, {"question": "b", "answer": "3.125"}], indent=1)
+    found = load_benchmark(own(write(tmp_path / "p_de.json", pretty)), "de")
+    assert [question.gold for question in found.questions] == [Decimal("2.125"), 3125]
+    for kind in (pyarrow.float32(), pyarrow.float64()):
+        table = pyarrow.table({"question": ["a"], "answer": pyarrow.array([2.125], kind)})
+        parquet.write_table(table, tmp_path / "q_de.parquet")
+        assert load_benchmark(own(tmp_path / "q_de.parquet"), "de").questions[0].gold == Decimal("2.125")
+
+
+def test_true_and_false_are_labels(tmp_path: Path) -> None:
+    rows = [{"question": "a", "answer": value} for value in (True, False, True, True)]
+    found = load_benchmark(own(write(tmp_path / "b_sw.jsonl", "\n".join(map(json.dumps, rows)))), "sw")
+    assert [question.gold for question in found.questions] == ["true", "false", "true", "true"]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
         ("p_sw.csv", "question,answer\na,1\n,2\n", r"p_sw.csv: row 3: the question is empty \(column `question`\)"),
         ("p_sw.jsonl", '{"question": "a", "answer": 1}\n{"question": "b"}\n', "row 2: the right answer is missing"),
+        (
+            "p_sw.jsonl",
+            '{"question": {"stem": "a"}, "answer": 1}\n',
+            "row 1: lilift cannot read this row: the question is not text",
+        ),
         ("p_sw.csv", "id,question,answer\n7,a,1\n7,b,2\n", "row 3: the id '7' stands in two rows of the language 'sw'"),
         ("p_sw.csv", "id,question,answer\n,a,1\n", "row 2: the id is missing"),
         ("p.csv", "lang,question,answer\nklingon,a,1\n", "row 2: unknown language 'klingon'"),
