@@ -24,6 +24,7 @@ def add_parser(verbs: Any) -> None:
         "continue.",
         epilog="examples:\n  lilift eval runs/tiny-cpu --benchmark world --limit 200\n"
         "  lilift eval runs/mine --benchmark mmwp --path ./mmwp --languages sw,bn,th\n"
+        "  lilift eval runs/mine --benchmark ./problems.csv                  your own questions\n"
         "  lilift eval my-export --benchmark mgsm --path ./mgsm --samples 8       majority of 8 drawn answers\n"
         "  lilift eval Qwen/Qwen2.5-7B-Instruct --template chat --benchmark mmwp --path ./mmwp --languages sw",
         formatter_class=HelpFormatter,
@@ -32,7 +33,11 @@ def add_parser(verbs: Any) -> None:
         "model", metavar="MODEL", help="a run, a folder made by `lilift export`, or a Hugging Face LLM (folder or hub name)"
     )
     parser.add_argument(
-        "--benchmark", required=True, choices=("world", "mmwp", "mgsm", "msvamp", "xnli", "xcsqa"), help="the benchmark"
+        "--benchmark",
+        required=True,
+        metavar="NAME|PATH",
+        help="world, mmwp, mgsm, msvamp, xnli or xcsqa; or your own questions: a file (./problems.csv, also jsonl, json, tsv, "
+        "parquet) or a folder with one file for each language",
     )
     parser.add_argument(
         "--path", type=Path, metavar="DIR", help="folder with the authors' files (default: those of `lilift eval fetch`)"
@@ -47,7 +52,7 @@ def add_parser(verbs: Any) -> None:
         "--labels",
         choices=("generation", "likelihood"),
         default="generation",
-        help="xnli and xcsqa only: take the label that the response names (generation, the default), or the label with the "
+        help="labels and choices only: take the label that the response names (generation, the default), or the label with the "
         "highest likelihood",
     )
     parser.add_argument(
@@ -57,7 +62,15 @@ def add_parser(verbs: Any) -> None:
         help="published: score as the authors' code does, and print where it differs from lilift's scoring (the default)",
     )
     parser.add_argument(
-        "--languages", metavar="A,B", help="codes or groups, such as en,mmwp-low (default: English and the model's languages)"
+        "--languages",
+        metavar="A,B",
+        help="codes or groups, such as en,mmwp-low (default: English and the model's languages; of your own questions: all)",
+    )
+    parser.add_argument(
+        "--columns",
+        metavar="ROLE=NAME,…",
+        help="own questions only: columns that lilift does not recognise, such as question=swali,answer=jibu; roles are "
+        "question, answer, id, language, context, choices (several columns: choices=a+b+c)",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N questions of each language")
     parser.add_argument(
@@ -89,6 +102,8 @@ def _add_answering(group: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from lilift.cli.run_output import print_cut_responses, print_question_counts, print_scores, print_scoring_differences
+    from lilift.evaluate.benchmarks.benchmark_languages import OPTION
+    from lilift.evaluate.benchmarks.custom.custom_benchmark import custom_lines, read_custom
     from lilift.evaluate.evaluator import evaluate, load_benchmarks
     from lilift.evaluate.scores.response_analysis import read_profiles
     from lilift.evaluate.scores.scores import as_json, by_published_scoring
@@ -100,11 +115,15 @@ def run(arguments: argparse.Namespace) -> int:
     options = answer_options(arguments)
     settings = _benchmark_settings(arguments, options)
     # Loading a model may take minutes, so lilift first reads everything that does not depend on the model.
-    known = settings.languages is not None and settings.name != "world"
-    benchmarks = load_benchmarks([settings], (), seed=0) if known else []
+    known = settings.name == "custom" or (settings.languages is not None and settings.name != "world")
+    languages = read_custom(settings).languages if settings.name == "custom" else ()
+    benchmarks = load_benchmarks([settings], tuple(languages), seed=0, setting=OPTION) if known else []
+    if not arguments.json:
+        for line in custom_lines([settings]):
+            print(line, flush=True)
     model = load_answerer(arguments.model, options, system=arguments.system)
     print_notes(model.notes)
-    benchmarks = benchmarks or load_benchmarks([settings], model.languages, seed=model.seed)
+    benchmarks = benchmarks or load_benchmarks([settings], model.languages, seed=model.seed, setting=OPTION)
     if not arguments.json:
         print_question_counts(benchmarks)
     output = arguments.output or model.folder / _folder_name(benchmarks[0].name, options)
@@ -140,15 +159,17 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
     Raises:
         RecipeError: the options contradict each other.
     """
+    from lilift.cli.benchmark_options import name_and_path, question_columns
     from lilift.cli.language_options import language_codes
     from lilift.recipe.errors import RecipeError
     from lilift.recipe.schema import WITH_LABELS, BenchmarkSettings
 
+    name, path = name_and_path(arguments.benchmark, arguments.path)
     if arguments.limit is not None and arguments.limit < 1:
         raise RecipeError(f"--limit {arguments.limit} is too small", remedy="give 1 or more")
-    if arguments.labels == "likelihood" and arguments.benchmark not in WITH_LABELS:
+    if arguments.labels == "likelihood" and name not in (*WITH_LABELS, "custom"):
         raise RecipeError(
-            f"--labels likelihood needs a benchmark with labels ({', '.join(WITH_LABELS)}), and {arguments.benchmark} has none",
+            f"--labels likelihood needs a benchmark with labels ({', '.join(WITH_LABELS)}), and {name} has none",
             remedy="leave --labels out",
         )
     if arguments.labels == "likelihood" and options.sampling is not None:
@@ -156,10 +177,17 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
             "--labels likelihood draws no answers, so --samples, --temperature and --top-p have no effect",
             remedy="leave out either --labels or these options",
         )
+    if name != "custom" and arguments.columns:
+        raise RecipeError(f"--columns is for your own questions, and {name} needs none", remedy="leave it out")
+    if name == "custom" and arguments.source != "files":
+        raise RecipeError(f"--source {arguments.source} has no effect on your own questions", remedy="leave it out")
+    if name == "custom" and arguments.scoring == "published":
+        raise RecipeError("--scoring published is for published benchmarks, not for your own questions", remedy="leave it out")
     return BenchmarkSettings(
-        name=arguments.benchmark,
+        name=name,
         source=arguments.source,
-        path=str(arguments.path.expanduser()) if arguments.path else None,
+        path=None if path is None else str(path.expanduser()),
+        columns=question_columns(arguments.columns) if arguments.columns else None,
         languages=tuple(language_codes(arguments.languages)) if arguments.languages else None,
         limit=arguments.limit,
         labels=arguments.labels,

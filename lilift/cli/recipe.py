@@ -144,7 +144,13 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 
 def run_validate(arguments: argparse.Namespace) -> int:
+    from lilift.evaluate.benchmarks.benchmark_languages import check_languages_of_files
+    from lilift.evaluate.benchmarks.custom.custom_benchmark import custom_lines
+
     recipe = load(arguments)
+    checked = check_languages_of_files(recipe.evaluate.benchmarks, recipe.languages)
+    for line in custom_lines(checked):
+        print(line)
     print(f"{recipe.name}: valid (card {recipe.card}; languages {', '.join(recipe.languages)})")
     return 0
 

@@ -148,7 +148,7 @@ def _example_question(run: Path) -> str | None:
         if path.stem == "en":
             continue
         for answer in JsonLines(path).read():
-            if answer["correct"] and '"' not in answer["question"]:
+            if answer["correct"] and not {'"', "\n"} & set(answer["question"]):
                 return str(answer["question"])
     return None
 

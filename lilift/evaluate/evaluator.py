@@ -4,6 +4,7 @@
       scores.json                             every system's scores; also scores.csv and scores.md
       analysis.json                           length and language of responses, agreement across languages
       <system>/inputs.json                    the settings and weights that the responses depend on
+      <system>/<benchmark>/questions.json     custom benchmarks only: a digest of the questions of each language
       <system>/<benchmark>/<language>.jsonl   one line for each question: id, question, gold, response, extracted, correct,
                                               published (right by the authors' scoring), cut
 
@@ -22,7 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lilift.evaluate.benchmarks.benchmark import Benchmark, check_alignment, load_benchmark
+from lilift.evaluate.benchmarks.benchmark import LIKELIHOOD_SUFFIX, Benchmark, check_alignment, load_benchmark
+from lilift.evaluate.benchmarks.benchmark_languages import IN_RECIPE, check_languages, languages_of, naming_setting
+from lilift.evaluate.benchmarks.custom.custom_benchmark import read_custom
 from lilift.evaluate.language_evaluation import LanguageEvaluation
 from lilift.evaluate.responders import Responder
 from lilift.evaluate.scores.response_analysis import analyse
@@ -39,6 +42,8 @@ from lilift.recipe.schema import BenchmarkSettings
 from lilift.recipe.storage import read_json, write_json
 
 SCORES = "scores.json"
+QUESTIONS = "questions.json"
+"""In the folder of a custom benchmark: the digest of its questions by language."""
 _IN_WORDS = {"template": "prompt template", "max_new_tokens": "longest response", "samples": "samples"}
 """Names for the inputs whose values a user has chosen; the other inputs are fingerprints."""
 QUESTIONS_AT_ONCE = 64
@@ -85,27 +90,36 @@ class Progress:
 ProgressCallback = Callable[[Progress], None]
 
 
-def load_benchmarks(settings: Sequence[BenchmarkSettings], languages: Sequence[str], *, seed: int) -> list[Benchmark]:
+def load_benchmarks(
+    settings: Sequence[BenchmarkSettings], languages: Sequence[str], *, seed: int, setting: str = IN_RECIPE
+) -> list[Benchmark]:
     """Load the questions of every benchmark and language, before a model answers any of them.
 
     Args:
         settings: the benchmarks.
         languages: used together with English for each benchmark that names no languages itself.
         seed: draws the questions of `world`.
+        setting: names the languages in errors; see `check_languages`.
 
     Raises:
-        DataError: a benchmark is named twice, or its languages hold different rows; and see `load_benchmark`.
+        DataError: a benchmark is named twice, lacks a language, or its languages hold different rows; and see `load_benchmark`.
     """
-    listed = [(one.name, one.labels) for one in settings]
+    own = [(read_custom(one).name.casefold(), one.labels) for one in settings if one.name == "custom"]
+    if len(set(own)) < len(own):
+        name = next(name for name, _ in own if own.count((name, "generation")) > 1 or own.count((name, "likelihood")) > 1)
+        raise DataError(
+            f"two benchmarks have the same name in results, {name}", where="evaluate.benchmarks", remedy="give one a `title`"
+        )
+    listed = [(one.name, one.labels) for one in settings if one.name != "custom"]
     if len(set(listed)) < len(listed):
         raise DataError(
             "the same benchmark is listed twice", where="evaluate.benchmarks", remedy="list all its languages in one entry"
         )
-    loaded = [
-        load_benchmark(one, language, seed=seed)
-        for one in settings
-        for language in dict.fromkeys(one.languages or ("en", *languages))
-    ]
+    check_languages(settings, languages, setting=setting)
+    loaded = []
+    for number, one in enumerate(settings):
+        with naming_setting(setting.format(number)):
+            loaded += [load_benchmark(one, language, seed=seed) for language in languages_of(one, languages)]
     check_alignment(loaded)
     return loaded
 
@@ -143,6 +157,8 @@ def evaluate(
         StoppedBySignal: the user or the system asked to stop; the responses so far are stored.
     """
     _claim(folder / system.name / "inputs.json", inputs or {})
+    for benchmark in benchmarks:
+        _claim_questions(folder / system.name / benchmark.name, benchmark)
     runs = [LanguageEvaluation(responder, benchmark, _file_of(folder, system, benchmark), samples) for benchmark in benchmarks]
     clock = _Clock(sum(len(run.pending) for run in runs))
     total = sum(len(run.benchmark.questions) for run in runs)
@@ -210,6 +226,42 @@ def _claim(path: Path, inputs: Mapping[str, Any]) -> None:
             remedy="choose another folder for this evaluation, or delete this one",
         )
     write_json(path, dict(inputs))
+
+
+def _claim_questions(folder: Path, benchmark: Benchmark) -> None:
+    """Record which questions a folder holds responses to; refuse responses to questions that the user has changed since."""
+    if not benchmark.fingerprint:
+        return
+    record = folder / QUESTIONS
+    known = read_json(record) if record.exists() else {}
+    kept = known.get(benchmark.language, benchmark.fingerprint)
+    if kept != benchmark.fingerprint and (folder / f"{benchmark.language}.jsonl").exists():
+        raise RunFolderError(
+            f"the questions or right answers in {benchmark.language!r} have changed since these responses were made",
+            where=folder,
+            remedy="choose another folder for this evaluation, or delete this one to answer all questions again",
+        )
+    write_json(record, known | {benchmark.language: benchmark.fingerprint})
+
+
+def changed_since(folder: Path, settings: Sequence[BenchmarkSettings]) -> list[Path]:
+    """The files of custom benchmarks whose questions or right answers are others than those that the folder has responses to.
+
+    A file that is gone or damaged is not in the list, because lilift cannot compare it.
+    """
+    changed = []
+    for one in (one for one in settings if one.name == "custom"):
+        try:
+            own = read_custom(one)
+        except DataError:
+            continue
+        name = own.name + (LIKELIHOOD_SUFFIX if one.labels == "likelihood" else "")
+        for record in folder.glob(f"*/{name}/{QUESTIONS}"):
+            kept = read_json(record).items()
+            if any(code in own.languages and own.fingerprint(code) != digest for code, digest in kept):
+                changed.append(own.path)
+                break
+    return changed
 
 
 def _difference(kept: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from lilift.data.texts.contamination import HeldOut
 from lilift.evaluate.benchmarks.benchmark import load_benchmark
+from lilift.evaluate.benchmarks.custom.custom_benchmark import read_custom
 from lilift.recipe.errors import DataError
-from lilift.recipe.schema import Recipe
+from lilift.recipe.schema import BenchmarkSettings, Recipe
 
 
 def held_out_questions(recipe: Recipe) -> HeldOut:
     """The English questions of `data.held_out` and `evaluate.benchmarks`. `world` holds its own out by construction.
 
-    All questions of a benchmark count, also those beyond its `limit`.
+    All questions of a benchmark count, also those beyond its `limit`. A custom benchmark counts in all its languages, because
+    a stage may train on translations.
 
     Raises:
         DataError: a benchmark of `data.held_out` cannot be read. One of `evaluate.benchmarks` without English is skipped.
@@ -22,11 +24,20 @@ def held_out_questions(recipe: Recipe) -> HeldOut:
         if settings.name == "world" or settings.name in texts:
             continue
         try:
-            benchmark = load_benchmark(settings.model_copy(update={"limit": None}), "en")
+            name, questions = _questions_of(settings)
         except DataError as error:
             if settings in recipe.data.held_out:
                 raise
-            unchecked[settings.name] = str(error)
+            unchecked[settings.path if settings.name == "custom" and settings.path else settings.name] = str(error)
             continue
-        texts[settings.name] = [question.text for question in benchmark.questions]
+        texts[name] = questions
     return HeldOut(texts, unchecked)
+
+
+def _questions_of(settings: BenchmarkSettings) -> tuple[str, list[str]]:
+    """The name of a benchmark in reports, and the questions to compare with."""
+    if settings.name == "custom":
+        own = read_custom(settings)
+        return own.name, [question.own for questions in own.languages.values() for question in questions]
+    benchmark = load_benchmark(settings.model_copy(update={"limit": None}), "en")
+    return settings.name, [question.text for question in benchmark.questions]

@@ -16,6 +16,7 @@ from lilift.data.prepared_data import load_prepared
 from lilift.data.stage_rows import AlignRows, TransferRows, align_rows, transfer_rows
 from lilift.data.texts.kept_template import keep_template
 from lilift.data.world import WORLD_LANGUAGES
+from lilift.evaluate.benchmarks.custom.custom_benchmark import custom_lines
 from lilift.evaluate.evaluator import evaluate, load_benchmarks
 from lilift.evaluate.retrieval import ALIGNMENT_QUALITY
 from lilift.export.base_check import record_base
@@ -144,6 +145,8 @@ def _evaluate(job: Job, where: Path) -> None:
     if job.recipe.evaluate.alignment is not None:
         _measure_alignment(job, where, job.recipe.evaluate.alignment)
     benchmarks = load_benchmarks(job.recipe.evaluate.benchmarks, job.recipe.languages, seed=job.recipe.seed)
+    for line in custom_lines(job.recipe.evaluate.benchmarks):
+        job.say(f"  {line}")
     device = job.device.torch_device
     questions = ([question.text for question in benchmark.questions] for benchmark in benchmarks)
     read_questions(job.recipe, questions, where, device=device, note=job.say)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lilift.evaluate.evaluator import SCORES, read_scores
+from lilift.evaluate.evaluator import SCORES, changed_since, read_scores
 from lilift.evaluate.scores.scores import SystemScores
 from lilift.memory import calibration
 from lilift.memory.changes import with_recorded_changes
@@ -109,6 +109,8 @@ def run_recipe(
         for phase in phases:
             if folder.is_done(phase):
                 job.say(f"{phase}: already done")
+                for changed in changed_since(folder / phase, recipe.evaluate.benchmarks) if phase == "evaluate" else ():
+                    job.say(f"  {changed} has changed since; --restart-from evaluate answers its questions again")
             else:
                 if phase in AFTER_TRAINING and unsloth_backend.in_this_process():
                     _start_anew(options)

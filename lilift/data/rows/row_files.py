@@ -22,7 +22,7 @@ from lilift.recipe.schema import InstructionSettings
 
 _KINDS = {".jsonl": "json", ".ndjson": "json", ".json": "json", ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet"}
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
-_NAMES = "a .jsonl, .json, .csv, .tsv or .parquet file"
+ROW_FILES = "a .jsonl, .json, .csv, .tsv or .parquet file"
 SAMPLE = 100
 """Rows whose keys are the columns of a JSON file, unless none of them has the columns that are looked for."""
 
@@ -93,12 +93,12 @@ def open_rows(settings: InstructionSettings, setting: str = "data.instructions.s
     if kind is not None:
         return _rows_of_files(settings.source, kind, [path])
     files = _data_files(path)
-    return _rows_of_files(settings.source, _kind(files[0]), files)
+    return _rows_of_files(settings.source, kind_of_file(files[0]), files)
 
 
 def _is_name_of_file(source: str) -> bool:
     """Whether a name cannot be one on the hub, because it ends like a file; the hub's names are ``owner/name``."""
-    return source.count("/") != 1 and _kind(Path(source)) != ""
+    return source.count("/") != 1 and kind_of_file(Path(source)) != ""
 
 
 def no_rows(source: str) -> DataError:
@@ -138,13 +138,13 @@ def _data_files(path: Path) -> list[Path]:
         DataError: there is none, or a folder has several kinds.
     """
     if path.is_file():
-        if _kind(path) == "":
-            raise DataError("unknown kind of file", where=path, remedy=f"give {_NAMES}")
+        if kind_of_file(path) == "":
+            raise DataError("unknown kind of file", where=path, remedy=f"give {ROW_FILES}")
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.is_file() and _kind(file) and not file.name.startswith("."))
-    kinds = {_kind(file) for file in files}
+    files = sorted(file for file in path.rglob("*") if file.is_file() and kind_of_file(file) and not file.name.startswith("."))
+    kinds = {kind_of_file(file) for file in files}
     if not files:
-        raise DataError(f"the folder has no {_NAMES.removeprefix('a ')}", where=path, remedy="check the path")
+        raise DataError(f"the folder has no {ROW_FILES.removeprefix('a ')}", where=path, remedy="check the path")
     if len(kinds) > 1:
         raise DataError(
             f"the folder mixes {' and '.join(sorted(kinds))} files", where=path, remedy="name one file, or separate them"
@@ -152,6 +152,7 @@ def _data_files(path: Path) -> list[Path]:
     return files
 
 
-def _kind(path: Path) -> str:
+def kind_of_file(path: Path) -> str:
+    """The kind of rows that a file's name promises: json, csv, tsv or parquet; empty for another file."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in _COMPRESSED]
     return _KINDS.get(suffixes[-1], "") if suffixes else ""

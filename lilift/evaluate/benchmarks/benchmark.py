@@ -23,6 +23,7 @@ from lilift.evaluate.benchmarks.benchmark_files import (
     NLI_LABELS,
     XCSQA_CODES,
     FileForm,
+    NoSuchLanguage,
     Row,
     read_json_list,
     read_mgsm,
@@ -32,6 +33,7 @@ from lilift.evaluate.benchmarks.benchmark_files import (
     read_xnli_release,
 )
 from lilift.evaluate.benchmarks.benchmark_hub import HubForm, rows_from_hub
+from lilift.evaluate.benchmarks.custom.custom_benchmark import is_custom, read_custom
 from lilift.evaluate.benchmarks.mmwp_faults import mmwp_is_sound
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import BenchmarkSettings
@@ -76,12 +78,14 @@ class Benchmark:
         language: the code of the questions' language.
         questions: the questions.
         rows_read: number of rows in its source; larger than the number of questions if a limit is set.
+        fingerprint: a digest of all rows, if the user can change them between two evaluations; otherwise empty.
     """
 
     name: str
     language: str
     questions: tuple[Question, ...]
     rows_read: int
+    fingerprint: str = ""
 
     @property
     def by_likelihood(self) -> bool:
@@ -174,6 +178,8 @@ def load_benchmark(settings: BenchmarkSettings, language: str, *, seed: int = 0)
         problems = test_problems(language, settings.limit or WORLD_QUESTIONS, seed)
         questions = [Question(problem.id, problem.question, Decimal(problem.answer or "")) for problem in problems]
         return Benchmark("world", language, tuple(questions), len(questions))
+    if settings.name == "custom":
+        return _custom_benchmark(settings, language)
     source = _SOURCES[settings.name]
     where, rows = _rows(settings, source, language)
     sample = settings.source == "sample"
@@ -195,6 +201,24 @@ def load_benchmark(settings: BenchmarkSettings, language: str, *, seed: int = 0)
         ),
         len(rows),
     )
+
+
+def _custom_benchmark(settings: BenchmarkSettings, language: str) -> Benchmark:
+    custom = read_custom(settings)
+    custom.require(language)
+    rows = custom.languages[language]
+    name = custom.name
+    if settings.labels == "likelihood":
+        name += LIKELIHOOD_SUFFIX
+        if len({one.labels for one in rows}) > 1 or not rows[0].labels:
+            what = (
+                "its answers are numbers" if custom.kind == "numbers" else "its rows do not all have the same number of choices"
+            )
+            raise DataError(
+                f"lilift cannot choose labels by likelihood, because {what}", where=custom.path, remedy="leave `labels` out"
+            )
+    questions = [Question(one.id, one.text, one.gold, one.labels, one.choices) for one in rows[: settings.limit]]
+    return Benchmark(name, language, tuple(questions), len(rows), custom.fingerprint(language))
 
 
 def check_alignment(benchmarks: Sequence[Benchmark]) -> None:
@@ -219,6 +243,8 @@ def check_alignment(benchmarks: Sequence[Benchmark]) -> None:
 
 def published_name(name: str) -> str:
     """The name of a benchmark without suffixes, as `BenchmarkSettings` has it."""
+    if is_custom(name):
+        return "custom"
     return name.removesuffix(LIKELIHOOD_SUFFIX).removesuffix(SAMPLE_SUFFIX)
 
 
@@ -236,12 +262,21 @@ def _rows(settings: BenchmarkSettings, source: _Source, language: str) -> tuple[
                 f"{settings.name} is not on the Hugging Face hub", where="evaluate.benchmarks", remedy=source.remedy
             )
         return f"{source.hub.name} on the hub", rows_from_hub(source.hub, language)
-    form, path = _file_of(settings, source, language)
-    return path, list(form.read(path, language))
+    form, path = file_of(settings, language)
+    rows = list(form.read(path, language))
+    if form.shared and not rows:
+        raise NoSuchLanguage(f"{settings.name} has no questions in {language!r}", where=path)
+    return path, rows
 
 
-def _file_of(settings: BenchmarkSettings, source: _Source, language: str) -> tuple[FileForm, Path]:
-    """The file of one language, and its format."""
+def file_of(settings: BenchmarkSettings, language: str) -> tuple[FileForm, Path]:
+    """The file of one language of a published benchmark, and its format.
+
+    Raises:
+        NoSuchLanguage: the folder has files of other languages only.
+        DataError: the files of the benchmark are not on this machine.
+    """
+    source = _SOURCES[settings.name]
     folder = _folder(settings, source)
     for form in source.forms:
         if path := form.find(folder, language):
@@ -250,7 +285,7 @@ def _file_of(settings: BenchmarkSettings, source: _Source, language: str) -> tup
     if not there:
         patterns = " or ".join(form.pattern.format("<language>") for form in source.forms)
         raise DataError(f"this folder has no file {patterns}", where=folder, remedy=source.remedy)
-    raise DataError(f"{settings.name} has no questions in {language!r}", where=folder, remedy=f"choose from {', '.join(there)}")
+    raise NoSuchLanguage(f"{settings.name} has no questions in {language!r}", where=folder, there=there)
 
 
 def _folder(settings: BenchmarkSettings, source: _Source) -> Path:

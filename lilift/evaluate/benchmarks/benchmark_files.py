@@ -9,7 +9,7 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -29,6 +29,20 @@ MSVAMP_NAMES = {
 XCSQA_CODES = {"ja": "jap"}  # the only code that X-CSQA writes differently
 
 _GOLD = re.compile(r"-?(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?")
+
+
+class NoSuchLanguage(DataError):
+    """A benchmark has no questions in a language.
+
+    Args:
+        what, where, remedy: see `LiliftError`; the remedy is for a benchmark whose languages lilift does not know.
+        there: the languages that it has, if lilift knows them.
+    """
+
+    def __init__(
+        self, what: str, *, where: str | Path, there: Sequence[str] = (), remedy: str = "choose another language"
+    ) -> None:
+        super().__init__(what, where=where, remedy=f"choose from {', '.join(there)}" if there else remedy)
 
 
 @dataclass(frozen=True)

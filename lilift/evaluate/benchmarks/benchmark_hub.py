@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lilift.evaluate.benchmarks.benchmark_files import Row, choice_row, choices_of, nli_row, number_row
+from lilift.evaluate.benchmarks.benchmark_files import NoSuchLanguage, Row, choice_row, choices_of, nli_row, number_row
 from lilift.recipe.errors import DataError, EnvironmentUnfit
 
 _BRANCH = "refs/convert/parquet"
@@ -66,7 +66,7 @@ def _download(name: str, file: str, language: str) -> Path:
             remedy="connect to the network once to download it, or give the folder of the authors' files with `path`",
         ) from None
     except EntryNotFoundError:
-        raise DataError(
+        raise NoSuchLanguage(
             f"the hub has no file {file}, so this benchmark may not have the language {language!r}",
             where=name,
             remedy="choose another language, or give the folder of the authors' files with `path`",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lilift.evaluate.benchmarks.benchmark import LIKELIHOOD_SUFFIX, SAMPLE_SUFFIX, published_name
+from lilift.evaluate.benchmarks.custom.custom_benchmark import is_custom, title_of_custom
 from lilift.evaluate.scores.response_analysis import Profiles, ResponseProfile
 from lilift.evaluate.scores.scores import BenchmarkScores, LanguageScore, SystemScores
 from lilift.phases.report.sample_questions import Sample, samples_of
@@ -175,7 +177,7 @@ def _section(name: str, systems: Sequence[SystemScores], lines_of: LinesOf, prof
         name,
         title,
         description,
-        "label" if published_name(name) in WITH_LABELS else "number",
+        _kind_of_answer(name, asked, lines_of),
         tuple(Mean(style, system.title, scores.macro, _by_tier(scores)) for style, system, scores in asked),
         sum(code != "en" for code in languages),
         rows,
@@ -184,12 +186,27 @@ def _section(name: str, systems: Sequence[SystemScores], lines_of: LinesOf, prof
     )
 
 
+def _kind_of_answer(name: str, asked: Sequence[tuple[str, SystemScores, BenchmarkScores]], lines_of: LinesOf) -> str:
+    """Number or label; for questions of one's own, the stored right answers tell it."""
+    if not is_custom(name):
+        return "label" if published_name(name) in WITH_LABELS else "number"
+    lines = (
+        line for _, system, scores in asked for one in scores.languages for line in lines_of(system.system, name, one.language)
+    )
+    gold = next((str(line["gold"]) for line in lines), "")
+    return "number" if re.fullmatch(r"-?\d+(\.\d+)?", gold) else "label"
+
+
 def _title_and_description(name: str) -> tuple[str, str]:
     """A benchmark's title and description for the reader."""
-    title, description = _BENCHMARKS.get(published_name(name), (name, ""))
+    own = is_custom(name)
+    if own:
+        title, description = title_of_custom(name.removesuffix(LIKELIHOOD_SUFFIX)), "Questions of your own."
+    else:
+        title, description = _BENCHMARKS.get(published_name(name), (name, ""))
     if name.endswith(LIKELIHOOD_SUFFIX):
         title, description = f"{title}, likeliest label", f"{description} {_LIKELIHOOD}"
-    if SAMPLE_SUFFIX in name:
+    if SAMPLE_SUFFIX in name and not own:
         title, description = f"{title}, sample", f"{description} {_SAMPLE}"
     return title, description.strip()
 

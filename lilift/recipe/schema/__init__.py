@@ -18,7 +18,13 @@ from lilift.recipe.schema.data_settings import (
     TemplateName,
     TemplateSettings,
 )
-from lilift.recipe.schema.evaluation_settings import WITH_LABELS, BenchmarkName, BenchmarkSettings, EvaluateSettings
+from lilift.recipe.schema.evaluation_settings import (
+    WITH_LABELS,
+    BenchmarkName,
+    BenchmarkSettings,
+    EvaluateSettings,
+    QuestionColumnSettings,
+)
 from lilift.recipe.schema.export_settings import ExportFormat, ExportSettings, Quantisation
 from lilift.recipe.schema.model_settings import AlignmentKind, AlignmentSettings, EncoderSettings, Layout, LLMSettings
 from lilift.recipe.schema.recipe_settings import Card, Recipe
@@ -56,6 +62,7 @@ __all__ = [
     "LoraSettings",
     "OverLength",
     "Quantisation",
+    "QuestionColumnSettings",
     "Recipe",
     "ShareRange",
     "StageName",

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from lilift.recipe.language_groups import known_languages
 from lilift.recipe.schema.base_settings import Settings
 
-BenchmarkName = Literal["world", "mmwp", "mgsm", "msvamp", "xnli", "xcsqa"]
+BenchmarkName = Literal["world", "mmwp", "mgsm", "msvamp", "xnli", "xcsqa", "custom"]
 WITH_LABELS: tuple[BenchmarkName, ...] = ("xnli", "xcsqa")
 """Benchmarks whose answers are labels. The answers of the other benchmarks are numbers."""
+
+
+class QuestionColumnSettings(Settings):
+    """Names of the columns in a benchmark file of your own. lilift needs only those that it does not recognise itself."""
+
+    question: str | None = Field(None, description="Column with the questions.")
+    answer: str | None = Field(
+        None, description="Column with the right answers: numbers, labels, or the right choice as a letter, number or text."
+    )
+    id: str | None = Field(None, description="Column with the id that a question has in every language.")
+    language: str | None = Field(None, description="Column with the language of each row.")
+    context: str | None = Field(None, description="Column with a text that comes before the question, such as a passage.")
+    choices: tuple[str, ...] | None = Field(
+        None, description="Column with the list of choices, or a list of columns with one choice each."
+    )
+
+    @field_validator("choices", mode="before")
+    @classmethod
+    def _one_column_as_list(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
 
 
 class BenchmarkSettings(Settings):
@@ -19,7 +39,7 @@ class BenchmarkSettings(Settings):
 
     name: BenchmarkName = Field(
         description="world: word problems that lilift generates. mmwp, mgsm, msvamp: mathematical word problems. xnli: natural "
-        "language inference. xcsqa: common-sense questions with five choices."
+        "language inference. xcsqa: common-sense questions with five choices. custom: your own questions, from `path`."
     )
     source: Literal["files", "hub", "sample"] = Field(
         "files",
@@ -28,14 +48,22 @@ class BenchmarkSettings(Settings):
     )
     path: str | None = Field(
         None,
-        description="Folder with the authors' files. If you leave it out, lilift looks where `lilift eval fetch` puts them.",
+        description="Folder with the authors' files. If you leave it out, lilift looks where `lilift eval fetch` puts them. "
+        "custom: your file (jsonl, json, csv, tsv, parquet) or your folder with one file for each language.",
+    )
+    title: str | None = Field(
+        None,
+        description="custom only: name of the benchmark in results. If you leave it out: the name of the file or folder.",
+    )
+    columns: QuestionColumnSettings | None = Field(
+        None, description="custom only: names of the columns. If you leave it out, lilift recognises common names itself."
     )
     languages: Annotated[
         tuple[str, ...] | None, BeforeValidator(known_languages, json_schema_input_type=str | list[str] | None)
     ] = Field(
         None,
         description="Language codes, or groups of them: `mmwp-low`, `mmwp-medium`, `mmwp-high`, `mmwp` (no group contains "
-        "English). If you leave it out: English and the recipe's languages.",
+        "English). If you leave it out: English and the recipe's languages. custom: English only if your file has it.",
     )
     limit: int | None = Field(
         None,
@@ -44,16 +72,35 @@ class BenchmarkSettings(Settings):
     )
     labels: Literal["generation", "likelihood"] = Field(
         "generation",
-        description="How xnli and xcsqa choose a label. generation: the label that the model's response names. likelihood: the "
-        "label that is most likely after the question; this is many times faster.",
+        description="How lilift finds the label in benchmarks with labels or choices. generation: the label that the model's "
+        "response names. likelihood: the label that is most likely after the question; this is many times faster.",
     )
 
     @model_validator(mode="after")
     def _labels_where_there_are_labels(self) -> BenchmarkSettings:
-        if self.labels == "likelihood" and self.name not in WITH_LABELS:
+        # Only its file tells whether a custom benchmark has labels.
+        if self.labels == "likelihood" and self.name not in (*WITH_LABELS, "custom"):
             raise ValueError(
                 f"labels: the answers of {self.name} are not labels; likelihood is for {' and '.join(WITH_LABELS)}"
             )
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_settings_of_custom(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what only custom benchmarks have, so that results of the others keep their fingerprint."""
+        unset = [name for name in ("title", "columns") if getattr(self, name) is None]
+        return {name: value for name, value in dump(self).items() if name not in unset}
+
+    @model_validator(mode="after")
+    def _own_questions_come_from_a_path(self) -> BenchmarkSettings:
+        if self.name != "custom":
+            for setting in ("title", "columns"):
+                if getattr(self, setting) is not None:
+                    raise ValueError(f"{setting}: only a custom benchmark has this setting; {self.name} needs none")
+        elif self.path is None:
+            raise ValueError("path: a custom benchmark needs it; write the file or folder with your questions")
+        elif self.source != "files":
+            raise ValueError(f"source: a custom benchmark comes from its `path`, not from {self.source}; leave `source` out")
         return self
 
 
