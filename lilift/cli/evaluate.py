@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from lilift.phases.answering.answerer import AnswerOptions
     from lilift.recipe.schema import BenchmarkSettings
 
+BENCHMARKS = (
+    *("world", "afrimgsm", "mgsm", "belebele", "sib200", "xnli", "global-mmlu-lite"),
+    *("polymath-low", "polymath-medium", "polymath-high", "polymath-top", "mmwp", "msvamp", "xcsqa"),
+)
+
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
@@ -23,16 +28,16 @@ def add_parser(verbs: Any) -> None:
         "lilift counts the right answers. lilift keeps all answers. After an interruption, repeat the same command to "
         "continue.",
         epilog="examples:\n  lilift eval runs/tiny-cpu --benchmark world --limit 200\n"
-        "  lilift eval runs/mine --benchmark mmwp --path ./mmwp --languages sw,bn,th\n"
+        "  lilift eval runs/mine --benchmark afrimgsm --source hub --languages sw,ha,yo\n"
         "  lilift eval my-export --benchmark mgsm --path ./mgsm --samples 8       majority of 8 drawn answers\n"
-        "  lilift eval Qwen/Qwen2.5-7B-Instruct --template chat --benchmark mmwp --path ./mmwp --languages sw",
+        "  lilift eval Qwen/Qwen2.5-7B-Instruct --template chat --benchmark belebele --languages sw",
         formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "model", metavar="MODEL", help="a run, a folder made by `lilift export`, or a Hugging Face LLM (folder or hub name)"
     )
     parser.add_argument(
-        "--benchmark", required=True, choices=("world", "mmwp", "mgsm", "msvamp", "xnli", "xcsqa"), help="the benchmark"
+        "--benchmark", required=True, choices=BENCHMARKS, metavar="NAME", help="`lilift eval benchmarks` lists all of them"
     )
     parser.add_argument(
         "--path", type=Path, metavar="DIR", help="folder with the authors' files (default: those of `lilift eval fetch`)"
@@ -47,8 +52,8 @@ def add_parser(verbs: Any) -> None:
         "--labels",
         choices=("generation", "likelihood"),
         default="generation",
-        help="xnli and xcsqa only: take the label that the response names (generation, the default), or the label with the "
-        "highest likelihood",
+        help="for benchmarks with labels, such as belebele: take the label that the response names (generation, the default), "
+        "or the label with the highest likelihood",
     )
     parser.add_argument(
         "--scoring",

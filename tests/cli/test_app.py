@@ -61,7 +61,7 @@ def test_every_verb_has_help_with_examples(capsys: pytest.CaptureFixture[str], v
         (
             ["eval", "stand-in:llm", "--benchmark", "world", "--labels", "likelihood", "--languages", "en"],
             2,
-            "needs a benchmark with labels (xnli, xcsqa), and world has none",
+            "needs a benchmark with labels (belebele, sib200, xnli, global-mmlu-lite, xcsqa), and world has none",
         ),
         (["eval", "fetch", "world"], 2, "choose from"),
         (["eval", "stand-in:llm", "--benchmark", "mmwp", "--source", "hub"], 3, "mmwp is not on the Hugging Face hub"),
