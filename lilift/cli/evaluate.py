@@ -144,8 +144,10 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
 
     Raises:
         RecipeError: the options contradict each other.
+        DataError: lilift does not know a language.
     """
     from lilift.cli.language_options import language_codes
+    from lilift.data.languages import language
     from lilift.recipe.errors import RecipeError
     from lilift.recipe.schema import WITH_LABELS, BenchmarkSettings
 
@@ -165,7 +167,7 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
         name=arguments.benchmark,
         source=arguments.source,
         path=str(arguments.path.expanduser()) if arguments.path else None,
-        languages=tuple(language_codes(arguments.languages)) if arguments.languages else None,
+        languages=tuple(language(code).code for code in language_codes(arguments.languages)) if arguments.languages else None,
         limit=arguments.limit,
         labels=arguments.labels,
     )

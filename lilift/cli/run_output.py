@@ -91,7 +91,7 @@ def print_question_counts(benchmarks: Sequence[Benchmark]) -> None:
             for one in asked:
                 print(f"{name} {one.language}: {one.rows_read} rows read, {len(one.questions)} questions to answer")
         if left_out := max(one.left_out for one in asked):
-            print(f"{name}: {left_out} rows are left out, because lilift can judge only answers that are numbers")
+            print(f"{name}: lilift leaves out {left_out} rows whose answers are not numbers, because it cannot judge them")
 
 
 def print_scoring_differences(system: SystemScores) -> None:

@@ -188,8 +188,8 @@ def table_with(*columns: str, quoted: bool = True, split: str | None = None) -> 
     """
 
     def read(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001
-        quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
-        rows = csv.DictReader(io.StringIO(_read_text(path), newline=""), delimiter="\t", quoting=quoting)
+        content = io.StringIO(_read_text(path), newline="")
+        rows = csv.DictReader(content, delimiter="\t", quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
         _require(f"{path}:1", columns, rows.fieldnames or ())
         number = 0
         try:

@@ -111,7 +111,7 @@ SOURCES = {
         translated_by="people",
         licence="Apache 2.0",
         remedy="set `source` to hub, or `path` to the folder data of huggingface.co/datasets/masakhane/afrimgsm, which has "
-        "<code>/test.tsv (its authors are those of github.com/masakhane-io)",
+        "<code>/test.tsv",
     ),
     "mgsm": BenchmarkSource(
         asks="math word problems",
@@ -191,7 +191,7 @@ SOURCES = {
         translated_by="machine, corrected by people",
         licence="Apache 2.0",
         remedy="set `source` to hub, or `path` to a copy of huggingface.co/datasets/CohereLabs/Global-MMLU-Lite, which has "
-        "<code>/test-00000-of-00001.parquet (it is not on github.com)",
+        "<code>/test-00000-of-00001.parquet",
         same_rows=False,
         by_id=True,
     ),

@@ -99,7 +99,7 @@ def test_without_a_path_the_error_says_where_to_get_the_files(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(DataError, match=r"github\.com"):
+    with pytest.raises(DataError, match=r"github\.com|huggingface\.co/datasets"):
         load_benchmark(BenchmarkSettings.model_validate({"name": name}), "sw")
 
 
