@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lilift.data.texts.contamination import HeldOut
 from lilift.evaluate.benchmarks.benchmark import load_benchmark
+from lilift.evaluate.benchmarks.benchmark_rows import without_instruction
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import Recipe
 
@@ -28,5 +29,5 @@ def held_out_questions(recipe: Recipe) -> HeldOut:
                 raise
             unchecked[settings.name] = str(error)
             continue
-        texts[settings.name] = [question.text for question in benchmark.questions]
+        texts[settings.name] = [without_instruction(question.text) for question in benchmark.questions]
     return HeldOut(texts, unchecked)

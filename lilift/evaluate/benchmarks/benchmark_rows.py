@@ -20,6 +20,9 @@ LETTERS = ("A", "B", "C", "D", "E")
 LEAST_FRACTION = Decimal("0.01")
 """PolyMath's gold answers nearer to 0 than this are left out: an answer counts as right if it is within 0.001 of the gold."""
 
+_ASKS_RELATION = "How does the hypothesis relate to the premise? Answer with one word: Entailment, Neutral or Contradiction."
+_ASKS_TOPIC = "What is the topic of the text? Answer with one of these topics:"
+_ASKS_LETTER = "Which choice is best? Answer with its letter:"
 _GOLD = re.compile(r"-?(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?")
 _LATEX_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _LATEX_FRACTION = re.compile(r"(?P<sign>-?)\\[dt]?frac\s*\{\s*(?P<top>-?\d+)\s*\}\s*\{\s*(?P<bottom>[1-9]\d*)\s*\}")
@@ -94,10 +97,7 @@ def nli_row(where: str, id: str, premise: object, hypothesis: object, gold: obje
     label = names.get(str(gold).strip().lower())
     if label is None:
         raise DataError(f"the label {str(gold)[:40]!r} is not one of XNLI's three labels", where=where, remedy=RESTORE)
-    text = (
-        f"Premise: {_asked(where, premise)}\nHypothesis: {_asked(where, hypothesis)}\n"
-        "How does the hypothesis relate to the premise? Answer with one word: Entailment, Neutral or Contradiction."
-    )
+    text = f"Premise: {_asked(where, premise)}\nHypothesis: {_asked(where, hypothesis)}\n{_ASKS_RELATION}"
     return Row(id, text, label, NLI_LABELS)
 
 
@@ -110,8 +110,7 @@ def topic_row(where: str, id: str, text: object, gold: object) -> Row:
     topic = str(gold or "").strip()
     if topic not in TOPICS:
         raise DataError(f"the topic {topic[:40]!r} is not one of SIB-200's seven topics", where=where, remedy=RESTORE)
-    asked = f"Text: {_asked(where, text)}\nWhat is the topic of the text? Answer with one of these topics: {_listed(TOPICS)}."
-    return Row(id, asked, topic, TOPICS)
+    return Row(id, f"Text: {_asked(where, text)}\n{_ASKS_TOPIC} {_listed(TOPICS)}.", topic, TOPICS)
 
 
 def choice_row(where: str, id: str, stem: object, choices: Mapping[str, str], gold: object) -> Row:
@@ -153,8 +152,13 @@ def lettered_row(where: str, id: str, question: str, choices: Sequence[object], 
     if gold not in letters:
         raise DataError(f"the answer {str(gold)[:40]!r} is not a letter from A to {letters[-1]}", where=where, remedy=RESTORE)
     listed = "\n".join(f"{letter}. {text}" for letter, text in zip(letters, texts, strict=True))
-    text = f"{question}\n{listed}\nWhich choice is best? Answer with its letter: {_listed(letters)}."
-    return Row(id, text, str(gold), letters, texts)
+    return Row(id, f"{question}\n{listed}\n{_ASKS_LETTER} {_listed(letters)}.", str(gold), letters, texts)
+
+
+def without_instruction(text: str) -> str:
+    """A question without the last line that lilift adds to it, which is the same for every row of a benchmark."""
+    question, _, last = text.rpartition("\n")
+    return question if last.startswith((_ASKS_RELATION, _ASKS_TOPIC, _ASKS_LETTER)) else text
 
 
 def choices_of(question: Mapping[str, Any]) -> dict[str, str]:

@@ -16,6 +16,7 @@ from lilift.cli.evaluate import BENCHMARKS
 from lilift.data.languages import languages
 from lilift.evaluate.benchmarks.benchmark import Benchmark, load_benchmark
 from lilift.evaluate.benchmarks.benchmark_fetch import PUBLIC
+from lilift.evaluate.benchmarks.benchmark_rows import without_instruction
 from lilift.evaluate.benchmarks.benchmark_sources import SOURCES, TRANSLATORS, languages_of
 from lilift.evaluate.evaluator import load_benchmarks
 from lilift.recipe.errors import DataError
@@ -101,6 +102,14 @@ def test_benchmarks_have_the_languages_that_their_authors_name() -> None:
     assert {languages_of("sib200")[code] for code in ("ak", "tw-akuapem", "ber", "cmn-Hant", "kr-Arab")} == {
         *("twi_Latn", "aka_Latn", "tzm_Tfng", "zho_Hant", "knc_Arab")
     }
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_what_lilift_adds_to_a_question_is_no_part_of_it(name: str) -> None:
+    questions = load_benchmark(BenchmarkSettings.model_validate({"name": name, "source": "sample"}), "en").questions
+    own = [without_instruction(question.text) for question in questions]
+    assert not any("Answer with" in text for text in own)
+    assert all((text != question.text) is bool(question.labels) for text, question in zip(own, questions, strict=True))
 
 
 def test_afrimgsm_is_a_table_with_quoted_cells(tmp_path: Path) -> None:
