@@ -20,6 +20,7 @@ from lilift.cli import (
     data,
     doctor,
     eval_alignment,
+    eval_benchmarks,
     eval_compare,
     eval_fetch,
     eval_harness,
@@ -47,7 +48,7 @@ exit codes:
 """
 
 
-EVAL_VERBS = (["eval", "compare"], ["eval", "alignment"], ["eval", "fetch"], ["eval", "harness"])
+EVAL_VERBS = tuple(["eval", verb] for verb in ("compare", "alignment", "benchmarks", "fetch", "harness"))
 
 # Packages that come with an extra; see pyproject.toml.
 _EXTRAS = {
@@ -74,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lilift {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Parser)
-    evaluation = (evaluate, eval_compare, eval_alignment, eval_fetch, eval_harness)
+    evaluation = (evaluate, eval_compare, eval_alignment, eval_benchmarks, eval_fetch, eval_harness)
     for verb in (doctor, recipe, lexicon, data, *evaluation, export, chat, serve):
         verb.add_parser(verbs)
     return parser

@@ -9,6 +9,12 @@ from typing import Any
 
 from lilift.cli.console import HelpFormatter
 
+FETCHED = (
+    *("mgsm", "belebele", "sib200", "xnli", "polymath-low", "polymath-medium", "polymath-high", "polymath-top"),
+    *("mmwp", "msvamp", "xcsqa"),
+)
+"""Benchmarks with a public address and a known sum for each file."""
+
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
@@ -16,10 +22,10 @@ def add_parser(verbs: Any) -> None:
         help="download a benchmark's files from its authors' address",
         description="Download a benchmark's files from its authors' address, and check each file's SHA-256. After an "
         "interruption, repeat the same command to continue.",
-        epilog="examples:\n  lilift eval fetch mmwp\n  lilift eval fetch mgsm --to ./mgsm",
+        epilog="examples:\n  lilift eval fetch mgsm\n  lilift eval fetch sib200 --to ./sib200",
         formatter_class=HelpFormatter,
     )
-    parser.add_argument("benchmark", choices=("mmwp", "mgsm", "msvamp", "xnli", "xcsqa"), help="the benchmark to download")
+    parser.add_argument("benchmark", choices=FETCHED, metavar="BENCHMARK", help=f"the benchmark: {', '.join(FETCHED)}")
     parser.add_argument("--to", type=Path, metavar="DIR", help="folder to write (default: the cache that `lilift eval` reads)")
     parser.set_defaults(run=run)
 

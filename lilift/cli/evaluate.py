@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from lilift.phases.answering.answerer import AnswerOptions
     from lilift.recipe.schema import BenchmarkSettings
 
+BENCHMARKS = (
+    *("world", "afrimgsm", "mgsm", "belebele", "sib200", "xnli", "global-mmlu-lite"),
+    *("polymath-low", "polymath-medium", "polymath-high", "polymath-top", "mmwp", "msvamp", "xcsqa"),
+)
+
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
@@ -23,10 +28,10 @@ def add_parser(verbs: Any) -> None:
         "lilift counts the right answers. lilift keeps all answers. After an interruption, repeat the same command to "
         "continue.",
         epilog="examples:\n  lilift eval runs/tiny-cpu --benchmark world --limit 200\n"
-        "  lilift eval runs/mine --benchmark mmwp --path ./mmwp --languages sw,bn,th\n"
+        "  lilift eval runs/mine --benchmark afrimgsm --source hub --languages sw,ha,yo\n"
         "  lilift eval runs/mine --benchmark ./problems.csv                  your own questions\n"
         "  lilift eval my-export --benchmark mgsm --path ./mgsm --samples 8       majority of 8 drawn answers\n"
-        "  lilift eval Qwen/Qwen2.5-7B-Instruct --template chat --benchmark mmwp --path ./mmwp --languages sw",
+        "  lilift eval Qwen/Qwen2.5-7B-Instruct --template chat --benchmark belebele --languages sw",
         formatter_class=HelpFormatter,
     )
     parser.add_argument(
@@ -36,7 +41,7 @@ def add_parser(verbs: Any) -> None:
         "--benchmark",
         required=True,
         metavar="NAME|PATH",
-        help="world, mmwp, mgsm, msvamp, xnli or xcsqa; or your own questions: a file (./problems.csv, also jsonl, json, tsv, "
+        help="`lilift eval benchmarks` lists the names; or your own questions: a file (./problems.csv, also jsonl, json, tsv, "
         "parquet) or a folder with one file for each language",
     )
     parser.add_argument(
@@ -52,8 +57,8 @@ def add_parser(verbs: Any) -> None:
         "--labels",
         choices=("generation", "likelihood"),
         default="generation",
-        help="labels and choices only: take the label that the response names (generation, the default), or the label with the "
-        "highest likelihood",
+        help="for benchmarks with labels or choices, such as belebele: take the label that the response names (generation, the "
+        "default), or the label with the highest likelihood",
     )
     parser.add_argument(
         "--scoring",
@@ -158,9 +163,11 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
 
     Raises:
         RecipeError: the options contradict each other.
+        DataError: lilift does not know a language.
     """
     from lilift.cli.benchmark_options import name_and_path, question_columns
     from lilift.cli.language_options import language_codes
+    from lilift.data.languages import language
     from lilift.recipe.errors import RecipeError
     from lilift.recipe.schema import WITH_LABELS, BenchmarkSettings
 
@@ -188,7 +195,7 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
         source=arguments.source,
         path=None if path is None else str(path.expanduser()),
         columns=question_columns(arguments.columns) if arguments.columns else None,
-        languages=tuple(language_codes(arguments.languages)) if arguments.languages else None,
+        languages=tuple(language(code).code for code in language_codes(arguments.languages)) if arguments.languages else None,
         limit=arguments.limit,
         labels=arguments.labels,
     )

@@ -81,15 +81,17 @@ def print_question_counts(benchmarks: Sequence[Benchmark]) -> None:
     names = dict.fromkeys(one.name for one in benchmarks)
     for name in names:
         asked = [one for one in benchmarks if one.name == name]
-        counts = {(one.rows_read, len(one.questions)) for one in asked}
+        counts = {(one.rows_read, len(one.questions), one.left_out) for one in asked}
         if len(counts) == 1:
-            read, questions = counts.pop()
+            read, questions, _ = counts.pop()
             languages = ", ".join(one.language for one in asked)
             each = f" in each of {len(asked)} languages" if len(asked) > 1 else ""
             print(f"{name}: {read} rows read, {questions} questions to answer{each}: {languages}")
         else:
             for one in asked:
                 print(f"{name} {one.language}: {one.rows_read} rows read, {len(one.questions)} questions to answer")
+        if left_out := max(one.left_out for one in asked):
+            print(f"{name}: lilift leaves out {left_out} rows whose answers are not numbers, because it cannot judge them")
 
 
 def print_scoring_differences(system: SystemScores) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from lilift.evaluate.responders import CutsQuestions
@@ -40,22 +40,25 @@ def ranking(model: object, where: str) -> RanksLabels:
 
 
 class LikelihoodResponder:
-    """Answers every question with the most likely of the same labels.
+    """Answers every question with the most likely of its labels.
 
     Args:
         ranks: the model.
         labels: words or letters. A response gives a letter with a full stop after it, as models write it.
+        own: the labels of each question that has others than `labels`, by its text.
     """
 
-    def __init__(self, ranks: RanksLabels, labels: Sequence[str]) -> None:
+    def __init__(self, ranks: RanksLabels, labels: Sequence[str], own: Mapping[str, Sequence[str]] | None = None) -> None:
         self._ranks = ranks
         self._labels = labels
+        self._own = own or {}
 
     def generate(self, questions: Sequence[str]) -> list[str]:
         """The most likely label of each question; the first one if several are equally likely."""
-        found = self._ranks.likelihoods(questions, [self._labels] * len(questions))
+        labels = [self._own.get(question, self._labels) for question in questions]
+        found = self._ranks.likelihoods(questions, labels)
         likelihoods = ([one.log_probability for one in values] for values in found)
-        chosen = [self._labels[values.index(max(values))] for values in likelihoods]
+        chosen = [mine[values.index(max(values))] for mine, values in zip(labels, likelihoods, strict=True)]
         return [f"{label}." if len(label) == 1 else label for label in chosen]
 
     def cuts(self, questions: Sequence[str]) -> list[bool]:

@@ -36,7 +36,9 @@ class LanguageEvaluation:
     def __init__(self, responder: Responder, benchmark: Benchmark, path: Path, samples: int) -> None:
         self.benchmark = benchmark
         if benchmark.by_likelihood:
-            responder = LikelihoodResponder(ranking(responder, benchmark.name), benchmark.questions[0].labels)
+            labels = benchmark.questions[0].labels
+            own = {question.text: question.labels for question in benchmark.questions if question.labels != labels}
+            responder = LikelihoodResponder(ranking(responder, benchmark.name), labels, own)
         self._responder = responder
         self._samples = samples
         self._file = JsonLines(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lilift.data.texts.contamination import HeldOut
 from lilift.evaluate.benchmarks.benchmark import load_benchmark
+from lilift.evaluate.benchmarks.benchmark_rows import without_instruction
 from lilift.evaluate.benchmarks.custom.custom_benchmark import read_custom
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import BenchmarkSettings, Recipe
@@ -40,4 +41,4 @@ def _questions_of(settings: BenchmarkSettings) -> tuple[str, list[str]]:
         own = read_custom(settings)
         return own.name, [question.own for questions in own.languages.values() for question in questions]
     benchmark = load_benchmark(settings.model_copy(update={"limit": None}), "en")
-    return settings.name, [question.text for question in benchmark.questions]
+    return settings.name, [without_instruction(question.text) for question in benchmark.questions]

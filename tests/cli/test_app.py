@@ -30,6 +30,7 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
         ["eval"],
         ["eval", "compare"],
         ["eval", "alignment"],
+        ["eval", "benchmarks"],
         ["eval", "fetch"],
         ["export"],
         ["chat"],
@@ -48,6 +49,19 @@ def test_every_verb_has_help_with_examples(capsys: pytest.CaptureFixture[str], v
         assert "example" in out
 
 
+def test_eval_benchmarks_lists_those_first_that_people_translated(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = call(capsys, "eval", "benchmarks", "--json")
+    assert code == 0
+    found = {one["name"]: one for one in json.loads(out)}
+    who = [one["translated_by"] for one in found.values()]
+    assert who == sorted(who, key=("people", "machine, corrected by people", "machine", "generated").index)
+    assert found["mmwp"]["translated_by"] == "machine"
+    assert (found["belebele"]["languages"]["sw"], found["belebele"]["get"]) == ("swh_Latn", ["fetch", "hub", "path"])
+    assert found["afrimgsm"]["get"] == ["hub", "path"]
+    code, out, _ = call(capsys, "eval", "benchmarks", "--languages")
+    assert "global-mmlu-lite: ar, bn, cs, cy" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
@@ -61,9 +75,10 @@ def test_every_verb_has_help_with_examples(capsys: pytest.CaptureFixture[str], v
         (
             ["eval", "stand-in:llm", "--benchmark", "world", "--labels", "likelihood", "--languages", "en"],
             2,
-            "needs a benchmark with labels (xnli, xcsqa), and world has none",
+            "needs a benchmark with labels (belebele, sib200, xnli, global-mmlu-lite, xcsqa), and world has none",
         ),
         (["eval", "fetch", "world"], 2, "choose from"),
+        (["eval", "stand-in:llm", "--benchmark", "world", "--languages", "xx"], 3, "unknown language 'xx'"),
         (["eval", "stand-in:llm", "--benchmark", "mmwp", "--source", "hub"], 3, "mmwp is not on the Hugging Face hub"),
         (["eval", "nowhere", "--benchmark", "world"], 4, "no file or folder of that name in "),
         (["eval", "stand-in:llm", "--benchmark", "world", "--template", "chatty"], 2, "choose from plain"),

@@ -40,6 +40,14 @@ def test_the_likeliest_label_is_the_answer_and_by_the_authors_scoring_too(tmp_pa
     assert (score.correct, score.missing, score.published_correct) == (1, 0, 1)
 
 
+def test_every_question_is_ranked_over_its_own_labels(tmp_path: Path) -> None:
+    five = Question("1", "Say D", "D", LETTERS, tuple("uvwxy"))
+    three = Question("2", "Say anything but D", "A", LETTERS[:3], tuple("uvw"))
+    asked = [Benchmark("belebele-likelihood", "sw", (five, three), 2)]
+    (scores,) = evaluate(Ranks(), asked, tmp_path).benchmarks  # type: ignore[arg-type]
+    assert (scores.languages[0].correct, scores.languages[0].missing) == (2, 0)
+
+
 def test_a_model_that_only_writes_is_not_asked_for_likelihoods(tmp_path: Path) -> None:
     class Writes:
         def generate(self, questions: Sequence[str]) -> list[str]:

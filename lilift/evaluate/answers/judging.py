@@ -37,7 +37,7 @@ def judge(question: Question, response: str, benchmark: Benchmark) -> Judgement:
     name = published_name(benchmark.name)
     if isinstance(question.gold, str):
         label = extract_label(response, question.labels, question.choices)
-        return Judgement(label, label == question.gold, published_label_correct(response, question.gold, name))
+        return Judgement(label, label == question.gold, published_label_correct(response, question.gold))
     number = extract_number(response, benchmark.language)
     published = published_number_correct(response, float(question.gold), name, benchmark.language)
     return Judgement(None if number is None else plain_number(number), correct(number, question.gold), published)

@@ -1,4 +1,4 @@
-"""Extracts the label that a response names: entailment, neutral or contradiction, or a letter from A to E.
+"""Extracts the label that a response names: a word, such as entailment or travel, or the letter of a choice.
 
 As with numbers, the extraction never looks at the gold label, and a response that names no label counts as missing.
 """
@@ -48,9 +48,13 @@ def _named(text: str, labels: Sequence[str], choices: Sequence[str], *, bare: bo
 
 
 def _words(text: str, labels: Sequence[str]) -> list[tuple[int, str]]:
-    """The position of each label that the text names, in order; "not a contradiction" does not name a label."""
-    by_word = {label.lower(): label for label in labels}
-    pattern = re.compile(rf"(?<!\w)(?<!not )(?<!not a )(?<!not an )({'|'.join(map(re.escape, by_word))})(?!\w)", re.IGNORECASE)
+    """The position of each label that the text names, in order; "not a contradiction" does not name a label.
+
+    One part of a label such as "science/technology" names it too, and so do both parts with "and" between them.
+    """
+    by_word = {part.lower(): label for label in labels for part in (label, *label.split("/"))}
+    words = "|".join(map(re.escape, sorted(by_word, key=len, reverse=True)))
+    pattern = re.compile(rf"(?<!\w)(?<!not )(?<!not a )(?<!not an )({words})(?!\w)", re.IGNORECASE)
     return [(match.start(), by_word[match.group(1).lower()]) for match in pattern.finditer(text)]
 
 

@@ -9,8 +9,11 @@ Their evaluation treats a response like this (github.com/AzureStarz/LinguaLIFT a
   0.
 - An answer within 0.001 of the gold answer is right. They also accept a text that equals the gold answer, but this cannot
   happen: they compare the text with a number (MGSM, MMWP), or with a number written ``8.0`` after they removed ``.0`` (MSVAMP).
-- XNLI: a response is right if the English word of the gold label is anywhere in it, whatever else it says.
-- X-CSQA: the answer is the first single letter before a full stop, on the first line.
+- XNLI, and words in general: a response is right if the English word of the gold label is anywhere in it, whatever else it
+  says.
+- X-CSQA, and letters in general: the answer is the first single letter before a full stop, on the first line.
+
+They evaluate on MMWP, MGSM, MSVAMP, XNLI and X-CSQA alone. lilift scores the other benchmarks by the same rules.
 
 `published_stops.tsv` holds the words for "Question:". In MMWP's list the Swedish and the Swahili word are swapped.
 """
@@ -40,9 +43,9 @@ def published_number_correct(response: str, gold: float, benchmark: str, languag
     return abs(published_number(response, benchmark, language) - gold) < _TOLERANCE
 
 
-def published_label_correct(response: str, gold: str, benchmark: str) -> bool:
-    """Whether the authors' code counts a response to XNLI (`gold` is a word) or X-CSQA (a letter) as right."""
-    if benchmark == "xcsqa":
+def published_label_correct(response: str, gold: str) -> bool:
+    """Whether the authors' code counts a response as right if the answer is a label: a word as in XNLI, or X-CSQA's letters."""
+    if len(gold) == 1:
         letter = _LETTER.search(_ended(response, ("</s>", "\n")))
         return letter is not None and letter.group(1) == gold
     return gold in _ended(response, ("</s>",))

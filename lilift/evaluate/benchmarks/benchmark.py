@@ -8,8 +8,9 @@ can be compared row by row; `check_alignment` checks this.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from importlib import resources
 from pathlib import Path
@@ -17,22 +18,10 @@ from pathlib import Path
 from lilift.data.languages import language as known_language
 from lilift.data.languages import languages as known_languages
 from lilift.data.world import test_problems
-from lilift.evaluate.benchmarks.benchmark_files import (
-    LETTERS,
-    MSVAMP_NAMES,
-    NLI_LABELS,
-    XCSQA_CODES,
-    FileForm,
-    NoSuchLanguage,
-    Row,
-    read_json_list,
-    read_mgsm,
-    read_msvamp,
-    read_xcsqa,
-    read_xnli_pairs,
-    read_xnli_release,
-)
-from lilift.evaluate.benchmarks.benchmark_hub import HubForm, rows_from_hub
+from lilift.evaluate.benchmarks.benchmark_files import FileForm, NoSuchLanguage
+from lilift.evaluate.benchmarks.benchmark_hub import rows_from_hub
+from lilift.evaluate.benchmarks.benchmark_rows import Row
+from lilift.evaluate.benchmarks.benchmark_sources import SOURCES, BenchmarkSource
 from lilift.evaluate.benchmarks.custom.custom_benchmark import is_custom, read_custom
 from lilift.evaluate.benchmarks.mmwp_faults import mmwp_is_sound
 from lilift.recipe.errors import DataError
@@ -77,7 +66,8 @@ class Benchmark:
             chosen by likelihood.
         language: the code of the questions' language.
         questions: the questions.
-        rows_read: number of rows in its source; larger than the number of questions if a limit is set.
+        rows_read: number of rows in its source; larger than the number of questions if a limit is set or rows are left out.
+        left_out: number of rows without a question here, because lilift cannot judge a response to them.
         fingerprint: a digest of all rows, if the user can change them between two evaluations; otherwise empty.
     """
 
@@ -85,79 +75,13 @@ class Benchmark:
     language: str
     questions: tuple[Question, ...]
     rows_read: int
+    left_out: int = 0
     fingerprint: str = ""
 
     @property
     def by_likelihood(self) -> bool:
         """Whether the answer is the most likely label, and not the label that a response names."""
         return self.name.endswith(LIKELIHOOD_SUFFIX)
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Where a benchmark comes from.
-
-    Attributes:
-        forms: the file formats in which its authors publish it; lilift tries them in order.
-        rows: number of rows of each language.
-        hub: its place on the Hugging Face hub, or None.
-        labels: the possible answers; empty if answers are numbers.
-        remedy: how the user gets the files.
-    """
-
-    forms: tuple[FileForm, ...]
-    rows: int
-    hub: HubForm | None
-    labels: tuple[str, ...]
-    remedy: str
-
-
-_JSON_LIST = FileForm("test_{}.json", read_json_list)
-_SOURCES = {
-    "mmwp": _Source(
-        forms=(_JSON_LIST,),
-        rows=811,
-        hub=None,
-        labels=(),
-        remedy="get them with `lilift eval fetch mmwp`, or set `path` to a folder with MMWP's test_<code>.json files: "
-        "baseline_evaluation/eval_data/m_asdiv_mawps of github.com/AzureStarz/AlignSFT (no licence stated)",
-    ),
-    "mgsm": _Source(
-        forms=(FileForm("mgsm_{}.tsv", read_mgsm), _JSON_LIST),
-        rows=250,
-        hub=HubForm("juletxara/mgsm", "{}", "test"),
-        labels=(),
-        remedy="get them with `lilift eval fetch mgsm`, or set `path` to a folder with MGSM's mgsm_<code>.tsv files: folder "
-        "mgsm of github.com/google-research/url-nlp (CC-BY 4.0)",
-    ),
-    "msvamp": _Source(
-        forms=(FileForm("test_{}.json", read_msvamp, MSVAMP_NAMES, complete=True), _JSON_LIST),
-        rows=1000,
-        hub=HubForm("Mathoctopus/MSVAMP", "{}", "test"),
-        labels=(),
-        remedy="get them with `lilift eval fetch msvamp`, or set `path` to a folder with MSVAMP's test_<Language>.json files: "
-        "step1_supervised_finetuning/data/msvamp of github.com/microsoft/MathOctopus (MIT)",
-    ),
-    "xnli": _Source(
-        forms=(
-            FileForm("xnli.test.tsv", read_xnli_release, shared=True),
-            FileForm("test-{}.tsv", read_xnli_pairs),
-        ),
-        rows=5010,
-        hub=HubForm("facebook/xnli", "{}", "test"),
-        labels=NLI_LABELS,
-        remedy="get them with `lilift eval fetch xnli`, set `source` to hub, or `path` to a folder with xnli.test.tsv of XNLI "
-        "1.0 (github.com/facebookresearch/XNLI, CC BY-NC 4.0)",
-    ),
-    "xcsqa": _Source(
-        forms=(FileForm("{}/dev.jsonl", read_xcsqa, XCSQA_CODES),),
-        rows=1000,
-        hub=HubForm("INK-USC/xcsr", "X-CSQA-{}", "validation", XCSQA_CODES),
-        labels=LETTERS,
-        remedy="get them with `lilift eval fetch xcsqa`, set `source` to hub, or `path` to the folder X-CSQA of the X-CSR data "
-        "(github.com/INK-USC/XCSR)",
-    ),
-}
 
 
 def load_benchmark(settings: BenchmarkSettings, language: str, *, seed: int = 0) -> Benchmark:
@@ -180,7 +104,11 @@ def load_benchmark(settings: BenchmarkSettings, language: str, *, seed: int = 0)
         return Benchmark("world", language, tuple(questions), len(questions))
     if settings.name == "custom":
         return _custom_benchmark(settings, language)
-    source = _SOURCES[settings.name]
+    return _published(settings, SOURCES[settings.name], language)
+
+
+def _published(settings: BenchmarkSettings, source: BenchmarkSource, language: str) -> Benchmark:
+    """The questions of one language of a published benchmark, or of lilift's sample of it."""
     where, rows = _rows(settings, source, language)
     sample = settings.source == "sample"
     if not rows:
@@ -192,14 +120,17 @@ def load_benchmark(settings: BenchmarkSettings, language: str, *, seed: int = 0)
             remedy="get the complete file from its source",
         )
     sound = settings.name == "mmwp" and not sample
+    questions = [
+        Question(row.id, row.text, row.gold, row.labels, row.choices, not sound or mmwp_is_sound(int(row.id), language))
+        for row in (_in_order(rows) if source.by_id else rows)
+        if row.gold is not None
+    ]
     return Benchmark(
         settings.name + (SAMPLE_SUFFIX if sample else "") + (LIKELIHOOD_SUFFIX if settings.labels == "likelihood" else ""),
         language,
-        tuple(
-            Question(row.id, row.text, row.gold, source.labels, row.choices, not sound or mmwp_is_sound(int(row.id), language))
-            for row in rows[: settings.limit]
-        ),
+        tuple(questions[: settings.limit]),
         len(rows),
+        len(rows) - len(questions),
     )
 
 
@@ -210,19 +141,30 @@ def _custom_benchmark(settings: BenchmarkSettings, language: str) -> Benchmark:
     name = custom.name
     if settings.labels == "likelihood":
         name += LIKELIHOOD_SUFFIX
-        if len({one.labels for one in rows}) > 1 or not rows[0].labels:
-            what = (
-                "its answers are numbers" if custom.kind == "numbers" else "its rows do not all have the same number of choices"
-            )
+        if not rows[0].labels:
             raise DataError(
-                f"lilift cannot choose labels by likelihood, because {what}", where=custom.path, remedy="leave `labels` out"
+                "lilift cannot choose labels by likelihood, because its answers are numbers",
+                where=custom.path,
+                remedy="leave `labels` out",
             )
     questions = [Question(one.id, one.text, one.gold, one.labels, one.choices) for one in rows[: settings.limit]]
-    return Benchmark(name, language, tuple(questions), len(rows), custom.fingerprint(language))
+    return Benchmark(name, language, tuple(questions), len(rows), fingerprint=custom.fingerprint(language))
+
+
+def _in_order(rows: Sequence[Row]) -> list[Row]:
+    """The rows by id; a second row with the same id gets a number after it, so that every id is there once."""
+    times: Counter[str] = Counter()
+    ordered = []
+    for row in sorted(rows, key=lambda row: row.id):
+        times[row.id] += 1
+        ordered.append(row if times[row.id] == 1 else replace(row, id=f"{row.id} {times[row.id]}"))
+    return ordered
 
 
 def check_alignment(benchmarks: Sequence[Benchmark]) -> None:
     """Check that the languages of each benchmark have the same rows.
+
+    The languages of Global-MMLU-Lite may differ in their rows. There, rows with the same id must have the same gold answer.
 
     Raises:
         DataError: two languages differ in their ids or gold answers, so their files are from different versions.
@@ -230,7 +172,8 @@ def check_alignment(benchmarks: Sequence[Benchmark]) -> None:
     first: dict[str, Benchmark] = {}
     for one in benchmarks:
         other = first.setdefault(one.name, one)
-        for mine, theirs in zip(one.questions, other.questions, strict=False):
+        source = SOURCES.get(published_name(one.name))
+        for mine, theirs in _pairs(one, other, in_place=source is None or source.same_rows):
             if (mine.id, mine.gold) != (theirs.id, theirs.gold):
                 row = f"row {mine.id}" if mine.id == theirs.id else f"row {mine.id} in {one.language!r} is row {theirs.id}"
                 raise DataError(
@@ -239,6 +182,15 @@ def check_alignment(benchmarks: Sequence[Benchmark]) -> None:
                     where=one.name,
                     remedy="get both files from the same version of the benchmark",
                 )
+
+
+def _pairs(one: Benchmark, other: Benchmark, *, in_place: bool) -> Iterator[tuple[Question, Question]]:
+    """The questions of two languages that must be the same: those in the same place, or those with the same id."""
+    if in_place:
+        yield from zip(one.questions, other.questions, strict=False)
+        return
+    theirs = {question.id: question for question in other.questions}
+    yield from ((mine, theirs[mine.id]) for mine in one.questions if mine.id in theirs)
 
 
 def published_name(name: str) -> str:
@@ -254,7 +206,7 @@ def fetched_folder(name: str) -> Path:
     return (Path(cache) if cache else Path.home() / ".cache") / "lilift" / "benchmarks" / name
 
 
-def _rows(settings: BenchmarkSettings, source: _Source, language: str) -> tuple[str | Path, list[Row]]:
+def _rows(settings: BenchmarkSettings, source: BenchmarkSource, language: str) -> tuple[str | Path, list[Row]]:
     """The source of the rows of a language, for errors, and the rows themselves."""
     if settings.source == "hub":
         if source.hub is None:
@@ -276,7 +228,7 @@ def file_of(settings: BenchmarkSettings, language: str) -> tuple[FileForm, Path]
         NoSuchLanguage: the folder has files of other languages only.
         DataError: the files of the benchmark are not on this machine.
     """
-    source = _SOURCES[settings.name]
+    source = SOURCES[settings.name]
     folder = _folder(settings, source)
     for form in source.forms:
         if path := form.find(folder, language):
@@ -288,7 +240,7 @@ def file_of(settings: BenchmarkSettings, language: str) -> tuple[FileForm, Path]
     raise NoSuchLanguage(f"{settings.name} has no questions in {language!r}", where=folder, there=there)
 
 
-def _folder(settings: BenchmarkSettings, source: _Source) -> Path:
+def _folder(settings: BenchmarkSettings, source: BenchmarkSource) -> Path:
     if settings.source == "sample":
         return Path(str(resources.files("lilift.evaluate.benchmarks") / "samples" / settings.name))
     if settings.path is None:

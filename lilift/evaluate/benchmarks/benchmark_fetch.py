@@ -1,10 +1,13 @@
 """Downloads a benchmark's files from the place where its authors published them.
 
 `public_files.tsv` has the size and SHA-256 of every file. lilift does not download a complete file again, resumes an incomplete
-one, and rejects a file with another hash. MMWP, MGSM and MSVAMP are files in repositories, each at one commit; their sums were
-computed from the files. XNLI and X-CSQA are archives; their sums were recorded by TensorFlow Datasets (url_checksums/xnli.txt)
-and by Hugging Face's datasets (xnli and xcsr, dataset_infos.json), which agree on XNLI. lilift unpacks the files that it needs
-from an archive into the archive's folder.
+one, and rejects a file with another hash. MMWP, MGSM, MSVAMP, SIB-200 and PolyMath are files in repositories, each at one
+commit; their sums were computed from the files. XNLI, X-CSQA and Belebele are archives, and lilift unpacks the files that it
+needs into the archive's folder. Others recorded the archives' sums: TensorFlow Datasets (url_checksums/xnli.txt) and Hugging
+Face's datasets (xnli and xcsr, dataset_infos.json), which agree on XNLI, and for Belebele two public evaluation projects, which
+agree. Nobody recorded the size of Belebele's archive, so an interrupted download of it starts again.
+
+AfriMGSM and Global-MMLU-Lite are on the Hugging Face hub alone, and no sums of their files are known.
 """
 
 from __future__ import annotations
@@ -21,11 +24,11 @@ from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
+from lilift.evaluate.benchmarks.benchmark_sources import languages_of
 from lilift.recipe.errors import DataError, EnvironmentUnfit
 from lilift.recipe.storage import sha256_of, storage_errors, write_bytes
 
 HOST = "https://raw.githubusercontent.com"
-_XCSQA = ("ar", "de", "en", "es", "fr", "hi", "it", "jap", "nl", "pl", "pt", "ru", "sw", "ur", "vi", "zh")  # X-CSQA's own codes
 _PIECE = 1 << 16
 _SECONDS_TO_ANSWER = 30.0
 
@@ -62,25 +65,43 @@ PUBLIC = {
         "XCSR",
         "MIT, by its card on the Hugging Face hub",
         "https://inklab.usc.edu",
-        {f"X-CSR_datasets/X-CSQA/{code}/dev.jsonl": f"{code}/dev.jsonl" for code in _XCSQA},
+        {f"X-CSR_datasets/X-CSQA/{code}/dev.jsonl": f"{code}/dev.jsonl" for code in languages_of("xcsqa").values()},
     ),
+    "belebele": PublicSource(
+        "belebele",
+        "CC BY-SA 4.0",
+        "https://dl.fbaipublicfiles.com",
+        {f"Belebele/{code}.jsonl": f"{code}.jsonl" for code in languages_of("belebele").values()},
+    ),
+    "sib200": PublicSource(
+        "dadelani/sib-200/593cea88519930f776c1a4a1980b6a35b39dca57/data/annotated",
+        "Apache 2.0; the sentences are FLORES-200's, CC BY-SA 4.0",
+    ),
+    **{
+        f"polymath-{level}": PublicSource("QwenLM/PolyMath/fab12d62dd486c605d6da1faef4db93e9e4f22f4/data", "Apache 2.0")
+        for level in ("low", "medium", "high", "top")
+    },
 }
 
 
 @dataclass(frozen=True)
 class PublicFile:
-    """One file of a benchmark: its name, size in bytes and SHA-256."""
+    """One file of a benchmark: its name, size in bytes (None if that is not known) and SHA-256."""
 
     name: str
-    size: int
+    size: int | None
     sha256: str
+
+    def is_at(self, path: Path) -> bool:
+        """Whether the complete file is there."""
+        return path.is_file() and self.size in (None, path.stat().st_size) and sha256_of(path) == self.sha256
 
 
 def public_files(benchmark: str) -> list[PublicFile]:
     """Every file of a benchmark."""
     text = (resources.files("lilift.evaluate.benchmarks") / "public_files.tsv").read_text(encoding="utf-8")
     rows = (line.split("\t") for line in text.splitlines()[1:])
-    return [PublicFile(name, int(size), sha256) for owner, name, size, sha256 in rows if owner == benchmark]
+    return [PublicFile(name, int(size) if size else None, sha256) for owner, name, size, sha256 in rows if owner == benchmark]
 
 
 def fetch(benchmark: str, folder: Path, *, progress: Callable[[int, int], None], host: str | None = None) -> int:
@@ -105,10 +126,10 @@ def fetch(benchmark: str, folder: Path, *, progress: Callable[[int, int], None],
     for number, file in enumerate(files):
         progress(number, len(files))
         path = folder / file.name
-        if path.is_file() and path.stat().st_size == file.size and sha256_of(path) == file.sha256:
+        if file.is_at(path):
             continue
         with storage_errors(path):
-            folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             _fetch_file(f"{host or source.host}/{source.place}/{file.name}", file, path)
         fetched += 1
     progress(len(files), len(files))
@@ -144,10 +165,12 @@ def _unpack(archive: Path, members: Mapping[str, str]) -> None:
 def _fetch_file(address: str, file: PublicFile, path: Path) -> None:
     """Download a file, or resume its download, under a temporary name; rename it after its size and hash are checked."""
     partial = path.with_name(path.name + ".partial")
-    if partial.exists() and partial.stat().st_size >= file.size:
+    if partial.exists() and (file.size is None or partial.stat().st_size >= file.size):
         partial.unlink()
     start = partial.stat().st_size if partial.exists() else 0
     with _open(address, start) as answer:
+        announced = answer.headers.get("Content-Length", "")
+        whole = file.size or (int(announced) if announced.isdigit() else 0)
         begins_anew = start > 0 and answer.status != http.HTTPStatus.PARTIAL_CONTENT
         with partial.open("wb" if begins_anew else "ab") as output:
             for piece in _pieces(answer, address):
@@ -155,13 +178,13 @@ def _fetch_file(address: str, file: PublicFile, path: Path) -> None:
             output.flush()
             os.fsync(output.fileno())
     size = partial.stat().st_size
-    if size < file.size:
+    if size < whole:
         raise EnvironmentUnfit(
-            f"the connection broke after {size} of {file.size} bytes",
+            f"the connection broke after {size} of {whole} bytes",
             where=address,
             remedy="run the command again to resume the download",
         )
-    if size != file.size or sha256_of(partial) != file.sha256:
+    if file.size not in (None, size) or sha256_of(partial) != file.sha256:
         partial.unlink()
         raise DataError(
             "the downloaded file is not the published one: its SHA-256 differs",

@@ -1,34 +1,34 @@
-"""Reads the benchmarks' files in the formats of their authors: finds the file of a language and reads its rows.
-
-A row of a benchmark has the same id in every language: its number, counted from 0, or the id in the file.
-"""
+"""Reads the benchmarks' files in the formats of their authors: finds the file of a language and reads its rows."""
 
 from __future__ import annotations
 
+import csv
 import gzip
+import io
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from lilift.evaluate.benchmarks.benchmark_rows import (
+    RESTORE,
+    Row,
+    choice_row,
+    choices_of,
+    nli_row,
+    number_row,
+    row_of_columns,
+)
 from lilift.recipe.errors import DataError
 from lilift.recipe.names.language_names import canonical
 from lilift.recipe.names.local_paths import file_spellings
 
-RESTORE = "restore the file from its source"
-NLI_LABELS = ("Entailment", "Neutral", "Contradiction")  # in the order of XNLI's numbers
-LETTERS = ("A", "B", "C", "D", "E")
-MSVAMP_NAMES = {
-    "bn": "Bengali", "zh": "Chinese", "en": "English", "fr": "French", "de": "German",
-    "ja": "Japanese", "ru": "Russian", "es": "Spanish", "sw": "Swahili", "th": "Thai",
-}  # fmt: skip
-XCSQA_CODES = {"ja": "jap"}  # the only code that X-CSQA writes differently
-
-_GOLD = re.compile(r"-?(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?")
+_LISTED = 24  # languages that an error names
+_AS_IT_IS = "use the authors' file as it is"
 
 
 class NoSuchLanguage(DataError):
@@ -42,17 +42,8 @@ class NoSuchLanguage(DataError):
     def __init__(
         self, what: str, *, where: str | Path, there: Sequence[str] = (), remedy: str = "choose another language"
     ) -> None:
-        super().__init__(what, where=where, remedy=f"choose from {', '.join(there)}" if there else remedy)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row: the question, its right answer (a number or a label), and the text of each choice if there are choices."""
-
-    id: str
-    text: str
-    gold: Decimal | str
-    choices: tuple[str, ...] = ()
+        more = f" and {len(there) - _LISTED} more" if len(there) > _LISTED else ""
+        super().__init__(what, where=where, remedy=f"choose from {', '.join(there[:_LISTED])}{more}" if there else remedy)
 
 
 @dataclass(frozen=True)
@@ -98,73 +89,6 @@ class FileForm:
         found = (match.group(1) for place in places if (match := name.fullmatch(place)))
         known = {codes.get(written, canonical(written)) for written in found}
         return sorted(known if not self.complete else known & set(codes.values()))
-
-
-def number_row(where: str, id: str, text: object, gold: object) -> Row:
-    """A row whose answer is a number.
-
-    Raises:
-        DataError: the question is empty, or the gold answer is not a number.
-    """
-    # JSON's 1E5 is 100000; a number of a thousand digits is none of a benchmark.
-    is_exact = isinstance(gold, Decimal) and gold.is_finite() and abs(gold.adjusted()) < 1000
-    written = f"{gold:f}" if is_exact else str(gold).strip()
-    if _GOLD.fullmatch(written) is None:
-        raise DataError(f"the gold answer {written[:40]!r} is not a number", where=where, remedy=RESTORE)
-    return Row(id, _asked(where, text), Decimal(written.replace(",", "")))
-
-
-def nli_row(where: str, id: str, premise: object, hypothesis: object, gold: object) -> Row:
-    """A row of XNLI; `gold` is a label's name or its number from 0.
-
-    Raises:
-        DataError: a sentence is empty, or the label unknown.
-    """
-    names = {label.lower(): label for label in NLI_LABELS} | {str(number): label for number, label in enumerate(NLI_LABELS)}
-    label = names.get(str(gold).strip().lower())
-    if label is None:
-        raise DataError(f"the label {str(gold)[:40]!r} is not one of XNLI's three labels", where=where, remedy=RESTORE)
-    text = (
-        f"Premise: {_asked(where, premise)}\nHypothesis: {_asked(where, hypothesis)}\n"
-        "How does the hypothesis relate to the premise? Answer with one word: Entailment, Neutral or Contradiction."
-    )
-    return Row(id, text, label)
-
-
-def choice_row(where: str, id: str, stem: object, choices: Mapping[str, str], gold: object) -> Row:
-    """A row of X-CSQA.
-
-    Args:
-        where: file and row, for errors.
-        id: id of the row.
-        stem: the question.
-        choices: text of each choice by its letter.
-        gold: the right letter.
-
-    Raises:
-        DataError: a part is missing; for example, X-CSQA's authors do not publish the answers of the test split.
-    """
-    if tuple(choices) != LETTERS or not all(isinstance(text, str) and text.strip() for text in choices.values()):
-        raise DataError("the choices are not A to E, each with a text", where=where, remedy=RESTORE)
-    if not gold:
-        raise DataError(
-            "the row has no answer, because X-CSQA's authors do not publish the answers of the test split",
-            where=where,
-            remedy="use the development split (dev.jsonl)",
-        )
-    if gold not in LETTERS:
-        raise DataError(f"the answer {str(gold)[:40]!r} is not a letter from A to E", where=where, remedy=RESTORE)
-    listed = "\n".join(f"{letter}. {text.strip()}" for letter, text in choices.items())
-    text = f"{_asked(where, stem)}\n{listed}\nWhich choice is best? Answer with its letter: A, B, C, D or E."
-    return Row(id, text, str(gold), tuple(text.strip() for text in choices.values()))
-
-
-def choices_of(question: Mapping[str, Any]) -> dict[str, str]:
-    """Letters and texts of X-CSQA's choices: a list of pairs in the authors' files, two lists in the files of the hub."""
-    choices = question.get("choices")
-    if isinstance(choices, Mapping):
-        choices = [{"label": label, "text": text} for label, text in zip(choices["label"], choices["text"], strict=True)]
-    return {str(choice["label"]): choice["text"] for choice in choices or [] if isinstance(choice, Mapping)}
 
 
 def read_json_list(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001 - every reader gets it
@@ -258,10 +182,80 @@ def read_xcsqa(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001
         yield choice_row(where, str(row["id"]), question["stem"], choices_of(question), row.get("answerKey"))
 
 
-def _asked(where: str, text: object) -> str:
-    if not isinstance(text, str) or not text.strip():
-        raise DataError("the question is empty", where=where, remedy=RESTORE)
-    return text.strip()
+def json_lines_with(*columns: str) -> Callable[[Path, str], Iterator[Row]]:
+    """A reader of JSON lines that have at least these columns: Belebele and PolyMath."""
+
+    def read(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001
+        for number, row in enumerate(_json_lines(path)):
+            where = f"{path}:{number + 1}"
+            _require(where, columns, row)
+            yield row_of_columns(where, str(number), row)
+
+    return read
+
+
+def table_with(*columns: str, quoted: bool = True, split: str | None = None) -> Callable[[Path, str], Iterator[Row]]:
+    """A reader of tab-separated tables with a header that names at least these columns: AfriMGSM and SIB-200.
+
+    Args:
+        columns: the columns that a row needs.
+        quoted: whether a cell may stand in double quotes, as CSV has it.
+        split: reads only the rows that have this in the column `split`; None reads every row.
+    """
+
+    def read(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001
+        content = io.StringIO(_read_text(path), newline="")
+        rows = csv.DictReader(content, delimiter="\t", quoting=csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE)
+        _require(f"{path}:1", columns, rows.fieldnames or ())
+        number = 0
+        try:
+            for row in rows:
+                if None in row or None in row.values():
+                    raise DataError(
+                        "the line and the header differ in their number of columns",
+                        where=f"{path}:{rows.line_num}",
+                        remedy=_AS_IT_IS,
+                    )
+                if split is None or row["split"] == split:
+                    yield row_of_columns(f"{path}:{rows.line_num}", str(number), row)
+                    number += 1
+        except csv.Error as error:
+            raise DataError(f"the table is damaged ({error})", where=f"{path}:{rows.line_num}", remedy=RESTORE) from None
+
+    return read
+
+
+def parquet_with(*columns: str) -> Callable[[Path, str], Iterator[Row]]:
+    """A reader of parquet files that have at least these columns: Global-MMLU-Lite and PolyMath."""
+
+    def read(path: Path, language: str) -> Iterator[Row]:  # noqa: ARG001
+        yield from rows_of_parquet(path, str(path), columns)
+
+    return read
+
+
+def rows_of_parquet(path: Path, name: str, columns: Collection[str] = ()) -> Iterator[Row]:
+    """The rows of a parquet file; errors call it `name`.
+
+    Raises:
+        DataError: the file is damaged, lacks one of `columns`, or a row is not valid.
+    """
+    from pyarrow import ArrowInvalid
+    from pyarrow.parquet import read_table
+
+    try:
+        rows = read_table(path).to_pylist()
+    except (OSError, ArrowInvalid):
+        raise DataError("the parquet file is damaged", where=path, remedy="delete it and get it again") from None
+    for number, row in enumerate(rows):
+        where = f"{name}: row {number}"
+        _require(where, columns, row)
+        yield row_of_columns(where, str(number), row)
+
+
+def _require(where: str, columns: Collection[str], there: Collection[str]) -> None:
+    if missing := [name for name in columns if name not in there]:
+        raise DataError(f"the column {', '.join(missing)} is missing", where=where, remedy=_AS_IT_IS)
 
 
 def _columns(path: Path, count: int, remedy: str) -> Iterator[list[str]]:

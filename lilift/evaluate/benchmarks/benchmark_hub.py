@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lilift.evaluate.benchmarks.benchmark_files import NoSuchLanguage, Row, choice_row, choices_of, nli_row, number_row
-from lilift.recipe.errors import DataError, EnvironmentUnfit
+from lilift.evaluate.benchmarks.benchmark_files import NoSuchLanguage, rows_of_parquet
+from lilift.evaluate.benchmarks.benchmark_rows import Row
+from lilift.recipe.errors import EnvironmentUnfit
 
 _BRANCH = "refs/convert/parquet"
 
@@ -41,16 +41,9 @@ def rows_from_hub(form: HubForm, language: str) -> list[Row]:
         DataError: the hub does not have this language, or its rows have another format.
         EnvironmentUnfit: lilift cannot reach the hub and did not download the file before.
     """
-    from pyarrow import ArrowInvalid
-    from pyarrow.parquet import read_table
-
     configuration = form.configuration.format((form.written or {}).get(language, language))
     path = _download(form.name, f"{configuration}/{form.split}/0000.parquet", language)
-    try:
-        rows = read_table(path).to_pylist()
-    except (OSError, ArrowInvalid):
-        raise DataError("the downloaded file is damaged", where=path, remedy="delete it and try again") from None
-    return [_row(f"{form.name} {configuration}: row {number}", str(number), row) for number, row in enumerate(rows)]
+    return list(rows_of_parquet(path, f"{form.name} {configuration}"))
 
 
 def _download(name: str, file: str, language: str) -> Path:
@@ -77,15 +70,3 @@ def _download(name: str, file: str, language: str) -> Path:
             where=name,
             remedy="try again later, or give the folder of the authors' files with `path`",
         ) from None
-
-
-def _row(where: str, id: str, row: Mapping[str, Any]) -> Row:
-    """A row, in the format that its columns show."""
-    if "premise" in row:
-        return nli_row(where, id, row["premise"], row.get("hypothesis"), row.get("label"))
-    if "answerKey" in row:
-        question = row.get("question") or {}
-        return choice_row(where, str(row.get("id") or id), question.get("stem"), choices_of(question), row["answerKey"])
-    if "m_query" in row:
-        return number_row(where, id, row["m_query"], row.get("response"))
-    return number_row(where, id, row.get("question"), row.get("answer_number"))

@@ -22,8 +22,22 @@ _BENCHMARKS = {
         "how well the model knows these languages.",
     ),
     "mmwp": ("MMWP", "Math word problems that the benchmark's authors translated by machine."),
+    "afrimgsm": ("AfriMGSM", "MGSM's grade-school math problems in African languages, translated by people."),
     "mgsm": ("MGSM", "Grade-school math problems that people translated."),
-    "msvamp": ("MSVAMP", "SVAMP's math word problems in ten languages."),
+    "belebele": ("Belebele", "Questions on a short passage, with four choices, translated by people. Chance is 25%."),
+    "sib200": ("SIB-200", "Which of seven topics does a sentence have? People translated the sentences. Chance is 14%."),
+    "global-mmlu-lite": (
+        "Global-MMLU-Lite",
+        "Questions on many subjects, with four choices, translated by people or corrected by them. Chance is 25%.",
+    ),
+    **{
+        f"polymath-{level}": (
+            f"PolyMath, {level} level",
+            "Math problems that a machine translated and language experts corrected; those whose answer is a number.",
+        )
+        for level in ("low", "medium", "high", "top")
+    },
+    "msvamp": ("MSVAMP", "SVAMP's math word problems in ten languages, translated by a machine."),
     "xnli": ("XNLI", "Does a premise entail a hypothesis, contradict it, or neither? Chance is 33%."),
     "xcsqa": ("X-CSQA", "Common-sense questions with five choices that the authors translated by machine. Chance is 20%."),
 }

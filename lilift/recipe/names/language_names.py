@@ -150,9 +150,11 @@ def _read_tag(text: str, tag: str) -> Reading | None:
     if scripts and not _written_in(code, scripts[0]):
         return None
     traditional = code == "zh" and ("hant" in scripts or (not scripts and regions and regions[0] in ("tw", "hk", "mo")))
-    remark = f"{text} is read as Chinese (zh): lilift has one Chinese, mostly in simplified characters" if traditional else ""
+    remark = f"{text} is read as Chinese (zh): {_ONE_CHINESE}" if traditional else ""
     return Reading(code, remark)
 
+
+_ONE_CHINESE = "lilift trains one Chinese, mostly in simplified characters; a benchmark's traditional Chinese is cmn-Hant"
 
 # Countries whose only languages, by the table, are English or unknown to lilift: still countries.
 _EMPTY = frozenset(("us", "gb", "au", "nz", "ca", "jm", "bb", "tt", "gy", "bz", "lc", "zz"))

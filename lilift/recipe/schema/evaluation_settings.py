@@ -9,8 +9,24 @@ from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, fiel
 from lilift.recipe.language_groups import known_languages
 from lilift.recipe.schema.base_settings import Settings
 
-BenchmarkName = Literal["world", "mmwp", "mgsm", "msvamp", "xnli", "xcsqa", "custom"]
-WITH_LABELS: tuple[BenchmarkName, ...] = ("xnli", "xcsqa")
+BenchmarkName = Literal[
+    "world",
+    "afrimgsm",
+    "mgsm",
+    "belebele",
+    "sib200",
+    "xnli",
+    "global-mmlu-lite",
+    "polymath-low",
+    "polymath-medium",
+    "polymath-high",
+    "polymath-top",
+    "mmwp",
+    "msvamp",
+    "xcsqa",
+    "custom",
+]
+WITH_LABELS: tuple[BenchmarkName, ...] = ("belebele", "sib200", "xnli", "global-mmlu-lite", "xcsqa")
 """Benchmarks whose answers are labels. The answers of the other benchmarks are numbers."""
 
 
@@ -38,8 +54,11 @@ class BenchmarkSettings(Settings):
     """One benchmark of the evaluation."""
 
     name: BenchmarkName = Field(
-        description="world: word problems that lilift generates. mmwp, mgsm, msvamp: mathematical word problems. xnli: natural "
-        "language inference. xcsqa: common-sense questions with five choices. custom: your own questions, from `path`."
+        description="Translated by people: afrimgsm, mgsm (math word problems), belebele (reading comprehension), sib200 "
+        "(topics of sentences), xnli (natural language inference). Translated by a machine and corrected by people: "
+        "global-mmlu-lite (knowledge), polymath-low, polymath-medium, polymath-high, polymath-top (math problems by level). "
+        "Translated by a machine: mmwp, msvamp (math word problems), xcsqa (common sense). world: word problems that lilift "
+        "generates. custom: your own questions, from `path`."
     )
     source: Literal["files", "hub", "sample"] = Field(
         "files",
@@ -72,17 +91,16 @@ class BenchmarkSettings(Settings):
     )
     labels: Literal["generation", "likelihood"] = Field(
         "generation",
-        description="How lilift finds the label in benchmarks with labels or choices. generation: the label that the model's "
-        "response names. likelihood: the label that is most likely after the question; this is many times faster.",
+        description="How a benchmark with labels or choices (belebele, sib200, xnli, global-mmlu-lite, xcsqa, your own) finds "
+        "the label. generation: the label that the model's response names. likelihood: the label that is most likely after the "
+        "question; this is many times faster.",
     )
 
     @model_validator(mode="after")
     def _labels_where_there_are_labels(self) -> BenchmarkSettings:
         # Only its file tells whether a custom benchmark has labels.
         if self.labels == "likelihood" and self.name not in (*WITH_LABELS, "custom"):
-            raise ValueError(
-                f"labels: the answers of {self.name} are not labels; likelihood is for {' and '.join(WITH_LABELS)}"
-            )
+            raise ValueError(f"labels: the answers of {self.name} are not labels; likelihood is for {', '.join(WITH_LABELS)}")
         return self
 
     @model_serializer(mode="wrap")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lilift.evaluate.answers.labels import extract_label
-from lilift.evaluate.benchmarks.benchmark_files import LETTERS, NLI_LABELS
+from lilift.evaluate.benchmarks.benchmark_rows import LETTERS, NLI_LABELS, TOPICS
 
 CHOICES = ("shelf", "oven", "refrigerator", "garden", "a drawer")
 
@@ -54,3 +54,23 @@ def test_words(response: str, label: str | None) -> None:
 )
 def test_letters(response: str, label: str | None) -> None:
     assert extract_label(response, LETTERS, CHOICES) == label
+
+
+@pytest.mark.parametrize(
+    ("response", "label"),
+    [
+        ("science/technology", "science/technology"),
+        ("Topic: Science and technology.", "science/technology"),
+        ("The text is about technology", "science/technology"),
+        ("Travel", "travel"),
+        ("The answer is politics, although sports are named", "politics"),
+        ("weather", None),
+    ],
+)
+def test_topics(response: str, label: str | None) -> None:
+    assert extract_label(response, TOPICS) == label
+
+
+def test_four_letters_do_not_know_a_fifth() -> None:
+    assert extract_label("E.", LETTERS[:4], CHOICES[:4]) is None
+    assert extract_label("(D) garden", LETTERS[:4], CHOICES[:4]) == "D"

@@ -40,13 +40,15 @@ XCSQA = "".join(json.dumps(xcsqa_line(number)) + "\n" for number in range(1000))
 ARCHIVES = {
     "xnli": ("XNLI-1.0.zip", zipped({"XNLI-1.0/xnli.test.tsv": XNLI.encode(), "XNLI-1.0/README.md": b"", "__MACOSX/x": b""})),
     "xcsqa": ("xcsr_datasets.zip", zipped({member: XCSQA.encode() for member in PUBLIC["xcsqa"].members})),
+    "belebele": ("Belebele.zip", zipped(dict.fromkeys(PUBLIC["belebele"].members, b"{}\n"))),
 }
+SIB200 = b"index_id\tcategory\ttext\n7\ttravel\tBoti\n"
 
 
 class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.contents = CONTENTS | dict(ARCHIVES.values())
+        self.contents = CONTENTS | dict(ARCHIVES.values()) | {"test.tsv": SIB200}
         self.asked: list[tuple[str, str | None]] = []
         self.breaks_after: int | None = None
         self.knows_ranges = True
@@ -63,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
         place, name = self.path[1:].rsplit("/", 1)
         wanted = self.headers.get("Range")
         self.server.asked.append((name, wanted))
-        if place not in {source.place for source in PUBLIC.values()} or name not in self.server.contents:
+        if not place.startswith(tuple(source.place for source in PUBLIC.values())) or name not in self.server.contents:
             self.send_error(404)
             return
         content = self.server.contents[name]
@@ -80,8 +82,10 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     def files(benchmark: str) -> list[PublicFile]:
-        contents = CONTENTS if benchmark == "mgsm" else dict([ARCHIVES[benchmark]])
-        return [PublicFile(name, len(content), hashlib.sha256(content).hexdigest()) for name, content in contents.items()]
+        one = {"swh_Latn/test.tsv": SIB200} if benchmark == "sib200" else None
+        contents = CONTENTS if benchmark == "mgsm" else one or dict([ARCHIVES[benchmark]])
+        sizes = {name: None if benchmark == "belebele" else len(content) for name, content in contents.items()}
+        return [PublicFile(name, sizes[name], hashlib.sha256(content).hexdigest()) for name, content in contents.items()]
 
     monkeypatch.setattr(benchmark_fetch, "public_files", files)
     with Server() as running:
@@ -147,6 +151,22 @@ def test_what_is_wanted_of_an_archive_is_unpacked_and_can_be_asked(
     assert (tmp_path / kept).read_bytes() == right, "what was changed is unpacked again"
 
 
+def test_an_archive_whose_size_nobody_recorded_starts_again(server: Server, tmp_path: Path) -> None:
+    server.breaks_after = 100
+    with pytest.raises(EnvironmentUnfit, match=r"Belebele\.zip: the connection broke after 100 of \d+ bytes"):
+        bring(server, tmp_path, "belebele")
+    server.breaks_after = None
+    assert bring(server, tmp_path, "belebele") == 1
+    assert bring(server, tmp_path, "belebele") == 0
+    assert [range for _, range in server.asked] == [None, None]
+    assert len(list(tmp_path.glob("*.jsonl"))) == 122
+
+
+def test_a_file_in_a_folder_of_its_language_is_fetched_into_one(server: Server, tmp_path: Path) -> None:
+    assert bring(server, tmp_path, "sib200") == 1
+    assert (tmp_path / "swh_Latn" / "test.tsv").read_bytes() == SIB200
+
+
 def test_an_archive_of_other_contents_is_one_clear_line(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,7 +188,10 @@ def test_without_a_network_the_address_is_named(tmp_path: Path) -> None:
 
 
 def test_the_shipped_list_names_every_file_and_says_that_mmwp_has_no_licence() -> None:
-    assert [len(public_files(name)) for name in PUBLIC] == [48, 11, 10, 1, 1]
+    polymath = {f"polymath-{level}": 18 for level in ("low", "medium", "high", "top")}
+    counts = {"mmwp": 48, "mgsm": 11, "msvamp": 10, "xnli": 1, "xcsqa": 1, "belebele": 1, "sib200": 205, **polymath}
+    assert {name: len(public_files(name)) for name in PUBLIC} == counts
+    assert all(len(file.sha256) == 64 for name in PUBLIC for file in public_files(name))
     assert "NO LICENCE" in PUBLIC["mmwp"].licence
 
 

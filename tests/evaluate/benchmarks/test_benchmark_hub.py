@@ -9,9 +9,20 @@ import pytest
 
 from lilift.evaluate.benchmarks import benchmark_hub
 from lilift.evaluate.benchmarks.benchmark import load_benchmark
+from lilift.evaluate.benchmarks.benchmark_sources import SOURCES
 from lilift.recipe.errors import DataError, EnvironmentUnfit
 from lilift.recipe.schema import BenchmarkSettings
 
+BELEBELE = {
+    "link": "https://example.org/a",
+    "question_number": 1,
+    "flores_passage": "p",
+    "question": "q",
+    **{f"mc_answer{number}": f"c{number}" for number in range(1, 5)},
+    "correct_answer_num": "3",
+    "dialect": "swh_Latn",
+    "ds": "2023-05-09",
+}
 HUB_ROWS: dict[str, tuple[str, dict[str, object], object]] = {
     "mgsm": ("sw/test", {"question": "Ngapi?", "answer": None, "answer_number": 4, "equation_solution": None}, Decimal(4)),
     "msvamp": ("sw/test", {"m_query": "Ngapi?", "response": "4.0", "equation": "+"}, Decimal(4)),
@@ -26,6 +37,15 @@ HUB_ROWS: dict[str, tuple[str, dict[str, object], object]] = {
         },
         "D",
     ),
+    "afrimgsm": ("swa/test", {"question": "Ngapi?", "answer": None, "answer_number": 1596}, Decimal(1596)),
+    "belebele": ("swh_Latn/test", BELEBELE, "C"),
+    "sib200": ("swh_Latn/test", {"index_id": 7, "category": "travel", "text": "Boti"}, "travel"),
+    "global-mmlu-lite": (
+        "sw/test",
+        {"sample_id": "x/test/1", "subject": "x", "question": "q", **{f"option_{one}": one for one in "abcd"}, "answer": "B"},
+        "B",
+    ),
+    "polymath-top": ("sw/top", {"id": "top-sw-0", "question": "q", "answer": "$\\frac{5}{6}$"}, Decimal(5) / 6),
 }
 
 
@@ -35,7 +55,7 @@ def test_the_hubs_parquet_files_are_read(name: str, tmp_path: Path, monkeypatch:
     from pyarrow.parquet import write_table
 
     place, row, gold = HUB_ROWS[name]
-    count = {"mgsm": 250, "msvamp": 1000, "xnli": 5010, "xcsqa": 1000}[name]
+    count = SOURCES[name].rows
     path = tmp_path / place / "0000.parquet"
     path.parent.mkdir(parents=True)
     write_table(pyarrow.Table.from_pylist([row] * count), path)

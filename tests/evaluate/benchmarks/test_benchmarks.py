@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from lilift.evaluate.benchmarks.benchmark import load_benchmark
+from lilift.evaluate.benchmarks.benchmark_sources import SOURCES
 from lilift.evaluate.evaluator import load_benchmarks
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import BenchmarkSettings
@@ -93,12 +94,12 @@ def test_plain_and_gzipped_files_are_read_alike(tmp_path: Path) -> None:
     assert load_benchmark(mmwp(tmp_path), "sw") == plain
 
 
-@pytest.mark.parametrize("name", ["mmwp", "mgsm", "msvamp", "xnli", "xcsqa"])
+@pytest.mark.parametrize("name", SOURCES)
 def test_without_a_path_the_error_says_where_to_get_the_files(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(DataError, match=r"github\.com"):
+    with pytest.raises(DataError, match=r"github\.com|huggingface\.co/datasets"):
         load_benchmark(BenchmarkSettings.model_validate({"name": name}), "sw")
 
 
@@ -273,7 +274,7 @@ def test_rows_of_mmwp_with_a_known_fault_are_flagged(tmp_path: Path) -> None:
     assert not english.questions[43].sound
 
 
-@pytest.mark.parametrize("name", ["mmwp", "mgsm", "msvamp", "xnli", "xcsqa"])
+@pytest.mark.parametrize("name", SOURCES)
 def test_every_benchmark_ships_a_sample_that_is_called_one(name: str) -> None:
     settings = BenchmarkSettings.model_validate({"name": name, "source": "sample"})
     english, swahili = load_benchmarks([settings], ["sw"], seed=0)

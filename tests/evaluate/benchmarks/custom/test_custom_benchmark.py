@@ -207,5 +207,6 @@ def test_labels_by_likelihood_need_labels(tmp_path: Path) -> None:
     rows = [{"question": "a", "choices": ["x", "y"], "answer": "A"}, {"question": "b", "choices": "x|y|z", "answer": "C"}]
     mixed = write(tmp_path / "m_sw.jsonl", "\n".join(map(json.dumps, rows)))
     assert [question.labels for question in load_benchmark(own(mixed), "sw").questions] == [("A", "B"), ("A", "B", "C")]
-    with pytest.raises(DataError, match="do not all have the same number of choices"):
-        load_benchmark(own(mixed, labels="likelihood"), "sw")
+    ranked = load_benchmark(own(mixed, labels="likelihood"), "sw")
+    assert [question.labels for question in ranked.questions] == [("A", "B"), ("A", "B", "C")]
+    assert ranked.by_likelihood
