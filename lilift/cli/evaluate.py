@@ -14,11 +14,6 @@ if TYPE_CHECKING:
     from lilift.phases.answering.answerer import AnswerOptions
     from lilift.recipe.schema import BenchmarkSettings
 
-BENCHMARKS = (
-    *("world", "afrimgsm", "mgsm", "belebele", "sib200", "xnli", "global-mmlu-lite"),
-    *("polymath-low", "polymath-medium", "polymath-high", "polymath-top", "mmwp", "msvamp", "xcsqa"),
-)
-
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(

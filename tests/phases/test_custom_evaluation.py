@@ -55,7 +55,7 @@ def test_the_example_of_the_documentation_goes_through_the_command(
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--benchmark", "mgsn"], 2, "no benchmark, file or folder 'mgsn'; choose from world, mmwp, mgsm"),
+        (["--benchmark", "mgsn"], 2, "no benchmark, file or folder 'mgsn'; choose from world, afrimgsm, mgsm"),
         (["--benchmark", "./absent.csv"], 3, "absent.csv: no such file or folder"),
         (["--benchmark", "absent.csv"], 3, "absent.csv: no such file or folder"),
         (["--benchmark", "custom"], 2, "--benchmark custom needs the path"),

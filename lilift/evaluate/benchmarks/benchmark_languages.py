@@ -10,6 +10,7 @@ from lilift.data.languages import language as known_language
 from lilift.data.world import WORLD_LANGUAGES
 from lilift.evaluate.benchmarks.benchmark import fetched_folder, file_of
 from lilift.evaluate.benchmarks.benchmark_files import NoSuchLanguage
+from lilift.evaluate.benchmarks.benchmark_sources import SOURCES
 from lilift.evaluate.benchmarks.custom.custom_benchmark import check_same_questions, read_custom
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import BenchmarkSettings
@@ -53,11 +54,11 @@ def check_languages_of_files(benchmarks: Sequence[BenchmarkSettings], languages:
     """As `check_languages`, for a recipe whose benchmarks need not be on this machine yet.
 
     Returns:
-        The benchmarks that lilift could check: `world`, and those whose files are here.
+        The benchmarks that lilift could check: all, except those whose `path` is not here yet.
     """
     checked = []
     for number, one in enumerate(benchmarks):
-        if one.source == "hub" or (one.name != "world" and not _is_here(one)):
+        if one.path is not None and not _is_here(one):
             continue
         _check(one, languages, IN_RECIPE.format(number))
         checked.append(one)
@@ -87,14 +88,19 @@ def _check(one: BenchmarkSettings, languages: Sequence[str], setting: str) -> No
 
 
 def _require(settings: BenchmarkSettings, language: str) -> None:
-    """Check that a benchmark has a language, as far as files on this machine tell. lilift downloads nothing for it."""
+    """Check that a benchmark has a language, by its files on this machine or by the register. lilift downloads nothing for it.
+
+    A folder of one's own may have more languages than the authors published.
+    """
     if settings.name == "world":
         if language not in ("en", *WORLD_LANGUAGES):
             raise NoSuchLanguage(f"world has no questions in {language!r}", where="world", there=("en", *WORLD_LANGUAGES))
     elif settings.name == "custom":
         read_custom(settings).require(language)
-    elif settings.source != "hub":
+    elif settings.source != "hub" and _is_here(settings):
         file_of(settings, language)
+    elif language not in (there := SOURCES[settings.name].languages):
+        raise NoSuchLanguage(f"{settings.name} has no questions in {language!r}", where=settings.name, there=sorted(there))
 
 
 def _is_here(settings: BenchmarkSettings) -> bool:
