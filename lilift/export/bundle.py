@@ -135,7 +135,9 @@ _FORMATS: Mapping[str, Callable[[Export, ExitStack], Callable[[], None]]] = {"hf
 
 def _model_card(export: Export) -> str:
     files = list(export.description["llm"].get("files", {}).values())
-    return model_card.model_card(export.recipe, export.template, merge_base=export.merge_base, gguf_files=files)
+    return model_card.model_card(
+        export.recipe, export.template, merge_base=export.merge_base, gguf_files=files, unnormalized=export.unnormalized
+    )
 
 
 def _description(recipe: Recipe, settings: ExportSettings, template: Template) -> dict[str, Any]:
