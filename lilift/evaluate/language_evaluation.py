@@ -6,7 +6,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lilift.evaluate.answers.answer_lines import kept_answers, line_of
 from lilift.evaluate.benchmarks.benchmark import Benchmark
@@ -36,7 +36,7 @@ class LanguageEvaluation:
     def __init__(self, responder: Responder, benchmark: Benchmark, path: Path, samples: int) -> None:
         self.benchmark = benchmark
         if isinstance(responder, ReadsLanguages):
-            responder = responder.in_language(benchmark.language)
+            responder = cast("Responder", responder.in_language(benchmark.language))
         if benchmark.by_likelihood:
             responder = LikelihoodResponder(ranking(responder, benchmark.name), benchmark.questions[0].labels)
         self._responder = responder

@@ -73,7 +73,7 @@ def can_normalize(step: Step) -> bool:
 def _function_of(step: Step) -> Callable[[str], str]:
     kind = step.get("type")
     if kind in FORMS:
-        return lambda text: unicodedata.normalize(kind, text)  # type: ignore[arg-type]
+        return lambda text: unicodedata.normalize(kind, text)
     if kind == "Lowercase":  # letter by letter: a sigma at the end of a word is one as any other
         return lambda text: "".join(map(str.lower, text))
     if kind == "StripAccents":

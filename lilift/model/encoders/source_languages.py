@@ -132,9 +132,9 @@ def _by_language(codes: Sequence[str]) -> dict[str, str]:
     """
     exact = {known.flores: code for code, known in languages().items() if known.flores} | {code: code for code in languages()}
     found = {exact[code]: code for code in codes if code in exact}
-    for written in (lambda code: code.strip("_"), lambda code: code.strip("_").partition("_")[0]):
-        for code in codes:
-            reading = read_language(written(code))
-            if reading is not None:
-                found.setdefault(reading.code, code)
+    whole = [(code.strip("_"), code) for code in codes]
+    for written, code in whole + [(text.partition("_")[0], code) for text, code in whole]:
+        reading = read_language(written)
+        if reading is not None:
+            found.setdefault(reading.code, code)
     return found
