@@ -17,7 +17,7 @@ from lilift.export.gguf.encoder_gguf import EncoderFile
 from lilift.export.gguf.gguf_vocabulary import Vocabulary
 from lilift.export.gguf.gguf_writer import DIRECT
 from lilift.export.gguf.llm_gguf import LLMFile
-from lilift.export.gguf.normalizer import measure_unnormalized, steps_beyond_llama_cpp
+from lilift.export.gguf.normalizer import has_space_at_start_only, measure_unnormalized, steps_beyond_llama_cpp
 from lilift.export.gguf.quantise import quantise, quantiser
 from lilift.export.gguf.sentencepiece_model import from_sentencepiece
 from lilift.export.gguf.tokenizer_files import read_vocabulary
@@ -88,6 +88,7 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
         "context_length": known.context_length,
         "embedding_scale": known.embedding_scale,
         "normalizer": vocabulary.normalizer,
+        "space_prefix": "start" if vocabulary.space_at_start_only else "as llama.cpp",
     }
     if vocabulary.normalizer:
         texts = texts_by_language(export.parts.data, export.recipe.languages)
@@ -138,6 +139,7 @@ def llm_vocabulary(folder: Path, size: int) -> tuple[LLMTokens, Vocabulary]:
     vocabulary = read_vocabulary(folder, size)
     tokenizer = _llm_tokenizer(folder)
     vocabulary.normalizer = steps_beyond_llama_cpp(tokenizer, vocabulary.model, folder)
+    vocabulary.space_at_start_only = bool(vocabulary.add_space_prefix) and has_space_at_start_only(tokenizer)
     tokens = tokens_of(_declared_eos(folder), tokenizer, str(folder))
     roles = {"bos": tokens.bos, "eos": tokens.eos, "unk": tokenizer.unk_token_id, "pad": tokenizer.pad_token_id}
     if tokens.bos is None:

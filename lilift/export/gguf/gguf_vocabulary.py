@@ -31,6 +31,7 @@ class Vocabulary:
         add_bos, add_eos: whether a text begins and ends with these tokens.
         add_space_prefix, remove_extra_whitespaces, charsmap: SentencePiece's normalisation.
         chat_template: the Jinja template that `llama-server` uses for messages.
+        space_at_start_only: whether a space goes before a text, but not before the text after a control token.
         normalizer: steps that lilift's runner does before llama.cpp tokenizes a text; GGUF has no place for them.
     """
 
@@ -48,6 +49,7 @@ class Vocabulary:
     charsmap: bytes | None = None
     chat_template: str | None = None
     normalizer: list[Step] = field(default_factory=list)
+    space_at_start_only: bool = False
 
     def text(self, token: int) -> str:
         """The text of a special token."""

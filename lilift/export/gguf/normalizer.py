@@ -107,6 +107,16 @@ def steps_beyond_llama_cpp(tokenizer: Any, model: str, where: Path) -> list[Step
     return rest
 
 
+def has_space_at_start_only(tokenizer: Any) -> bool:
+    """Whether a tokenizer puts a space before a text that does not begin with one, and nowhere else.
+
+    transformers reads SentencePiece files of the Llama family so. llama.cpp also puts a space after every control token.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    steps = steps_of(json.loads(backend.to_str()).get("pre_tokenizer"), "pretokenizers") if backend is not None else []
+    return any(step["type"] == "Metaspace" and step.get("prepend_scheme") == "first" for step in steps)
+
+
 def measure_unnormalized(tokenizer: Any, steps: Sequence[Step], texts: Mapping[str, tuple[str, Sequence[str]]]) -> Unnormalized:
     """How many texts of each language have other tokens without the steps that llama.cpp leaves out.
 

@@ -51,6 +51,7 @@ class LLMPart(_Part):
     embedding_scale: float
     control_tokens: list[str] = []  # exports of earlier versions do not name them
     normalizer: list[dict[str, Any]] = []  # nor these
+    space_prefix: Literal["as llama.cpp", "start"] = "as llama.cpp"
 
 
 class AlignmentPart(_Part):

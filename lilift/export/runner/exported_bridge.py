@@ -12,17 +12,17 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import psutil
 import sentencepiece
 
 from lilift.data.batches.control_tokens import ControlTokens
-from lilift.export.runner.description import DESCRIPTION, Description, check_parts, read_description
+from lilift.export.runner.description import check_parts, read_description
 from lilift.export.runner.llama_cpp import Floats, LlamaDecoder, LlamaEncoder
+from lilift.export.runner.prompt_tokenizer import PromptTokenizer
 from lilift.export.runner.soft_tokens import EmbeddingTable, SoftTokens
-from lilift.export.runner.text_normalization import TextNormalization
 from lilift.model.decoding.sampling import Sampling
 from lilift.recipe.errors import DataError, RunFolderError
 
@@ -95,9 +95,7 @@ class ExportedBridge:
         self._embeddings = EmbeddingTable(folder / encoder.file) if encoder.add_embeddings else None
         self._encoder = LlamaEncoder(folder / encoder.file, longest=encoder.max_tokens, threads=threads)
         self._llm = LlamaDecoder(folder / llm_file, threads=threads, exact=self.quantisation == "f32")
-        control_tokens = tuple(description.llm.control_tokens)
-        normalization = _normalization(description, control_tokens, folder)
-        self._control_tokens = ControlTokens(_PromptTokenizer(self._llm, control_tokens, normalization))
+        self._control_tokens = ControlTokens(PromptTokenizer(self._llm, description.llm, folder))
         self._check_sizes()
         self._busy = threading.Lock()
 
@@ -220,37 +218,6 @@ class ExportedBridge:
             raise RunFolderError(
                 "lilift.json has special tokens that the LLM does not have", where=self.folder, remedy="export the run again"
             )
-
-
-@dataclass(frozen=True)
-class _PromptTokenizer:
-    """llama.cpp's tokenizer as `ControlTokens` calls one."""
-
-    llm: LlamaDecoder
-    all_special_tokens: tuple[str, ...]
-    normalization: TextNormalization
-
-    def __call__(self, text: str | list[str], *, split_special_tokens: bool = False, **_: bool) -> dict[str, Any]:
-        if isinstance(text, str):
-            return {"input_ids": self._ids(text, split_special_tokens)}
-        return {"input_ids": [self._ids(one, split_special_tokens) for one in text]}
-
-    def _ids(self, text: str, as_text: bool) -> list[int]:
-        return self.llm.tokenize(self.normalization(text, as_text=as_text), as_text=as_text)
-
-    def convert_tokens_to_ids(self, token: str) -> int:
-        return self.llm.tokenize(token)[0]
-
-
-def _normalization(description: Description, control_tokens: Sequence[str], folder: Path) -> TextNormalization:
-    try:
-        return TextNormalization(description.llm.normalizer, control_tokens)
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunFolderError(
-            f"lilift cannot normalize texts as the LLM's tokenizer does ({error})",
-            where=folder / DESCRIPTION,
-            remedy="update lilift",
-        ) from None
 
 
 def _chooser(sampling: Sampling | None, seed: int) -> Callable[[Floats], int]:

@@ -82,24 +82,29 @@ def test_an_export_reads_the_tokens_of_training_and_tells_what_others_read(tmp_p
     stand_in, llm = local_model_folder("stand-in:llm", None), tmp_path / "llm"
     shutil.copytree(stand_in, llm)
     content = json.loads((llm / "tokenizer.json").read_text(encoding="utf-8"))
-    content["normalizer"]["normalizers"].insert(0, {"type": "NFC"})
+    # As transformers reads Llama's SentencePiece files: a space before the text, and none after a control token.
+    content["normalizer"] = {"type": "NFC"}
+    content["pre_tokenizer"] = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}
     (llm / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
     run = tmp_path / "run"
-    recipe, live = make_run(run, "alignment.layout=soft+text", f"llm.model={llm}")
+    template = "{before: 'Q: ', after: '</s>', respond: 'A:', reconstruct: 'E:'}"
+    recipe, live = make_run(run, "alignment.layout=soft+text", f"llm.model={llm}", f"data.template={template}")
     asked = JsonLines(run / "evaluate" / "lifted" / "world" / "om.jsonl")
     asked.path.parent.mkdir(parents=True)
     asked.append(*({"question": text} for text in (BENGALI, "Omar kanniisa 25 qaba.", "kan", "shan")))
 
     output = export(recipe, run, tmp_path / "out", "f32")
     runner = ExportedBridge(output, threads=1)
-    questions = (BENGALI, "cafe\u0301 </s> cafe\u0301", "Omar kanniisa 25 qaba.")
+    questions = (BENGALI, "cafe\u0301", "Omar kanniisa 25 qaba.")
     rows = tokenisation_for(live, recipe, None).prompts(questions)
     assert [runner.prepare(question).tokens for question in questions] == [list(row.prompt_ids) for row in rows]
     stock = runner._llm.tokenize(runner.description.prompt(BENGALI))
     assert stock != list(rows[0].prompt_ids), "without lilift these are other tokens"
+    english = runner._llm.tokenize(runner.description.prompt(questions[2]))
+    assert english != list(rows[2].prompt_ids), "llama.cpp puts a space after the control token of the template"
 
     described = json.loads((output / "lilift.json").read_text(encoding="utf-8"))["llm"]
-    assert described["normalizer"] == [{"type": "NFC"}]
+    assert (described["normalizer"], described["space_prefix"]) == ([{"type": "NFC"}], "start")
     assert described["without_normalizer"] == {"om": {"kind": "questions", "texts": 4, "differ": 1}}
     card, modelfile = (output / "README.md").read_text(encoding="utf-8"), (output / "Modelfile").read_text(encoding="utf-8")
     assert "- Oromo: 25% of 4 questions" in card
