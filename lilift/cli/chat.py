@@ -29,13 +29,20 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--system", choices=("lifted", "control", "untrained"), default="lifted", help="the system of a run that answers"
     )
+    parser.add_argument(
+        "--language",
+        metavar="LANGUAGE",
+        help="language of the questions, for encoders that are told it, such as NLLB (default: the run's language if it has "
+        "only one, otherwise English)",
+    )
     parser.add_argument("--quant", metavar="TYPE", help="the GGUF file of an export, e.g. q8_0 (default: the first)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU cores for an export's GGUF files (default: all)")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lilift.phases.answering.answerer import AnswerOptions
+    from lilift.cli.language_options import language_code
+    from lilift.phases.answering.answerer import AnswerOptions, asked_in
     from lilift.phases.answering.load_answerer import load_answerer
     from lilift.recipe.errors import RecipeError
 
@@ -45,8 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
             raise RecipeError(f"--{name.replace('_', '-')} {value} is too small", remedy="give 1 or more")
     options = AnswerOptions(max_new_tokens=arguments.max_new_tokens, gguf=arguments.quant, threads=arguments.threads)
     model = load_answerer(arguments.model, options, system=arguments.system)
-    print_notes(model.notes)
-    responder = model.responder
+    language = language_code(arguments.language) if arguments.language else None
+    responder, note = asked_in(model, language)
+    print_notes([*model.notes, *([note] if note else [])])
     if arguments.question is not None:
         print(responder.generate([arguments.question])[0])
         return 0

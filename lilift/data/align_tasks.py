@@ -43,7 +43,8 @@ class AlignTasks:
     def unswitched(self, example: Example, epoch: int, index: int) -> Task:
         """The task of an unchanged text, translated or English: write it in English, or write the response to it."""
         kind = self._kind(epoch, index)
-        return Task(example.id, example.source, example.question if kind == "reconstruct" else example.response, kind)
+        target = example.question if kind == "reconstruct" else example.response
+        return Task(example.id, example.source, target, kind, example.source_language)
 
     def _kind(self, epoch: int, index: int) -> Target:
         kinds = sorted(self.targets)

@@ -108,7 +108,7 @@ class TransferRows(_StageRows):
     def task(self, epoch: int, index: int) -> Task:  # noqa: ARG002  every epoch has the same rows
         """The example without changes."""
         _, example = self.at(index)
-        return Task(example.id, example.source, example.response, "respond")
+        return Task(example.id, example.source, example.response, "respond", example.source_language)
 
 
 def align_rows(prepared: PreparedData, recipe: Recipe, tokenisation: Tokenisation) -> AlignRows:

@@ -6,12 +6,12 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lilift.evaluate.answers.answer_lines import kept_answers, line_of
 from lilift.evaluate.benchmarks.benchmark import Benchmark
 from lilift.evaluate.choice_likelihood import LikelihoodResponder, ranking
-from lilift.evaluate.responders import CutsQuestions, Responder, Response, StreamsResponses
+from lilift.evaluate.responders import CutsQuestions, ReadsLanguages, Responder, Response, StreamsResponses
 from lilift.evaluate.scores.scores import LanguageScore, score_language
 from lilift.recipe.errors import LiliftError, RecipeError
 from lilift.recipe.storage import JsonLines
@@ -35,6 +35,8 @@ class LanguageEvaluation:
 
     def __init__(self, responder: Responder, benchmark: Benchmark, path: Path, samples: int) -> None:
         self.benchmark = benchmark
+        if isinstance(responder, ReadsLanguages):
+            responder = cast("Responder", responder.in_language(benchmark.language))
         if benchmark.by_likelihood:
             labels = benchmark.questions[0].labels
             own = {question.text: question.labels for question in benchmark.questions if question.labels != labels}

@@ -81,6 +81,21 @@ class TakesSettings(Protocol):
         """
 
 
+@runtime_checkable
+class ReadsLanguages(Protocol):
+    """A responder that can be told the language of the questions."""
+
+    @property
+    def announces_languages(self) -> bool:
+        """Whether its answers depend on that language."""
+
+    def in_language(self, language: str | None) -> ReadsLanguages:
+        """The same model for questions in a language (lilift's code); None if it is not known.
+
+        The result is a responder of the same kind.
+        """
+
+
 class GeneratingModel(Protocol):
     """What a responder needs of a model: the part of `BridgedModel` and `PlainLLM` that generates."""
 
@@ -235,7 +250,23 @@ class BridgeResponder(_ModelResponder):
             batch_tokens=batch_tokens,
             sampling=sampling,
         )
+        self._bridge = bridge
         self._tokenisation = tokenisation
+        self._language: str | None = None
+
+    @property
+    def announces_languages(self) -> bool:
+        """Whether the encoder is told the language of a question."""
+        return self._tokenisation.announces_languages
+
+    def in_language(self, language: str | None) -> BridgeResponder:
+        """The same model for questions in a language; see `ReadsLanguages`."""
+        if not self.announces_languages:
+            return self
+        other = copy.copy(self)
+        other._language = language
+        other._rows_of = partial(_rows_of_questions, self._bridge, self._tokenisation, language=language)
+        return other
 
     def cuts(self, questions: Sequence[str]) -> list[bool]:
         """For each question, whether it has more tokens than the encoder can read."""
@@ -245,7 +276,7 @@ class BridgeResponder(_ModelResponder):
         from lilift.data.batches.tokenization import LengthReport
 
         alone = replace(self._tokenisation, report=LengthReport())
-        alone.prompts([question])
+        alone.prompts([question], self._language)
         return alone.report
 
 
@@ -253,9 +284,11 @@ class PlainResponder(_ModelResponder):
     """Answers with a plain LLM that reads the text of the question: the baseline without a bridge."""
 
 
-def _rows_of_questions(bridge: GeneratingBridge, tokenisation: Tokenisation, questions: Sequence[str]) -> list[Row]:
+def _rows_of_questions(
+    bridge: GeneratingBridge, tokenisation: Tokenisation, questions: Sequence[str], *, language: str | None = None
+) -> list[Row]:
     """The rows of some questions. If the encoder does not stay on the GPU, it reads all of them here, before generation."""
-    rows = tokenisation.prompts(questions)
+    rows = tokenisation.prompts(questions, language)
     if bridge.states is not None:
         from lilift.memory.encode_ahead import encode_ahead
 

@@ -88,23 +88,24 @@ def alignment_quality(
     sentences: Mapping[str, Sequence[str]],
     source: str,
     *,
-    before: Callable[[Sequence[str]], Tensor],
-    after: Callable[[Sequence[str]], Tensor],
+    before: Callable[[Sequence[str], Sequence[str]], Tensor],
+    after: Callable[[Sequence[str], Sequence[str]], Tensor],
 ) -> AlignmentQuality:
     """Measure retrieval between English and every other language.
 
     Args:
         sentences: the same sentences in each language, English included.
         source: where they come from.
-        before, after: compute the vectors [N, D] of texts, before and after stage 1.
+        before, after: compute the vectors [N, D] of texts and their languages, before and after stage 1.
     """
     import torch
 
     texts = [text for found in sentences.values() for text in found]
+    codes = [code for code, found in sentences.items() for _ in found]
     count = len(sentences["en"])
     accuracies = []
     for vectors_of in (before, after):
-        vectors = dict(zip(sentences, torch.split(vectors_of(texts), count), strict=True))
+        vectors = dict(zip(sentences, torch.split(vectors_of(texts, codes), count), strict=True))
         accuracies.append({code: retrieval_accuracy(vectors["en"], found) for code, found in vectors.items() if code != "en"})
     return AlignmentQuality(
         source,

@@ -22,6 +22,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from transformers import AutoConfig
+
 from lilift import __version__
 from lilift.data.texts.kept_template import kept_template
 from lilift.data.texts.prompt_templates import CHAT, Template, template_of
@@ -30,8 +32,11 @@ from lilift.export.base_check import check_same_base
 from lilift.export.hugging_face import HuggingFaceFolder
 from lilift.export.job import Export, RunParts
 from lilift.export.merge import MergedWeights
+from lilift.model.encoders.encoder_tokenizer import load_encoder_tokenizer
+from lilift.model.encoders.source_languages import codes_by_language
 from lilift.model.llms.llm import load_llm_tokenizer
 from lilift.model.snapshot import local_model_folder
+from lilift.model.sources import loading, model_folder_or_hub
 from lilift.recipe import sealed_folders, storage
 from lilift.recipe.schema import ExportSettings, Recipe
 
@@ -112,6 +117,9 @@ def _hugging_face(export: Export, stack: ExitStack) -> Callable[[], None]:
     files = HuggingFaceFolder(folder, export.base, export.merged.shapes, settings.dtype)
     export.plan_file(files.nbytes, "the merged model")
     export.sinks.append(files.open(stack))
+    codes = _encoder_languages(export.recipe)
+    if codes:
+        export.description["encoder"] |= {"languages": codes}
     # It replaces the model card of the base model, which describes another model.
     (folder / model_card.FILE_NAME).write_text(_model_card(export), encoding="utf-8")
 
@@ -122,6 +130,16 @@ def _hugging_face(export: Export, stack: ExitStack) -> Callable[[], None]:
                     shutil.copyfile(path, alignment / path.name)
 
     return finish
+
+
+def _encoder_languages(recipe: Recipe) -> dict[str, str]:
+    """The encoder's own code for each language that the run knows; empty if it is not told the language of a text."""
+    settings = recipe.encoder
+    location = model_folder_or_hub(settings.model)
+    with loading(settings.model, what="encoder's tokenizer"):
+        config = AutoConfig.from_pretrained(location, revision=settings.revision)
+        tokenizer = load_encoder_tokenizer(location, settings.revision, config, settings.language_codes)
+    return codes_by_language(tokenizer.source_languages, ("en", *recipe.languages))
 
 
 def _gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
@@ -135,7 +153,9 @@ _FORMATS: Mapping[str, Callable[[Export, ExitStack], Callable[[], None]]] = {"hf
 
 def _model_card(export: Export) -> str:
     files = list(export.description["llm"].get("files", {}).values())
-    return model_card.model_card(export.recipe, export.template, merge_base=export.merge_base, gguf_files=files)
+    return model_card.model_card(
+        export.recipe, export.template, merge_base=export.merge_base, gguf_files=files, unnormalized=export.unnormalized
+    )
 
 
 def _description(recipe: Recipe, settings: ExportSettings, template: Template) -> dict[str, Any]:

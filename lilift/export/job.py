@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lilift.data.texts.prompt_templates import Template
 from lilift.export.merge import MergedWeights
@@ -13,6 +13,9 @@ from lilift.memory.guard import OutOfMemoryGuard
 from lilift.recipe import sealed_folders, storage
 from lilift.recipe.errors import EnvironmentUnfit
 from lilift.recipe.schema import ExportSettings, Recipe
+
+if TYPE_CHECKING:
+    from lilift.export.gguf.normalizer import Unnormalized
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Export:
         description: the content of `lilift.json`.
         notes: what the user should know.
         planned_bytes: size of the files that were planned so far.
+        unnormalized: what other programs than lilift tokenize otherwise; None if llama.cpp leaves no step out.
     """
 
     recipe: Recipe
@@ -72,6 +76,7 @@ class Export:
     description: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     planned_bytes: int = 0
+    unnormalized: Unnormalized | None = None
 
     @property
     def merge_base(self) -> str:

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from lilift.data.languages import languages
 from lilift.data.texts.prompt_templates import Template
 from lilift.recipe.schema import Recipe
 
+if TYPE_CHECKING:
+    from lilift.export.gguf.normalizer import Unnormalized
+
 FILE_NAME = "README.md"
 
 
-def model_card(recipe: Recipe, template: Template, *, merge_base: str, gguf_files: Sequence[str]) -> str:
+def model_card(
+    recipe: Recipe,
+    template: Template,
+    *,
+    merge_base: str,
+    gguf_files: Sequence[str],
+    unnormalized: Unnormalized | None = None,
+) -> str:
     """The card in Markdown, with the header that the Hugging Face hub reads."""
     known = languages()
     taught = ", ".join(known[code].name if code in known else code for code in recipe.languages)
@@ -64,4 +75,26 @@ ollama run my-model "…"
 
 `llama-server -m {file} --jinja` uses the prompt template that is in the GGUF file.
 """
-    return "\n".join(header) + "\n" + body + (ollama.format(file=gguf_files[0]) if gguf_files else "")
+    parts = ["\n".join(header) + "\n", body]
+    if gguf_files:
+        parts += [ollama.format(file=gguf_files[0]), _other_tokens(unnormalized)]
+    return "".join(parts)
+
+
+def _other_tokens(unnormalized: Unnormalized | None) -> str:
+    """The section on texts that llama.cpp tokenizes otherwise than training; empty if there are none."""
+    if unnormalized is None:
+        return ""
+    first = (
+        f"First normalize your texts with Python's `{unnormalized.code}`."
+        if unnormalized.code
+        else "Use lilift for such texts."
+    )
+    rows = "".join(f"- {phrase}\n" for phrase in unnormalized.by_language())
+    return f"""
+## Other tokens than in training
+The LLM's tokenizer normalizes a text ({unnormalized.names}) before it splits the text into tokens. lilift does this too.
+llama.cpp and programs that use it (Ollama, LM Studio) do not, so some texts get other tokens than in training. {first}
+These texts change:
+
+{rows}"""

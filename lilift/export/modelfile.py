@@ -38,7 +38,15 @@ def chat_template(template: Template, eos: str) -> str:
     )
 
 
-def modelfile(gguf: str, template: Template, stops: Sequence[str], *, context_length: int, max_new_tokens: int) -> str:
+def modelfile(
+    gguf: str,
+    template: Template,
+    stops: Sequence[str],
+    *,
+    context_length: int,
+    max_new_tokens: int,
+    comments: Sequence[str] = (),
+) -> str:
     """The Modelfile for `ollama create NAME -f Modelfile`: https://docs.ollama.com/modelfile.
 
     The BOS token is not in the template: Ollama adds it if the GGUF file says that texts begin with one. Older versions have a
@@ -50,9 +58,11 @@ def modelfile(gguf: str, template: Template, stops: Sequence[str], *, context_le
         stops: texts of the tokens that end an answer; the one that training uses comes first.
         context_length: number of positions that Ollama reserves memory for.
         max_new_tokens: longest answer.
+        comments: what a user should know, a line each.
     """
     lines = [
         "# To use this file, run: ollama create my-model -f Modelfile",
+        *(f"# {comment}" for comment in comments),
         f"FROM ./{gguf}",
         f'TEMPLATE """{go_template(template, stops[0])}"""',
         *(f'PARAMETER stop "{stop}"' for stop in stops),  # Ollama removes the quotes and does not know escapes

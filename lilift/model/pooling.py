@@ -12,13 +12,19 @@ from lilift.model.bridge import BridgedModel
 
 @torch.no_grad()
 def pooled_soft_tokens(
-    bridge: BridgedModel, texts: Sequence[str], *, max_tokens: int | None = None, batch_tokens: int = 8192
+    bridge: BridgedModel,
+    texts: Sequence[str],
+    *,
+    languages: Sequence[str] | None = None,
+    max_tokens: int | None = None,
+    batch_tokens: int = 8192,
 ) -> Tensor:
     """The mean soft token of each text, without the boundary vectors, which are the same for all texts.
 
     Args:
         bridge: gives the encoder and the alignment layer; its LLM takes no part.
         texts: the texts to read, none of them empty.
+        languages: the code of each text's language; None if they are not known.
         max_tokens: lilift cuts longer texts to this many encoder tokens.
         batch_tokens: encoder tokens in one batch, padding included.
 
@@ -26,7 +32,9 @@ def pooled_soft_tokens(
         [N, D] float32 on the CPU, in the order of the texts.
     """
     limit = max_tokens or bridge.encoder.max_positions
-    ids = [bridge.encoder.tokenizer.encode(text, limit) for text in texts]
+    known: Sequence[str | None] = languages or [None] * len(texts)
+    readers = {code: bridge.encoder.tokenizer.in_language(code) for code in dict.fromkeys(known)}
+    ids = [readers[code].encode(text, limit) for text, code in zip(texts, known, strict=True)]
     pooled = torch.empty(len(ids), bridge.alignment.llm_size)
     waiting = sorted(range(len(ids)), key=lambda row: -len(ids[row]))
     with bridge.encoder_on_card():

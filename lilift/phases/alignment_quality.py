@@ -48,13 +48,17 @@ def measure_alignment(
     check_trained_part(part)
     bridge = load_bridge(recipe, device=device)
 
-    def vectors(texts: Sequence[str]) -> Tensor:
+    def vectors(texts: Sequence[str], codes: Sequence[str]) -> Tensor:
         return pooled_soft_tokens(
-            bridge, texts, max_tokens=recipe.encoder.max_tokens, batch_tokens=recipe.evaluate.tokens_per_batch
+            bridge,
+            texts,
+            languages=codes,
+            max_tokens=recipe.encoder.max_tokens,
+            batch_tokens=recipe.evaluate.tokens_per_batch,
         )
 
-    def after(texts: Sequence[str]) -> Tensor:
+    def after(texts: Sequence[str], codes: Sequence[str]) -> Tensor:
         load_part(bridge, "alignment", part)
-        return vectors(texts)
+        return vectors(texts, codes)
 
     return alignment_quality(sentences, source, before=vectors, after=after)

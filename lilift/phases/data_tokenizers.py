@@ -72,4 +72,4 @@ def _encoder_tokenizer(settings: EncoderSettings) -> EncoderTokenizer:
     location = model_folder_or_hub(settings.model)
     with loading(settings.model, what="encoder's tokenizer"):
         config = AutoConfig.from_pretrained(location, revision=settings.revision)
-        return load_encoder_tokenizer(location, settings.revision, config)
+        return load_encoder_tokenizer(location, settings.revision, config, settings.language_codes)

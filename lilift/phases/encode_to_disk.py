@@ -66,14 +66,24 @@ def read_stage(
 
 
 def read_questions(
-    recipe: Recipe, questions: Iterable[Sequence[str]], where: Path, *, device: torch.device, note: Callable[[str], None]
+    recipe: Recipe,
+    questions: Iterable[tuple[Sequence[str], str]],
+    where: Path,
+    *,
+    device: torch.device,
+    note: Callable[[str], None],
 ) -> None:
-    """Encode every question of an evaluation, if the recipe sets `cached-disk`; arguments as for `read_stage`."""
+    """Encode every question of an evaluation, if the recipe sets `cached-disk`.
+
+    Args:
+        recipe, where, device, note: as for `read_stage`.
+        questions: the questions of each benchmark, and the code of their language.
+    """
     if recipe.encoder.placement != "cached-disk":
         return
     states, tokenisation = _reader(recipe, where, device)
-    for some in questions:
-        encode_ahead(states, tokenisation.prompts(some), note)
+    for some, language in questions:
+        encode_ahead(states, tokenisation.prompts(some, language), note)
 
 
 def forget_states(where: Path) -> None:

@@ -75,12 +75,10 @@ def _measured(
 
 def _rows(run: Path, tokenisation: Tokenisation) -> tuple[str, list[Row]]:
     """The run's answers to held-out questions, or its training data if it has none."""
-    answered = [
-        record for path in sorted((run / "evaluate" / LIFTED.name).rglob("*.jsonl")) for record in JsonLines(path).read()
-    ]
     tasks = [
-        Task(record["id"], record["question"], record["response"], "respond")
-        for record in answered
+        Task(record["id"], record["question"], record["response"], "respond", language=path.stem)
+        for path in sorted((run / "evaluate" / LIFTED.name).rglob("*.jsonl"))  # a file has the name of its language
+        for record in JsonLines(path).read()
         if record["response"].strip()
     ]
     what = "the run's own answers to held-out questions"

@@ -27,6 +27,8 @@ from lilift.memory.plan import Plan
 from lilift.memory.planned_card import MIB
 from lilift.model.assemble_bridge import attach_lora, load_bridge
 from lilift.model.bridge_files import load_part
+from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer
+from lilift.model.encoders.source_languages import missing_languages
 from lilift.model.snapshot import local_model_folder
 from lilift.phases.alignment_quality import measure_alignment
 from lilift.phases.answer_progress import answer_progress
@@ -110,13 +112,13 @@ def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: 
                 attach_lora(bridge, recipe.transfer.lora)
             load_part(bridge, part, job.folder / after / part)
         rows = rows_of(prepared, recipe, tokenisation_for(bridge, recipe, job.folder.path, cache))
-        _count_rows(job, where, rows)
+        _count_rows(job, where, rows, bridge.encoder.tokenizer)
         predicted = job.predicted_mib(name)
         run_stage(bridge, rows, recipe, where, name=name, progress=job.progress, predicted_mib=predicted)
     forget_states(where)
 
 
-def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows) -> None:
+def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows, encoder: EncoderTokenizer) -> None:
     """Print and record how the length limits change the rows of the first epoch, before training begins."""
     kept = where / "rows.json"
     if kept.exists():
@@ -131,6 +133,8 @@ def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows) -> None:
     recipe = job.recipe
     limits = (recipe.encoder.max_tokens, recipe.data.max_tokens)
     for line in warnings_of_lengths(where.name, lengths.as_dict(), limits, recipe.data.over_length):
+        job.say(f"  {line}")
+    for line in missing_languages(encoder.source_languages, recipe.languages):
         job.say(f"  {line}")
     unreadable = rows.unreadable()
     for script, share in unreadable.items():
@@ -148,7 +152,7 @@ def _evaluate(job: Job, where: Path) -> None:
     for line in custom_lines(job.recipe.evaluate.benchmarks):
         job.say(f"  {line}")
     device = job.device.torch_device
-    questions = ([question.text for question in benchmark.questions] for benchmark in benchmarks)
+    questions = (([question.text for question in benchmark.questions], benchmark.language) for benchmark in benchmarks)
     read_questions(job.recipe, questions, where, device=device, note=job.say)
     for system in evaluated_systems(job.recipe):
         bridge = load_system(job.recipe, job.folder.path, system, device=device, states_folder=where / STATES)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +13,14 @@ from lilift.data.batches.batching import SequenceShape
 from lilift.data.batches.tokenization import Limits, Tokenisation
 from lilift.data.texts.examples import Row
 from lilift.data.texts.prompt_templates import TEMPLATES
-from lilift.evaluate.responders import BridgeResponder, CutsQuestions, StreamsResponses, seed_of
+from lilift.evaluate.benchmarks.benchmark import load_benchmark
+from lilift.evaluate.evaluator import LIFTED
+from lilift.evaluate.language_evaluation import LanguageEvaluation
+from lilift.evaluate.responders import BridgeResponder, CutsQuestions, ReadsLanguages, StreamsResponses, seed_of
 from lilift.model.decoding.generation import Reply
+from lilift.phases.answering.answerer import Answerer, asked_in
+from lilift.recipe.errors import DataError, RecipeError
+from lilift.recipe.schema import BenchmarkSettings
 
 
 class LetterTokenizer:
@@ -114,3 +122,59 @@ def test_where_memory_runs_out_the_other_rows_are_begun_again_with_half_the_batc
     assert responder.generate(questions) == expected
     assert asked == [7, 5]
     assert parrot.limits[-1][1] == largest // 2
+
+
+class AnnouncingTokenizer(LetterTokenizer):
+    """A tokenizer that puts the first letter of the language before a text."""
+
+    source_languages = ("sw", "en")
+
+    def __init__(self, language: str | None = None) -> None:
+        self.language = language
+
+    def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
+        return super().encode(f"<{self.language}> {text}", max_tokens)
+
+    def in_language(self, language: str | None) -> AnnouncingTokenizer:
+        return AnnouncingTokenizer(language)
+
+
+def test_the_encoder_is_told_the_language_of_the_questions(responder: BridgeResponder, parrot: Parrot, tmp_path: Path) -> None:
+    assert not responder.announces_languages
+    assert responder.in_language("sw") is responder
+    tokenisation = replace(responder._tokenisation, encoder=AnnouncingTokenizer(), limits=Limits(50, 100, "error"))
+    told = BridgeResponder(parrot, tokenisation, max_new_tokens=7, batch_tokens=99)
+    assert isinstance(told, ReadsLanguages)
+    assert told.in_language("sw").generate(["a"]) == ["<sw> a|a\nAnswer:"]
+    assert told.generate(["a"]) == ["<None> a|a\nAnswer:"]
+    narrow = replace(tokenisation, limits=Limits(9, 100, "error"))
+    assert BridgeResponder(parrot, narrow, max_new_tokens=7, batch_tokens=99).in_language("sw").cuts(["abc", "abcd"]) == [
+        False,
+        True,
+    ]
+    benchmark = load_benchmark(BenchmarkSettings(name="world", limit=2), "om", seed=0)
+    evaluation = LanguageEvaluation(told, benchmark, tmp_path / "om.jsonl", samples=1)
+    assert sum(evaluation.answer_pending(2)) == 2
+    assert all(line["response"].startswith("<om> ") for line in evaluation._answers.values())
+
+
+def test_chat_announces_the_language_of_the_run_or_the_one_that_is_named(responder: BridgeResponder, parrot: Parrot) -> None:
+    def model(*languages: str, announces: bool = True) -> Answerer:
+        encoder = AnnouncingTokenizer() if announces else LetterTokenizer()
+        tokenisation = replace(responder._tokenisation, encoder=encoder, limits=Limits(50, 100, "error"))
+        made = BridgeResponder(parrot, tokenisation, max_new_tokens=7, batch_tokens=99)
+        return Answerer(made, LIFTED, languages, 0, {}, Path())
+
+    for languages, named, announced in [
+        (("en", "sw"), None, "sw"),
+        (("sw", "bn"), None, "en"),
+        (("sw", "bn"), "Bengali", "bn"),
+    ]:
+        chosen, note = asked_in(model(*languages), named)
+        assert chosen.generate(["a"]) == [f"<{announced}> a|a\nAnswer:"]
+        assert (note is None) == (named is not None)
+    assert asked_in(model("sw", announces=False), None)[1] is None
+    with pytest.raises(RecipeError, match="--language has no effect on this model"):
+        asked_in(model("sw", announces=False), "sw")
+    with pytest.raises(DataError, match="unknown language"):
+        asked_in(model("sw"), "Klingonish")

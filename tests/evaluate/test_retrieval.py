@@ -30,10 +30,11 @@ def test_both_directions_count() -> None:
 def test_languages_are_measured_against_english_before_and_after(tmp_path: Path) -> None:
     sentences = {"en": ["a", "b", "c", "d"], "sw": ["a", "b", "c", "d"], "om": ["a", "b", "d", "c"]}
 
-    def after(texts: Sequence[str]) -> Tensor:
+    def after(texts: Sequence[str], codes: Sequence[str]) -> Tensor:
+        assert codes == [*["en"] * 4, *["sw"] * 4, *["om"] * 4]
         return torch.stack([torch.eye(4)["abcd".index(text)] for text in texts])
 
-    def before(texts: Sequence[str]) -> Tensor:
+    def before(texts: Sequence[str], codes: Sequence[str]) -> Tensor:  # noqa: ARG001
         return torch.ones(len(texts), 4) + torch.arange(len(texts))[:, None]
 
     found = alignment_quality(sentences, "world", before=before, after=after)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lilift.data.batches.batching import SequenceShape
 from lilift.data.batches.control_tokens import ControlTokens
@@ -31,6 +31,18 @@ class SourceTokenizer(Protocol):
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
         """The tokens of a text with the encoder's own prefix and end tokens; these stay if the text is cut to `max_tokens`."""
+
+
+@runtime_checkable
+class TakesLanguages(Protocol):
+    """A tokenizer that may announce the language of a text."""
+
+    @property
+    def source_languages(self) -> Any:
+        """The languages that it can announce; None if it announces none."""
+
+    def in_language(self, language: str | None) -> SourceTokenizer:
+        """The same tokenizer for texts in a language (lilift's code); None means its default language."""
 
 
 class LLMTokenizer(Protocol):
@@ -120,8 +132,13 @@ class Tokenisation:
 
     def __post_init__(self) -> None:
         self.control_tokens = ControlTokens(self.llm)
-        self._encoder_identity = identity_of(self.encoder) if self.cache else None
+        self._readers: dict[str | None, SourceTokenizer] = {}
         self._llm_identity = identity_of(self.llm) if self.cache else None
+
+    @property
+    def announces_languages(self) -> bool:
+        """Whether the encoder's tokens depend on the language of a text."""
+        return isinstance(self.encoder, TakesLanguages) and self.encoder.source_languages is not None
 
     def rows(self, tasks: Sequence[Task]) -> list[Row | None]:
         """Rows to train on, in the order of the tasks; None for a row that the policy drops.
@@ -138,7 +155,7 @@ class Tokenisation:
             raise ModelError(
                 "the LLM's tokenizer has no end-of-sequence token", remedy="set `eos_token` in its tokenizer_config.json"
             )
-        sources = self._sources([self.template.source(task.source) for task in tasks])
+        sources = self._sources(tasks)
         prompts = self._prompts([(task.source, task.kind) for task in tasks])
         responses = self._responses(tasks)
         end = (self.llm.eos_token_id,)
@@ -147,14 +164,19 @@ class Tokenisation:
             for task, source, prompt, response in zip(tasks, sources, prompts, responses, strict=True)
         ]
 
-    def prompts(self, questions: Sequence[str]) -> list[Row]:
-        """Rows for generation, in the order of the questions. A question that is too long is cut and counted, never dropped."""
+    def prompts(self, questions: Sequence[str], language: str | None = None) -> list[Row]:
+        """Rows for generation, in the order of the questions. A question that is too long is cut and counted, never dropped.
+
+        Args:
+            questions: any texts.
+            language: the code of their language; None if it is not known.
+        """
         prompts = self._prompts([(question, "respond") for question in questions])
         rows = []
         for question, prompt in zip(questions, prompts, strict=True):
-            source = self.encoder.encode(self.template.source(question))
+            source = self._reader(language).encode(self.template.source(question))
             self._count(len(source))
-            rows.append(Row(self._cut_source(question, tuple(source)), prompt, ()))
+            rows.append(Row(self._cut_source(question, language, tuple(source)), prompt, ()))
             self.report.kept += 1
         return rows
 
@@ -163,8 +185,26 @@ class Tokenisation:
         texts = [self.template.prompt(mark(question), self.layout, kind) for question, kind in questions]
         return self._remembered(self._llm_identity, "prompt", texts, self.control_tokens.encode)
 
-    def _sources(self, texts: list[str]) -> list[tuple[int, ...]]:
-        return self._remembered(self._encoder_identity, "source", texts, lambda missing: map(self.encoder.encode, missing))
+    def _reader(self, language: str | None) -> SourceTokenizer:
+        """The encoder's tokenizer for texts in a language."""
+        if language not in self._readers:
+            encoder = self.encoder
+            self._readers[language] = encoder.in_language(language) if isinstance(encoder, TakesLanguages) else encoder
+        return self._readers[language]
+
+    def _sources(self, tasks: Sequence[Task]) -> list[tuple[int, ...]]:
+        found: list[tuple[int, ...]] = [()] * len(tasks)
+        for language in dict.fromkeys(task.language for task in tasks):
+            reader = self._reader(language)
+            chosen = [index for index, task in enumerate(tasks) if task.language == language]
+            texts = [self.template.source(tasks[index].source) for index in chosen]
+            identity = identity_of(reader) if self.cache else None
+            for index, ids in zip(chosen, self._encoded(reader, identity, texts), strict=True):
+                found[index] = ids
+        return found
+
+    def _encoded(self, reader: SourceTokenizer, identity: str | None, texts: list[str]) -> list[tuple[int, ...]]:
+        return self._remembered(identity, "source", texts, lambda missing: map(reader.encode, missing))
 
     def _responses(self, tasks: Sequence[Task]) -> list[tuple[int, ...]]:
         found: list[tuple[int, ...]] = [()] * len(tasks)
@@ -203,7 +243,7 @@ class Tokenisation:
             return None
         if source_too_long and limits.policy == "error":
             raise self._too_long(task, len(row.encoder_ids), limits.source, "source text", "encoder.max_tokens")
-        row = Row(self._cut_source(task.source, row.encoder_ids), row.prompt_ids, row.response_ids)
+        row = Row(self._cut_source(task.source, task.language, row.encoder_ids), row.prompt_ids, row.response_ids)
 
         length = self.shape.packed_length(row, has_llm_bos=self.has_llm_bos)
         report.longest_sequence = max(report.longest_sequence, length)
@@ -222,12 +262,12 @@ class Tokenisation:
         self.report.read += 1
         self.report.longest_source = max(self.report.longest_source, source_length)
 
-    def _cut_source(self, text: str, ids: tuple[int, ...]) -> tuple[int, ...]:
+    def _cut_source(self, text: str, language: str | None, ids: tuple[int, ...]) -> tuple[int, ...]:
         """The source, cut to the limit and counted if it is longer."""
         if len(ids) <= self.limits.source:
             return ids
         self.report.truncated_source += 1
-        return tuple(self.encoder.encode(self.template.source(text), self.limits.source))
+        return tuple(self._reader(language).encode(self.template.source(text), self.limits.source))
 
     def _cut_response(self, task: Task, row: Row, excess: int) -> Row:
         """The row without its last `excess` tokens; it has no end of sequence, so the LLM does not learn to stop there."""

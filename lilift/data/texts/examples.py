@@ -28,6 +28,11 @@ class Example:
         """The text that the encoder reads if no words are switched."""
         return self.question
 
+    @property
+    def source_language(self) -> str:
+        """The code of the language of `source`."""
+        return "en"
+
 
 @dataclass(frozen=True)
 class TranslatedExample(Example):
@@ -46,6 +51,11 @@ class TranslatedExample(Example):
         """The translation."""
         return self.text
 
+    @property
+    def source_language(self) -> str:
+        """The language of the translation."""
+        return self.language
+
 
 @dataclass(frozen=True)
 class Task:
@@ -56,12 +66,14 @@ class Task:
         source: the text for the encoder.
         target: the text that the LLM learns to write.
         kind: which of the template's openers stands before the target.
+        language: the code of the language that the source is written in. A code-switched text is English.
     """
 
     id: str
     source: str
     target: str
     kind: Target
+    language: str = "en"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 from gguf import TokenType
 
 from lilift.export.gguf.gguf_vocabulary import REMEDY, SPACE, UNUSED_SCORE, Vocabulary, unused_vocabulary
+from lilift.export.runner.text_normalization import Step, can_normalize
 from lilift.recipe.errors import ModelError
 
 
@@ -80,9 +81,14 @@ def _sentencepiece_prefix(content: Mapping[str, Any], ids: Mapping[str, int], wh
     Raises:
         ModelError: llama.cpp cannot do one of the steps.
     """
-    steps = steps_of(content.get("normalizer"), "normalizers") + steps_of(content.get("pre_tokenizer"), "pretokenizers")
+    normalizers = steps_of(content.get("normalizer"), "normalizers")
+    # lilift's runner does the steps before those of SentencePiece.
+    done_by_llama_cpp = (
+        index for index, step in enumerate(normalizers) if is_step_of_sentencepiece(step) or not can_normalize(step)
+    )
+    own = next(done_by_llama_cpp, len(normalizers))
     prefix = False
-    for step in steps:
+    for step in normalizers[own:] + steps_of(content.get("pre_tokenizer"), "pretokenizers"):
         kind = step["type"]
         if kind == "Prepend" and step["prepend"] == SPACE:
             prefix = True
@@ -110,6 +116,13 @@ def _check_split(splits: bool, ids: Mapping[str, int], where: Path) -> None:
         raise ModelError(
             f"the tokenizer splits text into words, but its token {spanning!r} spans two words", where=where, remedy=REMEDY
         )
+
+
+def is_step_of_sentencepiece(step: Step) -> bool:
+    """Whether llama.cpp's SentencePiece tokenizer does this step of a normalizer too: it writes spaces as `▁`."""
+    if step["type"] == "Prepend":
+        return bool(step["prepend"] == SPACE)
+    return bool(step["type"] == "Replace" and step["pattern"] == {"String": " "} and step["content"] == SPACE)
 
 
 def steps_of(part: Mapping[str, Any] | None, inner: str) -> list[Mapping[str, Any]]:

@@ -17,10 +17,12 @@ from lilift.export.gguf.encoder_gguf import EncoderFile
 from lilift.export.gguf.gguf_vocabulary import Vocabulary
 from lilift.export.gguf.gguf_writer import DIRECT
 from lilift.export.gguf.llm_gguf import LLMFile
+from lilift.export.gguf.normalizer import has_space_at_start_only, measure_unnormalized, steps_beyond_llama_cpp
 from lilift.export.gguf.quantise import quantise, quantiser
 from lilift.export.gguf.sentencepiece_model import from_sentencepiece
 from lilift.export.gguf.tokenizer_files import read_vocabulary
 from lilift.export.job import Export
+from lilift.export.language_texts import texts_by_language
 from lilift.export.llm_folder import read_config
 from lilift.export.modelfile import FILE_NAME as MODELFILE
 from lilift.export.modelfile import chat_template, modelfile
@@ -85,7 +87,14 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
         "hidden_size": known.hidden_size,
         "context_length": known.context_length,
         "embedding_scale": known.embedding_scale,
+        "normalizer": vocabulary.normalizer,
+        "space_prefix": "start" if vocabulary.space_at_start_only else "as llama.cpp",
     }
+    if vocabulary.normalizer:
+        texts = texts_by_language(export.parts.data, export.recipe.languages)
+        export.unnormalized = measure_unnormalized(_llm_tokenizer(export.base), vocabulary.normalizer, texts)
+        export.description["llm"]["without_normalizer"] = export.unnormalized.as_dict()
+        export.notes.append(export.unnormalized.line())
     export.description["encoder"] |= {
         "file": encoder_file,
         "hidden_size": encoder.file.config["d_model"],
@@ -108,6 +117,7 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
             [vocabulary.text(token) for token in tokens.stop],
             context_length=min(known.context_length, MODELFILE_CONTEXT),
             max_new_tokens=export.recipe.evaluate.max_new_tokens,
+            comments=[export.unnormalized.line()] if export.unnormalized else [],
         )
         (export.stage / MODELFILE).write_text(ollama, encoding="utf-8")
         write_alignment(export.parts.alignment, export.recipe.alignment, export.stage / ALIGNMENT_FILE)
@@ -127,8 +137,9 @@ def llm_vocabulary(folder: Path, size: int) -> tuple[LLMTokens, Vocabulary]:
         ModelError: the tokenizer is missing, or llama.cpp does not support it.
     """
     vocabulary = read_vocabulary(folder, size)
-    with loading(str(folder), what="LLM's tokenizer"):
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = _llm_tokenizer(folder)
+    vocabulary.normalizer = steps_beyond_llama_cpp(tokenizer, vocabulary.model, folder)
+    vocabulary.space_at_start_only = bool(vocabulary.add_space_prefix) and has_space_at_start_only(tokenizer)
     tokens = tokens_of(_declared_eos(folder), tokenizer, str(folder))
     roles = {"bos": tokens.bos, "eos": tokens.eos, "unk": tokenizer.unk_token_id, "pad": tokenizer.pad_token_id}
     if tokens.bos is None:
@@ -136,6 +147,11 @@ def llm_vocabulary(folder: Path, size: int) -> tuple[LLMTokens, Vocabulary]:
     vocabulary.special |= {role: token for role, token in roles.items() if token is not None}
     vocabulary.add_bos = tokens.bos is not None
     return tokens, vocabulary
+
+
+def _llm_tokenizer(folder: Path) -> Any:
+    with loading(str(folder), what="LLM's tokenizer"):
+        return AutoTokenizer.from_pretrained(folder)
 
 
 def _declared_eos(folder: Path) -> Any:

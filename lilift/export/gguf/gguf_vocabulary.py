@@ -9,6 +9,7 @@ from typing import Any
 
 from gguf import GGUFWriter, TokenType
 
+from lilift.export.runner.text_normalization import Step
 from lilift.recipe.errors import ModelError
 
 UNUSED_SCORE = -10000.0
@@ -30,6 +31,8 @@ class Vocabulary:
         add_bos, add_eos: whether a text begins and ends with these tokens.
         add_space_prefix, remove_extra_whitespaces, charsmap: SentencePiece's normalisation.
         chat_template: the Jinja template that `llama-server` uses for messages.
+        space_at_start_only: whether a space goes before a text, but not before the text after a control token.
+        normalizer: steps that lilift's runner does before llama.cpp tokenizes a text; GGUF has no place for them.
     """
 
     model: str
@@ -45,6 +48,8 @@ class Vocabulary:
     remove_extra_whitespaces: bool | None = None
     charsmap: bytes | None = None
     chat_template: str | None = None
+    normalizer: list[Step] = field(default_factory=list)
+    space_at_start_only: bool = False
 
     def text(self, token: int) -> str:
         """The text of a special token."""

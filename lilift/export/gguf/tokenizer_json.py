@@ -10,6 +10,7 @@ from gguf import TokenType
 
 from lilift.export.gguf.converted_sentencepiece import converted_sentencepiece, steps_of
 from lilift.export.gguf.gguf_vocabulary import REMEDY, Vocabulary, apply_added_tokens, unused_vocabulary
+from lilift.export.runner.text_normalization import can_normalize
 from lilift.recipe.errors import ModelError
 
 # The pattern by which `tokenizer.json` splits text before byte-level BPE, llama.cpp's name for it, and whether llama.cpp then
@@ -63,9 +64,10 @@ def _splitting_rule(content: Mapping[str, Any], where: Path) -> str:
     Raises:
         ModelError: llama.cpp does not have this rule.
     """
-    normalizers = [step["type"] for step in steps_of(content.get("normalizer"), "normalizers")]
-    if set(normalizers) - {"NFC"}:  # llama.cpp does not do NFC either, but almost all texts are NFC already
-        raise ModelError(f"llama.cpp does not support the tokenizer's step {normalizers[0]}", where=where, remedy=REMEDY)
+    # llama.cpp normalizes nothing, so lilift's runner does it.
+    unfit = next((step for step in steps_of(content.get("normalizer"), "normalizers") if not can_normalize(step)), None)
+    if unfit is not None:
+        raise ModelError(f"llama.cpp does not support the tokenizer's step {unfit['type']}", where=where, remedy=REMEDY)
     steps = steps_of(content.get("pre_tokenizer"), "pretokenizers")
     kinds = [step["type"] for step in steps]
     ignores_merges = bool(content["model"].get("ignore_merges"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -50,6 +50,8 @@ class LLMPart(_Part):
     context_length: int
     embedding_scale: float
     control_tokens: list[str] = []  # exports of earlier versions do not name them
+    normalizer: list[dict[str, Any]] = []  # nor these
+    space_prefix: Literal["as llama.cpp", "start"] = "as llama.cpp"
 
 
 class AlignmentPart(_Part):

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import psutil
@@ -21,6 +21,7 @@ import sentencepiece
 from lilift.data.batches.control_tokens import ControlTokens
 from lilift.export.runner.description import check_parts, read_description
 from lilift.export.runner.llama_cpp import Floats, LlamaDecoder, LlamaEncoder
+from lilift.export.runner.prompt_tokenizer import PromptTokenizer
 from lilift.export.runner.soft_tokens import EmbeddingTable, SoftTokens
 from lilift.model.decoding.sampling import Sampling
 from lilift.recipe.errors import DataError, RunFolderError
@@ -94,7 +95,7 @@ class ExportedBridge:
         self._embeddings = EmbeddingTable(folder / encoder.file) if encoder.add_embeddings else None
         self._encoder = LlamaEncoder(folder / encoder.file, longest=encoder.max_tokens, threads=threads)
         self._llm = LlamaDecoder(folder / llm_file, threads=threads, exact=self.quantisation == "f32")
-        self._control_tokens = ControlTokens(_PromptTokenizer(self._llm, tuple(description.llm.control_tokens)))
+        self._control_tokens = ControlTokens(PromptTokenizer(self._llm, description.llm, folder))
         self._check_sizes()
         self._busy = threading.Lock()
 
@@ -217,22 +218,6 @@ class ExportedBridge:
             raise RunFolderError(
                 "lilift.json has special tokens that the LLM does not have", where=self.folder, remedy="export the run again"
             )
-
-
-@dataclass(frozen=True)
-class _PromptTokenizer:
-    """llama.cpp's tokenizer as `ControlTokens` calls one."""
-
-    llm: LlamaDecoder
-    all_special_tokens: tuple[str, ...]
-
-    def __call__(self, text: str | list[str], *, split_special_tokens: bool = False, **_: bool) -> dict[str, Any]:
-        if isinstance(text, str):
-            return {"input_ids": self.llm.tokenize(text, as_text=split_special_tokens)}
-        return {"input_ids": [self.llm.tokenize(one, as_text=split_special_tokens) for one in text]}
-
-    def convert_tokens_to_ids(self, token: str) -> int:
-        return self.llm.tokenize(token)[0]
 
 
 def _chooser(sampling: Sampling | None, seed: int) -> Callable[[Floats], int]:

@@ -91,10 +91,15 @@ class AbsentTokenizer:
     pad_id = 0
     unknown_id = None
     identity = "no encoder"
+    source_languages = None
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:  # noqa: ARG002
         """No tokens."""
         return []
+
+    def in_language(self, language: str | None) -> AbsentTokenizer:  # noqa: ARG002
+        """Itself."""
+        return self
 
 
 class AbsentEncoder(Encoder):
@@ -145,7 +150,7 @@ def load_encoder(settings: EncoderSettings, *, device: torch.device) -> Encoder:
             **_quantised(settings, device),
         )
         keep_autograd_on_cpu(model)
-        tokenizer = load_encoder_tokenizer(location, settings.revision, config)
+        tokenizer = load_encoder_tokenizer(location, settings.revision, config, settings.language_codes)
         missing = [parameter for name, parameter in model.named_parameters() if name in report["missing_keys"]]
         # Drop an encoder-decoder's decoder before anything moves to the device.
         half = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model

@@ -7,8 +7,9 @@ low-resource scripts often whole words. So lilift uses the original SentencePiec
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from transformers.utils import cached_file
 
 from lilift.data.batches.control_tokens import ControlTokens
 from lilift.data.batches.token_cache import identity_of
+from lilift.model.encoders.source_languages import SourceLanguages, source_languages_of, special_tokens_around
 from lilift.model.sources import check_tokenizer, loading
 from lilift.recipe.errors import ModelError
 
@@ -40,20 +42,48 @@ class EncoderTokenizer(Protocol):
     def identity(self) -> str | None:
         """See `lilift.data.batches.token_cache.identity_of`."""
 
+    @property
+    def source_languages(self) -> SourceLanguages | None:
+        """The languages that the tokenizer can announce; None if it announces none."""
+
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
         """The tokens of a text, with the prefix and end tokens that the encoder expects. A cut to `max_tokens` keeps these."""
 
+    def in_language(self, language: str | None) -> EncoderTokenizer:
+        """The same tokenizer for texts in a language (lilift's code); None means its default language."""
+
 
 class HuggingFaceTokenizer:
-    """A tokenizer as transformers loads it."""
+    """A tokenizer as transformers loads it.
 
-    def __init__(self, tokenizer: Any, pad_id: int) -> None:
+    Args:
+        tokenizer: of transformers.
+        pad_id: see `EncoderTokenizer`.
+        source_languages: see `EncoderTokenizer`.
+    """
+
+    def __init__(self, tokenizer: Any, pad_id: int, source_languages: SourceLanguages | None = None) -> None:
         self.tokenizer = tokenizer
         self.pad_id = pad_id
         self.unknown_id: int | None = tokenizer.unk_token_id
+        self.source_languages = source_languages
         self.prefix, self.suffix = special_tokens_around(tokenizer)
-        self.identity = identity_of(tokenizer)  # covers the tokenizer that puts them around a text
+        self._identity = identity_of(tokenizer)  # covers the tokens that it puts around a text in its default language
+        self.identity = self._identity
         self._control_tokens = ControlTokens(tokenizer)
+
+    def in_language(self, language: str | None) -> HuggingFaceTokenizer:
+        """See `EncoderTokenizer`."""
+        if self.source_languages is None:
+            return self
+        code = self.source_languages.code(language)
+        other = copy.copy(self)
+        other.prefix, other.suffix = self.source_languages.frame(code)
+        if self._identity is not None and code != self.source_languages.default:
+            other.identity = hashlib.sha256(f"{self._identity} {other.prefix} {other.suffix}".encode()).hexdigest()
+        else:
+            other.identity = self._identity
+        return other
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
         """See `EncoderTokenizer`."""
@@ -61,7 +91,9 @@ class HuggingFaceTokenizer:
 
 
 class SentencePieceTokenizer:
-    """The model's original SentencePiece file, byte fallback included."""
+    """The model's original SentencePiece file, byte fallback included. No model with such a file announces languages."""
+
+    source_languages = None
 
     def __init__(
         self, processor: sentencepiece.SentencePieceProcessor, prefix: Sequence[int], suffix: Sequence[int], pad_id: int
@@ -77,17 +109,24 @@ class SentencePieceTokenizer:
         """See `EncoderTokenizer`."""
         return _framed(self.processor.encode(text), self.prefix, self.suffix, max_tokens)
 
+    def in_language(self, language: str | None) -> SentencePieceTokenizer:  # noqa: ARG002
+        """Itself."""
+        return self
 
-def load_encoder_tokenizer(location: str, revision: str | None, config: PreTrainedConfig) -> EncoderTokenizer:
+
+def load_encoder_tokenizer(
+    location: str, revision: str | None, config: PreTrainedConfig, language_codes: Mapping[str, str] | None = None
+) -> EncoderTokenizer:
     """Load an encoder's tokenizer: its SentencePiece file if that has the model's ids, else transformers' tokenizer.
 
     Args:
         location: a folder or hub name from `model_folder_or_hub`.
         revision: commit, tag or branch on the hub.
         config: the encoder's configuration.
+        language_codes: the setting `encoder.language_codes`.
 
     Raises:
-        ModelError: lilift finds no tokenizer that fits the model.
+        ModelError: lilift finds no tokenizer that fits the model, or the tokenizer lacks one of `language_codes`.
     """
     converted: Any = None
     failure: ModelError | None = None
@@ -97,8 +136,9 @@ def load_encoder_tokenizer(location: str, revision: str | None, config: PreTrain
             check_tokenizer(converted, location, what="encoder")
     except ModelError as error:
         converted, failure = None, error
+    source_languages = source_languages_of(converted, language_codes or {}, location)
     processor = _sentencepiece_processor(location, revision)
-    if processor is not None and has_model_ids(processor, converted, config):
+    if source_languages is None and processor is not None and has_model_ids(processor, converted, config):
         pad_id = processor.pad_id() if processor.pad_id() >= 0 else config.pad_token_id
         if converted is None:
             return SentencePieceTokenizer(processor, [], [processor.eos_id()], pad_id)
@@ -108,7 +148,7 @@ def load_encoder_tokenizer(location: str, revision: str | None, config: PreTrain
     pad_id = converted.pad_token_id if converted.pad_token_id is not None else config.pad_token_id
     if pad_id is None:
         raise ModelError("the encoder's tokenizer has no padding token", where=location, remedy="set `pad_token` in it")
-    return HuggingFaceTokenizer(converted, pad_id)
+    return HuggingFaceTokenizer(converted, pad_id, source_languages)
 
 
 def has_model_ids(processor: sentencepiece.SentencePieceProcessor, converted: Any | None, config: PreTrainedConfig) -> bool:
@@ -124,16 +164,6 @@ def has_model_ids(processor: sentencepiece.SentencePieceProcessor, converted: An
     spelled = [index for index in range(size) if not processor.is_control(index) and not processor.is_unknown(index)]
     pieces = [processor.id_to_piece(index) for index in spelled]
     return size <= len(converted) and bool(pieces == converted.convert_ids_to_tokens(spelled))
-
-
-def special_tokens_around(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The tokens that a tokenizer puts before and after a text, such as ``[CLS]``, a language code or ``</s>``."""
-    bare = tokenizer("a", add_special_tokens=False).input_ids
-    framed = tokenizer("a").input_ids
-    for start in range(len(framed) - len(bare) + 1):
-        if framed[start : start + len(bare)] == bare:
-            return list(framed[:start]), list(framed[start + len(bare) :])
-    raise ModelError("the tokenizer changes a text when it adds its special tokens", where=tokenizer.name_or_path)
 
 
 def _sentencepiece_processor(location: str, revision: str | None) -> sentencepiece.SentencePieceProcessor | None:

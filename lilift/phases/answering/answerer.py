@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from lilift.data.languages import language as known_language
 from lilift.evaluate.evaluator import System
-from lilift.evaluate.responders import Responder
+from lilift.evaluate.responders import ReadsLanguages, Responder
 from lilift.model.decoding.sampling import Sampling
 from lilift.recipe import storage
 from lilift.recipe.errors import RecipeError
@@ -65,6 +66,29 @@ class Answerer:
     inputs: Mapping[str, Any]
     folder: Path
     notes: tuple[str, ...] = ()
+
+
+def asked_in(model: Answerer, language: str | None) -> tuple[Responder, str | None]:
+    """The responder for questions in a language, and a note for the user if lilift had to choose the language.
+
+    Only some encoders (NLLB, M2M100, mBART) are told the language. Without a choice, this is the language of the run if it has
+    only one besides English, and English otherwise.
+
+    Raises:
+        RecipeError: a language is given, and the encoder is not told any.
+        DataError: lilift does not know the language.
+    """
+    responder = model.responder
+    if not isinstance(responder, ReadsLanguages) or not responder.announces_languages:
+        if language is not None:
+            raise RecipeError(
+                "--language has no effect on this model: its encoder is not told the language of a text", remedy="leave it out"
+            )
+        return responder, None
+    others = [code for code in model.languages if code != "en"]
+    chosen = known_language(language or (others[0] if len(others) == 1 else "en"))
+    note = f"the encoder is told that the questions are in {chosen.name}; to change this, give --language"
+    return cast("Responder", responder.in_language(chosen.code)), None if language else note
 
 
 def drawing(options: AnswerOptions) -> dict[str, Any]:

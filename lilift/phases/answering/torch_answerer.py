@@ -15,6 +15,7 @@ from lilift.evaluate.responders import BridgeResponder, PlainResponder
 from lilift.memory.device import device_for, find_device
 from lilift.model.assemble_bridge import join_models
 from lilift.model.bridge_files import load_part
+from lilift.model.encoders.source_languages import missing_languages
 from lilift.model.llms.plain_llm import load_plain_llm
 from lilift.model.sources import STAND_IN
 from lilift.phases.answering.answerer import DESCRIPTION, EXPORTED, Answerer, AnswerOptions, drawing, refuse, refuse_template
@@ -59,7 +60,9 @@ def _of_run(run: Path, options: AnswerOptions, system: str) -> Answerer:
     settings = recipe.evaluate.model_copy(update={name: value for name, value in changed.items() if value is not None})
     inputs = answers_depend_on(recipe, run, chosen) | {"limits": fingerprint(settings.max_new_tokens)}
     responder = responder_for(bridge, recipe, run, settings, sampling=options.sampling)
-    return Answerer(responder, chosen, recipe.languages, recipe.seed, inputs | drawing(options), run / "evaluations")
+    notes = missing_languages(bridge.encoder.tokenizer.source_languages, recipe.languages)
+    answering = inputs | drawing(options)
+    return Answerer(responder, chosen, recipe.languages, recipe.seed, answering, run / "evaluations", tuple(notes))
 
 
 def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
@@ -108,7 +111,8 @@ def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
         sampling=options.sampling,
     )
     inputs = {"export": fingerprint(content), "llm": fingerprint(llm.model_dump(mode="json")), "max_new_tokens": most_new}
-    return Answerer(responder, EXPORTED, languages, seed, inputs | drawing(options), folder / "evaluations")
+    notes = missing_languages(bridge.encoder.tokenizer.source_languages, languages)
+    return Answerer(responder, EXPORTED, languages, seed, inputs | drawing(options), folder / "evaluations", tuple(notes))
 
 
 def _settings(kind: type[Kind], content: Mapping[str, Any]) -> Kind:

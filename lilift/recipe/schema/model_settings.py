@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from lilift.recipe.language_groups import by_language
 from lilift.recipe.schema.base_settings import Dtype, Settings
 
 AlignmentKind = Literal["ffn", "linear", "latent"]
@@ -50,6 +51,12 @@ class EncoderSettings(Settings):
         1024,
         ge=8,
         description="Longest text for the encoder, in encoder tokens. `data.over_length` decides what happens to longer texts.",
+    )
+    language_codes: Annotated[dict[str, str], BeforeValidator(by_language)] = Field(
+        {},
+        description="For encoders that are told the language of each text (NLLB, M2M100, mBART): the code that the encoder's "
+        "tokenizer uses for a language, such as `{ln: lin_Latn}`. lilift finds these codes itself. Set one for a language that "
+        "the encoder does not know, for example the code of a related language. Without it the encoder is told English.",
     )
 
 

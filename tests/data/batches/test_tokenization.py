@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from lilift.data.batches.batching import SequenceShape
 from lilift.data.batches.control_tokens import ControlTokens
+from lilift.data.batches.token_cache import TokenCache
 from lilift.data.batches.tokenization import Limits, Task, Tokenisation, continuation_ids, unknown_by_script
 from lilift.data.texts.examples import Row
 from lilift.data.texts.prompt_templates import TEMPLATES
@@ -194,3 +197,39 @@ def test_unknown_tokens_are_counted_by_script() -> None:
         "Latn": (3, 0),
         "Zyyy": (1, 0),
     }
+
+
+class AnnouncingTokenizer(WordTokenizer):
+    """A tokenizer that announces the language of a text by a token before it."""
+
+    source_languages = ("en", "sw")
+
+    def __init__(self, language: str | None = "en") -> None:
+        self.language = language
+        self.identity = f"announces {language}"
+
+    def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
+        return super().encode(f"{self.language}: {text}", max_tokens)
+
+    def in_language(self, language: str | None) -> AnnouncingTokenizer:
+        return AnnouncingTokenizer(language)
+
+
+def test_each_row_is_read_in_its_own_language(tmp_path: Path) -> None:
+    """Also where a cache knows the same text in another language, and where the text is cut."""
+    encoder = AnnouncingTokenizer()
+    tasks = [Task(code, "3 apples", "3", "respond", code) for code in ("sw", "en", "sw")]
+    cache = TokenCache(tmp_path / "tokens")
+    for _ in range(2):
+        made = replace(tokenisation(), encoder=encoder, cache=cache)
+        assert made.announces_languages
+        rows = made.rows(tasks)
+        assert [row.encoder_ids for row in rows if row] == [
+            tuple(encoder.in_language(task.language).encode("3 apples")) for task in tasks
+        ]
+    cut = replace(tokenisation(policy="truncate", source=3), encoder=encoder)
+    (row,) = cut.rows(tasks[:1])
+    assert row is not None
+    assert row.encoder_ids == tuple(encoder.in_language("sw").encode("3 apples", 3))
+    assert cut.prompts(["3 apples"], "sw")[0].encoder_ids == row.encoder_ids
+    assert not tokenisation().announces_languages
