@@ -143,7 +143,16 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 
 def run_validate(arguments: argparse.Namespace) -> int:
+    from lilift.phases.model_check.recipe_models import unfit_models
+    from lilift.phases.run_folder import wanted_phases
+
     recipe = load(arguments)
+    by_phase = unfit_models(recipe, wanted_phases(recipe), without_torch=True)
+    unfit = [error for errors in by_phase.values() for error in errors]
+    for error in unfit[1:]:
+        print(f"{recipe.name}: {error}")
+    if unfit:
+        raise unfit[0]
     print(f"{recipe.name}: valid (card {recipe.card}; languages {', '.join(recipe.languages)})")
     return 0
 
@@ -153,13 +162,17 @@ def run_plan(arguments: argparse.Namespace) -> int:
         return _run_instant_plan(arguments)
     from lilift.cli.plan_output import print_plan
     from lilift.memory.planned_card import planned_card
+    from lilift.phases.model_check.recipe_models import require_usable_models, unfit_models
     from lilift.phases.readiness import missing_for
     from lilift.phases.rehearsals import plan_recipe, require_plan_fits
     from lilift.phases.run_folder import wanted_phases
 
     recipe = load(arguments)
+    phases = wanted_phases(recipe)
+    unfit = unfit_models(recipe, phases)
+    require_usable_models(unfit)
     plan = plan_recipe(recipe, card=planned_card(arguments.card or recipe.card), strict=arguments.strict)
-    missing = missing_for(recipe, wanted_phases(recipe))
+    missing = [*missing_for(recipe, phases), *(error for errors in unfit.values() for error in errors)]
     if arguments.json:
         print_json(plan.as_dict() | {"missing": [str(error) for error in missing]})
     else:
