@@ -224,4 +224,4 @@ def require_works(report: ModelReport) -> None:
     """
     for finding in report.findings:
         if finding.verdict == "no":
-            raise ModelError(f"{finding.question}: no, {finding.found}", where=report.name, remedy=finding.remedy or None)
+            raise ModelError(f"{finding.question}: no ({finding.found})", where=report.name, remedy=finding.remedy or None)

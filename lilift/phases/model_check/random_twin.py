@@ -110,7 +110,8 @@ def _written(files: ModelFiles, folder: Path, config: PreTrainedConfig, kind: An
             shutil.copyfile(path, folder / path.name)
     kept = folder / "generation_config.json"
     stops = kept.read_bytes() if kept.is_file() else None
-    model.save_pretrained(folder)
+    with loading(files.name, what="model"):  # it hides the bars of transformers
+        model.save_pretrained(folder)
     if stops is not None:
         kept.write_bytes(stops)
     return folder
