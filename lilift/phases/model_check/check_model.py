@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from transformers import AutoConfig, PreTrainedConfig
+from transformers.utils import logging as transformers_logging
 
 from lilift.model.llms.llm import text_part
 from lilift.model.sources import loading
@@ -99,6 +101,25 @@ def check_model(
         ModelError: lilift cannot find the model, or it is damaged.
     """
     started = time.monotonic()
+    with _quiet_transformers():
+        kind, architecture, findings = _checked(name, kind, revision, trust_remote_code)
+    return ModelReport(name, kind, architecture, findings, round(time.monotonic() - started, 1))
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Hide what transformers says about unusual settings, which a twin has on purpose."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+
+
+def _checked(
+    name: str, kind: Kind | None, revision: str | None, trust_remote_code: bool
+) -> tuple[Kind, str, tuple[ModelFinding, ...]]:
     files = model_files(name, revision, what=_SHOWN.get(kind, "model"))
     if files is None:
         raise ModelError(
@@ -111,8 +132,7 @@ def check_model(
     findings = _Findings(kind)
     with tempfile.TemporaryDirectory(prefix="lilift-model-check-") as work:
         _find(findings, files, kind, Path(work), trust_remote_code)
-    architecture = next(iter(config.architectures or []), config.model_type)
-    return ModelReport(name, kind, architecture, findings.all(), round(time.monotonic() - started, 1))
+    return kind, next(iter(config.architectures or []), config.model_type), findings.all()
 
 
 _SHOWN: dict[Kind | None, str] = {"llm": "LLM", "encoder": "encoder"}

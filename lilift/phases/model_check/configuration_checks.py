@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import torch
 from peft import PeftModel
+from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -29,7 +30,7 @@ from lilift.model.llms.special_tokens import tokens_of
 from lilift.model.sources import check_tokenizer, loading
 from lilift.phases.model_check.file_checks import Problems, found_by
 from lilift.phases.model_check.model_files import ModelFiles
-from lilift.recipe.errors import ModelError
+from lilift.recipe.errors import LiliftError, ModelError
 from lilift.recipe.schema import EncoderSettings, LLMSettings, LoraSettings, Recipe
 
 
@@ -44,7 +45,8 @@ def llm_configuration_problems(files: ModelFiles, recipe: Recipe) -> Problems:
             check_tokenizer(tokenizer, files.name, what="LLM")
             tokens_of(config.eos_token_id, tokenizer, files.name)
         if recipe.trained_by("adapter") is not None and type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
-            adapted.append(_with_adapter(config, recipe.transfer.lora, files.name))
+            llm = _with_adapter(config, recipe.transfer.lora)
+            adapted.extend([] if llm is None else [llm])
 
     def merges() -> None:
         for llm in adapted:
@@ -99,14 +101,19 @@ def _unknown(config: PreTrainedConfig, what: str, name: str) -> ModelError:
     )
 
 
-def _with_adapter(config: PreTrainedConfig, settings: LoraSettings, name: str) -> PeftModel:
-    """An LLM with an adapter, both without weights.
+def _with_adapter(config: PreTrainedConfig, settings: LoraSettings) -> PeftModel | None:
+    """An LLM with an adapter, both without weights; None if transformers cannot build the LLM without weights.
 
     Raises:
         RecipeError: no layer fits `transfer.lora.target_modules`.
     """
-    with loading(name, what="LLM"), torch.device("meta"):
-        return add_lora(AutoModelForCausalLM.from_config(config), settings, seed=0)
+    try:
+        with torch.device("meta"):
+            return add_lora(AutoModelForCausalLM.from_config(config), settings, seed=0)
+    except LiliftError:
+        raise
+    except Exception:  # it says nothing against the LLM itself, and this check must stop no run that would work
+        return None
 
 
 def _check_merges(adapted: PeftModel, name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -124,6 +131,12 @@ def _check_merges(adapted: PeftModel, name: str, shapes: Mapping[str, tuple[int,
     for layer, module in adapted.get_base_model().named_modules() if shapes else ():
         if not hasattr(module, "lora_A"):
             continue
+        if not isinstance(module.base_layer, nn.Linear):
+            raise ModelError(
+                f"the adapter would change {layer!r}, which is not a linear layer, so that lilift cannot merge it",
+                where=name,
+                remedy="name linear layers in `transfer.lora.target_modules`, such as [q_proj, k_proj, v_proj, o_proj]",
+            )
         weight, expected = f"{layer}.weight", tuple(module.base_layer.weight.shape)
         stored = shapes.get(weight)
         if stored != expected:

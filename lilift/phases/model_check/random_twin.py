@@ -156,7 +156,7 @@ def _shrunk_part(content: Mapping[str, Any]) -> dict[str, Any]:
         "num_key_value_heads": new_groups,
         "num_global_key_value_heads": new_groups,
         "d_kv": new_head,
-        "hidden_size_per_layer_input": 32,
+        "hidden_size_per_layer_input": 8,
         "head_dim": new_head,
         "global_head_dim": new_head * max(1, (content.get("global_head_dim") or own_head) // own_head),
         "embedding_size": new_width,
@@ -173,6 +173,12 @@ def _shrunk_part(content: Mapping[str, Any]) -> dict[str, Any]:
         )
     if content.get("initializer_range"):
         small["initializer_range"] = _SPREAD
+    if content.get("per_layer_config"):  # Gemma 4: settings of single layers by their numbers
+        small["per_layer_config"] = {
+            layer: {name: new_head * value // own_head if name == "head_dim" else value for name, value in own.items()}
+            for layer, own in content["per_layer_config"].items()
+            if int(layer) < few
+        }
     layers = next((content[name] for name in _LAYERS if content.get(name)), None)
     return {name: _fewer(value, layers, few, own_head // 2, new_head // 2) for name, value in small.items()}
 

@@ -11,6 +11,7 @@ from typing import Any
 import sentencepiece
 import torch
 import transformers
+from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM
 
 from lilift.model.seeding import seeded
@@ -77,6 +78,24 @@ def llm(config_class: str, **settings: Any) -> Callable[[Path], None]:
         config = getattr(transformers, config_class)(**SIZES | settings)
         _save(AutoModelForCausalLM.from_config(config, dtype=torch.float32), folder)
         _stand_in_files("llm", folder, "tokenizer.json", "tokenizer_config.json")
+
+    return save
+
+
+def qwen(config_class: str, **settings: Any) -> Callable[[Path], None]:
+    """An LLM with byte-level BPE; transformers gives these families their own splitting rule, whatever their files say."""
+
+    def save(folder: Path) -> None:
+        letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+        pieces = ["<|endoftext|>", *letters, "Ġt", "he", "Ġthe", "an"]
+        tokenizer = transformers.Qwen2Tokenizer(
+            vocab={piece: index for index, piece in enumerate(pieces)},
+            merges=[("Ġ", "t"), ("h", "e"), ("Ġt", "he"), ("a", "n")],
+        )
+        special = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
+        config = getattr(transformers, config_class)(**SIZES | special | {"vocab_size": len(pieces)} | settings)
+        _save(AutoModelForCausalLM.from_config(config, dtype=torch.float32), folder)
+        tokenizer.save_pretrained(folder)
 
     return save
 
@@ -155,8 +174,8 @@ FAMILIES: tuple[Family, ...] = (
     Family("Llama", "llm", "Llama 2 and 3, EuroLLM, TinyLlama, Yi", llm("LlamaConfig")),
     Family("Mistral", "llm", "Mistral 7B", llm("MistralConfig", sliding_window=None)),
     Family("Ministral 3", "llm", "Ministral 3 3B, 8B, 14B", llm("Ministral3Config")),
-    Family("Qwen 2", "llm", "Qwen2, Qwen2.5", llm("Qwen2Config")),
-    Family("Qwen 3", "llm", "Qwen3 0.6B to 32B", llm("Qwen3Config")),
+    Family("Qwen 2", "llm", "Qwen2, Qwen2.5", qwen("Qwen2Config")),
+    Family("Qwen 3", "llm", "Qwen3 0.6B to 32B", qwen("Qwen3Config")),
     Family("Gemma 2", "llm", "Gemma 2 2B, 9B, 27B", llm("Gemma2Config", **GEMMA)),
     Family("Gemma 3", "llm", "Gemma 3 1B to 27B", llm("Gemma3TextConfig", **GEMMA)),
     Family("Gemma 4, dense", "llm", "Gemma 4 31B", llm("Gemma4TextConfig", hidden_size_per_layer_input=0, **TWO_KINDS)),
@@ -178,13 +197,13 @@ FAMILIES: tuple[Family, ...] = (
     Family("EXAONE 4", "llm", "EXAONE 4.0 1.2B, 32B", llm("Exaone4Config", **TWO_KINDS)),
     Family("Apertus", "llm", "Apertus 8B, 70B", llm("ApertusConfig")),
     Family("gpt-oss", "llm", "gpt-oss 20b", llm("GptOssConfig", num_local_experts=4, num_experts_per_tok=2, **TWO_KINDS)),
-    Family("Qwen 3 MoE", "llm", "Qwen3 30B-A3B", llm("Qwen3MoeConfig", **EXPERTS)),
-    Family("Qwen 3.5", "llm", "Qwen3.5", llm("Qwen3_5TextConfig", **LINEAR)),
+    Family("Qwen 3 MoE", "llm", "Qwen3 30B-A3B", qwen("Qwen3MoeConfig", **EXPERTS)),
+    Family("Qwen 3.5", "llm", "Qwen3.5", qwen("Qwen3_5TextConfig", **LINEAR)),
     Family(
         "Qwen 3 Next",
         "llm",
         "Qwen3-Next 80B-A3B",
-        llm("Qwen3NextConfig", shared_expert_intermediate_size=32, **EXPERTS, **LINEAR),
+        qwen("Qwen3NextConfig", shared_expert_intermediate_size=32, **EXPERTS, **LINEAR),
     ),
     Family("LFM2", "llm", "LFM2 350M to 2.6B", llm("Lfm2Config", layer_types=["conv", "full_attention"])),
     Family(
