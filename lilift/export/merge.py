@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lilift.export.llm_folder import llm_weights
 from lilift.export.safetensors_rows import Floats, SafetensorsFolder, row_chunks
@@ -78,7 +77,7 @@ class MergedWeights:
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Every tensor, in the order of the files."""
-        return self.base.shapes
+        return {name: stored.shape for name, stored in self.base.tensors.items()}
 
     def chunks(self, name: str, multiple: int = 1, *, halvings: int = 0) -> Iterator[Floats]:
         """A merged tensor in float32, chunk by chunk; see `row_chunks`."""
@@ -132,7 +131,7 @@ def read_adapter(folder: Path) -> dict[str, LowRankUpdate]:
         raise ModelError(
             f"lilift cannot read the adapter ({error})", where=folder, remedy="train the transfer stage again"
         ) from None
-    if not is_plain_lora(config):
+    if config.get("use_dora") or config.get("peft_type") != "LORA" or config.get("fan_in_fan_out"):
         raise ModelError("lilift can only merge plain LoRA adapters", where=folder, remedy="train the transfer stage again")
     scale = config["lora_alpha"] / (config["r"] ** (0.5 if config.get("use_rslora") else 1.0))
     weights = SafetensorsFolder(folder)
@@ -150,17 +149,6 @@ def read_adapter(folder: Path) -> dict[str, LowRankUpdate]:
                 f"half of the adapter for {name!r} is missing", where=folder, remedy="train the transfer stage again"
             )
     return {name: LowRankUpdate(weights, pair["A"], pair["B"], scale) for name, pair in pairs.items()}
-
-
-def is_plain_lora(config: Mapping[str, Any]) -> bool:
-    """Whether an adapter adds a product of two matrices to each weight, and nothing else.
-
-    On GPT-2 it does not, because its layers keep their weights transposed.
-
-    Args:
-        config: the content of `adapter_config.json`.
-    """
-    return config.get("peft_type") == "LORA" and not config.get("use_dora") and not config.get("fan_in_fan_out")
 
 
 def quantised_layers(base: Path) -> frozenset[str]:

@@ -17,12 +17,12 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_TEXT_ENCODING_MAPPING,
     MODEL_MAPPING,
 )
+from transformers.pytorch_utils import Conv1D
 
 from lilift.export.gguf.gguf_part import EncoderPart, llm_vocabulary
 from lilift.export.gguf.gguf_writer import DIRECT
 from lilift.export.gguf.llm_gguf import LLMFile
 from lilift.export.llm_folder import names_in_llm, read_config
-from lilift.export.merge import is_plain_lora
 from lilift.model.encoders.encoder_tokenizer import load_encoder_tokenizer
 from lilift.model.llms.llm import text_part
 from lilift.model.llms.lora import add_lora
@@ -117,21 +117,15 @@ def _with_adapter(config: PreTrainedConfig, settings: LoraSettings) -> PeftModel
 
 
 def _check_merges(adapted: PeftModel, name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Check that the files of an LLM hold the weights that its adapter changes; without known files, check only the kind.
+    """Check that the files of an LLM hold the weights that its adapter changes.
 
     Raises:
         ModelError: lilift cannot merge the adapter.
     """
-    if not is_plain_lora(adapted.peft_config["default"].to_dict()):
-        raise ModelError(
-            "lilift cannot merge an adapter into this LLM, because its layers keep their weights transposed",
-            where=name,
-            remedy="choose another LLM, or export nothing (`export.formats: []`)",
-        )
     for layer, module in adapted.get_base_model().named_modules() if shapes else ():
         if not hasattr(module, "lora_A"):
             continue
-        if not isinstance(module.base_layer, nn.Linear):
+        if not isinstance(module.base_layer, nn.Linear | Conv1D):
             raise ModelError(
                 f"the adapter would change {layer!r}, which is not a linear layer, so that lilift cannot merge it",
                 where=name,

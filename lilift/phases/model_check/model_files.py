@@ -98,5 +98,5 @@ def _shapes_on_hub(name: str, location: str, revision: str | None, what: str) ->
     for file in found.files_metadata.values():
         for tensor, stored in file.tensors.items():
             check_storage_type(tensor, stored.dtype, name)
-            shapes[tensor] = tuple(stored.shape) or (1,)
+            shapes[tensor] = tuple(stored.shape)
     return shapes
