@@ -75,9 +75,10 @@ def page(reports: Mapping[str, ModelReport]) -> str:
 
 
 def row(family: Family, report: ModelReport) -> str:
-    """The line of a family in its table."""
+    """The line of a family in its table. That lilift does not write an architecture as GGUF needs no words beside the `no`."""
     reasons = dict.fromkeys(finding.found for finding in report.findings if finding.verdict == "no")
-    return f"{outcome(family, report)} {family.examples} | {'. '.join(_sentence(reason) for reason in reasons)} |"
+    shown = "; ".join(reason.replace("|", "\\|") for reason in reasons if not reason.startswith("lilift cannot write"))
+    return f"{outcome(family, report)} {family.examples} | {shown} |"
 
 
 def outcome(family: Family, report: ModelReport) -> str:
@@ -87,10 +88,6 @@ def outcome(family: Family, report: ModelReport) -> str:
         verdicts = {report.verdict(question) for question in questions}
         cells.append("yes" if verdicts == {"yes"} else "no" if "no" in verdicts else "–")
     return f"| {' | '.join(cells)} |"
-
-
-def _sentence(text: str) -> str:
-    return (text[0].upper() + text[1:]).replace("|", "\\|")
 
 
 def check_families() -> dict[str, ModelReport]:
