@@ -29,7 +29,7 @@ from lilift.model.llms.lora import add_lora
 from lilift.model.llms.special_tokens import tokens_of
 from lilift.model.sources import check_tokenizer, loading
 from lilift.phases.model_check.file_checks import Problems, found_by
-from lilift.phases.model_check.model_files import ModelFiles
+from lilift.phases.model_check.small_files import ModelFiles
 from lilift.recipe.errors import LiliftError, ModelError
 from lilift.recipe.schema import EncoderSettings, LLMSettings, LoraSettings, Recipe
 

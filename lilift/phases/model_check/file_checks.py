@@ -15,7 +15,7 @@ from lilift.export.gguf.sentencepiece_model import sentencepiece_of_encoder
 from lilift.export.gguf.tokenizer_files import read_vocabulary
 from lilift.export.llm_folder import read_config
 from lilift.model.decoding.cached_layers import check_cached_layers
-from lilift.phases.model_check.model_files import ModelFiles
+from lilift.phases.model_check.small_files import ModelFiles
 from lilift.recipe.errors import LiliftError
 
 Ability = Literal["trains", "answers", "merges", "gguf"]

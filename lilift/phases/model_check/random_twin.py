@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrained
 from lilift.model.llms.llm import text_part
 from lilift.model.seeding import seeded
 from lilift.model.sources import loading
-from lilift.phases.model_check.model_files import ModelFiles
+from lilift.phases.model_check.small_files import ModelFiles
 from lilift.recipe.errors import ModelError
 
 SMALL = 4_000_000

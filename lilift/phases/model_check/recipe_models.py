@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from lilift.phases.model_check.file_checks import Ability, Problems, encoder_file_problems, llm_file_problems
-from lilift.phases.model_check.model_files import ModelFiles, model_files
+from lilift.phases.model_check.small_files import ModelFiles, model_files
 from lilift.phases.run_folder import Phase
 from lilift.recipe.errors import LiliftError, ModelError
 from lilift.recipe.schema import Recipe

@@ -13,8 +13,9 @@ import pytest
 
 from lilift.cli import app
 from lilift.model.snapshot import local_model_folder
-from lilift.phases.model_check import model_files as small_files
-from lilift.phases.model_check.model_files import model_files
+from lilift.phases import rehearsals, run
+from lilift.phases.model_check import small_files
+from lilift.phases.model_check.small_files import model_files
 from lilift.phases.model_check.recipe_models import unfit_models
 from lilift.phases.run_folder import PHASES
 from lilift.recipe.errors import ModelError
@@ -128,10 +129,15 @@ def test_quantised_weights_on_the_hub_are_told_from_their_headers(monkeypatch: p
         model_files("someone/llm", None, what="LLM")
 
 
-def test_validate_plan_and_run_all_tell_it(changed: Changed, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_validate_plan_and_run_all_tell_it(
+    changed: Changed, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = changed("llm", hidden_act="gelu")
     settings = ["tiny-cpu", "--set", f"llm.model={folder}"]
     told = f"llm.model: {folder}: llama.cpp computes this family with silu"
+    plan = rehearsals.plan_recipe(load_recipe("tiny-cpu", [f"llm.model={folder}"]))
+    for module in (rehearsals, run):  # one plan serves both commands
+        monkeypatch.setattr(module, "plan_recipe", lambda *_, **__: plan)
     assert app.main(["recipe", "validate", *settings]) == 4
     assert told in capsys.readouterr().err
     assert app.main(["recipe", "plan", *settings]) == 0
