@@ -17,8 +17,8 @@ from lilift.model.llms.llm import text_part
 from lilift.model.sources import loading
 from lilift.phases.model_check.configuration_checks import encoder_configuration_problems, llm_configuration_problems
 from lilift.phases.model_check.file_checks import Problems, encoder_file_problems, llm_file_problems
-from lilift.phases.model_check.small_files import ModelFiles, model_files
 from lilift.phases.model_check.random_twin import twin_of_encoder, twin_of_llm
+from lilift.phases.model_check.small_files import ModelFiles, model_files
 from lilift.phases.model_check.twin_run import TwinRun
 from lilift.recipe.errors import EnvironmentUnfit, LiliftError, ModelError
 

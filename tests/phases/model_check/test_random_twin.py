@@ -13,8 +13,8 @@ import transformers
 from transformers import AutoModelForCausalLM
 
 from lilift.model.snapshot import local_model_folder
-from lilift.phases.model_check.small_files import ModelFiles, model_files
 from lilift.phases.model_check.random_twin import shrunk, twin_of_encoder, twin_of_llm
+from lilift.phases.model_check.small_files import ModelFiles, model_files
 from lilift.recipe.errors import ModelError
 
 LLMS: dict[str, dict[str, Any]] = {

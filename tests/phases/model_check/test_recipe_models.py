@@ -15,8 +15,8 @@ from lilift.cli import app
 from lilift.model.snapshot import local_model_folder
 from lilift.phases import rehearsals, run
 from lilift.phases.model_check import small_files
-from lilift.phases.model_check.small_files import model_files
 from lilift.phases.model_check.recipe_models import unfit_models
+from lilift.phases.model_check.small_files import model_files
 from lilift.phases.run_folder import PHASES
 from lilift.recipe.errors import ModelError
 from lilift.recipe.load import load_recipe
