@@ -25,7 +25,7 @@ Problems = dict[Ability, LiliftError]
 
 
 def llm_file_problems(files: ModelFiles) -> Problems:
-    """What an LLM's configuration and tokenizer files say against it.
+    """What an LLM's configuration, its tokenizer files and the headers of its weights say against it.
 
     Raises:
         ModelError: the configuration is missing or damaged.
@@ -36,7 +36,9 @@ def llm_file_problems(files: ModelFiles) -> Problems:
         LLMConfiguration(config, files.folder)
         read_vocabulary(files.folder, config["vocab_size"])
 
-    return found_by({"answers": lambda: check_cached_layers(config, files.name), "gguf": writes})
+    return found_by(
+        {"answers": lambda: check_cached_layers(config, files.name), "merges": files.require_readable, "gguf": writes}
+    )
 
 
 def encoder_file_problems(files: ModelFiles) -> Problems:
@@ -46,6 +48,7 @@ def encoder_file_problems(files: ModelFiles) -> Problems:
     def writes() -> None:
         check_encoder(config, files.folder)
         sentencepiece_of_encoder(files.folder, files.name)
+        files.require_readable()
 
     return found_by({"gguf": writes})
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import get_safetensors_metadata, snapshot_download
 from huggingface_hub.errors import NotASafetensorsRepoError
+from huggingface_hub.utils import TensorInfo
 
 from lilift.export.safetensors_rows import SafetensorsFolder, check_storage_type
 from lilift.model.sources import cannot_be_reached, loading, model_folder_or_hub
@@ -28,7 +29,8 @@ class ModelFiles:
         location: what transformers loads it from, a folder or a hub name.
         revision: commit, tag or branch on the hub.
         folder: holds config.json and the tokenizer's files.
-        shapes: every tensor of the weights; None if only the hub knows them and it cannot be reached.
+        shapes: every tensor of the weights; None if only the hub knows them and it cannot be reached, or if they are quantised.
+        unreadable: why the exporter cannot read the weights, if it cannot.
     """
 
     name: str
@@ -36,6 +38,16 @@ class ModelFiles:
     revision: str | None
     folder: Path
     shapes: Shapes | None
+    unreadable: ModelError | None = None
+
+    def require_readable(self) -> None:
+        """Check that the exporter can read the weights.
+
+        Raises:
+            ModelError: they are damaged or already quantised.
+        """
+        if self.unreadable is not None:
+            raise self.unreadable
 
 
 def model_files(name: str, revision: str | None, *, what: str) -> ModelFiles | None:
@@ -50,11 +62,11 @@ def model_files(name: str, revision: str | None, *, what: str) -> ModelFiles | N
         None if the model is neither a folder nor in the cache, and the hub cannot be reached.
 
     Raises:
-        ModelError: the folder is incomplete, the hub has no such model, or its weights are pickled or already quantised.
+        ModelError: the folder is incomplete, the hub has no such model, or its weights there are pickled.
     """
     location = model_folder_or_hub(name)
     if Path(location).is_dir():
-        return ModelFiles(name, location, revision, Path(location), _shapes_on_disk(Path(location)))
+        return ModelFiles(name, location, revision, Path(location), *_readable(lambda: _shapes_on_disk(Path(location))))
     try:
         with loading(name, what=what):
             folder = Path(snapshot_download(location, revision=revision, allow_patterns=list(_SMALL)))
@@ -65,20 +77,28 @@ def model_files(name: str, revision: str | None, *, what: str) -> ModelFiles | N
     complete = (folder / "config.json").is_file() and any(found for pattern in _TOKENIZERS for found in folder.glob(pattern))
     if not complete:  # an earlier command has downloaded only a part, and the hub cannot be reached
         return None
-    weights = any(folder.glob("*.safetensors"))
-    shapes = _shapes_on_disk(folder) if weights else _shapes_on_hub(name, location, revision, what)
-    return ModelFiles(name, location, revision, folder, shapes)
+    if any(folder.glob("*.safetensors")):
+        return ModelFiles(name, location, revision, folder, *_readable(lambda: _shapes_on_disk(folder)))
+    tensors = _tensors_on_hub(name, location, revision, what)
+    return ModelFiles(name, location, revision, folder, *_readable(lambda: _checked_shapes(tensors, name)))
+
+
+def _readable(shapes: Callable[[], Shapes | None]) -> tuple[Shapes | None, ModelError | None]:
+    try:
+        return shapes(), None
+    except ModelError as error:
+        return None, error
 
 
 def _shapes_on_disk(folder: Path) -> Shapes:
     return SafetensorsFolder(folder).shapes
 
 
-def _shapes_on_hub(name: str, location: str, revision: str | None, what: str) -> Shapes | None:
-    """The tensors of a model on the hub; lilift downloads only the headers of its files.
+def _tensors_on_hub(name: str, location: str, revision: str | None, what: str) -> dict[str, TensorInfo] | None:
+    """The tensors of a model on the hub; lilift downloads only the headers of its files. None if the hub cannot be reached.
 
     Raises:
-        ModelError: the weights are pickled or already quantised.
+        ModelError: the weights are pickled.
     """
     try:
         with loading(name, what=what):
@@ -94,9 +114,12 @@ def _shapes_on_hub(name: str, location: str, revision: str | None, what: str) ->
         if cannot_be_reached(error):
             return None
         raise
-    shapes: dict[str, tuple[int, ...]] = {}
-    for file in found.files_metadata.values():
-        for tensor, stored in file.tensors.items():
-            check_storage_type(tensor, stored.dtype, name)
-            shapes[tensor] = tuple(stored.shape)
-    return shapes
+    return {tensor: stored for file in found.files_metadata.values() for tensor, stored in file.tensors.items()}
+
+
+def _checked_shapes(tensors: Mapping[str, TensorInfo] | None, name: str) -> Shapes | None:
+    if tensors is None:
+        return None
+    for tensor, stored in tensors.items():
+        check_storage_type(tensor, stored.dtype, name)
+    return {tensor: tuple(stored.shape) for tensor, stored in tensors.items()}

@@ -16,9 +16,7 @@ from lilift.model.snapshot import local_model_folder
 from lilift.phases import rehearsals, run
 from lilift.phases.model_check import small_files
 from lilift.phases.model_check.recipe_models import unfit_models
-from lilift.phases.model_check.small_files import model_files
 from lilift.phases.run_folder import PHASES
-from lilift.recipe.errors import ModelError
 from lilift.recipe.load import load_recipe
 
 Changed = Callable[..., Path]
@@ -125,8 +123,9 @@ def test_quantised_weights_on_the_hub_are_told_from_their_headers(monkeypatch: p
 
     monkeypatch.setattr(small_files, "snapshot_download", lambda *_, **__: str(folder))
     monkeypatch.setattr(small_files, "get_safetensors_metadata", lambda *_, **__: Metadata)
-    with pytest.raises(ModelError, match="stored as U8, so this model is already quantised"):
-        model_files("someone/llm", None, what="LLM")
+    (told,) = lines("llm.model=someone/llm", "export.formats=[hf]", without_torch=True)["export"]
+    assert "stored as U8, so this model is already quantised" in told
+    assert not lines("llm.model=someone/llm", "export.formats=[]", without_torch=True), "it may still be trained and answer"
 
 
 def test_validate_plan_and_run_all_tell_it(
