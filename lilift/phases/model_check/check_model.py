@@ -16,11 +16,12 @@ from transformers.utils import logging as transformers_logging
 from lilift.model.llms.llm import text_part
 from lilift.model.sources import loading
 from lilift.phases.model_check.configuration_checks import encoder_configuration_problems, llm_configuration_problems
-from lilift.phases.model_check.file_checks import Problems, encoder_file_problems, llm_file_problems
+from lilift.phases.model_check.file_checks import Ability, Problems, encoder_file_problems, llm_file_problems
 from lilift.phases.model_check.random_twin import twin_of_encoder, twin_of_llm
 from lilift.phases.model_check.small_files import ModelFiles, model_files
 from lilift.phases.model_check.twin_run import TwinRun
 from lilift.recipe.errors import EnvironmentUnfit, LiliftError, ModelError
+from lilift.recipe.schema import EncoderSettings
 
 Kind = Literal["llm", "encoder"]
 Verdict = Literal["yes", "no", "not checked"]
@@ -200,7 +201,12 @@ def _find(findings: _Findings, files: ModelFiles, kind: Kind, work: Path, trust_
         findings.ask(TOKENS, lambda: _tokens(run))
 
 
-_QUESTIONS_OF = {"trains": (STAGE_1, STAGE_2), "answers": (ANSWERS,), "merges": (MERGES,), "gguf": (GGUF,)}
+_QUESTIONS_OF: dict[Ability, tuple[str, ...]] = {
+    "trains": (STAGE_1, STAGE_2),
+    "answers": (ANSWERS,),
+    "merges": (MERGES,),
+    "gguf": (GGUF,),
+}
 
 
 def _tokens(run: TwinRun) -> str:
@@ -214,8 +220,6 @@ def _tokens(run: TwinRun) -> str:
 
 
 def _problems(files: ModelFiles, kind: Kind, trust_remote_code: bool) -> Problems:
-    from lilift.recipe.schema import EncoderSettings
-
     recipe = TwinRun("stand-in:llm", "stand-in:encoder", Path(), trust_remote_code=trust_remote_code).recipe
     if kind == "llm":
         quick = llm_file_problems(files)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import get_safetensors_metadata, snapshot_download
 from huggingface_hub.errors import NotASafetensorsRepoError
-from huggingface_hub.utils import TensorInfo
 
 from lilift.export.safetensors_rows import SafetensorsFolder, check_storage_type
 from lilift.model.sources import cannot_be_reached, loading, model_folder_or_hub
@@ -94,8 +94,10 @@ def _shapes_on_disk(folder: Path) -> Shapes:
     return SafetensorsFolder(folder).shapes
 
 
-def _tensors_on_hub(name: str, location: str, revision: str | None, what: str) -> dict[str, TensorInfo] | None:
-    """The tensors of a model on the hub; lilift downloads only the headers of its files. None if the hub cannot be reached.
+def _tensors_on_hub(name: str, location: str, revision: str | None, what: str) -> dict[str, Any] | None:
+    """The tensors of a model on the hub, each with `dtype` and `shape`; None if the hub cannot be reached.
+
+    lilift downloads only the headers of its files.
 
     Raises:
         ModelError: the weights are pickled.
@@ -117,7 +119,7 @@ def _tensors_on_hub(name: str, location: str, revision: str | None, what: str) -
     return {tensor: stored for file in found.files_metadata.values() for tensor, stored in file.tensors.items()}
 
 
-def _checked_shapes(tensors: Mapping[str, TensorInfo] | None, name: str) -> Shapes | None:
+def _checked_shapes(tensors: Mapping[str, Any] | None, name: str) -> Shapes | None:
     if tensors is None:
         return None
     for tensor, stored in tensors.items():
