@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lilift.cli.console import HelpFormatter, console, print_json, table
 
 if TYPE_CHECKING:
+    from lilift.recipe.errors import LiliftError
     from lilift.recipe.schema import Recipe
 
 PHASES = ("data", "align", "transfer", "control", "evaluate", "export")
@@ -148,11 +149,27 @@ def run_validate(arguments: argparse.Namespace) -> int:
     from lilift.evaluate.benchmarks.custom.custom_benchmark import custom_lines
 
     recipe = load(arguments)
-    checked = check_languages_of_files(recipe.evaluate.benchmarks, recipe.languages)
-    for line in custom_lines(checked):
+    for line in custom_lines(check_languages_of_files(recipe.evaluate.benchmarks, recipe.languages)):
         print(line)
+    unfit = _unfit_models(recipe)
+    for error in unfit[1:]:
+        print(f"{recipe.name}: {error}")
+    if unfit:
+        raise unfit[0]
     print(f"{recipe.name}: valid (card {recipe.card}; languages {', '.join(recipe.languages)})")
     return 0
+
+
+def _unfit_models(recipe: Recipe) -> list[LiliftError]:
+    """What the phases cannot do with the recipe's models. The packages for training read the models' files."""
+    if find_spec("transformers") is None:
+        print("lilift has not checked the models: run `pip install 'lilift[train]'` first", file=sys.stderr)
+        return []
+    from lilift.phases.model_check.recipe_models import unfit_models
+    from lilift.phases.run_folder import wanted_phases
+
+    by_phase = unfit_models(recipe, wanted_phases(recipe), without_torch=True)
+    return [error for errors in by_phase.values() for error in errors]
 
 
 def run_plan(arguments: argparse.Namespace) -> int:
@@ -162,12 +179,16 @@ def run_plan(arguments: argparse.Namespace) -> int:
         return _run_instant_plan(recipe, arguments)
     from lilift.cli.plan_output import print_plan
     from lilift.memory.planned_card import planned_card
+    from lilift.phases.model_check.recipe_models import require_usable_models, unfit_models
     from lilift.phases.readiness import missing_for
     from lilift.phases.rehearsals import plan_recipe, require_plan_fits
     from lilift.phases.run_folder import wanted_phases
 
+    phases = wanted_phases(recipe)
+    unfit = unfit_models(recipe, phases)
+    require_usable_models(unfit)
     plan = plan_recipe(recipe, card=planned_card(arguments.card or recipe.card), strict=arguments.strict)
-    missing = missing_for(recipe, wanted_phases(recipe))
+    missing = [*missing_for(recipe, phases), *(error for errors in unfit.values() for error in errors)]
     if arguments.json:
         print_json(plan.as_dict() | {"missing": [str(error) for error in missing]})
     else:

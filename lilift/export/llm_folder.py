@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,16 @@ def llm_weights(folder: Path) -> SafetensorsFolder:
         ModelError: see `SafetensorsFolder`.
     """
     weights = SafetensorsFolder(folder)
-    if any(_INSIDE_MULTIMODAL.match(name) for name in weights.tensors):
-        own = {name: _own_name(name) for name in weights.tensors}
-        weights.tensors = {own[name]: stored for name, stored in weights.tensors.items() if own[name]}
+    weights.tensors = {own: weights.tensors[name] for name, own in names_in_llm(weights.tensors).items()}
     return weights
+
+
+def names_in_llm(names: Iterable[str]) -> dict[str, str]:
+    """The names of a checkpoint's tensors in its LLM; tensors of other parts are left out."""
+    names = list(names)
+    if not any(map(_INSIDE_MULTIMODAL.match, names)):
+        return {name: name for name in names}
+    return {name: own for name in names if (own := _own_name(name))}
 
 
 def _own_name(name: str) -> str:

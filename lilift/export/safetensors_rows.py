@@ -66,6 +66,11 @@ class SafetensorsFolder:
     def __contains__(self, name: str) -> bool:
         return name in self.tensors
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every tensor, in the order of the files."""
+        return {name: stored.shape for name, stored in self.tensors.items()}
+
     def shape(self, name: str) -> tuple[int, ...]:
         return self.tensors[name].shape
 
@@ -131,6 +136,22 @@ def row_chunks(shape: tuple[int, ...], multiple: int = 1, *, halvings: int = 0) 
         yield start, min(start + step, shape[0])
 
 
+def check_storage_type(tensor: str, stored: str, where: Path | str) -> np.dtype[Any]:
+    """The type of a tensor's elements on disk, from its name in the header; bfloat16 comes as its 16 bits.
+
+    Raises:
+        ModelError: the tensor is quantised.
+    """
+    dtype = _DTYPES.get(stored)
+    if dtype is None:
+        raise ModelError(
+            f"{tensor} is stored as {stored}, so this model is already quantised",
+            where=where,
+            remedy="use the original 16-bit model",
+        )
+    return dtype
+
+
 def _read_header(path: Path) -> dict[str, StoredTensor]:
     """Every tensor of one file; lilift checks that each lies inside the file."""
 
@@ -152,13 +173,7 @@ def _read_header(path: Path) -> dict[str, StoredTensor]:
     for name, entry in header.items():
         if name == "__metadata__":
             continue
-        dtype = _DTYPES.get(entry["dtype"])
-        if dtype is None:
-            raise ModelError(
-                f"{name} is stored as {entry['dtype']}, so this model is already quantised",
-                where=path,
-                remedy="use the original 16-bit model",
-            )
+        dtype = check_storage_type(name, entry["dtype"], path)
         begin, end = entry["data_offsets"]
         stored = StoredTensor(path, dtype, entry["dtype"] == "BF16", tuple(entry["shape"]) or (1,), 8 + length + begin)
         if end - begin != stored.size * dtype.itemsize or 8 + length + end > size:

@@ -23,6 +23,7 @@ from lilift.recipe.names.local_paths import is_written_as_path, local_path, neit
 STAND_IN = "stand-in:"
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
+SENTENCEPIECE_FILES = ("spiece.model", "sentencepiece.model", "sentencepiece.bpe.model", "tokenizer.model", "spm.model")
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -153,8 +154,6 @@ def loading_error(error: BaseException, name: str, what: str) -> ModelError:
         EntryNotFoundError,
         GatedRepoError,
         HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
@@ -171,8 +170,7 @@ def loading_error(error: BaseException, name: str, what: str) -> ModelError:
             return ModelError(
                 f"the hub has no such revision of the {what}", where=name, remedy="check `revision` in the recipe"
             )
-        unreachable = isinstance(cause, LocalEntryNotFoundError | OfflineModeIsEnabled | ConnectionError | TimeoutError)
-        if unreachable or type(cause).__module__.startswith("httpx"):
+        if _is_unreachable(cause):
             return ModelError(
                 neither(name, f"the {what} is not in the hub's cache and the hub cannot be reached"),
                 where=name,
@@ -204,6 +202,18 @@ def loading_error(error: BaseException, name: str, what: str) -> ModelError:
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
         return ModelError(f"the {what} does not fit into memory", where=name, remedy="see `lilift recipe plan`")
     return ModelError(f"cannot load the {what} ({_first_sentence(error)})", where=name, remedy="check that it is complete")
+
+
+def cannot_be_reached(error: BaseException) -> bool:
+    """Whether an error says that the hub cannot be reached, so that lilift knows nothing about the model."""
+    return any(map(_is_unreachable, _causes(error)))
+
+
+def _is_unreachable(cause: BaseException) -> bool:
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    known = isinstance(cause, LocalEntryNotFoundError | OfflineModeIsEnabled | ConnectionError | TimeoutError)
+    return known or type(cause).__module__.startswith("httpx")
 
 
 def _stand_in(name: str) -> Path:

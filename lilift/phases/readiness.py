@@ -21,7 +21,7 @@ from lilift.recipe.schema import Recipe
 def missing_for(recipe: Recipe, phases: Collection[Phase]) -> list[LiliftError]:
     """Everything that these phases need and that is missing: lexicons, benchmarks, parallel sentences, llama.cpp's quantiser.
 
-    lilift does not look for models here, because the run downloads them.
+    `lilift.phases.model_check.recipe_models` checks the models.
     """
     checks: dict[Phase, tuple[Callable[[Recipe], None], ...]] = {
         "data": (_check_lexicons,),

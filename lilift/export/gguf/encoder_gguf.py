@@ -37,18 +37,26 @@ class EncoderFile:
         folder: the model's folder.
         vocabulary: its tokens.
         quantisation: ``f32``, ``bf16``, ``f16`` or ``q8_0``.
+        shapes: its tensors, where only a check is wanted and the folder holds no weights.
 
     Raises:
         ModelError: llama.cpp cannot run this encoder, or lilift does not know how to write it.
     """
 
-    def __init__(self, folder: Path, vocabulary: Vocabulary, quantisation: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        vocabulary: Vocabulary,
+        quantisation: str,
+        *,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> None:
         self.config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         check_encoder(self.config, folder)
         self.vocabulary = vocabulary
         self.quantisation = quantisation
-        self.weights = SafetensorsFolder(folder)
-        self.tensors = self._planned()
+        self.folder = folder
+        self.tensors = self._planned(SafetensorsFolder(folder).shapes if shapes is None else shapes)
 
     @property
     def nbytes(self) -> int:
@@ -56,21 +64,21 @@ class EncoderFile:
 
     def write(self, path: Path) -> None:
         """Write the file, row by row."""
+        weights = SafetensorsFolder(self.folder)
         with StreamedGGUF(path, self._metadata(), self.tensors, self.quantisation).opened() as file:
             for tensor in self.tensors:
                 for start, stop in row_chunks(tensor.shape):
-                    file.write(tensor.name, self.weights.rows(tensor.source, start, stop))
+                    file.write(tensor.name, weights.rows(tensor.source, start, stop))
 
-    def _planned(self) -> list[PlannedTensor]:
+    def _planned(self, shapes: Mapping[str, tuple[int, ...]]) -> list[PlannedTensor]:
         names = get_tensor_name_map(MODEL_ARCH.T5ENCODER, self.config["num_layers"])
         planned: dict[str, PlannedTensor] = {}
-        for source in self.weights.tensors:
+        for source, shape in shapes.items():
             if source.startswith("decoder.") or source == "lm_head.weight":
                 continue
             name = names.get_name("shared.weight" if source in _EMBEDDINGS else source, try_suffixes=(".weight",))
             if name is None:
-                raise ModelError(f"GGUF has no name for the weight {source!r}", where=self.weights.folder, remedy=_REMEDY)
-            shape = self.weights.shape(source)
+                raise ModelError(f"GGUF has no name for the weight {source!r}", where=self.folder, remedy=_REMEDY)
             # The file may hold the embeddings twice, once for each half of an encoder-decoder.
             planned.setdefault(name, PlannedTensor(name, shape, storage_type(self.quantisation, name, shape), source))
         return list(planned.values())

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -13,24 +14,24 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from lilift.export.gguf.alignment_gguf import write_alignment
-from lilift.export.gguf.encoder_gguf import EncoderFile
+from lilift.export.gguf.encoder_gguf import EncoderFile, check_encoder
 from lilift.export.gguf.gguf_vocabulary import Vocabulary
 from lilift.export.gguf.gguf_writer import DIRECT
 from lilift.export.gguf.llm_gguf import LLMFile
 from lilift.export.gguf.normalizer import has_space_at_start_only, measure_unnormalized, steps_beyond_llama_cpp
 from lilift.export.gguf.quantise import quantise, quantiser
-from lilift.export.gguf.sentencepiece_model import from_sentencepiece
+from lilift.export.gguf.sentencepiece_model import from_sentencepiece, no_sentencepiece, sentencepiece_of_encoder
 from lilift.export.gguf.tokenizer_files import read_vocabulary
 from lilift.export.job import Export
 from lilift.export.language_texts import texts_by_language
 from lilift.export.llm_folder import read_config
 from lilift.export.modelfile import FILE_NAME as MODELFILE
 from lilift.export.modelfile import chat_template, modelfile
-from lilift.model.encoders.encoder_tokenizer import SENTENCEPIECE_FILES, SentencePieceTokenizer, load_encoder_tokenizer
+from lilift.model.encoders.encoder_tokenizer import SentencePieceTokenizer, load_encoder_tokenizer
 from lilift.model.llms.special_tokens import LLMTokens, tokens_of
 from lilift.model.snapshot import local_model_folder
 from lilift.model.sources import loading
-from lilift.recipe.errors import ModelError
+from lilift.recipe.schema import EncoderSettings
 
 MODELFILE_CONTEXT = 4096  # positions that Ollama reserves memory for; problems and their answers are shorter
 ALIGNMENT_FILE = "align.gguf"
@@ -53,7 +54,11 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
     config = read_config(export.base)
     tokens, vocabulary = llm_vocabulary(export.base, config["vocab_size"])
     vocabulary.chat_template = chat_template(export.template, vocabulary.text(tokens.eos))
-    encoder = EncoderPart(export)
+    encoder = EncoderPart(
+        export.recipe.encoder,
+        local_model_folder(export.recipe.encoder.model, export.recipe.encoder.revision),
+        export.settings.encoder_quantisation,
+    )
     wanted = export.settings.quantisations
     by_llama = [quantisation for quantisation in wanted if quantisation not in DIRECT]
     direct = {quantisation: llm_file_name(quantisation) for quantisation in wanted if quantisation in DIRECT}
@@ -162,25 +167,37 @@ def _declared_eos(folder: Path) -> Any:
 
 
 class EncoderPart:
-    """The encoder's file and its tokenizer."""
+    """The encoder's file and its tokenizer.
 
-    def __init__(self, export: Export) -> None:
-        settings = export.recipe.encoder
-        folder = local_model_folder(settings.model, settings.revision)
+    Args:
+        settings: the recipe's section `encoder`.
+        folder: the encoder's folder.
+        quantisation: the type of its file; by default the precision of training.
+        shapes: its tensors, where only a check is wanted and the folder holds no weights.
+
+    Raises:
+        ModelError: llama.cpp cannot run the encoder, or its tokenizer is not SentencePiece.
+    """
+
+    def __init__(
+        self,
+        settings: EncoderSettings,
+        folder: Path,
+        quantisation: str | None,
+        *,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+    ) -> None:
+        check_encoder(json.loads((folder / "config.json").read_text(encoding="utf-8")), folder)
+        found = sentencepiece_of_encoder(folder, settings.model)
         with loading(settings.model, what="encoder"):
             config = AutoConfig.from_pretrained(folder)
         tokenizer = load_encoder_tokenizer(str(folder), None, config)
-        found = next((folder / name for name in SENTENCEPIECE_FILES if (folder / name).is_file()), None)
-        if found is None or not isinstance(tokenizer, SentencePieceTokenizer):
-            raise ModelError(
-                "an exported bridge needs a SentencePiece file, and the encoder's tokenizer is not one",
-                where=settings.model,
-                remedy="add spiece.model to the encoder's folder, or export with --to hf",
-            )
+        if not isinstance(tokenizer, SentencePieceTokenizer):
+            raise no_sentencepiece(settings.model)
         self.tokenizer = tokenizer
         self.sentencepiece = found
-        quantisation = export.settings.encoder_quantisation or _ENCODER_TYPES[settings.dtype]
-        self.file = EncoderFile(folder, from_sentencepiece(found, config.vocab_size), quantisation)
+        vocabulary = from_sentencepiece(found, config.vocab_size)
+        self.file = EncoderFile(folder, vocabulary, quantisation or _ENCODER_TYPES[settings.dtype], shapes=shapes)
 
     def tokenizer_description(self) -> dict[str, Any]:
         """The tokenizer's file, and the ids that it puts around the SentencePiece ids of a text."""

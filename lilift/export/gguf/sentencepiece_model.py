@@ -8,6 +8,7 @@ from typing import Any
 from gguf import TokenType
 
 from lilift.export.gguf.gguf_vocabulary import REMEDY, Vocabulary, unused_vocabulary
+from lilift.model.sources import SENTENCEPIECE_FILES
 from lilift.recipe.errors import ModelError
 
 # SentencePiece's own numbers for its model types.
@@ -23,6 +24,31 @@ def is_sentencepiece(path: Path) -> bool:
     except (OSError, RuntimeError):
         return False
     return True
+
+
+def sentencepiece_of_encoder(folder: Path, name: str) -> Path:
+    """The SentencePiece file of an encoder, which an exported bridge tokenizes questions with.
+
+    Args:
+        folder: the encoder's folder.
+        name: the encoder's name, for errors.
+
+    Raises:
+        ModelError: the folder has none.
+    """
+    found = next((folder / name for name in SENTENCEPIECE_FILES if (folder / name).is_file()), None)
+    if found is None:
+        raise no_sentencepiece(name)
+    return found
+
+
+def no_sentencepiece(name: str) -> ModelError:
+    """The error for an encoder whose tokenizer is not SentencePiece."""
+    return ModelError(
+        "an exported bridge needs a SentencePiece file, and the encoder's tokenizer is not one",
+        where=name,
+        remedy="add spiece.model to the encoder's folder, or export with --to hf",
+    )
 
 
 def from_sentencepiece(path: Path, size: int) -> Vocabulary:

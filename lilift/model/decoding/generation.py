@@ -23,9 +23,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from lilift.model.decoding.cached_layers import check_cached_layers
 from lilift.model.decoding.key_value_cache import KeyValueCache
 from lilift.model.decoding.sampling import Sampling, draw
-from lilift.recipe.errors import ModelError
 
 _REFILL_SHARE = 8  # refill places when one in this many is free, because a prompt pass for a single row uses the device poorly
 _SHRINK_SHARE = 4  # when no row waits, drop rows that have ended once they are one in this many
@@ -288,11 +288,6 @@ def check_keeps_keys_and_values(llm: PreTrainedModel) -> None:
     Raises:
         ModelError: it has such layers.
     """
-    kinds = set(getattr(llm.config.get_text_config(), "layer_types", None) or ())
-    others = kinds - {"full_attention", "sliding_attention"}
-    if others:
-        raise ModelError(
-            f"the LLM has layers of a kind that lilift cannot generate with: {min(others)}",
-            where=llm.config.name_or_path,
-            remedy="choose an LLM with full or sliding attention",
-        )
+    config = llm.config.get_text_config()
+    listed = {"model_type": config.model_type, "layer_types": getattr(config, "layer_types", None)}
+    check_cached_layers(listed, llm.config.name_or_path)

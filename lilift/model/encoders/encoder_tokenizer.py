@@ -21,10 +21,8 @@ from transformers.utils import cached_file
 from lilift.data.batches.control_tokens import ControlTokens
 from lilift.data.batches.token_cache import identity_of
 from lilift.model.encoders.source_languages import SourceLanguages, source_languages_of, special_tokens_around
-from lilift.model.sources import check_tokenizer, loading
+from lilift.model.sources import SENTENCEPIECE_FILES, check_tokenizer, loading
 from lilift.recipe.errors import ModelError
-
-SENTENCEPIECE_FILES = ("spiece.model", "sentencepiece.model", "sentencepiece.bpe.model", "tokenizer.model", "spm.model")
 
 
 class EncoderTokenizer(Protocol):

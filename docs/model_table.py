@@ -1,0 +1,104 @@
+"""`python -m docs.model_table`: check a tiny model of every family, and write `docs/models.md` from what came out.
+
+It takes a minute or two. `tests/phases/model_check/test_families.py` compares the committed page with the same checks.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from lilift.phases.model_check.check_model import ANSWERS, GGUF, MERGES, STAGE_1, STAGE_2, ModelReport, check_model
+from tests.phases.model_check.tiny_families import FAMILIES, Family, saved
+
+PAGE = Path(__file__).parent / "models.md"
+_INTRODUCTION = """\
+# Models
+
+This page helps you to choose an LLM and an encoder that work with lilift. It lists families of models. To check any
+other model, or one of these with its own tokenizer and settings, run
+
+```
+lilift model check Qwen/Qwen2.5-1.5B
+lilift model check models/my-encoder --as encoder
+```
+
+The command downloads configuration and tokenizer, but no weights. It builds a small random twin of the model, with few
+and narrow layers, and a stand-in takes the other part. It trains both stages for two steps, answers questions, merges
+the adapter, loads the result again, writes GGUF files, and runs them in llama.cpp. This takes about 20 seconds on a
+CPU. The exit code is 0 if everything works, and 4 if something does not.
+
+`lilift recipe validate`, `plan` and `run` make the same checks on the files of a recipe's models, without a twin. So a
+run stops in its first seconds, and not after days of training, if one of its models cannot be trained, answer, be
+merged or be written as GGUF. If only GGUF is missing, set `export.formats` to `[hf]`.
+
+lilift made the tables below from tiny random models of each family, with transformers {transformers}, peft {peft} and
+bitsandbytes {bitsandbytes} (`python -m docs.model_table`). They show that the way through lilift works. They do not
+show how well a model learns.
+"""
+_COLUMNS = {
+    "llm": {"trains": (STAGE_1, STAGE_2), "answers": (ANSWERS,), "merges": (MERGES,), "GGUF": (GGUF,)},
+    "encoder": {"trains": (STAGE_1, STAGE_2), "answers": (ANSWERS,), "GGUF": (GGUF,)},
+}
+_MEANING = {
+    "llm": """\
+- **trains**: stage 1 and stage 2 take steps, in 4 bits (NF4).
+- **answers**: the LLM answers several questions side by side as it answers each of them alone.
+- **merges**: the merged model, loaded from its folder, computes the same as the trained one.
+- **GGUF**: llama.cpp loads the file and computes the same. The tiny models have the tokenizer of the stand-in LLM. lilift
+  must also be able to write the tokenizer of the real model: SentencePiece, or byte-level BPE with the splitting rule of
+  GPT-2, Llama 3 or Qwen 2.
+""",
+    "encoder": """\
+- **trains** and **answers**: as for LLMs, with the stand-in LLM.
+- **GGUF**: llama.cpp computes the same states. It needs a T5 encoder with a SentencePiece file.
+""",
+}
+
+
+def page(reports: Mapping[str, ModelReport]) -> str:
+    """The whole page.
+
+    Args:
+        reports: one for each family, by its name.
+    """
+    packages = {name: version(name) for name in ("transformers", "peft", "bitsandbytes")}
+    parts = [_INTRODUCTION.format(**packages)]
+    for kind, title in (("llm", "LLMs"), ("encoder", "Encoders")):
+        names = ["family", "class", *_COLUMNS[kind], "examples", "what is missing"]
+        rows = [row(family, reports[family.name]) for family in FAMILIES if family.kind == kind]
+        table = "\n".join([f"| {' | '.join(names)} |", "|---" * len(names) + "|", *rows])
+        parts.append(f"## {title}\n\n{_MEANING[kind]}\n{table}\n")
+    return "\n".join(parts)
+
+
+def row(family: Family, report: ModelReport) -> str:
+    """The line of a family in its table. That lilift does not write an architecture as GGUF needs no words beside the `no`."""
+    reasons = dict.fromkeys(finding.found for finding in report.findings if finding.verdict == "no")
+    shown = "; ".join(reason.replace("|", "\\|") for reason in reasons if not reason.startswith("lilift cannot write"))
+    return f"{outcome(family, report)} {family.examples} | {shown} |"
+
+
+def outcome(family: Family, report: ModelReport) -> str:
+    """The part of a family's line that says what works."""
+    cells = [family.name, f"`{report.architecture}`"]
+    for questions in _COLUMNS[family.kind].values():
+        verdicts = {report.verdict(question) for question in questions}
+        cells.append("yes" if verdicts == {"yes"} else "no" if "no" in verdicts else "–")
+    return f"| {' | '.join(cells)} |"
+
+
+def check_families() -> dict[str, ModelReport]:
+    """Check a tiny model of every family."""
+    reports = {}
+    for family in FAMILIES:
+        with tempfile.TemporaryDirectory() as folder:
+            reports[family.name] = check_model(str(saved(family, Path(folder) / "model")), kind=family.kind)
+        print(outcome(family, reports[family.name]), flush=True)
+    return reports
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(check_families()), encoding="utf-8")

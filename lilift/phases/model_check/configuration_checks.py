@@ -1,0 +1,142 @@
+"""Checks models from their small files with transformers: on empty models, which have every layer and no weights.
+
+These checks need torch. They find what configurations alone do not say: whether transformers knows the model, whether its
+tokenizer loads, whether LoRA fits its layers, and whether its files hold the weights that the adapter changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from peft import PeftModel
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_TEXT_ENCODING_MAPPING,
+    MODEL_MAPPING,
+)
+from transformers.pytorch_utils import Conv1D
+
+from lilift.export.gguf.gguf_part import EncoderPart, llm_vocabulary
+from lilift.export.gguf.gguf_writer import DIRECT
+from lilift.export.gguf.llm_gguf import LLMFile
+from lilift.export.llm_folder import names_in_llm, read_config
+from lilift.model.encoders.encoder_tokenizer import load_encoder_tokenizer
+from lilift.model.llms.llm import text_part
+from lilift.model.llms.lora import add_lora
+from lilift.model.llms.special_tokens import tokens_of
+from lilift.model.sources import check_tokenizer, loading
+from lilift.phases.model_check.file_checks import Problems, found_by
+from lilift.phases.model_check.small_files import ModelFiles
+from lilift.recipe.errors import LiliftError, ModelError
+from lilift.recipe.schema import EncoderSettings, LLMSettings, LoraSettings, Recipe
+
+
+def llm_configuration_problems(files: ModelFiles, recipe: Recipe) -> Problems:
+    """What transformers, peft and the exporter say against an LLM, in a run of this recipe."""
+    adapted: list[PeftModel] = []
+
+    def trains() -> None:
+        config = _llm_config(files, recipe.llm)
+        with loading(files.name, what="LLM's tokenizer"):
+            tokenizer = AutoTokenizer.from_pretrained(files.folder, trust_remote_code=recipe.llm.trust_remote_code)
+            check_tokenizer(tokenizer, files.name, what="LLM")
+            tokens_of(config.eos_token_id, tokenizer, files.name)
+        if recipe.trained_by("adapter") is not None and type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
+            llm = _with_adapter(config, recipe.transfer.lora)
+            adapted.extend([] if llm is None else [llm])
+
+    def merges() -> None:
+        for llm in adapted:
+            _check_merges(llm, files.name, shapes)
+
+    def writes() -> None:
+        config = read_config(files.folder)
+        tokens, vocabulary = llm_vocabulary(files.folder, config["vocab_size"])
+        vocabulary.text(tokens.eos)
+        for quantisation in [name for name in recipe.export.quantisations if name in DIRECT] or ["f16"]:
+            LLMFile(config, shapes, vocabulary, quantisation, name=recipe.name, where=files.folder)
+
+    shapes = {own: files.shapes[name] for name, own in names_in_llm(files.shapes).items()} if files.shapes else {}
+    return found_by({"trains": trains, "merges": merges, "gguf": writes})
+
+
+def encoder_configuration_problems(files: ModelFiles, settings: EncoderSettings, quantisation: str | None) -> Problems:
+    """What transformers and the exporter say against an encoder.
+
+    Args:
+        files: the encoder's small files.
+        settings: the recipe's section `encoder`.
+        quantisation: the recipe's setting `export.encoder_quantisation`.
+    """
+
+    def trains() -> None:
+        with loading(files.name, what="encoder"):
+            config = AutoConfig.from_pretrained(files.folder)
+            if type(config) not in MODEL_FOR_TEXT_ENCODING_MAPPING and type(config) not in MODEL_MAPPING:
+                raise _unknown(config, "encoder", files.name)
+            load_encoder_tokenizer(str(files.folder), None, config)
+
+    def writes() -> None:
+        EncoderPart(settings, files.folder, quantisation, shapes=files.shapes if files.shapes is not None else {})
+
+    return found_by({"trains": trains, "gguf": writes})
+
+
+def _llm_config(files: ModelFiles, settings: LLMSettings) -> PreTrainedConfig:
+    with loading(files.name, what="LLM"):
+        config = text_part(AutoConfig.from_pretrained(files.folder, trust_remote_code=settings.trust_remote_code))
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and not settings.trust_remote_code:
+        raise _unknown(config, "LLM", files.name)
+    return config
+
+
+def _unknown(config: PreTrainedConfig, what: str, name: str) -> ModelError:
+    return ModelError(
+        f"transformers has no text model for {config.model_type!r}, so it cannot be the {what}",
+        where=name,
+        remedy=f"choose another {what}",
+    )
+
+
+def _with_adapter(config: PreTrainedConfig, settings: LoraSettings) -> PeftModel | None:
+    """An LLM with an adapter, both without weights; None if transformers cannot build the LLM without weights.
+
+    Raises:
+        RecipeError: no layer fits `transfer.lora.target_modules`.
+    """
+    try:
+        with torch.device("meta"):
+            return add_lora(AutoModelForCausalLM.from_config(config), settings, seed=0)
+    except LiliftError:
+        raise
+    except Exception:  # it says nothing against the LLM itself, and this check must stop no run that would work
+        return None
+
+
+def _check_merges(adapted: PeftModel, name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Check that the files of an LLM hold the weights that its adapter changes.
+
+    Raises:
+        ModelError: lilift cannot merge the adapter.
+    """
+    for layer, module in adapted.get_base_model().named_modules() if shapes else ():
+        if not hasattr(module, "lora_A"):
+            continue
+        if not isinstance(module.base_layer, nn.Linear | Conv1D):
+            raise ModelError(
+                f"the adapter would change {layer!r}, which is not a linear layer, so that lilift cannot merge it",
+                where=name,
+                remedy="name linear layers in `transfer.lora.target_modules`, such as [q_proj, k_proj, v_proj, o_proj]",
+            )
+        weight, expected = f"{layer}.weight", tuple(module.base_layer.weight.shape)
+        stored = shapes.get(weight)
+        if stored != expected:
+            found = "do not have" if stored is None else f"have as {list(stored)} instead of {list(expected)}"
+            raise ModelError(
+                f"the adapter would change {weight!r}, which the model's files {found}",
+                where=name,
+                remedy="choose other layers with `transfer.lora.target_modules`",
+            )

@@ -1,0 +1,117 @@
+"""Checks the two models of a recipe for what its phases will need of them, before the first phase begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from lilift.phases.model_check.file_checks import Ability, Problems, encoder_file_problems, llm_file_problems
+from lilift.phases.model_check.small_files import ModelFiles, model_files
+from lilift.phases.run_folder import Phase
+from lilift.recipe.errors import LiliftError, ModelError
+from lilift.recipe.schema import Recipe
+
+_TO_HF = "export with --to hf"  # the exporter's remedy; a recipe has a setting for it
+_TO_HF_IN_RECIPE = "set `export.formats` to [hf]"
+
+
+def unfit_models(recipe: Recipe, phases: Collection[Phase], *, without_torch: bool = False) -> dict[Phase, list[LiliftError]]:
+    """Everything that these phases cannot do with the models of a recipe, as far as the models' small files say it.
+
+    lilift looks into folders and the hub's cache, and downloads small files from the hub. It says nothing about a model that
+    is not on this machine while the hub cannot be reached.
+
+    Args:
+        recipe: names the models, and what the phases do with them.
+        phases: what is to run.
+        without_torch: leave out the checks that first load torch and transformers, which takes a few seconds.
+    """
+    needs = {phase: abilities for phase in phases if (abilities := _abilities(recipe, phase))}
+    wanted = {ability for abilities in needs.values() for ability in abilities}
+    unfit: dict[Phase, list[LiliftError]] = {}
+    if not wanted:
+        return unfit
+    for section, problems_of in (("llm", _llm_problems), ("encoder", _encoder_problems)):
+        if section == "encoder" and not recipe.has_encoder:
+            continue
+        try:
+            problems = problems_of(recipe, wanted, without_torch)
+        except ModelError as error:  # the model itself cannot be found or read
+            unfit.setdefault(next(iter(needs)), []).append(error)
+            continue
+        told: set[Ability] = set()
+        for phase, abilities in needs.items():
+            for ability in abilities:
+                if ability in problems and ability not in told:
+                    told.add(ability)
+                    unfit.setdefault(phase, []).append(_in_recipe(problems[ability], ability, section, recipe))
+    return unfit
+
+
+def require_usable_models(unfit: dict[Phase, list[LiliftError]]) -> None:
+    """Stop for what makes a plan pointless: a model that lilift cannot train or answer with.
+
+    Raises:
+        LiliftError: the first such problem.
+    """
+    for phase, errors in unfit.items():
+        if phase != "export":
+            raise errors[0]
+
+
+def _abilities(recipe: Recipe, phase: Phase) -> tuple[Ability, ...]:
+    if phase == "export":
+        merged: tuple[Ability, ...] = ("merges",) if recipe.export.formats else ()
+        return (*merged, "gguf") if "gguf" in recipe.export.formats else merged
+    by_phase: dict[Phase, tuple[Ability, ...]] = {
+        "align": ("trains",),
+        "transfer": ("trains",),
+        "control": ("trains",),
+        "evaluate": ("answers",),
+    }
+    return by_phase.get(phase, ())
+
+
+def _llm_problems(recipe: Recipe, wanted: Collection[Ability], without_torch: bool) -> Problems:
+    files = model_files(recipe.llm.model, recipe.llm.revision, what="LLM")
+
+    def slow(files: ModelFiles) -> Problems:
+        from lilift.phases.model_check.configuration_checks import llm_configuration_problems
+
+        return llm_configuration_problems(files, recipe)
+
+    return _problems(files, llm_file_problems, None if without_torch else slow, wanted)
+
+
+def _encoder_problems(recipe: Recipe, wanted: Collection[Ability], without_torch: bool) -> Problems:
+    files = model_files(recipe.encoder.model, recipe.encoder.revision, what="encoder")
+
+    def slow(files: ModelFiles) -> Problems:
+        from lilift.phases.model_check.configuration_checks import encoder_configuration_problems
+
+        return encoder_configuration_problems(files, recipe.encoder, recipe.export.encoder_quantisation)
+
+    return _problems(files, encoder_file_problems, None if without_torch else slow, wanted)
+
+
+def _problems(
+    files: ModelFiles | None,
+    quick: Callable[[ModelFiles], Problems],
+    slow: Callable[[ModelFiles], Problems] | None,
+    wanted: Collection[Ability],
+) -> Problems:
+    """What the quick checks find; if they find nothing that matters, also what the checks find that load torch first."""
+    if files is None:
+        return {}
+    problems = quick(files)
+    return problems if slow is None or problems.keys() & set(wanted) else slow(files) | problems
+
+
+def _in_recipe(error: LiliftError, ability: Ability, section: str, recipe: Recipe) -> LiliftError:
+    """An error with the setting that causes it, and with a remedy in the recipe."""
+    if not isinstance(error, ModelError):
+        return error  # it names a setting already
+    remedy = error.remedy or ""
+    if ability == "gguf":
+        remedy = remedy.replace(_TO_HF, _TO_HF_IN_RECIPE) if _TO_HF in remedy else f"{_TO_HF_IN_RECIPE}, or {remedy}"
+    name = recipe.llm.model if section == "llm" else recipe.encoder.model
+    return ModelError(error.what, where=f"{section}.model: {name}", remedy=remedy or None)
