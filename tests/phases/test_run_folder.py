@@ -149,3 +149,14 @@ def test_phases_that_a_recipe_does_not_want_are_left_out() -> None:
         "align",
         "transfer",
     )
+
+
+def test_new_settings_leave_the_fingerprints_of_old_runs_as_they_are() -> None:
+    """Runs of the last version resume with this one. Change these only with a line in the CHANGELOG."""
+    recipe = load_recipe("tiny-cpu")
+    assert {phase: phase_fingerprint(recipe, phase) for phase in ("data", "align", "transfer", "evaluate")} == {
+        "data": "d1e2243c0542e1b5",
+        "align": "148530533b0a4b54",
+        "transfer": "fdcf9cdc6db7618d",
+        "evaluate": "0639a012ac9058b7",
+    }

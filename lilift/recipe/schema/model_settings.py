@@ -54,6 +54,7 @@ class EncoderSettings(Settings):
     )
     language_codes: Annotated[dict[str, str], BeforeValidator(by_language)] = Field(
         {},
+        exclude_if=lambda codes: not codes,  # runs without this setting keep their fingerprint
         description="For encoders that are told the language of each text (NLLB, M2M100, mBART): the code that the encoder's "
         "tokenizer uses for a language, such as `{ln: lin_Latn}`. lilift finds these codes itself. Set one for a language that "
         "the encoder does not know, for example the code of a related language. Without it the encoder is told English.",
