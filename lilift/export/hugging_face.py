@@ -120,4 +120,6 @@ def _copy_other_files(base: Path, folder: Path, dtype: Dtype) -> None:
     config = read_config(folder)
     config.pop("quantization_config", None)
     config.pop("torch_dtype", None)
+    if (config.get("pad_token_id") or 0) >= config.get("vocab_size", math.inf):
+        config["pad_token_id"] = None  # transformers builds no model with such a padding token
     (folder / "config.json").write_text(json.dumps(config | {"dtype": dtype}, indent=2) + "\n", encoding="utf-8")

@@ -82,7 +82,7 @@ def test_blank_answers_and_those_that_do_not_fit_are_left_out(
 def test_answers_are_spread_over_all_of_them(tmp_path: Path) -> None:
     run = run_with(tmp_path, [str(index) for index in range(70)])
     _, rows = rows_to_measure(run, tokenisation("drop"))
-    assert [row.response_ids for row in rows[:3]] == [tuple(map(ord, f"{text}")) + (1,) for text in (" 0", " 2", " 4")]
+    assert [row.response_ids for row in rows[:3]] == [(*map(ord, text), 1) for text in (" 0", " 2", " 4")]
     assert len(rows) == export_check.TEXTS
     blanks = run_with(tmp_path, ["" if index % 3 else str(index) for index in range(99)])
     assert len(rows_to_measure(blanks, tokenisation("drop"))[1]) == export_check.TEXTS
@@ -106,7 +106,9 @@ def test_a_comparison_that_fails_is_reported_and_raises_nothing(
     found = drift_of_export(RECIPE, RECIPE.export, tmp_path, tmp_path, device=torch.device("cpu"), note=print)
     assert found.not_measured is not None
     assert reason in found.not_measured
-    assert found.lines() == [f"the export is complete, but lilift could not compare it with the model of the run: {found.not_measured}"]
+    assert found.lines() == [
+        f"the export is complete, but lilift could not compare it with the model of the run: {found.not_measured}"
+    ]
     assert shown(tmp_path, found).count(failure.args[0] if failure.args else reason) == 1
 
 
