@@ -185,9 +185,9 @@ def _rendered_template(recipe: Recipe) -> Template:
 
 
 def _hugging_face(export: Export, stack: ExitStack) -> Callable[[], None]:
-    settings, merge_base = export.settings, export.merge_base
+    settings, merge_base, merged = export.settings, export.merge_base, export.merged
     folder = stack.enter_context(sealed_folders.sealed_folder(export.stage / "hf", {"merge_base": merge_base}))
-    files = HuggingFaceFolder(folder, export.base, export.merged.shapes, settings.dtype)
+    files = HuggingFaceFolder(folder, export.base, merged.shapes, settings.dtype, merged.whole_numbers)
     export.plan_file(files.nbytes, "the merged model")
     export.sinks.append(files.open(stack))
     # It replaces the model card of the base model, which describes another model.

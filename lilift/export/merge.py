@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lilift.export.llm_folder import llm_weights
-from lilift.export.safetensors_rows import Floats, SafetensorsFolder, row_chunks
+from lilift.export.safetensors_rows import WHOLE_NUMBERS, Floats, SafetensorsFolder, row_chunks
 from lilift.recipe.errors import ModelError
 from lilift.recipe.schema import Dtype
 
@@ -79,8 +79,13 @@ class MergedWeights:
         """Every tensor, in the order of the files."""
         return {name: stored.shape for name, stored in self.base.tensors.items()}
 
+    @property
+    def whole_numbers(self) -> dict[str, str]:
+        """Tensors of integers or truth values, with the names that safetensors has for their types."""
+        return {name: stored.kind for name, stored in self.base.tensors.items() if stored.kind in WHOLE_NUMBERS}
+
     def chunks(self, name: str, multiple: int = 1, *, halvings: int = 0) -> Iterator[Floats]:
-        """A merged tensor in float32, chunk by chunk; see `row_chunks`."""
+        """A merged tensor in float32, chunk by chunk; see `row_chunks`. Integers and truth values keep their type."""
         read = self._dequantised if name in self.round_trip else self._original
         rows = read(name, multiple, halvings)
         return self.updates[name].added_to(rows) if name in self.updates else rows

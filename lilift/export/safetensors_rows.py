@@ -28,15 +28,25 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "F16": np.dtype("<f2"),
     "BF16": np.dtype("<u2"),
 }
+# Masks and positions that some models keep beside their weights. Smaller integers are the codes of quantised weights.
+WHOLE_NUMBERS: dict[str, np.dtype[Any]] = {"BOOL": np.dtype("?"), "I64": np.dtype("<i8")}
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """The place of a tensor on disk; a scalar counts as a vector of one element."""
+    """The place of a tensor on disk. A scalar has the shape () and one row.
+
+    Attributes:
+        path: its file.
+        dtype: the type of its elements, as numpy reads them.
+        kind: their type, as the file names it.
+        shape: its shape.
+        offset: its first byte.
+    """
 
     path: Path
     dtype: np.dtype[Any]
-    is_bfloat16: bool
+    kind: str
     shape: tuple[int, ...]
     offset: int
 
@@ -70,13 +80,15 @@ class SafetensorsFolder:
         return self.tensors[name].shape
 
     def rows(self, name: str, start: int = 0, stop: int | None = None) -> Floats:
-        """Rows `start` to `stop` of a tensor in float32, ``[stop - start, ...]``; for a vector, its elements.
+        """Rows `start` to `stop` of a tensor in float32, ``[stop - start, ...]``; for a vector, its elements; of a scalar, one.
+
+        Integers and truth values keep their type, although the type of the result does not say so.
 
         Raises:
             ModelError: the file cannot be read.
         """
         stored = self.tensors[name]
-        stop = stored.shape[0] if stop is None else stop
+        stop = (stored.shape or (1,))[0] if stop is None else stop
         width = math.prod(stored.shape[1:])
         try:
             with stored.path.open("rb") as file:
@@ -88,7 +100,9 @@ class SafetensorsFolder:
                 where=stored.path,
                 remedy="check the disk and its permissions",
             ) from error
-        if stored.is_bfloat16:
+        if stored.kind in WHOLE_NUMBERS:
+            return values.reshape(stop - start, *stored.shape[1:])
+        if stored.kind == "BF16":
             values = (values.astype(np.uint32) << 16).view(np.float32)
         return values.astype(np.float32, copy=False).reshape(stop - start, *stored.shape[1:])
 
@@ -127,8 +141,9 @@ def row_chunks(shape: tuple[int, ...], multiple: int = 1, *, halvings: int = 0) 
     """
     width = max(1, math.prod(shape[1:]))
     step = max(1, (CHUNK_ELEMENTS >> halvings) // width // multiple) * multiple
-    for start in range(0, shape[0], step):
-        yield start, min(start + step, shape[0])
+    rows = (shape or (1,))[0]
+    for start in range(0, rows, step):
+        yield start, min(start + step, rows)
 
 
 def _read_header(path: Path) -> dict[str, StoredTensor]:
@@ -152,7 +167,7 @@ def _read_header(path: Path) -> dict[str, StoredTensor]:
     for name, entry in header.items():
         if name == "__metadata__":
             continue
-        dtype = _DTYPES.get(entry["dtype"])
+        dtype = (_DTYPES | WHOLE_NUMBERS).get(entry["dtype"])
         if dtype is None:
             raise ModelError(
                 f"{name} is stored as {entry['dtype']}, so this model is already quantised",
@@ -160,7 +175,7 @@ def _read_header(path: Path) -> dict[str, StoredTensor]:
                 remedy="use the original 16-bit model",
             )
         begin, end = entry["data_offsets"]
-        stored = StoredTensor(path, dtype, entry["dtype"] == "BF16", tuple(entry["shape"]) or (1,), 8 + length + begin)
+        stored = StoredTensor(path, dtype, entry["dtype"], tuple(entry["shape"]), 8 + length + begin)
         if end - begin != stored.size * dtype.itemsize or 8 + length + end > size:
             raise damaged(f"{name} is incomplete")
         found[name] = stored
