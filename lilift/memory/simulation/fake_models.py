@@ -7,8 +7,8 @@ the two configurations. Only code that would read numbers from tensors takes the
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForTextEncoding, PreTrainedConfig, PreTrainedModel
+from transformers.integrations import moe as transformers_moe
 from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 from transformers.pytorch_utils import Conv1D
 
@@ -117,6 +118,22 @@ def replace_real_parameters(module: nn.Module) -> None:
             if not isinstance(parameter, FakeTensor):
                 fake = nn.Parameter(torch.empty(parameter.shape, dtype=parameter.dtype), requires_grad=parameter.requires_grad)
                 child.register_parameter(name, fake)
+
+
+@contextmanager
+def products_of_any_precision(recipe: Recipe) -> Iterator[None]:
+    """Let mixture-of-experts LLMs run on fake tensors in every precision.
+
+    torch's grouped product has only bfloat16 on fake tensors. transformers has another one with the same inputs and outputs.
+    """
+    moe: Any = transformers_moe
+    usable = moe._can_use_grouped_mm
+    if recipe.llm.dtype != "bfloat16":
+        moe._can_use_grouped_mm = lambda *_: False
+    try:
+        yield
+    finally:
+        moe._can_use_grouped_mm = usable
 
 
 def with_depth(config: PreTrainedConfig, layers: int) -> PreTrainedConfig:
