@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from lilift.export.gguf.alignment_gguf import write_alignment
 from lilift.export.gguf.encoder_gguf import EncoderFile
-from lilift.export.gguf.gguf_vocabulary import REMEDY, Vocabulary
+from lilift.export.gguf.gguf_vocabulary import Vocabulary
 from lilift.export.gguf.gguf_writer import DIRECT
 from lilift.export.gguf.llm_gguf import LLMFile
 from lilift.export.gguf.quantise import quantise, quantiser
@@ -25,7 +25,7 @@ from lilift.export.llm_folder import read_config
 from lilift.export.modelfile import FILE_NAME as MODELFILE
 from lilift.export.modelfile import chat_template, modelfile
 from lilift.model.encoders.encoder_tokenizer import SENTENCEPIECE_FILES, SentencePieceTokenizer, load_encoder_tokenizer
-from lilift.model.llms.special_tokens import LLMTokens, tokens_of
+from lilift.model.llms.special_tokens import LLMTokens, check_tokens_have_rows, tokens_of
 from lilift.model.snapshot import local_model_folder
 from lilift.model.sources import loading
 from lilift.recipe.errors import ModelError
@@ -129,16 +129,14 @@ def llm_vocabulary(folder: Path, size: int) -> tuple[LLMTokens, Vocabulary]:
     vocabulary = read_vocabulary(folder, size)
     with loading(str(folder), what="LLM's tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(folder)
+    check_tokens_have_rows(tokenizer, size, str(folder), what="LLM")
     tokens = tokens_of(_declared_eos(folder), tokenizer, str(folder))
     roles = {"bos": tokens.bos, "eos": tokens.eos, "unk": tokenizer.unk_token_id, "pad": tokenizer.pad_token_id}
     if tokens.bos is None:
         roles["bos"] = tokenizer.bos_token_id
-    for role in ("bos", "eos", "unk"):
-        if (roles[role] or 0) >= size:
-            raise ModelError(f"the model's embeddings have no row for the {role} token", where=folder, remedy=REMEDY)
     if (roles["pad"] or 0) >= size:  # llama.cpp needs a valid one; no text has it, so any token that no text spells will do
         roles["pad"] = tokens.eos
-    vocabulary.special |= {role: token for role, token in roles.items() if token is not None}
+    vocabulary.special |= {role: token for role, token in roles.items() if token is not None and token < size}
     vocabulary.add_bos = tokens.bos is not None
     return tokens, vocabulary
 

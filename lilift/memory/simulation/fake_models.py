@@ -19,14 +19,14 @@ from bitsandbytes.functional import QuantState
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.graph import saved_tensors_hooks
-from transformers import AutoModel, AutoModelForCausalLM, AutoModelForTextEncoding, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.integrations import moe as transformers_moe
-from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 from transformers.pytorch_utils import Conv1D
 
 from lilift.model.alignment_layer import build_alignment
 from lilift.model.bridge import BridgedModel
 from lilift.model.encoders.encoder import UNQUANTISED, AbsentEncoder, Encoder
+from lilift.model.encoders.encoder_architecture import loader_of, text_encoder_in
 from lilift.model.encoders.encoder_states import EncoderStates, StatesInMemory, TokenIds
 from lilift.model.llms.llm import enable_gradient_checkpointing, without_dropout
 from lilift.model.llms.output_head import OutputHead
@@ -176,9 +176,7 @@ def fake_encoder(recipe: Recipe, config: PreTrainedConfig | None) -> Encoder:
     if config is None:
         return AbsentEncoder(torch.device("cpu"))
     dtype: torch.dtype = getattr(torch, recipe.encoder.dtype)
-    loader: Any = AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
-    model = loader.from_config(copy.deepcopy(config), dtype=dtype)
-    half = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model
+    half = text_encoder_in(loader_of(config).from_config(copy.deepcopy(config), dtype=dtype))
     if recipe.encoder.quantization == "nf4":
         quantise(half, partial(FakeLinear4bit, dtype=dtype), skip_names=UNQUANTISED)
     tokenizer: Any = SimpleNamespace(pad_id=0)

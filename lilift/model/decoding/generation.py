@@ -25,6 +25,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lilift.model.decoding.key_value_cache import KeyValueCache
 from lilift.model.decoding.sampling import Sampling, draw
+from lilift.model.llms.llm_architecture import layers_without_keys
 from lilift.recipe.errors import ModelError
 
 _REFILL_SHARE = 8  # refill places when one in this many is free, because a prompt pass for a single row uses the device poorly
@@ -288,11 +289,10 @@ def check_keeps_keys_and_values(llm: PreTrainedModel) -> None:
     Raises:
         ModelError: it has such layers.
     """
-    kinds = set(getattr(llm.config.get_text_config(), "layer_types", None) or ())
-    others = kinds - {"full_attention", "sliding_attention"}
-    if others:
+    kind = layers_without_keys(llm.config)
+    if kind is not None:
         raise ModelError(
-            f"the LLM has layers of a kind that lilift cannot generate with: {min(others)}",
+            f"the LLM has layers of a kind that lilift cannot generate with: {kind}",
             where=llm.config.name_or_path,
             remedy="choose an LLM with full or sliding attention",
         )

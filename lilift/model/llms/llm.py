@@ -20,6 +20,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from lilift.model.four_bit_loading import keep_autograd_on_cpu, quantization
 from lilift.model.llms import unsloth_backend
+from lilift.model.llms.llm_architecture import check_takes_embeddings
 from lilift.model.llms.output_head import backbone_of, check_reads_embeddings
 from lilift.model.llms.special_tokens import check_tokens_have_rows
 from lilift.model.sources import check_tokenizer, loading, model_folder_or_hub
@@ -87,6 +88,7 @@ def _load_with_transformers(settings: LLMSettings, device: torch.device) -> PreT
     with loading(settings.model, what="LLM"):
         whole = AutoConfig.from_pretrained(location, **hub)
         config = without_dropout(text_part(whole))
+        check_takes_embeddings(config, settings.model)
         llm, report = AutoModelForCausalLM.from_pretrained(
             location,
             config=config,

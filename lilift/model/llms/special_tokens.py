@@ -83,10 +83,15 @@ def check_tokens_have_rows(tokenizer: Any, rows: float, name: str, *, what: str)
         ModelError: a text can contain a token that has no row.
     """
     beyond = {index: token for token, index in tokenizer.get_vocab().items() if index >= rows}
-    unreachable = set(ControlTokens(tokenizer).spellings) if beyond else set()
-    used = {getattr(tokenizer, f"{role}_token", None) for role in ("bos", "eos", "unk", "cls", "sep")}
+    if not beyond:
+        return
+    unreachable = set(ControlTokens(tokenizer).spellings)
+    used = {tokenizer.eos_token_id, *tokenizer("a").input_ids}
+    model = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
+    if getattr(model, "unk_token", "") is not None:  # byte-level tokenizers spell every text, and never use their unknown token
+        used.add(tokenizer.unk_token_id)
     for index, token in sorted(beyond.items()):
-        if token in used or token not in unreachable:
+        if index in used or token not in unreachable:
             raise ModelError(
                 f"the {what}'s tokenizer has the token {token!r} with the number {index}, but the model's embeddings have only "
                 f"{rows} rows",

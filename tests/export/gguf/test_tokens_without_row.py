@@ -74,7 +74,7 @@ def test_a_token_that_texts_can_contain_is_refused_before_training(more: dict[st
     folder = with_token(tmp_path / "llm", **more)
     with pytest.raises(ModelError, match=rf"token '\[PADDING\]' with the number {ROWS}, .* only {ROWS} rows"):
         loaded(folder)
-    with pytest.raises(ModelError, match=r"no row|more than the model's"):
+    with pytest.raises(ModelError, match=r"no row|more than the model's|only .* rows"):
         llm_vocabulary(folder, ROWS)
 
 
