@@ -48,8 +48,8 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
     except ValueError:
         raise ModelError("the file is damaged: it is not JSON", where=converted, remedy="download the model again") from None
     listed = content.get("added_tokens", [])
-    added = [_with_role(token, special) if token["id"] >= size else token for token in listed]
-    return from_tokenizer_json(content | {"added_tokens": added}, size, converted)
+    with_roles = [_with_role(token, special) if token["id"] >= size else token for token in listed]
+    return from_tokenizer_json(content | {"added_tokens": with_roles}, size, converted)
 
 
 def _added_tokens(folder: Path) -> dict[int, Mapping[str, Any]]:
