@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lilift.cli.console import HelpFormatter, print_json
 
 if TYPE_CHECKING:
+    from lilift.phases.export_check import DriftReport
     from lilift.recipe.schema import ExportSettings
 
 
@@ -63,7 +64,6 @@ def run(arguments: argparse.Namespace) -> int:
         )
     settings = _settings(arguments, recipe.export)
     from lilift.export.bundle import export_bundle
-    from lilift.export.drift import Drift
     from lilift.export.job import RunParts
     from lilift.memory.device import device_for
     from lilift.phases.export_check import drift_of_export
@@ -72,16 +72,24 @@ def run(arguments: argparse.Namespace) -> int:
     report = export_bundle(recipe, settings, RunParts.of(arguments.run_folder), output)
     if not arguments.json:
         print("\n".join([*report.lines(), f"written to {output}"]), flush=True)
-    what, drift = "", list[Drift]()
+    drift: DriftReport | None = None
     if settings.drift:
         device = device_for(recipe.card).torch_device
-        what, drift = drift_of_export(recipe, settings, arguments.run_folder, output, device=device, note=_note)
+        drift = drift_of_export(recipe, settings, arguments.run_folder, output, device=device, note=_note)
     if arguments.json:
-        found = {"drift": [each.as_dict() for each in drift], "drift measured on": what} if drift else {}
-        print_json(report.as_dict() | {"folder": str(output)} | found)
-    elif drift:
-        print("\n".join([f"measured on {what}:", *(each.line() for each in drift)]))
+        print_json(report.as_dict() | {"folder": str(output)} | _in_json(drift))
+    elif drift is not None:
+        print("\n".join(drift.lines()), flush=True)
+    report.raise_refusal()
     return 0
+
+
+def _in_json(drift: DriftReport | None) -> dict[str, Any]:
+    if drift is None:
+        return {}
+    if drift.not_measured is not None:
+        return {"drift not measured": drift.not_measured}
+    return {"drift": [each.as_dict() for each in drift.drift], "drift measured on": drift.measured_on}
 
 
 def _note(line: str) -> None:

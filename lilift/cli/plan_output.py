@@ -84,6 +84,11 @@ def _print_footprint(plan: Plan) -> None:
         f"download {footprint.download_bytes / GIB:.1f} GiB, disk {footprint.disk_bytes / GIB:.1f} GiB, "
         f"host memory {footprint.host_bytes / GIB:.1f} GiB"
     )
+    if footprint.expert_bytes:
+        print(
+            f"4 bits do not reach the experts of this LLM: {footprint.expert_bytes / GIB:.1f} GiB, "
+            f"{footprint.expert_share:.0%} of its weights, stay in {plan.recipe.llm.dtype}"
+        )
     if footprint.hours is not None:
         print(f"training takes about {footprint.hours:.0f} hours: {footprint.time_basis}")
 

@@ -16,9 +16,9 @@ in English. Questions in other languages need the encoder and the alignment laye
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,17 +38,31 @@ from lilift.model.llms.llm import load_llm_tokenizer
 from lilift.model.snapshot import local_model_folder
 from lilift.model.sources import loading, model_folder_or_hub
 from lilift.recipe import sealed_folders, storage
-from lilift.recipe.schema import ExportSettings, Recipe
+from lilift.recipe.schema import ExportFormat, ExportSettings, Recipe
 
 BUNDLE_FORMAT = 2
 DESCRIPTION = "lilift.json"
 # Everything that an export may write; parts of an earlier export that this one does not write again are deleted.
-PARTS = ("hf", "alignment", "llm-*.gguf", "encoder-*.gguf", "align.gguf", "spiece.model", "Modelfile", "README.md")
+_PARTS_OF: Mapping[ExportFormat, tuple[str, ...]] = {
+    "hf": ("hf", "alignment"),
+    "gguf": ("llm-*.gguf", "source-*.gguf", "encoder-*.gguf", "align.gguf", "spiece.model", "Modelfile"),
+}
+PARTS = (*(part for parts in _PARTS_OF.values() for part in parts), "README.md")
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What an export has written."""
+    """What an export has written.
+
+    Attributes:
+        merged_layers: layers that the adapter changes.
+        round_tripped_layers: layers that went through NF4 as in training.
+        tensors: tensors of the model.
+        merge_base: the weights that the adapter is merged into.
+        files: the size of each weight file in bytes.
+        notes: what the user should know.
+        refused: the formats that lilift could not write, and why; the files of the other formats are complete.
+    """
 
     merged_layers: int
     round_tripped_layers: int
@@ -56,26 +70,42 @@ class ExportReport:
     merge_base: str
     files: dict[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    refused: Mapping[str, Exception] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Plain values; `refused` is left out if lilift has written every format."""
+        found = asdict(replace(self, refused={}))
+        del found["refused"]
+        return found | ({"refused": {name: str(error) for name, error in self.refused.items()}} if self.refused else {})
+
+    def raise_refusal(self) -> None:
+        """Raise the error of the first format that lilift could not write, if there is one.
+
+        Call this after everything else, because the files of the other formats are complete.
+        """
+        for error in self.refused.values():
+            raise error
 
     def lines(self) -> list[str]:
         """The report as lines to print."""
         through = f"; {self.round_tripped_layers} layers went through NF4 as in training" if self.round_tripped_layers else ""
         lines = [f"merged the adapter into {self.merged_layers} layers; the model has {self.tensors} tensors{through}"]
         lines += [f"{name}: {size / 1e6:,.1f} MB" for name, size in self.files.items()]
+        lines += [f"lilift could not write {name}: {error}" for name, error in self.refused.items()]
         return [*lines, *self.notes]
 
 
 def export_bundle(recipe: Recipe, settings: ExportSettings, parts: RunParts, output: Path) -> ExportReport:
     """Merge the adapter and write the bundle to `output`; it replaces what an earlier export left there.
 
-    lilift computes the merged weights once and writes them to all files at the same time, row by row.
+    lilift computes the merged weights once and writes them to all files at the same time, row by row. If it cannot write one
+    format, it still writes the others, and the report says why.
 
     Raises:
-        ModelError: the base model is not on this machine, the adapter does not fit it, or llama.cpp cannot run it.
-        EnvironmentUnfit: the settings ask for a type that llama.cpp's quantiser makes, and it is not installed.
+        ModelError: the base model is not on this machine, or the adapter does not fit it; or no format can be written, because
+            llama.cpp cannot run the model.
+        EnvironmentUnfit: no format can be written, because the settings ask for a type that llama.cpp's quantiser makes, and it
+            is not installed.
         StorageError: `output` cannot be written or has no room.
     """
     quantized = recipe.llm.quantization == "nf4"
@@ -89,10 +119,14 @@ def export_bundle(recipe: Recipe, settings: ExportSettings, parts: RunParts, out
         export = Export(recipe, settings, template, base, parts, merged, stage)
         export.description = _description(recipe, settings, template)
         with ExitStack() as stack:
-            finish = [_FORMATS[name](export, stack) for name in settings.formats]
+            begun = [_Format(name, export) for name in settings.formats]
+            for each in begun:
+                each.begin(stack)
+            _require_one(begun)
             export.write_weights()
-        for after in finish:
-            after()
+        for each in begun:
+            each.finish()
+        _require_one(begun)
         (stage / model_card.FILE_NAME).write_text(_model_card(export), encoding="utf-8")
         sizes, sums = _sizes_and_sums(stage)
         storage.write_json(stage / DESCRIPTION, storage.sealed_json(export.description | {"sha256": sums}))
@@ -103,7 +137,51 @@ def export_bundle(recipe: Recipe, settings: ExportSettings, parts: RunParts, out
         merge_base=export.merge_base,
         files=sizes,
         notes=tuple(export.notes),
+        refused={each.name: each.refusal for each in begun if each.refusal is not None},
     )
+
+
+class _Format:
+    """One format of an export: its files, or the reason why lilift cannot write them."""
+
+    def __init__(self, name: ExportFormat, export: Export) -> None:
+        self.name = name
+        self.refusal: Exception | None = None
+        self._export = export
+        self._before = export.state()
+        self._after: Callable[[], None] = lambda: None
+
+    def begin(self, stack: ExitStack) -> None:
+        """Open the files; `stack` closes them."""
+        self._before = self._export.state()
+        try:
+            with ExitStack() as own:  # it closes half-opened files with the error that stopped them
+                self._after = _FORMATS[self.name](self._export, own)
+                stack.enter_context(own.pop_all())
+        except Exception as error:
+            self._refuse(error)
+
+    def finish(self) -> None:
+        """Complete the files after the merged weights are in them."""
+        if self.refusal is None:
+            try:
+                self._after()
+            except Exception as error:
+                self._refuse(error)
+
+    def _refuse(self, error: Exception) -> None:
+        """Keep the reason, and leave nothing of this format behind."""
+        self.refusal = error
+        self._export.restore(self._before)
+        for path in [path for part in _PARTS_OF[self.name] for path in self._export.stage.glob(part)]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _require_one(formats: Sequence[_Format]) -> None:
+    """Raise the first refusal if lilift cannot write any format."""
+    refusals = [each.refusal for each in formats if each.refusal is not None]
+    if len(refusals) == len(formats):
+        raise refusals[0]
 
 
 def _rendered_template(recipe: Recipe) -> Template:
@@ -112,9 +190,9 @@ def _rendered_template(recipe: Recipe) -> Template:
 
 
 def _hugging_face(export: Export, stack: ExitStack) -> Callable[[], None]:
-    settings, merge_base = export.settings, export.merge_base
+    settings, merge_base, merged = export.settings, export.merge_base, export.merged
     folder = stack.enter_context(sealed_folders.sealed_folder(export.stage / "hf", {"merge_base": merge_base}))
-    files = HuggingFaceFolder(folder, export.base, export.merged.shapes, settings.dtype)
+    files = HuggingFaceFolder(folder, export.base, merged.shapes, settings.dtype, merged.whole_numbers)
     export.plan_file(files.nbytes, "the merged model")
     export.sinks.append(files.open(stack))
     codes = _encoder_languages(export.recipe)
@@ -148,7 +226,7 @@ def _gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
     return begin_gguf(export, stack)
 
 
-_FORMATS: Mapping[str, Callable[[Export, ExitStack], Callable[[], None]]] = {"hf": _hugging_face, "gguf": _gguf}
+_FORMATS: Mapping[ExportFormat, Callable[[Export, ExitStack], Callable[[], None]]] = {"hf": _hugging_face, "gguf": _gguf}
 
 
 def _model_card(export: Export) -> str:

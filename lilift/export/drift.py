@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from transformers.pytorch_utils import Conv1D
 
 from lilift.data.texts.examples import Row
 from lilift.export.merge import MergedWeights
@@ -76,7 +77,8 @@ class Candidate:
         """Merged weights, rounded to the precision in which they are stored."""
 
         def read(weight: str) -> Tensor:
-            return torch.from_numpy(np.concatenate(list(merged.chunks(weight)))).to(getattr(torch, dtype))
+            found = torch.from_numpy(np.concatenate(list(merged.chunks(weight)))).to(getattr(torch, dtype))
+            return found.T if weight in merged.transposed else found
 
         return cls(name, merged.changed, read)
 
@@ -134,7 +136,7 @@ def _linear_layers(llm: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     for name, module in llm.named_modules():
         if inside and name.startswith(inside):
             continue
-        if isinstance(getattr(module, "base_layer", module), nn.Linear):
+        if isinstance(getattr(module, "base_layer", module), nn.Linear | Conv1D):
             inside = (f"{name}.",)
             yield name, module
 

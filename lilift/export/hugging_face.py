@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from lilift.export.llm_folder import read_config
-from lilift.export.safetensors_rows import INDEX, Floats
+from lilift.export.safetensors_rows import INDEX, WHOLE_NUMBERS, Floats
 from lilift.recipe.schema import Dtype
 
 SHARD_BYTES = 2 * 1024**3
@@ -29,10 +29,19 @@ class HuggingFaceFolder:
         base: the base model's folder; its other files are copied.
         shapes: its tensors.
         dtype: the precision of the weights on disk.
+        whole_numbers: the types of tensors that hold no weights but integers or truth values; they keep these.
     """
 
-    def __init__(self, folder: Path, base: Path, shapes: Mapping[str, tuple[int, ...]], dtype: Dtype) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        base: Path,
+        shapes: Mapping[str, tuple[int, ...]],
+        dtype: Dtype,
+        whole_numbers: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder, self.base, self.shapes, self.dtype = folder, base, shapes, dtype
+        self._whole_numbers = whole_numbers or {}
         self._kind, self._element_bytes = _STORED_AS[dtype]
         self._shards = self._planned_shards()
         self._file_of: dict[str, IO[bytes]] = {}
@@ -41,7 +50,7 @@ class HuggingFaceFolder:
 
     @property
     def nbytes(self) -> int:
-        return sum(math.prod(shape) for shape in self.shapes.values()) * self._element_bytes
+        return sum(map(self._size_of, self.shapes))
 
     def open(self, stack: ExitStack) -> HuggingFaceFolder:
         """Copy the other files and open the shards; `stack` closes them."""
@@ -61,7 +70,7 @@ class HuggingFaceFolder:
         file = self._file_of[name]
         self._starts.setdefault(name, file.tell())
         # Not `tofile`: its error does not say that the disk is full.
-        file.write(_in_precision(rows, self.dtype).data)
+        file.write(np.ascontiguousarray(rows).data if name in self._whole_numbers else _in_precision(rows, self.dtype).data)
         self._left[name] -= rows.size
         if self._left[name] < 0:
             raise ValueError(f"{name} has more rows than planned")
@@ -72,12 +81,16 @@ class HuggingFaceFolder:
             self._file_of[name].seek(self._starts[name])
             self._left[name] = math.prod(self.shapes[name])
 
+    def _size_of(self, name: str) -> int:
+        kind = self._whole_numbers.get(name)
+        return math.prod(self.shapes[name]) * (self._element_bytes if kind is None else WHOLE_NUMBERS[kind].itemsize)
+
     def _planned_shards(self) -> dict[str, list[str]]:
         """The tensors of each shard, by the file names that Hugging Face tools look for."""
         shards: list[list[str]] = [[]]
         size = 0
-        for name, shape in self.shapes.items():
-            nbytes = math.prod(shape) * self._element_bytes
+        for name in self.shapes:
+            nbytes = self._size_of(name)
             if shards[-1] and size + nbytes > SHARD_BYTES:
                 shards.append([])
                 size = 0
@@ -92,8 +105,9 @@ class HuggingFaceFolder:
         header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
         at = 0
         for name in names:
-            end = at + math.prod(self.shapes[name]) * self._element_bytes
-            header[name] = {"dtype": self._kind, "shape": list(self.shapes[name]), "data_offsets": [at, end]}
+            end = at + self._size_of(name)
+            kind = self._whole_numbers.get(name, self._kind)
+            header[name] = {"dtype": kind, "shape": list(self.shapes[name]), "data_offsets": [at, end]}
             at = end
         text = json.dumps(header, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 8)
@@ -120,4 +134,6 @@ def _copy_other_files(base: Path, folder: Path, dtype: Dtype) -> None:
     config = read_config(folder)
     config.pop("quantization_config", None)
     config.pop("torch_dtype", None)
+    if (config.get("pad_token_id") or 0) >= config.get("vocab_size", math.inf):
+        config["pad_token_id"] = None  # transformers builds no model with such a padding token
     (folder / "config.json").write_text(json.dumps(config | {"dtype": dtype}, indent=2) + "\n", encoding="utf-8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -82,6 +84,20 @@ class Export:
     def merge_base(self) -> str:
         """The weights that the adapter is merged into; a base model that was never quantised only has its original weights."""
         return self.settings.merge_base if self.recipe.llm.quantization == "nf4" else "original"
+
+    def state(self) -> dict[str, Any]:
+        """What a format changes when it begins; see `restore`."""
+        return {
+            "sinks": list(self.sinks),
+            "row_multiple": self.row_multiple,
+            "description": copy.deepcopy(self.description),
+            "planned_bytes": self.planned_bytes,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Forget a format that lilift cannot write."""
+        for name, value in state.items():
+            setattr(self, name, value)
 
     def plan_file(self, nbytes: int, what: str) -> None:
         """Check that the disk has room for new files in addition to those that were planned before.

@@ -28,15 +28,25 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "F16": np.dtype("<f2"),
     "BF16": np.dtype("<u2"),
 }
+# Masks and positions that some models keep beside their weights. Smaller integers are the codes of quantised weights.
+WHOLE_NUMBERS: dict[str, np.dtype[Any]] = {"BOOL": np.dtype("?"), "I64": np.dtype("<i8")}
 
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """The place of a tensor on disk; a scalar counts as a vector of one element."""
+    """The place of a tensor on disk. A scalar has the shape () and one row.
+
+    Attributes:
+        path: its file.
+        dtype: the type of its elements, as numpy reads them.
+        kind: their type, as the file names it.
+        shape: its shape.
+        offset: its first byte.
+    """
 
     path: Path
     dtype: np.dtype[Any]
-    is_bfloat16: bool
+    kind: str
     shape: tuple[int, ...]
     offset: int
 
@@ -75,13 +85,15 @@ class SafetensorsFolder:
         return self.tensors[name].shape
 
     def rows(self, name: str, start: int = 0, stop: int | None = None) -> Floats:
-        """Rows `start` to `stop` of a tensor in float32, ``[stop - start, ...]``; for a vector, its elements.
+        """Rows `start` to `stop` of a tensor in float32, ``[stop - start, ...]``; for a vector, its elements; of a scalar, one.
+
+        Integers and truth values keep their type, although the type of the result does not say so.
 
         Raises:
             ModelError: the file cannot be read.
         """
         stored = self.tensors[name]
-        stop = stored.shape[0] if stop is None else stop
+        stop = (stored.shape or (1,))[0] if stop is None else stop
         width = math.prod(stored.shape[1:])
         try:
             with stored.path.open("rb") as file:
@@ -93,7 +105,9 @@ class SafetensorsFolder:
                 where=stored.path,
                 remedy="check the disk and its permissions",
             ) from error
-        if stored.is_bfloat16:
+        if stored.kind in WHOLE_NUMBERS:
+            return values.reshape(stop - start, *stored.shape[1:])
+        if stored.kind == "BF16":
             values = (values.astype(np.uint32) << 16).view(np.float32)
         return values.astype(np.float32, copy=False).reshape(stop - start, *stored.shape[1:])
 
@@ -132,8 +146,9 @@ def row_chunks(shape: tuple[int, ...], multiple: int = 1, *, halvings: int = 0) 
     """
     width = max(1, math.prod(shape[1:]))
     step = max(1, (CHUNK_ELEMENTS >> halvings) // width // multiple) * multiple
-    for start in range(0, shape[0], step):
-        yield start, min(start + step, shape[0])
+    rows = (shape or (1,))[0]
+    for start in range(0, rows, step):
+        yield start, min(start + step, rows)
 
 
 def check_storage_type(tensor: str, stored: str, where: Path | str) -> np.dtype[Any]:
@@ -142,7 +157,7 @@ def check_storage_type(tensor: str, stored: str, where: Path | str) -> np.dtype[
     Raises:
         ModelError: the tensor is quantised.
     """
-    dtype = _DTYPES.get(stored)
+    dtype = (_DTYPES | WHOLE_NUMBERS).get(stored)
     if dtype is None:
         raise ModelError(
             f"{tensor} is stored as {stored}, so this model is already quantised",
@@ -175,7 +190,7 @@ def _read_header(path: Path) -> dict[str, StoredTensor]:
             continue
         dtype = check_storage_type(name, entry["dtype"], path)
         begin, end = entry["data_offsets"]
-        stored = StoredTensor(path, dtype, entry["dtype"] == "BF16", tuple(entry["shape"]) or (1,), 8 + length + begin)
+        stored = StoredTensor(path, dtype, entry["dtype"], tuple(entry["shape"]), 8 + length + begin)
         if end - begin != stored.size * dtype.itemsize or 8 + length + end > size:
             raise damaged(f"{name} is incomplete")
         found[name] = stored

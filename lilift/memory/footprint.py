@@ -14,6 +14,7 @@ from transformers import AutoModelForSeq2SeqLM, PreTrainedConfig
 from lilift.memory.model_configurations import empty_encoder, empty_llm
 from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard
 from lilift.memory.simulation.simulate import Models
+from lilift.model.llms.experts import expert_parameters
 from lilift.recipe.schema import Recipe, StageSettings
 
 # TFLOP/s of a common card of each size (in GiB) for dense bf16 products with fp32 sums, from the vendor's data sheets (RTX
@@ -42,6 +43,8 @@ class Footprint:
         host_bytes: peak of the host's memory while models are loaded.
         merged_bytes: the merged weights.
         largest_weight: elements of the LLM's largest weight.
+        expert_bytes: experts of the LLM that stay in full precision although the recipe asks for 4 bits.
+        expert_share: their share of the LLM's weights.
         hours: training time; None if the recipe does not determine the number of tokens.
         time_basis: the assumptions behind `hours`.
     """
@@ -53,6 +56,8 @@ class Footprint:
     largest_weight: int
     hours: float | None
     time_basis: str
+    expert_bytes: int = 0
+    expert_share: float = 0.0
 
     @property
     def disk_bytes(self) -> int:
@@ -61,7 +66,8 @@ class Footprint:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, in MiB."""
-        return {
+        experts = {"experts_in_full_precision_mib": round(self.expert_bytes / MIB, 1)} if self.expert_bytes else {}
+        return experts | {
             "download_mib": round(self.download_bytes / MIB, 1),
             "disk_mib": round(self.disk_bytes / MIB, 1),
             "host_mib": round(self.host_bytes / MIB, 1),
@@ -96,6 +102,7 @@ def estimate_footprint(recipe: Recipe, models: Models, card: PlannedCard, traine
     adapters = 4 * sum(trained.values())
     cached = None if recipe.encoder.placement == "resident" else encoder_config
     hours, basis = _hours(recipe, llm, card)
+    experts = sum(map(torch.numel, expert_parameters(llm).values())) if recipe.llm.quantization == "nf4" else 0
     return Footprint(
         download_bytes=download,
         run_bytes=checkpoints
@@ -111,6 +118,8 @@ def estimate_footprint(recipe: Recipe, models: Models, card: PlannedCard, traine
         largest_weight=max(parameter.numel() for parameter in llm.parameters()),
         hours=hours,
         time_basis=basis,
+        expert_bytes=experts * _bytes_of(recipe.llm.dtype),
+        expert_share=experts / parameters,
     )
 
 

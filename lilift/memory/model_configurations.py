@@ -9,15 +9,14 @@ from typing import Any
 import torch
 from transformers import (
     AutoConfig,
-    AutoModel,
     AutoModelForCausalLM,
-    AutoModelForTextEncoding,
     PreTrainedConfig,
     PreTrainedModel,
 )
-from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
 
+from lilift.model.encoders.encoder_architecture import loader_of, text_encoder_in
 from lilift.model.llms.llm import text_part
+from lilift.model.llms.llm_architecture import check_takes_embeddings
 from lilift.model.sources import loading, model_folder_or_hub
 from lilift.recipe.errors import ModelError
 from lilift.recipe.schema import LLMSettings, Recipe
@@ -47,9 +46,11 @@ def load_llm_config(settings: LLMSettings) -> PreTrainedConfig:
     """The configuration of a recipe's LLM. For a multimodal checkpoint, it is the configuration of the LLM inside it.
 
     Raises:
-        ModelError: as `load_config`.
+        ModelError: as `load_config`, or the LLM cannot read soft tokens.
     """
-    return text_part(load_config(settings.model, settings.revision, trust_remote_code=settings.trust_remote_code))
+    found = text_part(load_config(settings.model, settings.revision, trust_remote_code=settings.trust_remote_code))
+    check_takes_embeddings(found, settings.model)
+    return found
 
 
 def load_models(recipe: Recipe) -> tuple[PreTrainedConfig, PreTrainedConfig | None]:
@@ -70,8 +71,6 @@ def empty_llm(config: PreTrainedConfig) -> PreTrainedModel:
 
 def empty_encoder(config: PreTrainedConfig) -> PreTrainedModel:
     """The encoder on the meta device; of an encoder-decoder, only the encoder half."""
-    loader: Any = AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
     with torch.device("meta"):
-        model = loader.from_config(config)
-    half: PreTrainedModel = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model
-    return half
+        model = loader_of(config).from_config(config)
+    return text_encoder_in(model)

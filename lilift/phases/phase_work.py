@@ -41,10 +41,11 @@ from lilift.phases.answering.systems import (
 )
 from lilift.phases.data_tokenizers import examine_with_tokenizers, rendered_template
 from lilift.phases.encode_to_disk import STATES, StageRows, forget_states, read_questions, read_stage
-from lilift.phases.export_check import drift_of_export
+from lilift.phases.export_check import DRIFT_FILE, drift_of_export
 from lilift.phases.held_out import held_out_questions
 from lilift.phases.run_folder import Phase, RunFolder
 from lilift.recipe import storage
+from lilift.recipe.errors import LiliftError
 from lilift.recipe.interrupt import polite_interrupts
 from lilift.recipe.schema import Recipe, StageName, StageSettings
 from lilift.train.stages import RunStage, run_stage
@@ -178,14 +179,13 @@ def _measure_alignment(job: Job, where: Path, source: str) -> None:
     if not languages:
         job.say("  lilift does not measure the alignment: it generates no sentences in the languages of this recipe")
         return
-    found = measure_alignment(
-        job.recipe,
-        job.folder.path,
-        source,
-        languages=languages,
-        limit=None,
-        device=job.device.torch_device,
-    )
+    run, device = job.folder.path, job.device.torch_device
+    try:
+        found = measure_alignment(job.recipe, run, source, languages=languages, limit=None, device=device)
+    except Exception as error:  # a measurement must not stop a run that has trained, because its answers come next
+        reason = error.line() if isinstance(error, LiliftError) else f"{type(error).__name__}: {error}"
+        job.say(f"  lilift could not measure the alignment: {reason}")
+        return
     storage.write_json(where / ALIGNMENT_QUALITY, found.as_dict())
     job.say(
         f"  the nearest neighbour of a sentence is its translation: {found.before:.0%} before stage 1, {found.after:.0%} after "
@@ -200,10 +200,11 @@ def _export(job: Job, where: Path) -> None:
         job.say(f"  {line}")
     if settings.drift:
         device = job.device.torch_device
-        what, found = drift_of_export(recipe, settings, job.folder.path, where, device=device, note=job.say)
-        storage.write_json(where / "drift.json", {"measured on": what, "drift": [drift.as_dict() for drift in found]})
-        for line in (f"measured on {what}:", *(drift.line() for drift in found)) if found else ():
+        found = drift_of_export(recipe, settings, job.folder.path, where, device=device, note=job.say)
+        storage.write_json(where / DRIFT_FILE, found.as_dict())
+        for line in found.lines():
             job.say(f"  {line}")
+    report.raise_refusal()
 
 
 _WORK: dict[Phase, Callable[[Job, Path], None]] = {

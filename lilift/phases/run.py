@@ -119,8 +119,10 @@ def run_recipe(
                 if phase in AFTER_TRAINING and unsloth_backend.in_this_process():
                     _start_anew(options)
                 job.say(f"{phase}: {title_of(phase, recipe)}")
-                _run_phase(phase, job)
-                _write_report_so_far(job)
+                try:
+                    _run_phase(phase, job)
+                finally:  # a phase that fails at its end has still written results
+                    _write_report_so_far(job)
         write_report(folder.path)
         return FinishedRun(path, recipe, read_scores(folder / "evaluate" / SCORES), folder.measured())
 

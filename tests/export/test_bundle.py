@@ -287,8 +287,10 @@ def test_room_is_needed_for_all_files_together(
     monkeypatch.setattr(
         storage.shutil, "disk_usage", lambda _: usage._replace(free=merged + 5_000_000)
     )  # the encoder takes 6 MB
+    report = export_bundle(recipe, ExportSettings(formats=("hf", "gguf")), parts, tmp_path / "export")
     with pytest.raises(StorageError, match="no room for the GGUF files"):
-        export_bundle(recipe, ExportSettings(formats=("hf", "gguf")), parts, tmp_path / "export")
+        report.raise_refusal()
+    assert (tmp_path / "export" / "hf" / "model.safetensors").is_file()
 
 
 def test_a_base_of_another_revision_is_refused(recipe: Recipe, parts: RunParts, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 
 from lilift.export import hugging_face, safetensors_rows
 from lilift.export.hugging_face import HuggingFaceFolder
-from lilift.export.merge import MergedWeights, quantised_layers
+from lilift.export.merge import MergedWeights, read_layers
 from lilift.export.nf4 import through_nf4
 from lilift.model.four_bit_loading import keep_autograd_on_cpu, quantization
 from lilift.recipe import sealed_folders
@@ -103,13 +103,13 @@ def test_only_what_was_4_bit_in_training_goes_through_4_bits(base: Path, tmp_pat
     assert before.keys() == after.keys()
     unchanged = {name for name in before if torch.equal(before[name], after[name])}
     assert {"model.embed_tokens.weight", "lm_head.weight", "model.norm.weight"} <= unchanged
-    assert not unchanged & quantised_layers(base)
+    assert not unchanged & read_layers(base).linear
 
 
 def test_the_layers_taken_for_4_bit_are_those_that_bitsandbytes_quantises(base: Path) -> None:
     model = loaded(base, four_bit=True)
     live = {name + ".weight" for name, module in model.named_modules() if type(module).__name__ == "Linear4bit"}
-    assert quantised_layers(base) == live
+    assert read_layers(base).linear == live
 
 
 def test_one_trip_through_nf4_gives_the_weights_that_training_sees_however_it_is_cut(base: Path) -> None:

@@ -35,7 +35,9 @@ def write_alignment(source: Path, settings: AlignmentSettings, path: Path) -> No
     writer.add_string(f"{ARCHITECTURE}.kind", settings.kind)
     writer.add_uint32(f"{ARCHITECTURE}.encoder_size", input_size)
     writer.add_uint32(f"{ARCHITECTURE}.llm_size", output_rows)
-    tensors = [PlannedTensor(name, weights.shape(name), GGMLQuantizationType.F32, name) for name in sorted(weights.tensors)]
+    tensors = [
+        PlannedTensor(name, weights.shape(name) or (1,), GGMLQuantizationType.F32, name) for name in sorted(weights.tensors)
+    ]
     with StreamedGGUF(path, writer, tensors, "f32").opened() as file:
         for tensor in tensors:
             file.write(tensor.name, weights.rows(tensor.source))

@@ -79,6 +79,7 @@ class EncoderFile:
             name = names.get_name("shared.weight" if source in _EMBEDDINGS else source, try_suffixes=(".weight",))
             if name is None:
                 raise ModelError(f"GGUF has no name for the weight {source!r}", where=self.folder, remedy=_REMEDY)
+            shape = shape or (1,)
             # The file may hold the embeddings twice, once for each half of an encoder-decoder.
             planned.setdefault(name, PlannedTensor(name, shape, storage_type(self.quantisation, name, shape), source))
         return list(planned.values())

@@ -28,7 +28,7 @@ from lilift.export.llm_folder import read_config
 from lilift.export.modelfile import FILE_NAME as MODELFILE
 from lilift.export.modelfile import chat_template, modelfile
 from lilift.model.encoders.encoder_tokenizer import SentencePieceTokenizer, load_encoder_tokenizer
-from lilift.model.llms.special_tokens import LLMTokens, tokens_of
+from lilift.model.llms.special_tokens import LLMTokens, check_tokens_have_rows, tokens_of
 from lilift.model.snapshot import local_model_folder
 from lilift.model.sources import loading
 from lilift.recipe.schema import EncoderSettings
@@ -143,13 +143,16 @@ def llm_vocabulary(folder: Path, size: int) -> tuple[LLMTokens, Vocabulary]:
     """
     vocabulary = read_vocabulary(folder, size)
     tokenizer = _llm_tokenizer(folder)
+    check_tokens_have_rows(tokenizer, size, str(folder), what="LLM")
     vocabulary.normalizer = steps_beyond_llama_cpp(tokenizer, vocabulary.model, folder)
     vocabulary.space_at_start_only = bool(vocabulary.add_space_prefix) and has_space_at_start_only(tokenizer)
     tokens = tokens_of(_declared_eos(folder), tokenizer, str(folder))
     roles = {"bos": tokens.bos, "eos": tokens.eos, "unk": tokenizer.unk_token_id, "pad": tokenizer.pad_token_id}
     if tokens.bos is None:
         roles["bos"] = tokenizer.bos_token_id
-    vocabulary.special |= {role: token for role, token in roles.items() if token is not None}
+    if (roles["pad"] or 0) >= size:  # llama.cpp needs a valid one; no text has it, so any token that no text spells will do
+        roles["pad"] = tokens.eos
+    vocabulary.special |= {role: token for role, token in roles.items() if token is not None and token < size}
     vocabulary.add_bos = tokens.bos is not None
     return tokens, vocabulary
 

@@ -99,11 +99,16 @@ def unused_vocabulary(size: int, model: str, pre: str) -> Vocabulary:
 def apply_added_tokens(vocabulary: Vocabulary, added: Mapping[int, Mapping[str, Any]], where: Path) -> None:
     """Put the added tokens of a tokenizer into its vocabulary.
 
+    A control token without a row in the embeddings is left out. It is a padding token, and lilift reads its spelling in a text
+    as text, so that no text of training has it.
+
     Raises:
-        ModelError: the embeddings of the model have no row for one of them.
+        ModelError: the embeddings of the model have no row for another one.
     """
     for index, token in added.items():
         if index >= len(vocabulary.tokens):
+            if token.get("special"):
+                continue
             raise ModelError(
                 f"the model's embeddings have no row for the token {token['content']!r}", where=where, remedy=REMEDY
             )

@@ -100,6 +100,7 @@ class LLMFile:
             name = names.get_name(source, try_suffixes=(".weight", ".bias"))
             if name is None:
                 raise ModelError(f"GGUF has no name for the weight {source!r}", where=where, remedy=_REMEDY)
+            shape = shape or (1,)  # GGUF has no scalars
             planned.append(PlannedTensor(name, shape, storage_type(self.quantisation, name, shape), source))
         return planned
 

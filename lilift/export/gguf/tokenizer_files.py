@@ -11,7 +11,7 @@ and ruin the others without an error. The three kinds are:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,14 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
         ModelError: lilift does not know this tokenizer.
     """
     sentencepiece_file = folder / "tokenizer.model"
+    special = _special_spellings(folder)
     converted = folder / "tokenizer.json"
     if sentencepiece_file.is_file() and is_sentencepiece(sentencepiece_file):
         vocabulary = from_sentencepiece(sentencepiece_file, size)
-        apply_added_tokens(vocabulary, _added_tokens(folder), folder)
+        added = {
+            index: _with_role(token, special) if index >= size else token for index, token in _added_tokens(folder).items()
+        }
+        apply_added_tokens(vocabulary, added, folder)
         return vocabulary
     if not converted.is_file():
         raise ModelError("the folder has no tokenizer.model and no tokenizer.json", where=folder, remedy=REMEDY)
@@ -43,7 +47,9 @@ def read_vocabulary(folder: Path, size: int) -> Vocabulary:
         content = json.loads(converted.read_text(encoding="utf-8"))
     except ValueError:
         raise ModelError("the file is damaged: it is not JSON", where=converted, remedy="download the model again") from None
-    return from_tokenizer_json(content, size, converted)
+    listed = content.get("added_tokens", [])
+    with_roles = [_with_role(token, special) if token["id"] >= size else token for token in listed]
+    return from_tokenizer_json(content | {"added_tokens": with_roles}, size, converted)
 
 
 def _added_tokens(folder: Path) -> dict[int, Mapping[str, Any]]:
@@ -64,3 +70,20 @@ def _added_tokens(folder: Path) -> dict[int, Mapping[str, Any]]:
         decoder = json.loads(settings.read_text(encoding="utf-8")).get("added_tokens_decoder", {})
         found |= {int(index): token for index, token in decoder.items()}
     return found
+
+
+def _with_role(token: Mapping[str, Any], special: Set[str]) -> Mapping[str, Any]:
+    """The token, as a control token if the settings give it a role: transformers does the same."""
+    return {**token, "special": True} if token["content"] in special else token
+
+
+def _special_spellings(folder: Path) -> set[str]:
+    """The tokens that the settings of a tokenizer give a role, such as padding: `added_tokens.json` does not say so."""
+    found: set[str] = set()
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if (folder / name).is_file():
+            settings = json.loads((folder / name).read_text(encoding="utf-8"))
+            values = [value for key, value in settings.items() if key.endswith("_token")]
+            values += settings.get("additional_special_tokens") or []
+            found |= {value["content"] if isinstance(value, dict) else value for value in values if value}
+    return {token for token in found if isinstance(token, str)}

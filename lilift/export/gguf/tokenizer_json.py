@@ -34,6 +34,8 @@ def from_tokenizer_json(content: Mapping[str, Any], size: int, where: Path) -> V
     model = content["model"]
     if model.get("type") != "BPE":
         raise ModelError(f"llama.cpp does not support {model.get('type')} tokenizers of LLMs", where=where, remedy=REMEDY)
+    content = _without_unused_tokens(content, size)
+    model = content["model"]
     if _largest_id(content) >= size:
         raise ModelError(
             f"the tokenizer has {_largest_id(content) + 1} tokens, more than the model's {size}", where=where, remedy=REMEDY
@@ -85,6 +87,17 @@ def _splitting_rule(content: Mapping[str, Any], where: Path) -> str:
             remedy=REMEDY,
         )
     return rule[0]
+
+
+def _without_unused_tokens(content: Mapping[str, Any], size: int) -> Mapping[str, Any]:
+    """The content without control tokens that have no row in the embeddings; see `apply_added_tokens`."""
+    added = content.get("added_tokens", [])
+    unused = {token["content"] for token in added if token.get("special") and token["id"] >= size}
+    if not unused:
+        return content
+    vocabulary = {token: index for token, index in content["model"]["vocab"].items() if token not in unused}
+    kept = [token for token in added if token["content"] not in unused]
+    return {**content, "model": {**content["model"], "vocab": vocabulary}, "added_tokens": kept}
 
 
 def _largest_id(content: Mapping[str, Any]) -> int:

@@ -7,8 +7,8 @@ the two configurations. Only code that would read numbers from tensors takes the
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -19,13 +19,14 @@ from bitsandbytes.functional import QuantState
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd.graph import saved_tensors_hooks
-from transformers import AutoModel, AutoModelForCausalLM, AutoModelForTextEncoding, PreTrainedConfig, PreTrainedModel
-from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.integrations import moe as transformers_moe
 from transformers.pytorch_utils import Conv1D
 
 from lilift.model.alignment_layer import build_alignment
 from lilift.model.bridge import BridgedModel
 from lilift.model.encoders.encoder import UNQUANTISED, AbsentEncoder, Encoder
+from lilift.model.encoders.encoder_architecture import loader_of, text_encoder_in
 from lilift.model.encoders.encoder_states import EncoderStates, StatesInMemory, TokenIds
 from lilift.model.llms.llm import enable_gradient_checkpointing, without_dropout
 from lilift.model.llms.output_head import OutputHead
@@ -119,6 +120,22 @@ def replace_real_parameters(module: nn.Module) -> None:
                 child.register_parameter(name, fake)
 
 
+@contextmanager
+def products_of_any_precision(recipe: Recipe) -> Iterator[None]:
+    """Let mixture-of-experts LLMs run on fake tensors in every precision.
+
+    torch's grouped product has only bfloat16 on fake tensors. transformers has another one with the same inputs and outputs.
+    """
+    moe: Any = transformers_moe
+    usable = moe._can_use_grouped_mm
+    if recipe.llm.dtype != "bfloat16":
+        moe._can_use_grouped_mm = lambda *_: False
+    try:
+        yield
+    finally:
+        moe._can_use_grouped_mm = usable
+
+
 def with_depth(config: PreTrainedConfig, layers: int) -> PreTrainedConfig:
     """The configuration of the same model with another number of layers."""
     config = copy.deepcopy(config)
@@ -159,9 +176,7 @@ def fake_encoder(recipe: Recipe, config: PreTrainedConfig | None) -> Encoder:
     if config is None:
         return AbsentEncoder(torch.device("cpu"))
     dtype: torch.dtype = getattr(torch, recipe.encoder.dtype)
-    loader: Any = AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
-    model = loader.from_config(copy.deepcopy(config), dtype=dtype)
-    half = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model
+    half = text_encoder_in(loader_of(config).from_config(copy.deepcopy(config), dtype=dtype))
     if recipe.encoder.quantization == "nf4":
         quantise(half, partial(FakeLinear4bit, dtype=dtype), skip_names=UNQUANTISED)
     tokenizer: Any = SimpleNamespace(pad_id=0)

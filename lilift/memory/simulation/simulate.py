@@ -20,7 +20,14 @@ from transformers import PreTrainedConfig
 from lilift.data.texts.examples import Row
 from lilift.memory.simulation.allocation_trace import MemoryTrace, Moment
 from lilift.memory.simulation.allocator import replay
-from lilift.memory.simulation.fake_models import depth_of, fake_bridge, fake_encoder, replace_real_parameters, with_depth
+from lilift.memory.simulation.fake_models import (
+    depth_of,
+    fake_bridge,
+    fake_encoder,
+    products_of_any_precision,
+    replace_real_parameters,
+    with_depth,
+)
 from lilift.memory.simulation.operator_scratch import expansions, temporary, transients
 from lilift.model.bridge import BridgedModel
 from lilift.model.encoders.encoder_states import BATCH_TOKENS
@@ -152,7 +159,7 @@ def run_traced(recipe: Recipe, models: Models, rehearsal: Rehearsal, *, device: 
         for part, category in ((bridge.alignment, "alignment"), (bridge.llm, "llm")):
             trace.add_module(part, category)
         _mark_segments(bridge, trace)
-        with trace:
+        with trace, products_of_any_precision(recipe):
             rehearsal.run(bridge, rehearsal.rows, trace)
     return trace
 

@@ -39,6 +39,17 @@ _UNLISTED = {
 }
 
 
+def uncached_layers(config: Mapping[str, Any]) -> str | None:
+    """The kind of an LLM's layers that keep something else than keys and values; None if there are no such layers.
+
+    Args:
+        config: the content of `config.json`, of the LLM alone.
+    """
+    listed: Iterable[str] = config.get("layer_types") or ()
+    kinds = set(listed) or {_UNLISTED.get(config.get("model_type", ""), "full_attention")}
+    return min(kinds - _KEYS_AND_VALUES, default=None)
+
+
 def check_cached_layers(config: Mapping[str, Any], where: str | Path) -> None:
     """Check from an LLM's configuration that all its layers keep keys and values.
 
@@ -49,12 +60,15 @@ def check_cached_layers(config: Mapping[str, Any], where: str | Path) -> None:
     Raises:
         ModelError: a layer keeps something else.
     """
-    listed: Iterable[str] = config.get("layer_types") or ()
-    kinds = set(listed) or {_UNLISTED.get(config.get("model_type", ""), "full_attention")}
-    others = kinds - _KEYS_AND_VALUES
-    if others:
-        raise ModelError(
-            f"the LLM has layers of a kind that lilift cannot generate with: {min(others)}",
-            where=where,
-            remedy="choose an LLM with full or sliding attention",
-        )
+    kind = uncached_layers(config)
+    if kind is not None:
+        raise cannot_generate(kind, where)
+
+
+def cannot_generate(kind: str, where: str | Path) -> ModelError:
+    """The error for an LLM with layers of this kind."""
+    return ModelError(
+        f"the LLM has layers of a kind that lilift cannot generate with: {kind}",
+        where=where,
+        remedy="choose an LLM with full or sliding attention",
+    )

@@ -23,9 +23,10 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from lilift.model.decoding.cached_layers import check_cached_layers
+from lilift.model.decoding.cached_layers import cannot_generate
 from lilift.model.decoding.key_value_cache import KeyValueCache
 from lilift.model.decoding.sampling import Sampling, draw
+from lilift.model.llms.llm_architecture import layers_without_keys
 
 _REFILL_SHARE = 8  # refill places when one in this many is free, because a prompt pass for a single row uses the device poorly
 _SHRINK_SHARE = 4  # when no row waits, drop rows that have ended once they are one in this many
@@ -288,6 +289,6 @@ def check_keeps_keys_and_values(llm: PreTrainedModel) -> None:
     Raises:
         ModelError: it has such layers.
     """
-    config = llm.config.get_text_config()
-    listed = {"model_type": config.model_type, "layer_types": getattr(config, "layer_types", None)}
-    check_cached_layers(listed, llm.config.name_or_path)
+    kind = layers_without_keys(llm.config)
+    if kind is not None:
+        raise cannot_generate(kind, llm.config.name_or_path)

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, PreTrainedModel
-from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING
+from transformers import AutoConfig, PreTrainedModel
 
+from lilift.model.encoders.encoder_architecture import loader_of, text_encoder_in
 from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer, load_encoder_tokenizer
 from lilift.model.four_bit_loading import keep_autograd_on_cpu, nf4
 from lilift.model.sources import loading, model_folder_or_hub
@@ -21,6 +21,7 @@ from lilift.recipe.schema import EncoderSettings
 
 # T5's second feed-forward layer has outliers that 4 bits cannot represent; transformers does not quantise it either.
 UNQUANTISED = ("wo",)
+PROBE = "one two 3"  # a text of several tokens in every tokenizer
 SMALL = 1e-6  # keeps a division by the size of an all-zero embedding finite
 
 
@@ -138,9 +139,7 @@ def load_encoder(settings: EncoderSettings, *, device: torch.device) -> Encoder:
     location = model_folder_or_hub(settings.model)
     with loading(settings.model, what="encoder"):
         config = AutoConfig.from_pretrained(location, revision=settings.revision)
-        known = type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING
-        loader: Any = AutoModelForTextEncoding if known else AutoModel
-        model, report = loader.from_pretrained(
+        model, report = loader_of(config).from_pretrained(
             location,
             config=config,
             revision=settings.revision,
@@ -152,8 +151,7 @@ def load_encoder(settings: EncoderSettings, *, device: torch.device) -> Encoder:
         keep_autograd_on_cpu(model)
         tokenizer = load_encoder_tokenizer(location, settings.revision, config, settings.language_codes)
         missing = [parameter for name, parameter in model.named_parameters() if name in report["missing_keys"]]
-        # Drop an encoder-decoder's decoder before anything moves to the device.
-        half = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model
+        half = text_encoder_in(model)  # the rest is dropped before anything moves to the device
         _check_states(half, missing, tokenizer, settings)
         encoder = Encoder(half.to(device), tokenizer, add_embeddings=settings.add_embeddings)
     limit = encoder.max_positions
@@ -176,22 +174,39 @@ def _quantised(settings: EncoderSettings, device: torch.device) -> dict[str, Any
 def _check_states(
     model: PreTrainedModel, missing: list[nn.Parameter], tokenizer: EncoderTokenizer, settings: EncoderSettings
 ) -> None:
-    """Check that the model gives states, and that none of the weights behind them has random values.
+    """Check that the model gives states that know the whole text, and that none of the weights behind them is random.
 
     A checkpoint may lack a pooler, but not an encoder layer. transformers only warns of both.
     """
-    ids = torch.tensor([tokenizer.encode("a")], device=model.device)
-    outputs = model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids))
+    incomplete = ModelError(
+        f"the weights of the encoder are incomplete: {len(missing)} tensors are missing",
+        where=settings.model,
+        remedy="download it again, or check that the folder holds this model's weights",
+    )
+    ids = torch.tensor([tokenizer.encode(PROBE)], device=model.device)
+    try:
+        outputs = model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids))
+    except AssertionError:  # bitsandbytes runs no 4-bit layer without weights
+        if missing:
+            raise incomplete from None
+        raise
     states = getattr(outputs, "last_hidden_state", None)
     if not isinstance(states, Tensor) or states.shape[:2] != ids.shape:
         raise ModelError("the model gives no state for each token", where=settings.model, remedy="choose a text encoder")
-    if missing and any(
-        gradient is not None for gradient in torch.autograd.grad(states.float().square().sum(), missing, allow_unused=True)
+    floats = [parameter for parameter in missing if parameter.is_floating_point()]
+    if floats and any(
+        gradient is not None for gradient in torch.autograd.grad(states.float().square().sum(), floats, allow_unused=True)
     ):
+        raise incomplete
+    others = ids.clone()
+    others[0, -1] = ids[0, 0] if ids[0, -1] != ids[0, 0] else ids[0, ids.shape[1] // 2]
+    with torch.no_grad():
+        changed = model(input_ids=others, attention_mask=torch.ones_like(ids)).last_hidden_state
+    if torch.equal(changed[:, :-1], states[:, :-1]):
         raise ModelError(
-            f"the weights of the encoder are incomplete: {len(missing)} tensors are missing",
+            "the model reads a text from left to right, so that its first states do not know how the text ends",
             where=settings.model,
-            remedy="download it again, or check that the folder holds this model's weights",
+            remedy="choose a text encoder, such as mT5 or XLM-R, or a model with bidirectional attention",
         )
 
 

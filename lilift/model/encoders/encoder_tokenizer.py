@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +22,7 @@ from transformers.utils import cached_file
 from lilift.data.batches.control_tokens import ControlTokens
 from lilift.data.batches.token_cache import identity_of
 from lilift.model.encoders.source_languages import SourceLanguages, source_languages_of, special_tokens_around
+from lilift.model.llms.special_tokens import check_tokens_have_rows
 from lilift.model.sources import SENTENCEPIECE_FILES, check_tokenizer, loading
 from lilift.recipe.errors import ModelError
 
@@ -134,16 +136,20 @@ def load_encoder_tokenizer(
             check_tokenizer(converted, location, what="encoder")
     except ModelError as error:
         converted, failure = None, error
+    rows = getattr(config.get_text_config(), "vocab_size", math.inf)  # CANINE has no vocabulary
     source_languages = source_languages_of(converted, language_codes or {}, location)
     processor = _sentencepiece_processor(location, revision)
-    if source_languages is None and processor is not None and has_model_ids(processor, converted, config):
+    fits = processor is not None and has_model_ids(processor, converted, config) and processor.get_piece_size() <= rows
+    if source_languages is None and processor is not None and fits:
         pad_id = processor.pad_id() if processor.pad_id() >= 0 else config.pad_token_id
         if converted is None:
             return SentencePieceTokenizer(processor, [], [processor.eos_id()], pad_id)
         return SentencePieceTokenizer(processor, *special_tokens_around(converted), pad_id)
     if failure is not None:
         raise failure
-    pad_id = converted.pad_token_id if converted.pad_token_id is not None else config.pad_token_id
+    check_tokens_have_rows(converted, rows, location, what="encoder")
+    pads = (converted.pad_token_id, config.pad_token_id)
+    pad_id = next((token for token in pads if token is not None and token < rows), None)
     if pad_id is None:
         raise ModelError("the encoder's tokenizer has no padding token", where=location, remedy="set `pad_token` in it")
     return HuggingFaceTokenizer(converted, pad_id, source_languages)

@@ -20,7 +20,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from lilift.model.four_bit_loading import keep_autograd_on_cpu, quantization
 from lilift.model.llms import unsloth_backend
+from lilift.model.llms.llm_architecture import check_takes_embeddings
 from lilift.model.llms.output_head import backbone_of, check_reads_embeddings
+from lilift.model.llms.special_tokens import check_tokens_have_rows
 from lilift.model.sources import check_tokenizer, loading, model_folder_or_hub
 from lilift.recipe.errors import ModelError
 from lilift.recipe.schema import LLMSettings
@@ -73,6 +75,7 @@ def load_llm(
     if settings.gradient_checkpointing:
         enable_gradient_checkpointing(llm)
     with loading(settings.model, what="LLM"):
+        check_tokens_have_rows(tokenizer, llm.get_input_embeddings().num_embeddings, settings.model, what="LLM")
         check_reads_embeddings(llm, settings.model)
         if by_unsloth:
             unsloth_backend.check_gradient_reaches_inputs(llm, backbone_of(llm), settings.model)
@@ -85,6 +88,7 @@ def _load_with_transformers(settings: LLMSettings, device: torch.device) -> PreT
     with loading(settings.model, what="LLM"):
         whole = AutoConfig.from_pretrained(location, **hub)
         config = without_dropout(text_part(whole))
+        check_takes_embeddings(config, settings.model)
         llm, report = AutoModelForCausalLM.from_pretrained(
             location,
             config=config,
@@ -108,9 +112,17 @@ def _load_with_transformers(settings: LLMSettings, device: torch.device) -> PreT
 
 
 def text_part(config: PreTrainedConfig) -> PreTrainedConfig:
-    """The configuration of the LLM alone. A checkpoint may also hold a vision tower (Gemma 3 from 4B), which lilift skips."""
+    """The configuration of the LLM alone. A checkpoint may also hold a vision tower (Gemma 3 from 4B), which lilift skips.
+
+    A padding token that has no row in the embeddings (some copies of Llama 2) is left out, because transformers builds no
+    such model, and lilift needs no padding token.
+    """
     text = config.get_text_config(decoder=True)
-    return text if type(text) in MODEL_FOR_CAUSAL_LM_MAPPING else config
+    found = text if type(text) in MODEL_FOR_CAUSAL_LM_MAPPING else config
+    pad, rows = getattr(found, "pad_token_id", None), getattr(found, "vocab_size", None)
+    if pad is not None and rows is not None and pad >= rows:
+        found.pad_token_id = None
+    return found
 
 
 def enable_gradient_checkpointing(llm: PreTrainedModel) -> None:

@@ -7,6 +7,7 @@ import warnings
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel
 
+from lilift.model.llms.experts import layers_to_adapt, names_as_they_are
 from lilift.model.seeding import seeded
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.schema import LoraSettings
@@ -21,12 +22,11 @@ def add_lora(llm: PreTrainedModel, settings: LoraSettings, *, seed: int) -> Peft
     Raises:
         RecipeError: no layer of the LLM fits `target_modules`.
     """
-    targets = settings.target_modules
     config = LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
-        target_modules=targets if isinstance(targets, str) else list(targets),
+        target_modules=layers_to_adapt(llm, settings.target_modules),
         task_type="CAUSAL_LM",
     )
     return add_adapter(llm, config, seed=seed)
@@ -39,7 +39,7 @@ def add_adapter(llm: PreTrainedModel, config: LoraConfig, *, seed: int = 0) -> P
         RecipeError: no layer of the LLM fits its `target_modules`.
     """
     try:
-        with seeded(seed), warnings.catch_warnings():
+        with seeded(seed), warnings.catch_warnings(), names_as_they_are():
             warnings.simplefilter("ignore", FutureWarning)  # peft calls a function that transformers wants to remove
             warnings.filterwarnings("ignore", message="fan_in_fan_out")  # peft itself sets it right, for GPT-2's layers
             return get_peft_model(llm, config)

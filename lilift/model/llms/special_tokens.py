@@ -1,12 +1,14 @@
-"""The tokens that begin and end a text for an LLM."""
+"""The tokens that begin and end a text for an LLM, and tokens for which a model has no embedding."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from lilift.data.batches.control_tokens import ControlTokens
 from lilift.recipe.errors import ModelError
 
 
@@ -63,3 +65,36 @@ def first_token(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """
     begins = tokenizer("a").input_ids[:1]
     return tokenizer.bos_token_id if begins == [tokenizer.bos_token_id] else None
+
+
+def check_tokens_have_rows(tokenizer: Any, rows: float, name: str, *, what: str) -> None:
+    """Check that every token that a text can contain has a row in the model's embeddings.
+
+    A padding token without a row is harmless: many copies of Llama 2 have 32,001 tokens and 32,000 rows. lilift reads the
+    spelling of a control token in a text as text, so that no text contains such a token.
+
+    Args:
+        tokenizer: a tokenizer of transformers.
+        rows: the rows of the model's embeddings.
+        name: the model's name in errors.
+        what: the kind of model, e.g. ``LLM``.
+
+    Raises:
+        ModelError: a text can contain a token that has no row.
+    """
+    beyond = {index: token for token, index in tokenizer.get_vocab().items() if index >= rows}
+    if not beyond:
+        return
+    unreachable = set(ControlTokens(tokenizer).spellings)
+    used = {tokenizer.eos_token_id, *tokenizer("a").input_ids}
+    model = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
+    if getattr(model, "unk_token", "") is not None:  # byte-level tokenizers spell every text, and never use their unknown token
+        used.add(tokenizer.unk_token_id)
+    for index, token in sorted(beyond.items()):
+        if index in used or token not in unreachable:
+            raise ModelError(
+                f"the {what}'s tokenizer has the token {token!r} with the number {index}, but the model's embeddings have only "
+                f"{rows} rows",
+                where=name,
+                remedy="use the tokenizer that belongs to these weights, or resize the model's embeddings",
+            )

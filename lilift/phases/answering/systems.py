@@ -23,6 +23,7 @@ from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer
 from lilift.model.llms.special_tokens import first_token
 from lilift.phases.run_folder import phase_fingerprint
 from lilift.recipe import sealed_folders, storage
+from lilift.recipe.errors import ModelError
 from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import EvaluateSettings, Recipe, TrainedPart
 
@@ -58,8 +59,24 @@ def load_system(
 
 
 def tokenisation_for(bridge: BridgedModel, recipe: Recipe, run: Path | None, cache: TokenCache | None = None) -> Tokenisation:
-    """How texts become rows for this bridge: the same in training (which may use a cache), evaluation and chat."""
-    return tokenisation_of(recipe, run, bridge.encoder.tokenizer, bridge.llm_tokenizer, cache)
+    """How texts become rows for this bridge: the same in training (which may use a cache), evaluation and chat.
+
+    Raises:
+        ModelError: the prompt template has a token for which the LLM has no embedding.
+    """
+    found = tokenisation_of(recipe, run, bridge.encoder.tokenizer, bridge.llm_tokenizer, cache)
+    rows = bridge.causal_lm.get_input_embeddings().num_embeddings
+    template = found.template
+    for kind in template.openers:
+        [ids] = found.control_tokens.encode([template.prompt("a", found.layout, kind)])
+        if max(ids, default=0) >= rows:
+            raise ModelError(
+                f"the prompt template has the token {bridge.llm_tokenizer.convert_ids_to_tokens(max(ids))!r}, but the LLM's "
+                f"embeddings have only {rows} rows",
+                where=recipe.llm.model,
+                remedy="choose another `data.template`, or resize the model's embeddings",
+            )
+    return found
 
 
 def tokenisation_of(

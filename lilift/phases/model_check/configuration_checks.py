@@ -23,10 +23,12 @@ from lilift.export.gguf.gguf_part import EncoderPart, llm_vocabulary
 from lilift.export.gguf.gguf_writer import DIRECT
 from lilift.export.gguf.llm_gguf import LLMFile
 from lilift.export.llm_folder import names_in_llm, read_config
+from lilift.model.decoding.cached_layers import cannot_generate
 from lilift.model.encoders.encoder_tokenizer import load_encoder_tokenizer
 from lilift.model.llms.llm import text_part
+from lilift.model.llms.llm_architecture import check_takes_embeddings, layers_without_keys
 from lilift.model.llms.lora import add_lora
-from lilift.model.llms.special_tokens import tokens_of
+from lilift.model.llms.special_tokens import check_tokens_have_rows, tokens_of
 from lilift.model.sources import check_tokenizer, loading
 from lilift.phases.model_check.file_checks import Problems, found_by
 from lilift.phases.model_check.small_files import ModelFiles
@@ -40,13 +42,20 @@ def llm_configuration_problems(files: ModelFiles, recipe: Recipe) -> Problems:
 
     def trains() -> None:
         config = _llm_config(files, recipe.llm)
+        check_takes_embeddings(config, files.name)
         with loading(files.name, what="LLM's tokenizer"):
             tokenizer = AutoTokenizer.from_pretrained(files.folder, trust_remote_code=recipe.llm.trust_remote_code)
             check_tokenizer(tokenizer, files.name, what="LLM")
             tokens_of(config.eos_token_id, tokenizer, files.name)
+            check_tokens_have_rows(tokenizer, config.vocab_size, files.name, what="LLM")
         if recipe.trained_by("adapter") is not None and type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
             llm = _with_adapter(config, recipe.transfer.lora)
             adapted.extend([] if llm is None else [llm])
+
+    def answers() -> None:
+        kind = layers_without_keys(_llm_config(files, recipe.llm))
+        if kind is not None:
+            raise cannot_generate(kind, files.name)
 
     def merges() -> None:
         for llm in adapted:
@@ -60,7 +69,7 @@ def llm_configuration_problems(files: ModelFiles, recipe: Recipe) -> Problems:
             LLMFile(config, shapes, vocabulary, quantisation, name=recipe.name, where=files.folder)
 
     shapes = {own: files.shapes[name] for name, own in names_in_llm(files.shapes).items()} if files.shapes else {}
-    return found_by({"trains": trains, "merges": merges, "gguf": writes})
+    return found_by({"trains": trains, "answers": answers, "merges": merges, "gguf": writes})
 
 
 def encoder_configuration_problems(files: ModelFiles, settings: EncoderSettings, quantisation: str | None) -> Problems:

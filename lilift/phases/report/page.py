@@ -17,6 +17,7 @@ from lilift.evaluate.scores.paired_comparison import p_value
 from lilift.memory.phase_plan import CATEGORY_COLOURS, CATEGORY_TITLES
 from lilift.phases.report.charts import LineChart, Series, line_chart
 from lilift.phases.report.data_section import data_section
+from lilift.phases.report.export_section import export_section
 from lilift.phases.report.report_files import RunFiles
 from lilift.phases.report.results_section import benchmark_sections
 from lilift.recipe.errors import RunFolderError
@@ -183,6 +184,7 @@ def _contents(run: Path) -> dict[str, Any]:
         "memory_bars": _memory_bars(plan),
         "category_colours": {CATEGORY_TITLES[name]: colour for name, colour in CATEGORY_COLOURS.items()},
         "data": data_section(files, {stage: _PHASE_TITLES[stage] for stage in ("align", "transfer", "control")}),
+        "export": export_section(files),
         "uses_world": "world" in str(recipe.get("data", "")),
         "recipe_text": files.text("recipe.yaml"),
         "notes": files.notes,

@@ -88,3 +88,19 @@ def test_a_shifted_file_alone_never_gives_shifted_ids(encoder_folder: Callable[[
     except ModelError:
         return
     assert alone.encode("two red apples") == tokenizer_in(encoder_folder("xlmr")).encode("two red apples")
+
+
+def test_padding_without_row_in_the_embeddings_is_not_used(encoder_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    """A tokenizer with an added padding token, and one with an added word."""
+    from transformers import AutoConfig, AutoTokenizer
+
+    config = AutoConfig.from_pretrained(encoder_folder("nllb"))
+    for special in (True, False):
+        tokenizer = AutoTokenizer.from_pretrained(encoder_folder("nllb"))
+        added = tokenizer.add_special_tokens({"pad_token": "[PADDING]"}) if special else tokenizer.add_tokens(["mary"])
+        assert added == 1
+        tokenizer.save_pretrained(tmp_path / str(special))
+    loaded = load_encoder_tokenizer(str(tmp_path / "True"), None, config)
+    assert loaded.pad_id == config.pad_token_id
+    with pytest.raises(ModelError, match="token 'mary' with the number"):
+        load_encoder_tokenizer(str(tmp_path / "False"), None, config)
