@@ -12,8 +12,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import cached_property
 
-from lilift.evaluate.answers.number_words import chinese_numerals, magnitude_at, unit_words
+from lilift.evaluate.answers.mathematics import expressions, has_mathematics, whole_expression
+from lilift.evaluate.answers.number_composition import Number, composed_numbers
+from lilift.evaluate.answers.number_words import chinese_numerals, unit_words
 
 _COMMA_IS_DECIMAL = """
     af az be bg bs ca cs da de el es et eu fi fr gl hr hu hy id is it ka kk ky lb ln lt lv mk nb nl nn no pl pt ro ru sk sl sq
@@ -32,32 +35,10 @@ _TOKEN = re.compile(
     rf"(?<![\w.,)])\.\d+(?![.,]?\d)"  # .5
     rf"|\d+(?:[.,٫{_GROUP_MARKS}]\d+|[ {_FIXED_SPACES}]\d{{3}}(?!\d))*"
 )
-_PARTS_OF = re.compile(r" ?(?:分之|分の|분의) ?")
 _SINGLE_MARK = re.compile(r"(\d+)([.,])(\d+)")
 # x^2, m2, cm3, CO2, H2O: not an answer
-_UNIT_BEFORE = re.compile(r"(?:\^\{?|(?<![^\W\d_])(?:[kcdm]?m|[кcсцдм]?м|سم|ft|in|CO|H))$")
-# In languages with a decimal comma, "minus" may also mean "less" (au moins 5, 5 de menos), so it must follow "is" or "=".
-_MINUS_WORDS = (
-    "minus|negative|минус|мінус|ऋण|ঋণাত্মক|سالب|マイナス|마이너스|ลบ"
-    "|(?:(?<=es )|(?<=est )|(?<=è )|(?<=é )|(?<== ))(?:menos|moins|meno)"
-)
-_MINUS_BEFORE = re.compile(
-    rf"(?:(?P<close>[{_CURRENCIES}]?[-−–][{_CURRENCIES}]?)|(?P<loose>[=(]|\bis) ?[-−–] |\b(?P<word>{_MINUS_WORDS}) "
-    r"|(?P<direct>负|負|マイナス|마이너스))$",
-    re.IGNORECASE,
-)
-_POWER_AFTER = re.compile(r"\s*(?:×|\\times|\\cdot|\*)\s*10\s*\^\s*\{?([-−]?\d{1,2})\}?|[eE]([+-]?\d{1,2})(?![\w.])")
-
-
-@dataclass(frozen=True)
-class Number:
-    """A number of a text: its value and its position."""
-
-    value: Decimal
-    start: int
-    end: int
-    whole: bool  # written with digits only, so it may be part of a fraction
-    vague: bool = False  # a single Chinese numeral, which is often an ordinary word
+_UNIT_BEFORE = re.compile(r"(?:\^\s?[{(]?\s?-?|(?<![^\W\d_])(?:[kcdm]?m|[кcсцдм]?м|سم|ft|in|CO|H))$")
+_LONGEST_LITERAL = 40  # characters of a number inside arithmetic
 
 
 @dataclass(frozen=True)
@@ -67,24 +48,75 @@ class _Convention:
 
 
 def find_numbers(text: str, language: str) -> list[Number]:
-    """Every number of a text, in order, with its sign, fraction and magnitude.
+    """Every number of a text, in order, with its sign, fraction, power and magnitude.
+
+    The value of a number that no decimal number equals, such as ``5√2``, is `lilift.evaluate.answers.mathematics.IRRATIONAL`.
 
     Args:
         text: the result of `lilift.evaluate.answers.plain_text.plain_text`; positions refer to it.
         language: code of the language whose custom decides where the text is ambiguous.
     """
-    convention = _convention(text, language)
-    plain = [
-        number
-        for match in _TOKEN.finditer(text)
-        for number in _read_token(match.group(), match.start(), _of_money(text, match, convention))
-        if not _UNIT_BEFORE.search(text, max(0, number.start - 4), number.start)
-    ]
+    reader = _TokenReader(text, language)
+    plain: list[Number] = []
+    for match in _TOKEN.finditer(text):
+        token, start = match.group(), match.start()
+        before = text[start - 1 : start]
+        if before and (before.isalpha() or before in "^{(- ") and _UNIT_BEFORE.search(text, max(0, start - 5), start):
+            continue
+        if token.isdigit():
+            plain.append(Number(Decimal(token), start, match.end(), whole=True, literal=True))
+        else:
+            plain.extend(reader.numbers(match))
+    if has_mathematics(text):
+        plain = _with_expressions(plain, list(expressions(text, reader.literal)))
     words = [Number(Decimal(value), start, end, whole=True) for value, start, end in unit_words(text, language)]
     words += [Number(value, start, end, True, vague) for value, start, end, vague in chinese_numerals(text, language)]
     if words:
         plain = sorted(plain + words, key=lambda number: number.start)
-    return [_signed(text, number) for number in _scaled(text, _join_fractions(text, plain), language)]
+    return composed_numbers(text, plain, language, reader.literal)
+
+
+def value_of_expression(text: str, language: str) -> tuple[Decimal, int] | None:
+    """The value of the arithmetic at the start of a text, and its end; None if the text does not start with arithmetic."""
+    return whole_expression(text, _TokenReader(text, language).literal)
+
+
+def _with_expressions(plain: list[Number], found: list[tuple[Decimal, int, int]]) -> list[Number]:
+    """The numbers outside the arithmetic of a text, and the values of this arithmetic."""
+    joined: list[Number] = []
+    place = 0
+    for value, start, end in found:
+        while place < len(plain) and plain[place].start < start:
+            joined.append(plain[place])
+            place += 1
+        while place < len(plain) and plain[place].start < end:
+            place += 1
+        joined.append(Number(value, start, end, whole=False, expression=True))
+    return joined + plain[place:]
+
+
+class _TokenReader:
+    """Reads the numbers of one text. It judges the text's number format at the first token that is ambiguous."""
+
+    def __init__(self, text: str, language: str) -> None:
+        self.text, self.language = text, language
+
+    @cached_property
+    def convention(self) -> _Convention:
+        return _convention(self.text, self.language)
+
+    def numbers(self, match: re.Match[str]) -> Iterator[Number]:
+        """The number of a token, or several numbers if it cannot be a single one."""
+        return _read_token(match.group(), match.start(), _of_money(self.text, match, self.convention))
+
+    def literal(self, text: str, position: int) -> tuple[Decimal, int] | None:
+        """The plain number that begins at a position of arithmetic, and its end."""
+        match = _TOKEN.match(text, position)
+        if match is None or match.end() - position > _LONGEST_LITERAL:
+            return None
+        token = match.group()
+        value = Decimal(token) if token.isdigit() else _read_one(token, self.convention)
+        return None if value is None else (value, match.end())
 
 
 def _convention(text: str, language: str) -> _Convention:
@@ -112,17 +144,24 @@ def _decimal_mark_shown_by(token: str) -> str | None:
 
 
 def _of_money(text: str, match: re.Match[str], convention: _Convention) -> _Convention:
-    """The convention for one token. Money never has three decimals, so ``2,584`` beside a currency sign is always whole."""
+    """The convention for one token. Beside a currency sign, ``2,584`` is whole in every language.
+
+    English alone writes prices with three decimals there (``$3.459 a gallon``), but not before a euro sign (``2.584 €``).
+    """
     before = text[max(0, match.start() - 2) : match.start()]
-    money = any(sign in before for sign in _CURRENCIES) or _CURRENCY_WORD.match(text, match.end())
-    return replace(convention, decimal="") if money else convention
+    if any(sign in before for sign in _CURRENCIES):
+        return convention if convention.decimal == "." else replace(convention, decimal="")
+    after = _CURRENCY_WORD.match(text, match.end())
+    if after and (convention.decimal != "." or "€" in after.group()):
+        return replace(convention, decimal="")
+    return convention
 
 
 def _read_token(token: str, start: int, convention: _Convention) -> Iterator[Number]:
     """The number that a run of digits and marks means, or several numbers if it cannot be a single one."""
     value = _read_one(token, convention)
     if value is not None:
-        yield Number(value, start, start + len(token), whole=token.isdigit())
+        yield Number(value, start, start + len(token), whole=token.isdigit(), literal=True)
         return
     pieces = r"[^ ]+" if " " in token else r"\d+"
     for piece in re.finditer(pieces, token):
@@ -179,90 +218,6 @@ def _well_grouped(groups: list[str], token: str) -> bool:
     indian = len(first) <= 2 and len(rest[-1]) == 3 and all(len(group) == 2 for group in rest[:-1])
     misplaced = re.fullmatch(r"\d+,\d{4,}", token) is not None
     return threes or indian or misplaced
-
-
-def _join_fractions(text: str, numbers: list[Number]) -> list[Number]:
-    """Join ``3 / 4`` into 0.75, ``1 3/4`` into 1.75 and ``4 分の 3`` into 0.75; a longer chain of slashes stays as it is."""
-    joined: list[Number] = []
-    index = 0
-    while index < len(numbers):
-        run = [numbers[index]]
-        if index + 1 < len(numbers) and _PARTS_OF.fullmatch(text[run[0].end : numbers[index + 1].start]):
-            joined.append(_parts_of(text, *numbers[index : index + 2]))
-            index += 2
-            continue
-        while index + len(run) < len(numbers) and re.fullmatch(r"\s?/\s?", text[run[-1].end : numbers[index + len(run)].start]):
-            run.append(numbers[index + len(run)])
-        index += len(run)
-        if len(run) == 2 and run[1].value != 0 and (run[0].whole and run[1].whole):
-            fraction = Number(run[0].value / run[1].value, run[0].start, run[1].end, whole=False)
-            before = joined[-1] if joined else None
-            if before and before.whole and fraction.value < 1 and text[before.end : fraction.start] in (" ", "  ", " and "):
-                joined[-1] = Number(before.value + fraction.value, before.start, fraction.end, whole=False)
-            else:
-                joined.append(fraction)
-        else:
-            joined.extend(run)
-    return joined
-
-
-def _parts_of(text: str, parts: Number, taken: Number) -> Number:
-    """The value of a fraction in words: ``3 分の 2`` is two thirds; 百分之 25 is 25%, which counts as 25."""
-    percent = text[parts.start : parts.end] == "百"
-    value = taken.value if percent or not parts.value else taken.value / parts.value
-    return Number(value, parts.start, taken.end, whole=False)
-
-
-def _scaled(text: str, numbers: list[Number], language: str) -> Iterator[Number]:
-    """Multiply numbers by the magnitude or power of ten after them: ``2 million``, ``5 सय 42``, ``3万5千``, ``3 × 10^4``."""
-    index = 0
-    while index < len(numbers):
-        number = numbers[index]
-        index += 1
-        power = _POWER_AFTER.match(text, number.end)
-        if power:
-            exponent = int((power.group(1) or power.group(2)).replace("−", "-"))
-            number = replace(number, value=number.value.scaleb(exponent), end=power.end())
-        else:
-            number, room = _with_magnitude(text, number, language)
-            while room and index < len(numbers) and (rest := _rest_of(text, number, numbers[index], room, language)):
-                part, room = rest
-                number = replace(number, value=number.value + part.value, end=part.end)
-                index += 1
-        while index < len(numbers) and numbers[index].start < number.end:
-            index += 1  # already used: the 10 of 10^4
-        yield number
-
-
-def _with_magnitude(text: str, number: Number, language: str) -> tuple[Number, int]:
-    """A number times the magnitude words after it, and their power of ten, below which a rest may follow; 0 without any."""
-    room = 0
-    while found := magnitude_at(text, number.end, language):
-        exponent, end = found
-        number = replace(number, value=number.value.scaleb(exponent), end=end, whole=False, vague=False)
-        room = exponent if not room else room + exponent
-    return number, room
-
-
-def _rest_of(text: str, before: Number, number: Number, room: int, language: str) -> tuple[Number, int] | None:
-    """The rest of a number, such as 42 in ``5 सय 42``: it follows directly and is smaller than the magnitude before it."""
-    if not number.whole or text[before.end : number.start].strip(f" {_FIXED_SPACES}") or number.start - before.end > 1:
-        return None
-    part, smaller = _with_magnitude(text, number, language)
-    return (part, smaller) if part.value < 10**room else None
-
-
-def _signed(text: str, number: Number) -> Number:
-    """Make a number negative if the mark before it is its minus sign, and not a subtraction, a range or a hyphen."""
-    sign = _MINUS_BEFORE.search(text, max(0, number.start - 12), number.start)
-    if sign is None:
-        return number
-    left = text[max(0, sign.start() - 2) : sign.start()]
-    if sign.group("close") and re.search(r"[\w)\]}%°]$", left):
-        return number  # 10-3, 3–5, COVID-19
-    if not sign.group("loose") and re.search(r"[\d)%] ?$", left):
-        return number  # 10 -3, 10 minus 3
-    return replace(number, value=-number.value)
 
 
 def plain_number(number: Decimal) -> str:
