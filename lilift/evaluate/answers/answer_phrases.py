@@ -80,12 +80,12 @@ def kind_of_label(phrase: str) -> Kind | None:
         last = kinds.get(" ".join(words[-count:]))
         if last == "answer" or (last and len(words) <= count + 1 and words[0] not in _POINTERS):
             return last
-        first = kinds.get(" ".join(words[:count])) if len(words) <= 4 else None
+        first = kinds.get(" ".join(words[:count])) if len(words) <= 5 else None
         if first == "answer" or (first == "question" and len(words) <= count + 1):
             return first
     if _HAS_UNSPACED.search(phrase):
         for word, kind in _unspaced_words():
-            near = len(phrase) <= len(word) + 6
+            near = len(phrase) <= len(word) + 8
             if (phrase.endswith(word) and (near or kind == "answer")) or (phrase.startswith(word) and near):
                 return kind
     return None

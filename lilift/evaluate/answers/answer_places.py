@@ -17,6 +17,7 @@ from lilift.evaluate.answers.number_formats import value_of_expression
 from lilift.evaluate.answers.response_labels import ResponseLabel
 
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。।॥؟።၊။។۔\n]")
+_GAP_END = re.compile(rf"{_SENTENCE_END.pattern}|[,;]\s")
 _OPERATOR = re.compile(r"[-+–×*·÷/=≈]")
 _ABBREVIATION = re.compile(r"\b(?:rs|ksh|tsh|sh|kč|kr|ca|approx|no|nr|fr|руб|грн|тг|us|lei|mr|mrs|dr|st)\.", re.IGNORECASE)
 _MARK = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n]*)")
@@ -32,6 +33,7 @@ _EQUALS = re.compile(r"=|≈|\\implies|\\Rightarrow")
 _PIECES = re.compile(r",(?!\d)|;|\bor\b|\band\b|\n")
 _PI = re.compile(r"[\s$({*]*(?:π|√\s?π)")
 _THEREFORE = re.compile(r"\s*(?:so|therefore|thus|hence|also|deshalb|donc|entonces|por tanto|поэтому|所以|因此|したがって|hivyo|kwa hivyo)\b", re.I)
+_CHOICE_B = re.compile(r"\bb\s*[:=]")
 _ASIDE = re.compile(r"\s*\(")
 
 
@@ -91,8 +93,11 @@ class AnswerPlaces:
     def _is_label(self, label: ResponseLabel) -> bool:
         if label.phrase != "a":
             return True
-        # "A:" is an answer after "Q:", but a choice or a person elsewhere.
-        return not self.low[: label.start].strip() or any(one.phrase == "q" and one.start < label.start for one in self.labels)
+        # "A:" is an answer after "Q:", but a choice, a person or a variable elsewhere.
+        if self.low[label.end - 1] == "=":
+            return False
+        alone = not self.low[: label.start].strip() and not _CHOICE_B.search(self.low)
+        return alone or any(one.phrase == "q" and one.start < label.start for one in self.labels)
 
     def _on_mark(self, mark: re.Match[str]) -> Decimal | None:
         """The number of a line ``#### 18``; None if the line holds more than an answer, such as the heading ``#### 2. Add``."""
@@ -215,7 +220,7 @@ def _end_of_working(text: str, numbers: Sequence[Number]) -> Number:
         if number.start - before.end > 60:
             break
         gap = text[before.end : number.start]
-        if _SENTENCE_END.search(gap) or len(gap.split()) > 4 or not _OPERATOR.search(gap):
+        if _GAP_END.search(gap) or len(gap.split()) > 4 or not _OPERATOR.search(gap):
             break
         if "=" in gap or ("≈" in gap and result.value.is_nan()):
             result = number

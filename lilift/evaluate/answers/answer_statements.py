@@ -12,13 +12,15 @@ from lilift.evaluate.answers.answer_phrases import UNSPACED, languages_of_answer
 
 _BETWEEN = r"[^\n.!?:;=。！？]"
 _ENGLISH_IS = (
-    r"is|was|are|be|been|being|equals?|becomes|remains|as|of|comes (?:out )?(?:to|at)|came (?:out )?to|works out (?:to|at)|amounts to"
+    r"is|was|are|be|been|being|equals?|becomes|remains|comes (?:out )?(?:to|at)|came (?:out )?to|works out (?:to|at)|amounts to"
 )
 _ENGLISH = re.compile(
     rf"['’]s\b(?!\s+[a-z]+\s+(?:is|are)\b)|(?:{_BETWEEN}{{0,60}}?[\s,*_)])??(?:{_ENGLISH_IS})\b(?!['’]t)|\s*(?:→|->|=>|—|–|-)(?=\s)"
+    r"|\s(?:as|of)(?=:?\s\$?-?\d)"
 )
 _AT_ONCE = re.compile(r"[^\w\n]{0,8}(?=[\d零〇一二三四五六七八九十百千万两\-−√π$€£¥₹\\])")
 _ENGLISH_AT_ONCE = re.compile(r"[ \t]+(?=[$€£]?-?\d[^\n]{0,30}(?:\n|$))")
+_TOO_COMMON = ("答",)  # also "reply" within other words; it counts only before a colon
 _IS_BEFORE = re.compile(r"\b(?:is|are|was|be|must be|should be)(?: \w+){0,3} $")
 
 
@@ -50,7 +52,7 @@ def _trie(words: Iterable[str]) -> str:
 @cache
 def _finders() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
     """The words for "answer": in ASCII letters, in other scripts with spaces, and in scripts without."""
-    words = [word for word in languages_of_answer_words() if len(word) > 1]
+    words = [word for word in languages_of_answer_words() if word not in _TOO_COMMON]
     unspaced = [word for word in words if re.search(f"[{UNSPACED}]", word)]
     ascii_words = [word for word in words if word.isascii()]
     spaced = [word for word in words if word not in unspaced]

@@ -9,7 +9,7 @@ Answer phrases: those of the MGSM exemplars (Shi et al. 2022, arXiv:2210.03057),
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_right
 from collections.abc import Sequence
 from decimal import Decimal
 
@@ -67,6 +67,6 @@ def _last_number(text: str, low: str, numbers: Sequence[Number]) -> Decimal | No
         return None
     end = without_closing_remarks(low, numbers[0].end)
     if end < len(text):
-        numbers = numbers[: bisect_left(numbers, end, key=lambda number: number.end)] or numbers
+        numbers = numbers[: bisect_right(numbers, end, key=lambda number: number.end)] or numbers
     clear = [number for number in numbers if not number.vague]
     return (clear or numbers)[-1].value

@@ -24,6 +24,7 @@ _POWER_IN_WORDS = re.compile(r" (?:raised )?to the power (?:of )?(-?\d{1,3})\b")
 _LETTER_MAGNITUDE = re.compile(r"([kK]|M|mn|mln|[bB]n|tn|[mBbT])(?![\w^'’])|\s([kM])(?=[€$£])")
 _EXPONENTS = {"k": 3, "m": 6, "mn": 6, "mln": 6, "b": 9, "bn": 9, "t": 12, "tn": 12}
 _VARIABLE_K = re.compile(r"(?<![\w'’])[kK](?!\w)")
+_NAMES_WITH_K = (401,)  # a 401k is a pension
 _CARAT = re.compile(r" ?-?(?:gold|carat|karat)", re.IGNORECASE)
 
 # In languages with a decimal comma, "minus" may also mean "less" (au moins 5, 5 de menos), so it must follow "is" or "=".
@@ -247,12 +248,12 @@ def _with_magnitude(text: str, number: Number, language: str) -> tuple[Number, i
         number = number._replace(value=number.value.scaleb(exponent), end=end, whole=False, vague=False, literal=False)
         room = exponent if not room else room + exponent
     if not room and (following[0] in "kKMmBbTt" or following in (" k", " M")):
-        number = _with_letter(text, number)
+        number = _with_letter(text, number, language)
     return number, room
 
 
-def _with_letter(text: str, number: Number) -> Number:
-    """A number times the magnitude letter after it: ``18k``, ``$1.5M``."""
+def _with_letter(text: str, number: Number, language: str) -> Number:
+    """A number times the magnitude letter after it: ``18k``, ``$1.5M``. In Basque, ``-k`` is an ending."""
     found = _LETTER_MAGNITUDE.match(text, number.end)
     if found is None or not (number.literal or number.whole):
         return number
@@ -262,7 +263,9 @@ def _with_letter(text: str, number: Number) -> Number:
     )
     if letter in ("m", "b", "t", "T", "B", "M") and not money and (letter not in "MB" or number.whole and letter == "B"):
         return number
-    if letter in "kK" and not money and (_VARIABLE_K.search(text) or _CARAT.match(text, found.end())):
+    if letter in "kK" and not money and (language == "eu" or number.value in _NAMES_WITH_K or _VARIABLE_K.search(text)):
+        return number
+    if letter in "kK" and _CARAT.match(text, found.end()):
         return number
     return number._replace(value=number.value.scaleb(_EXPONENTS[letter.lower()]), end=found.end(), whole=False, literal=False)
 

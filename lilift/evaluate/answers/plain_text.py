@@ -13,6 +13,7 @@ _MARKS = {
     "\u3000": " ",
     "՝": ":",  # Armenian, after the word for "answer"
     "፦": ":",  # Ethiopic
+    "៖": ":",  # Khmer
     "∗": "*",
     "⋅": "·",
     "∙": "·",
@@ -99,6 +100,8 @@ def plain_text(text: str) -> str:
         text = text.translate(_PLAIN)
     if "<" in text:
         text = _SUPERSCRIPT_TAG.sub(r"^\1", _CALCULATOR_NOTE.sub("", text))
+    if "{,}" in text:
+        text = text.replace("{,}", ",")
     if "$" in text:
         text = _DOLLAR_MATHEMATICS.sub(r" \1 ", text.replace("$$", " ") if "$$" in text else text)
     if "\\" in text:
@@ -112,7 +115,7 @@ def plain_text(text: str) -> str:
 
 def _without_commands(text: str) -> str:
     text = _TEXT_COMMAND.sub(lambda match: f" {match.group(1).strip()} ", text)
-    text = _THOUSANDS_SPACE.sub("\u2009", text.replace("{,}", ","))
+    text = _THOUSANDS_SPACE.sub("\u2009", text)
     text = _COMMAND.sub(_without_command, _LINE_BREAK_WITH_SPACE.sub("\n", text))
     return text.replace("^{°}", "°").replace("^°", "°")
 

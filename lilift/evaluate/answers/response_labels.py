@@ -14,6 +14,8 @@ _LAST_BREAK = re.compile(rf".*[{_BREAKS}]", re.DOTALL)
 _AROUND = " \t*_-–—•~\"'“”«»`\u200b"
 _LONGEST = 60  # characters of a label
 _LONGEST_HEADING = 40
+_LONGEST_PLAIN_HEADING = 28
+_PLAIN_HEADING = re.compile(r"(?:so |and )?(?:the |my |our )?(?:final |correct )?answers?")
 
 
 class ResponseLabel(NamedTuple):
@@ -77,17 +79,25 @@ def _before_colons(low: str) -> Iterator[ResponseLabel]:
         yield ResponseLabel(kind, start, match.end(), phrase, int(number) if number and len(number) < 4 else None, opens)
 
 
+def _kind_of_heading(phrase: str, marked: bool) -> Kind | None:
+    """What a line without a colon announces. Without a heading's mark, only the words for "answer" themselves count."""
+    if phrase in ("a", "q", "english", "next") or any(map(str.isdigit, phrase)):
+        return None
+    kind = kind_of_label(phrase)
+    if marked or kind is None:
+        return kind
+    if kind != "answer" or "answer" in phrase and not _PLAIN_HEADING.fullmatch(phrase):
+        return None
+    return kind if len(phrase) <= _LONGEST_PLAIN_HEADING else None
+
+
 def _on_lines_of_their_own(low: str) -> list[ResponseLabel]:
     headings = []
     start = 0
     for line in low.split("\n"):
         if 0 < len(line) <= _LONGEST_HEADING and line[-1] not in ":：":
             phrase = line.strip(" \t#*_>-–—=.\r")
-            kind = kind_of_label(phrase) if phrase and not phrase[-1].isdigit() else None
-            if kind == "answer" and phrase != "a" or (kind == "question" and line.lstrip()[:1] in "#*") or (
-                kind is not None and line.lstrip().startswith("#")
-            ):
-                assert kind is not None
+            if phrase and phrase[-1].isalpha() | (phrase[-1] > "~") and (kind := _kind_of_heading(phrase, line.lstrip()[:1] == "#")):
                 headings.append(ResponseLabel(kind, start, start + len(line), phrase))
         start += len(line) + 1
     return headings

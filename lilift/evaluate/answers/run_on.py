@@ -20,6 +20,8 @@ _QUESTION_MARKS = ("?", "？", "؟", "՞", ";", "፧")
 _GIVEN = re.compile(r"\W*(?:given|known|facts?|data|information|we know|gegeben|données|datos|dados|dati|дано|已知|条件|条件：)\b")
 _ANNOUNCED = re.compile(r"####|\\boxed")
 _NUMBER = re.compile(r"\d+")
+_NEAR = 8  # characters
+_ASSISTANTS = ("assistant", "gpt", "bot")
 _LONGEST_QUESTION = 2000  # characters
 
 
@@ -86,6 +88,11 @@ class _Cuts:
         self.text, self.start = text, start
         questions = [label for label in labels if label.kind == "question" and label.number is not None]
         answers = [label.start for label in labels if label.kind == "answer"]
+        opening = labels[0]
+        # "User: … Assistant: 18": the response repeats its own turn of the chat.
+        self.own_turn = next((one.start for one in labels[1:] if one.kind == "speaker"), -1) if (
+            opening.kind == "speaker" and opening.start - start < _NEAR and opening.phrase not in _ASSISTANTS
+        ) else -1
         self.in_steps = bool(questions) and questions[0].number in (0, 1)  # "Question 1: … Question 2: …"
         self.given = _GIVEN.match(low, start) is not None  # "Given: … Question: … Solution: …"
         self.first_answer = answers[0] if answers else len(text)
@@ -100,7 +107,7 @@ class _Cuts:
             if label.phrase == "response" and self.announced < label.start:
                 return label.start
             return self._question_before(label)
-        if not label.opens_sentence:
+        if not label.opens_sentence or label.start == self.own_turn:
             return None
         own_step = label.number is not None and self.in_steps
         if label.kind == "question" and (own_step or self.given) and label.start < self.announced:
