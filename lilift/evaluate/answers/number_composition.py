@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from lilift.evaluate.answers.mathematics import IRRATIONAL, ReadNumber, as_decimal, exponent_at, power_of
-from lilift.evaluate.answers.number_words import magnitude_at, magnitude_before
+from lilift.evaluate.answers.number_words import has_magnitudes_before, magnitude_at, magnitude_before
 
 _FIXED_SPACES = "\u00a0\u2007\u2009\u202f"  # no-break, figure, thin and narrow no-break space
 _CURRENCIES = "$€£¥₹₦₱₩฿₫₽₴₺"
@@ -27,19 +27,16 @@ _VARIABLE_K = re.compile(r"(?<![\w'’])[kK](?!\w)")
 _NAMES_WITH_K = (401,)  # a 401k is a pension
 _CARAT = re.compile(r" ?-?(?:gold|carat|karat)", re.IGNORECASE)
 
+_MINUS_WORDS = frozenset(
+    "minus mínus miinus mínusz negative negatif negativ минус мінус ऋण ऋणात्मक माइनस ঋণাত্মক মাইনাস માઇનસ ઋણ மைனஸ் మైనస్ ಮೈನಸ್ മൈനസ്"
+    " سالب ناقص منفی منفي マイナス 마이너스 ลบ ติดลบ âm eksi μείον מינוס մինուս hasi".split()
+)
 # In languages with a decimal comma, "minus" may also mean "less" (au moins 5, 5 de menos), so it must follow "is" or "=".
-_MINUS_WORDS = (
-    "minus|mínus|miinus|mínusz|negative|negatif|negativ|минус|мінус|ऋण|ऋणात्मक|माइनस|ঋণাত্মক|মাইনাস|માઇનસ|ઋણ|மைனஸ்|మైనస్"
-    "|ಮೈನಸ್|മൈനസ്"
-    "|سالب|ناقص|منفی|منفي|マイナス|마이너스|ลบ|ติดลบ|âm|eksi|μείον|מינוס|մինուս|hasi"
-    "|(?:(?<=es )|(?<=est )|(?<=è )|(?<=é )|(?<== ))(?:menos|moins|meno)"
-)
-_MINUS_BEFORE = re.compile(
-    rf"(?:(?P<close>[{_CURRENCIES}]?[-–][{_CURRENCIES}]?)|(?P<long>(?:^|[=(:]\s?)[—―])|(?P<loose>[=(]|\bis) ?[-–] "
-    rf"|\b(?P<word>{_MINUS_WORDS}) |(?P<direct>负|負|零下|マイナス|마이너스|ติดลบ|ลบ))$",
-    re.IGNORECASE,
-)
-_SIGN_ENDINGS = frozenset("-–—― 负負下スบ스" + _CURRENCIES)  # the last characters of what `_MINUS_BEFORE` finds
+_LESS_WORDS = frozenset(("menos", "moins", "meno"))
+_BEFORE_LESS = ("es", "est", "è", "é", "=")
+_MINUS_AT_ONCE = ("负", "負", "零下", "マイナス", "마이너스", "ติดลบ", "ลบ")
+_SIGN_ENDINGS = frozenset("-–—― 负負下スบ스" + _CURRENCIES)  # the last characters of every minus sign
+_ENDS = " .,;:!?)]}\n=。।"  # after a number and not before a magnitude
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3400-\u9fff\uac00-\ud7af々"  # Thai to Hangul
 _HYPHEN_AFTER = re.compile(rf"(?:[\d)\]}}%°]|(?:(?![{_UNSPACED}])\w))$")
 _SUBTRACTED_FROM = re.compile(rf"\d(?:[{_UNSPACED}]{{1,3}}|[年月日号號頁页])$")
@@ -73,10 +70,14 @@ def composed_numbers(text: str, numbers: list[Number], language: str, read: Read
         numbers = [_raised(text, number, read) for number in numbers]
     if len(numbers) > 1:
         numbers = _without_overlap(numbers)
-        numbers = _joined_fractions(text, numbers)
+        if "/" in text or "分" in text or "분" in text or "\\frac" in text:
+            numbers = _joined_fractions(text, numbers)
     if "π" in text or "√" in text or "\\sqrt" in text:
         numbers = _with_irrational_factors(text, numbers)
-    return [_signed(text, number) for number in _scaled(text, numbers, language)]
+    numbers = _scaled(text, numbers, language)
+    return [
+        _signed(text, number) if number.start and text[number.start - 1] in _SIGN_ENDINGS else number for number in numbers
+    ]
 
 
 def _without_overlap(numbers: list[Number]) -> list[Number]:
@@ -190,9 +191,13 @@ def _scaled(text: str, numbers: list[Number], language: str) -> list[Number]:
     """Multiply numbers by the magnitude or power of ten beside them: ``2 million``, ``elfu 3``, ``5 सय 42``, ``3 × 10^4``."""
     scaled: list[Number] = []
     index = 0
+    prefixed = has_magnitudes_before(language)
     while index < len(numbers):
         number = numbers[index]
         index += 1
+        if not prefixed and text[number.end : number.end + 2].strip(_ENDS) == "":
+            scaled.append(number)  # nothing beside it can change it
+            continue
         following = numbers[index] if index < len(numbers) else None
         if following and following.ten and _TIMES.fullmatch(text, number.end, following.start):
             number = number._replace(value=number.value * following.value, end=following.end, whole=False, literal=False)
@@ -280,17 +285,39 @@ def _rest_of(text: str, before: Number, number: Number, room: int, language: str
 
 def _signed(text: str, number: Number) -> Number:
     """Make a number negative if the mark before it is its minus sign, and not a subtraction, a range or a hyphen."""
-    start = number.start
-    if not start or text[start - 1] not in _SIGN_ENDINGS:
+    kind, start = _minus_before(text, number.start)
+    if not kind:
         return number
-    sign = _MINUS_BEFORE.search(text, max(0, start - 14), start)
-    if sign is None:
-        return number
-    left = text[max(0, sign.start() - 16) : sign.start()]
-    if sign.group("close") and (_HYPHEN_AFTER.search(left) or _SUBTRACTED_FROM.search(left)):
+    left = text[max(0, start - 16) : start]
+    if kind == "close" and (_HYPHEN_AFTER.search(left) or _SUBTRACTED_FROM.search(left)):
         return number  # 10-3, 3–5, COVID-19, 10个-3个
-    if not sign.group("loose") and not sign.group("long") and _OPERAND_BEFORE.search(left):
+    if kind != "defined" and _OPERAND_BEFORE.search(left):
         return number  # 10 -3, 10 minus 3
-    if sign.group("word") and _QUANTITY_BEFORE.search(left):
+    if kind == "word" and _QUANTITY_BEFORE.search(left):
         return number  # 10 apples minus 3
     return number._replace(value=-number.value)
+
+
+def _minus_before(text: str, end: int) -> tuple[Literal["", "close", "defined", "word"], int]:
+    """How a minus sign stands before a number, and its start; empty without a sign.
+
+    "close" is a sign at the number, "defined" a sign after ``=``, ``(`` or "is", and "word" a word.
+    """
+    last = text[end - 1]
+    if last == " ":
+        if text[end - 2 : end - 1] in ("-", "–"):
+            before = text[max(0, end - 5) : end - 2].removesuffix(" ").lower()
+            return ("defined", end - 2) if before.endswith(("=", "(", "is")) else ("", end)
+        words = text[max(0, end - 20) : end - 1].lower().rsplit(None, 2)
+        word = words[-1].lstrip("(=:,;\"'") if words else ""
+        if word in _MINUS_WORDS or (word in _LESS_WORDS and len(words) > 1 and words[-2] in _BEFORE_LESS):
+            return "word", end - 1 - len(word)
+        return "", end
+    if last in "—―":
+        return ("defined", end - 1) if text[max(0, end - 4) : end - 1].rstrip(" ")[-1:] in ("", "=", "(", ":") else ("", end)
+    start = end - 1 - (last in _CURRENCIES)
+    if start >= 0 and text[start] in "-–":
+        return "close", start - (text[start - 1 : start] in tuple(_CURRENCIES) and start > 0)
+    if text[max(0, end - 4) : end].endswith(_MINUS_AT_ONCE):
+        return "word", next(end - len(word) for word in _MINUS_AT_ONCE if text.endswith(word, 0, end))
+    return "", end

@@ -8,11 +8,9 @@ symbols.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from functools import cached_property
 
 from lilift.evaluate.answers.mathematics import expressions, has_mathematics, whole_expression
 from lilift.evaluate.answers.number_composition import Number, composed_numbers
@@ -32,9 +30,14 @@ _CURRENCY_WORD = re.compile(
     r" ?(?:US ?)?(?:[$€£¥₹]|dollar|dollár|dol[aá]r|դոլար|д[оа]л+[аяр]|долл|e[uv]ro|евр|юро)", re.IGNORECASE
 )
 _TOKEN = re.compile(
-    rf"(?<![\w.,)])\.\d+(?![.,]?\d)"  # .5
-    rf"|\d+(?:[.,٫{_GROUP_MARKS}]\d+|[ {_FIXED_SPACES}]\d{{3}}(?!\d))*"
+    rf"[0-9.](?:(?<=[0-9])[0-9]*(?:[.,٫{_GROUP_MARKS}][0-9]+|[ {_FIXED_SPACES}][0-9]{{3}}(?![0-9]))*"
+    rf"|(?<=\.)(?<![\w.,)]\.)[0-9]+(?![.,]?[0-9]))"  # .5
 )
+_GROUPS = re.compile(rf"[.,{_GROUP_MARKS} {_FIXED_SPACES}]")
+_RARE_GROUPS = re.compile(rf"[{_GROUP_MARKS} {_FIXED_SPACES}]")
+_THREES = re.compile(r"\d{1,3}(?:[.,]\d{3})+")
+_MISPLACED = re.compile(r"\d+,\d{4,}")
+_PIECES, _PIECES_BETWEEN_SPACES = re.compile(r"\d+"), re.compile(r"[^ ]+")
 _SINGLE_MARK = re.compile(r"(\d+)([.,])(\d+)")
 # x^2, m2, cm3, CO2, H2O: not an answer
 _UNIT_BEFORE = re.compile(r"(?:\^\s?[{(]?\s?-?|(?<![^\W\d_])(?:[kcdm]?m|[кcсцдм]?м|سم|ft|in|CO|H))$")
@@ -58,19 +61,20 @@ def find_numbers(text: str, language: str) -> list[Number]:
     """
     reader = _TokenReader(text, language)
     plain: list[Number] = []
+    raised = "^" in text
     for match in _TOKEN.finditer(text):
-        token, start = match.group(), match.start()
-        before = text[start - 1 : start]
-        if before and (before.isalpha() or before in "^{(- ") and _UNIT_BEFORE.search(text, max(0, start - 5), start):
+        token = match.group()
+        start, end = match.span()
+        if start and (raised or text[start - 1].isalpha()) and _UNIT_BEFORE.search(text, max(0, start - 5), start):
             continue
         if token.isdigit():
-            plain.append(Number(Decimal(token), start, match.end(), whole=True, literal=True))
+            plain.append(Number(Decimal(token), start, end, True, False, True))
         else:
             plain.extend(reader.numbers(match))
     if has_mathematics(text):
         plain = _with_expressions(plain, list(expressions(text, reader.literal)))
-    words = [Number(Decimal(value), start, end, whole=True) for value, start, end in unit_words(text, language)]
-    words += [Number(value, start, end, True, vague) for value, start, end, vague in chinese_numerals(text, language)]
+    words = [Number(value, start, end, True, vague) for value, start, end, vague in chinese_numerals(text, language)]
+    words += [Number(Decimal(value), start, end, whole=True) for value, start, end in unit_words(text, language)]
     if words:
         plain = sorted(plain + words, key=lambda number: number.start)
     return composed_numbers(text, plain, language, reader.literal)
@@ -100,14 +104,17 @@ class _TokenReader:
 
     def __init__(self, text: str, language: str) -> None:
         self.text, self.language = text, language
+        self._judged: _Convention | None = None
 
-    @cached_property
     def convention(self) -> _Convention:
-        return _convention(self.text, self.language)
+        """How this text writes numbers."""
+        if self._judged is None:
+            self._judged = _convention(self.text, self.language)
+        return self._judged
 
     def numbers(self, match: re.Match[str]) -> Iterator[Number]:
         """The number of a token, or several numbers if it cannot be a single one."""
-        return _read_token(match.group(), match.start(), _of_money(self.text, match, self.convention))
+        return _read_token(match.group(), match.start(), _of_money(self.text, match, self.convention()))
 
     def literal(self, text: str, position: int) -> tuple[Decimal, int] | None:
         """The plain number that begins at a position of arithmetic, and its end."""
@@ -115,7 +122,7 @@ class _TokenReader:
         if match is None or match.end() - position > _LONGEST_LITERAL:
             return None
         token = match.group()
-        value = Decimal(token) if token.isdigit() else _read_one(token, self.convention)
+        value = Decimal(token) if token.isdigit() else _read_one(token, self.convention())
         return None if value is None else (value, match.end())
 
 
@@ -123,19 +130,22 @@ def _convention(text: str, language: str) -> _Convention:
     """How this text writes numbers: judged by its unambiguous numbers, then by whether it is English, then by its language."""
     english = language == "en" or len(_ENGLISH_WORDS.findall(text)) >= 2
     custom = "," if language in _COMMA_IS_DECIMAL.split() and not english else "."
-    votes = Counter(mark for token in _TOKEN.findall(text) if (mark := _decimal_mark_shown_by(token)))
-    (decimal, most), (_, least) = (*votes.most_common(2), (custom, 0), (custom, 0))[:2]
-    return _Convention(decimal if most > least else custom, language in _SPACE_GROUPS.split() and not english)
+    votes = [mark for token in _TOKEN.findall(text) if (mark := _decimal_mark_shown_by(token))]
+    commas, points = votes.count(","), votes.count(".")
+    decimal = custom if commas == points else "," if commas > points else "."
+    return _Convention(decimal, language in _SPACE_GROUPS.split() and not english)
 
 
 def _decimal_mark_shown_by(token: str) -> str | None:
     """The decimal mark that a token clearly uses, or None if it is ambiguous."""
+    if token.isdigit():
+        return None
     marks = [character for character in token if character in ".,"]
     other = {".": ",", ",": "."}
     if len(marks) >= 2:
         if len(set(marks)) == 2:
             return marks[-1] if marks.count(marks[-1]) == 1 else None
-        return other[marks[0]] if re.fullmatch(r"\d{1,3}(?:[.,]\d{3})+", token) else None
+        return other[marks[0]] if _THREES.fullmatch(token) else None
     single = _SINGLE_MARK.fullmatch(token)
     if single is None:
         return None
@@ -163,8 +173,7 @@ def _read_token(token: str, start: int, convention: _Convention) -> Iterator[Num
     if value is not None:
         yield Number(value, start, start + len(token), whole=token.isdigit(), literal=True)
         return
-    pieces = r"[^ ]+" if " " in token else r"\d+"
-    for piece in re.finditer(pieces, token):
+    for piece in (_PIECES_BETWEEN_SPACES if " " in token else _PIECES).finditer(token):
         yield from _read_token(piece.group(), start + piece.start(), convention)
 
 
@@ -176,7 +185,7 @@ def _read_one(token: str, convention: _Convention) -> Decimal | None:
     if not decimal:
         mark = _decimal_mark_of(token, convention)
         head, _, tail = token.rpartition(mark) if mark else (token, "", "")
-    groups = re.split(rf"[.,{_GROUP_MARKS} {_FIXED_SPACES}]", head)
+    groups = _GROUPS.split(head)
     if not tail.isdigit() and tail:
         return None
     if len(groups) > 1 and not _well_grouped(groups, token):
@@ -201,7 +210,7 @@ def _decimal_mark_of(token: str, convention: _Convention) -> str | None:
         return shown if shown in marks else None
     if len(marks) > 1:
         return None
-    head, mark, tail = re.split(rf"[{_GROUP_MARKS} {_FIXED_SPACES}]", token)[-1].partition(marks[0])
+    head, mark, tail = _RARE_GROUPS.split(token)[-1].partition(marks[0])
     if mark == "," and len(tail) > 3 and convention.decimal == ".":
         return None  # 71,2261: a misplaced separator, because a comma is not a decimal mark here
     if len(tail) != 3 or len(head) > 3:
@@ -216,7 +225,7 @@ def _well_grouped(groups: list[str], token: str) -> bool:
         return False
     threes = all(len(group) == 3 for group in rest)
     indian = len(first) <= 2 and len(rest[-1]) == 3 and all(len(group) == 2 for group in rest[:-1])
-    misplaced = re.fullmatch(r"\d+,\d{4,}", token) is not None
+    misplaced = _MISPLACED.fullmatch(token) is not None
     return threes or indian or misplaced
 
 

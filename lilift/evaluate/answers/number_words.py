@@ -78,6 +78,11 @@ def _magnitudes_before(language: str) -> tuple[re.Pattern[str], dict[str, int]] 
     return re.compile(rf"(?<!\w)(?:(?:{'|'.join(sorted(words, key=len, reverse=True))}) )+$", re.IGNORECASE), words
 
 
+def has_magnitudes_before(language: str) -> bool:
+    """Whether a language puts the words for hundred, thousand, … before their number."""
+    return _magnitudes_before(language) is not None
+
+
 def magnitude_before(text: str, position: int, language: str) -> tuple[int, int] | None:
     """The power of ten that the words right before `position` mean, and the start of these words; None without such a word."""
     found = _magnitudes_before(language)
