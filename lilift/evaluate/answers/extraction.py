@@ -25,7 +25,7 @@ from lilift.evaluate.answers.run_on import first_answer
 TOLERANCE = Decimal("0.001")  # from the paper: an answer is right if it differs from the gold answer by less than this
 
 # What may be a number: digits (ASCII by now), Chinese and Ethiopic numerals, π
-_NUMBER = re.compile(r"[\d〇零一二三四五六七八九十百千万萬亿億两兩壹贰叁肆伍陆柒捌玖拾佰仟\u1369-\u137cπ]")
+_NUMBER = re.compile(r"[\d〇零一二三四五六七八九十百千万萬亿億两兩壹贰叁肆伍陆陸柒捌玖拾佰仟壱弐貳参叄參廿卅\u1369-\u137cπ]")
 
 
 def extract_number(text: str, language: str) -> Decimal | None:
@@ -50,8 +50,9 @@ def extract_number(text: str, language: str) -> Decimal | None:
         text, low = text[start:end], low[start:end]
         labels, statements = find_labels(low), find_statements(low)
     numbers = find_numbers(text, language)
-    places = AnswerPlaces(text, low, language, numbers, labels, statements)
-    found = places.last()
+    found = None
+    if labels or statements or "####" in text or "\\boxed" in text:
+        found = AnswerPlaces(text, low, language, numbers, labels, statements).last()
     if found is None:
         found = _last_number(text, low, numbers)
     return None if found is None or found.is_nan() else found

@@ -36,6 +36,7 @@ _LESS_WORDS = frozenset(("menos", "moins", "meno"))
 _BEFORE_LESS = ("es", "est", "è", "é", "=")
 _MINUS_AT_ONCE = ("负", "負", "零下", "マイナス", "마이너스", "ติดลบ", "ลบ")
 _SIGN_ENDINGS = frozenset("-–—― 负負下スบ스" + _CURRENCIES)  # the last characters of every minus sign
+_LAST_LETTERS = frozenset("-–" + "".join(word[-1] for word in (*_MINUS_WORDS, *_LESS_WORDS)))
 _ENDS = " .,;:!?)]}\n=。।"  # after a number and not before a magnitude
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3400-\u9fff\uac00-\ud7af々"  # Thai to Hangul
 _HYPHEN_AFTER = re.compile(rf"(?:[\d)\]}}%°]|(?:(?![{_UNSPACED}])\w))$")
@@ -75,9 +76,11 @@ def composed_numbers(text: str, numbers: list[Number], language: str, read: Read
     if "π" in text or "√" in text or "\\sqrt" in text:
         numbers = _with_irrational_factors(text, numbers)
     numbers = _scaled(text, numbers, language)
-    return [
-        _signed(text, number) if number.start and text[number.start - 1] in _SIGN_ENDINGS else number for number in numbers
-    ]
+    for place, number in enumerate(numbers):
+        start = number.start
+        if start and text[start - 1] in _SIGN_ENDINGS and (text[start - 1] != " " or text[start - 2] in _LAST_LETTERS):
+            numbers[place] = _signed(text, number)
+    return numbers
 
 
 def _without_overlap(numbers: list[Number]) -> list[Number]:

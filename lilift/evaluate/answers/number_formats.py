@@ -29,12 +29,14 @@ _CURRENCIES = "$€£¥₹"
 _CURRENCY_WORD = re.compile(
     r" ?(?:US ?)?(?:[$€£¥₹]|dollar|dollár|dol[aá]r|դոլար|д[оа]л+[аяр]|долл|e[uv]ro|евр|юро)", re.IGNORECASE
 )
+_CURRENCY_LETTERS = frozenset(_CURRENCIES + "UuDdEeդԴДдЕеЮю")
 _TOKEN = re.compile(
     rf"[0-9.](?:(?<=[0-9])[0-9]*(?:[.,٫{_GROUP_MARKS}][0-9]+|[ {_FIXED_SPACES}][0-9]{{3}}(?![0-9]))*"
     rf"|(?<=\.)(?<![\w.,)]\.)[0-9]+(?![.,]?[0-9]))"  # .5
 )
 _GROUPS = re.compile(rf"[.,{_GROUP_MARKS} {_FIXED_SPACES}]")
 _RARE_GROUPS = re.compile(rf"[{_GROUP_MARKS} {_FIXED_SPACES}]")
+_CLEAR_DECIMAL = re.compile(r"[0-9]+[.,][0-9]{1,2}|0[.,][0-9]+")  # in every language
 _THREES = re.compile(r"\d{1,3}(?:[.,]\d{3})+")
 _MISPLACED = re.compile(r"\d+,\d{4,}")
 _PIECES, _PIECES_BETWEEN_SPACES = re.compile(r"\d+"), re.compile(r"[^ ]+")
@@ -69,6 +71,8 @@ def find_numbers(text: str, language: str) -> list[Number]:
             continue
         if token.isdigit():
             plain.append(Number(Decimal(token), start, end, True, False, True))
+        elif _CLEAR_DECIMAL.fullmatch(token):
+            plain.append(Number(Decimal(token.replace(",", ".")), start, end, False, False, True))
         else:
             plain.extend(reader.numbers(match))
     if has_mathematics(text):
@@ -158,10 +162,10 @@ def _of_money(text: str, match: re.Match[str], convention: _Convention) -> _Conv
 
     English alone writes prices with three decimals there (``$3.459 a gallon``), but not before a euro sign (``2.584 €``).
     """
-    before = text[max(0, match.start() - 2) : match.start()]
-    if any(sign in before for sign in _CURRENCIES):
+    start, end = match.span()
+    if start and (text[start - 1] in _CURRENCIES or (text[start - 1] in " -" and text[max(0, start - 2)] in _CURRENCIES)):
         return convention if convention.decimal == "." else replace(convention, decimal="")
-    after = _CURRENCY_WORD.match(text, match.end())
+    after = _CURRENCY_WORD.match(text, end) if text[end : end + 2].strip()[:1] in _CURRENCY_LETTERS else None
     if after and (convention.decimal != "." or "€" in after.group()):
         return replace(convention, decimal="")
     return convention

@@ -34,6 +34,11 @@ _MARKS = {
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
 _SUPERSCRIPT = re.compile(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 
+# ASCII, and the letters, quotes and dashes of Latin and Cyrillic texts, which all stay as they are: a quick test.
+_UNCHANGED = re.compile(
+    r"[\x00-\x7f\xa0-\xac\xae-\xb1\xb4-\xb8\xba\xbb\xbf-\u024f\u0300-\u052f\u1e00-\u1eff\u2013\u2014\u2018-\u201e\u2026\u20ac]*"
+)
+
 # LaTeX commands that only shape or space the text, or stand for one sign. Those with a value (\frac, \sqrt, \boxed) stay.
 _COMMANDS = {
     **dict.fromkeys(("left", "right", "big", "Big", "bigl", "bigr", "Bigl", "Bigr", "displaystyle", "textstyle", "!"), ""),
@@ -94,7 +99,7 @@ def plain_text(text: str) -> str:
     Dollar signs, ``\\(`` and ``\\[`` around mathematics disappear. Powers are written with ``^`` in every notation. Only these LaTeX
     commands stay: ``\\frac``, ``\\sqrt``, ``\\boxed`` and those that lilift does not know.
     """
-    if not text.isascii():
+    if not _UNCHANGED.fullmatch(text):
         if _SUPERSCRIPT.search(text):
             text = _SUPERSCRIPT.sub(lambda match: "^" + match.group().translate(_SUPERSCRIPTS), text)
         text = text.translate(_PLAIN)

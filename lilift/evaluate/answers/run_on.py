@@ -41,6 +41,8 @@ def first_answer(
         announced: where a sentence first announces an answer ("the answer is"); the length of the text without one.
         holds_answer: whether the text between two positions may hold an answer.
     """
+    if not labels and "<" not in text and "[" not in text and "\n\n" not in text and _TEMPLATE not in low:
+        return 0, len(text)
     start, end = (0, len(text)) if "<" not in text and "[" not in text else _without_special_tokens(text)
     template = low.find(_TEMPLATE, start + 1)
     if start < template < end and holds_answer(start, template):
