@@ -45,7 +45,7 @@ def extract_number(text: str, language: str) -> Decimal | None:
     low = lowered(text)
     labels, statements = find_labels(low), find_statements(low)
     announced = statements[0].start if statements else len(text)
-    start, end = first_answer(text, low, labels, announced, lambda begin, stop: _NUMBER.search(text, begin, stop) is not None)
+    start, end = first_answer(text, low, labels, announced, _NUMBER.search)
     if end - start < len(text):
         text, low = text[start:end], low[start:end]
         labels, statements = find_labels(low), find_statements(low)
@@ -64,8 +64,8 @@ def correct(extracted: Decimal | None, gold: Decimal) -> bool:
 
 
 def _last_number(text: str, low: str, numbers: Sequence[Number]) -> Decimal | None:
-    if not numbers:
-        return None
+    if len(numbers) < 2:
+        return numbers[0].value if numbers else None
     end = without_closing_remarks(low, numbers[0].end)
     if end < len(text):
         numbers = numbers[: bisect_right(numbers, end, key=lambda number: number.end)] or numbers

@@ -68,9 +68,8 @@ def composed_numbers(text: str, numbers: list[Number], language: str, read: Read
         read: reads the plain numbers inside an exponent.
     """
     if "^" in text or " power" in text:
-        numbers = [_raised(text, number, read) for number in numbers]
+        numbers = _without_overlap([_raised(text, number, read) for number in numbers])
     if len(numbers) > 1:
-        numbers = _without_overlap(numbers)
         if "/" in text or "分" in text or "분" in text or "\\frac" in text:
             numbers = _joined_fractions(text, numbers)
     if "π" in text or "√" in text or "\\sqrt" in text:
@@ -298,7 +297,7 @@ def _signed(text: str, number: Number) -> Number:
         return number  # 10 -3, 10 minus 3
     if kind == "word" and _QUANTITY_BEFORE.search(left):
         return number  # 10 apples minus 3
-    return number._replace(value=-number.value)
+    return Number(-number.value, *number[1:])
 
 
 def _minus_before(text: str, end: int) -> tuple[Literal["", "close", "defined", "word"], int]:

@@ -65,8 +65,8 @@ def find_numbers(text: str, language: str) -> list[Number]:
     plain: list[Number] = []
     raised = "^" in text
     for match in _TOKEN.finditer(text):
-        token = match.group()
         start, end = match.span()
+        token = text[start:end]
         if start and (raised or text[start - 1].isalpha()) and _UNIT_BEFORE.search(text, max(0, start - 5), start):
             continue
         if token.isdigit():
@@ -77,10 +77,11 @@ def find_numbers(text: str, language: str) -> list[Number]:
             plain.extend(reader.numbers(match))
     if has_mathematics(text):
         plain = _with_expressions(plain, list(expressions(text, reader.literal)))
-    words = [Number(value, start, end, True, vague) for value, start, end, vague in chinese_numerals(text, language)]
-    words += [Number(Decimal(value), start, end, whole=True) for value, start, end in unit_words(text, language)]
-    if words:
-        plain = sorted(plain + words, key=lambda number: number.start)
+    if not text.isascii():  # all numerals and words for digits are beyond ASCII
+        words = [Number(Decimal(value), start, end, whole=True) for value, start, end in unit_words(text, language)]
+        words += [Number(value, start, end, True, vague) for value, start, end, vague in chinese_numerals(text, language)]
+        if words:
+            plain = sorted(plain + words, key=lambda number: number.start)
     return composed_numbers(text, plain, language, reader.literal)
 
 

@@ -26,7 +26,7 @@ _LONGEST_QUESTION = 2000  # characters
 
 
 def first_answer(
-    text: str, low: str, labels: Sequence[ResponseLabel], announced: int, holds_answer: Callable[[int, int], bool]
+    text: str, low: str, labels: Sequence[ResponseLabel], announced: int, holds_answer: Callable[[str, int, int], object]
 ) -> tuple[int, int]:
     """Where the first answer of a response begins and ends.
 
@@ -39,31 +39,36 @@ def first_answer(
         low: the same in lower case (`lilift.evaluate.answers.response_labels.lowered`).
         labels: the labels of `low`.
         announced: where a sentence first announces an answer ("the answer is"); the length of the text without one.
-        holds_answer: whether the text between two positions may hold an answer.
+        holds_answer: whether a text between two positions may hold an answer.
     """
     if not labels and "<" not in text and "[" not in text and "\n\n" not in text and _TEMPLATE not in low:
         return 0, len(text)
     start, end = (0, len(text)) if "<" not in text and "[" not in text else _without_special_tokens(text)
     template = low.find(_TEMPLATE, start + 1)
-    if start < template < end and holds_answer(start, template):
+    if start < template < end and holds_answer(text, start, template):
         end = template
     own = [label for label in labels if start <= label.start < end]
-    if own:
+    if own and (any(label.kind != "answer" or label.phrase == "response" for label in own) or _ends_in_question(text)):
         cuts = _Cuts(text, low, own, start, announced)
         answered = False
         for label in own:
             cut = cuts.at(label)
             if cut is None or cut <= start:
                 continue
-            answered = answered or holds_answer(start, cut)
+            answered = answered or bool(holds_answer(text, start, cut))
             if answered:
                 end = cut
                 break
-    if "\n\n" in text and any(mark in text for mark in _QUESTION_MARKS):
+    if "\n\n" in text and _ends_in_question(text):
         mark = _ANNOUNCED.search(low, start, end)
         answers = [label.start for label in own if label.kind == "answer"]
         end = min(end, _unlabelled_question(text, start, min([announced, *answers[:1], *([mark.start()] if mark else [])])))
     return start, end
+
+
+def _ends_in_question(text: str) -> bool:
+    """Whether a part of a text may end in a question."""
+    return "?" in text or (not text.isascii() and any(mark in text for mark in _QUESTION_MARKS))
 
 
 def _without_special_tokens(text: str) -> tuple[int, int]:
