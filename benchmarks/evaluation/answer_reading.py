@@ -3,7 +3,7 @@
 python -m benchmarks answer_reading --check --baseline OTHER_CHECKOUT
 
 Each build has one process for the whole run. Both read the same responses in turn, again and again, so that both meet the same
-busy machine. The responses are the cases of the baseline's `tests/evaluate/answers/answers.jsonl`, so that they are the same for
+busy machine. The responses are the cases of the baseline's `tests/evaluate/answers/answers.jsonl`, so they are the same for
 every later build, and, with `--data FOLDER`, the worked solutions of GSM8K's test set. A pair compares processor times; the
 result holds the median over the pairs.
 """

@@ -13,14 +13,14 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from decimal import Decimal
 
-from lilift.evaluate.answers.answer_places import AnswerPlaces
-from lilift.evaluate.answers.answer_statements import find_statements
-from lilift.evaluate.answers.closing_remarks import without_closing_remarks
 from lilift.evaluate.answers.number_composition import Number
 from lilift.evaluate.answers.number_formats import find_numbers
 from lilift.evaluate.answers.plain_text import plain_text
-from lilift.evaluate.answers.response_labels import find_labels, lowered
-from lilift.evaluate.answers.run_on import first_answer
+from lilift.evaluate.answers.responses.answer_places import AnswerPlaces
+from lilift.evaluate.answers.responses.answer_statements import find_statements
+from lilift.evaluate.answers.responses.closing_remarks import without_closing_remarks
+from lilift.evaluate.answers.responses.response_labels import find_labels, lowered
+from lilift.evaluate.answers.responses.run_on import first_answer
 
 TOLERANCE = Decimal("0.001")  # from the paper: an answer is right if it differs from the gold answer by less than this
 
@@ -31,8 +31,8 @@ _NUMBER = re.compile(r"[\d〇零一二三四五六七八九十百千万萬亿億
 def extract_number(text: str, language: str) -> Decimal | None:
     """The final number of a response, or None if it has none.
 
-    This is the number after the last ``####``, ``\\boxed{…}``, "the answer is", "answer:" or heading "Answer" (in many languages).
-    Without any of these, it is the last number before the closing remarks. The response ends where a new question begins.
+    This is the number after the last ``####``, ``\\boxed{…}``, "the answer is", "answer:" or heading "Answer" (in many
+    languages). Without any of these, it is the last number before the closing remarks. The response ends where a new question begins.
     Fractions, powers and roots are computed, and ``25%`` is 25. Thousand separators and native digits are understood.
 
     Args:

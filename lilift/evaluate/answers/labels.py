@@ -9,10 +9,10 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
-from lilift.evaluate.answers.answer_statements import find_statements
-from lilift.evaluate.answers.closing_remarks import without_closing_remarks
-from lilift.evaluate.answers.response_labels import find_labels, lowered
-from lilift.evaluate.answers.run_on import first_answer
+from lilift.evaluate.answers.responses.answer_statements import find_statements
+from lilift.evaluate.answers.responses.closing_remarks import without_closing_remarks
+from lilift.evaluate.answers.responses.response_labels import find_labels, lowered
+from lilift.evaluate.answers.responses.run_on import first_answer
 
 _BOX = re.compile(r"\\boxed\s*\{|\\fbox\s*\{")
 _MARK = re.compile(r"(?<!#)####(?!#)[^\n]*")
@@ -24,8 +24,8 @@ def extract_label(response: str, labels: Sequence[str], choices: Sequence[str] =
     """The label that a response gives as its answer, or None if it names none.
 
     The first of these that exists: the label after the last "the answer is", "answer:" or heading "Answer", the label at the
-    beginning of the response, the last label that it names before its closing remarks. If labels are letters, the last resort is
-    the only choice whose text it repeats. The response ends where a new question begins.
+    beginning of the response, the last label that it names before its closing remarks. If labels are letters, the last resort
+    is the only choice whose text it repeats. The response ends where a new question begins.
 
     Args:
         response: a whole response.

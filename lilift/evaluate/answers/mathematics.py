@@ -21,6 +21,7 @@ Value = Fraction | None  # None: irrational
 
 _DEEPEST = 12  # brackets within brackets
 _LONGEST = 300  # characters of one expression
+_MOST_EXPRESSIONS = 300  # of one text; more are no answer to a word problem
 _LARGEST_POWER = 400  # decimal digits of a power
 _ROOT = re.compile(r"\\sqrt|√|(?<![A-Za-z])sqrt(?=\s?\()")
 _TIMES = re.compile(r"\s*(?:[*×·÷/]|[xX](?=\s?[\d(\\]))\s*")
@@ -47,13 +48,16 @@ def expressions(text: str, read: ReadNumber) -> Iterator[tuple[Decimal, int, int
         text: the result of `lilift.evaluate.answers.plain_text.plain_text`.
         read: reads the plain numbers inside.
     """
-    end = 0
+    end = tried = 0
     for match in _PLACES.finditer(text):
         start = match.start()
         if match.group().startswith(")"):
             start = _opening_bracket(text, start)
         if start < end:
             continue
+        tried += 1
+        if tried > _MOST_EXPRESSIONS:
+            return
         try:
             value, end = _Arithmetic(text, read, start).power(start)
         except _NoMathematicsError:

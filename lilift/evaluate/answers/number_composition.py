@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from fractions import Fraction
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from lilift.evaluate.answers.mathematics import IRRATIONAL, ReadNumber, as_decimal, exponent_at, power_of
+from lilift.evaluate.answers.minus_signs import is_negative
 from lilift.evaluate.answers.number_words import has_magnitudes_before, magnitude_at, magnitude_before
 
 _FIXED_SPACES = "\u00a0\u2007\u2009\u202f"  # no-break, figure, thin and narrow no-break space
@@ -27,22 +28,7 @@ _VARIABLE_K = re.compile(r"(?<![\w'’])[kK](?!\w)")
 _NAMES_WITH_K = (401,)  # a 401k is a pension
 _CARAT = re.compile(r" ?-?(?:gold|carat|karat)", re.IGNORECASE)
 
-_MINUS_WORDS = frozenset(
-    "minus mínus miinus mínusz negative negatif negativ минус мінус ऋण ऋणात्मक माइनस ঋণাত্মক মাইনাস માઇનસ ઋણ மைனஸ் మైనస్ ಮೈನಸ್ മൈനസ്"
-    " سالب ناقص منفی منفي マイナス 마이너스 ลบ ติดลบ âm eksi μείον מינוס մինուս hasi".split()
-)
-# In languages with a decimal comma, "minus" may also mean "less" (au moins 5, 5 de menos), so it must follow "is" or "=".
-_LESS_WORDS = frozenset(("menos", "moins", "meno"))
-_BEFORE_LESS = ("es", "est", "è", "é", "=")
-_MINUS_AT_ONCE = ("负", "負", "零下", "マイナス", "마이너스", "ติดลบ", "ลบ")
-_SIGN_ENDINGS = frozenset("-–—― 负負下スบ스" + _CURRENCIES)  # the last characters of every minus sign
-_LAST_LETTERS = frozenset("-–" + "".join(word[-1] for word in (*_MINUS_WORDS, *_LESS_WORDS)))
 _ENDS = " .,;:!?)]}\n=。।"  # after a number and not before a magnitude
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3400-\u9fff\uac00-\ud7af々"  # Thai to Hangul
-_HYPHEN_AFTER = re.compile(rf"(?:[\d)\]}}%°]|(?:(?![{_UNSPACED}])\w))$")
-_SUBTRACTED_FROM = re.compile(rf"\d(?:[{_UNSPACED}]{{1,3}}|[年月日号號頁页])$")
-_OPERAND_BEFORE = re.compile(r"[\d)%] ?$")
-_QUANTITY_BEFORE = re.compile(r"\d ?(?!(?:to|is|was|be|are|by|of|at|bis|auf|ist|a|à|est|es|på|til|до|на|ni)\b)[^\W\d_]+ $")
 
 
 class Number(NamedTuple):
@@ -69,16 +55,14 @@ def composed_numbers(text: str, numbers: list[Number], language: str, read: Read
     """
     if "^" in text or " power" in text:
         numbers = _without_overlap([_raised(text, number, read) for number in numbers])
-    if len(numbers) > 1:
-        if "/" in text or "分" in text or "분" in text or "\\frac" in text:
-            numbers = _joined_fractions(text, numbers)
+    if len(numbers) > 1 and ("/" in text or "分" in text or "분" in text or "\\frac" in text):
+        numbers = _joined_fractions(text, numbers)
     if "π" in text or "√" in text or "\\sqrt" in text:
         numbers = _with_irrational_factors(text, numbers)
     numbers = _scaled(text, numbers, language)
     for place, number in enumerate(numbers):
-        start = number.start
-        if start and text[start - 1] in _SIGN_ENDINGS and (text[start - 1] != " " or text[start - 2] in _LAST_LETTERS):
-            numbers[place] = _signed(text, number)
+        if number.start and is_negative(text, number.start):
+            numbers[place] = Number(-number.value, *number[1:])
     return numbers
 
 
@@ -111,7 +95,7 @@ def _raised(text: str, number: Number, read: ReadNumber) -> Number:
 
 
 def _with_irrational_factors(text: str, numbers: list[Number]) -> list[Number]:
-    """The numbers, with ``25π`` and ``3√2`` as one number each. A number before an integer root multiplies it: ``2√16`` is 8."""
+    """The numbers, with ``25π`` and ``3√2`` as one number each. ``2√16`` is 8."""
     joined: list[Number] = []
     for number in numbers:
         before = joined[-1] if joined else None
@@ -268,7 +252,7 @@ def _with_letter(text: str, number: Number, language: str) -> Number:
     money = any(sign in text[max(0, number.start - 2) : number.start] for sign in _CURRENCIES) or (
         text[found.end() : found.end() + 2].strip()[:1] in tuple(_CURRENCIES)
     )
-    if letter in ("m", "b", "t", "T", "B", "M") and not money and (letter not in "MB" or number.whole and letter == "B"):
+    if letter in ("m", "b", "t", "T", "B", "M") and not money and (letter not in "MB" or (number.whole and letter == "B")):
         return number
     if letter in "kK" and not money and (language == "eu" or number.value in _NAMES_WITH_K or _VARIABLE_K.search(text)):
         return number
@@ -283,43 +267,3 @@ def _rest_of(text: str, before: Number, number: Number, room: int, language: str
         return None
     part, smaller = _with_magnitude(text, number, language)
     return (part, smaller) if part.value < 10**room else None
-
-
-def _signed(text: str, number: Number) -> Number:
-    """Make a number negative if the mark before it is its minus sign, and not a subtraction, a range or a hyphen."""
-    kind, start = _minus_before(text, number.start)
-    if not kind:
-        return number
-    left = text[max(0, start - 16) : start]
-    if kind == "close" and (_HYPHEN_AFTER.search(left) or _SUBTRACTED_FROM.search(left)):
-        return number  # 10-3, 3–5, COVID-19, 10个-3个
-    if kind != "defined" and _OPERAND_BEFORE.search(left):
-        return number  # 10 -3, 10 minus 3
-    if kind == "word" and _QUANTITY_BEFORE.search(left):
-        return number  # 10 apples minus 3
-    return Number(-number.value, *number[1:])
-
-
-def _minus_before(text: str, end: int) -> tuple[Literal["", "close", "defined", "word"], int]:
-    """How a minus sign stands before a number, and its start; empty without a sign.
-
-    "close" is a sign at the number, "defined" a sign after ``=``, ``(`` or "is", and "word" a word.
-    """
-    last = text[end - 1]
-    if last == " ":
-        if text[end - 2 : end - 1] in ("-", "–"):
-            before = text[max(0, end - 5) : end - 2].removesuffix(" ").lower()
-            return ("defined", end - 2) if before.endswith(("=", "(", "is")) else ("", end)
-        words = text[max(0, end - 20) : end - 1].lower().rsplit(None, 2)
-        word = words[-1].lstrip("(=:,;\"'") if words else ""
-        if word in _MINUS_WORDS or (word in _LESS_WORDS and len(words) > 1 and words[-2] in _BEFORE_LESS):
-            return "word", end - 1 - len(word)
-        return "", end
-    if last in "—―":
-        return ("defined", end - 1) if text[max(0, end - 4) : end - 1].rstrip(" ")[-1:] in ("", "=", "(", ":") else ("", end)
-    start = end - 1 - (last in _CURRENCIES)
-    if start >= 0 and text[start] in "-–":
-        return "close", start - (text[start - 1 : start] in tuple(_CURRENCIES) and start > 0)
-    if text[max(0, end - 4) : end].endswith(_MINUS_AT_ONCE):
-        return "word", next(end - len(word) for word in _MINUS_AT_ONCE if text.endswith(word, 0, end))
-    return "", end

@@ -96,8 +96,8 @@ _PLAIN = _PlainCharacters()
 def plain_text(text: str) -> str:
     """The text with ASCII digits and marks, without markup, calculator notes and invisible characters.
 
-    Dollar signs, ``\\(`` and ``\\[`` around mathematics disappear. Powers are written with ``^`` in every notation. Only these LaTeX
-    commands stay: ``\\frac``, ``\\sqrt``, ``\\boxed`` and those that lilift does not know.
+    Dollar signs, ``\\(`` and ``\\[`` around mathematics disappear. Powers are written with ``^`` in every notation. Only these
+    LaTeX commands stay: ``\\frac``, ``\\sqrt``, ``\\boxed`` and those that lilift does not know.
     """
     if not _UNCHANGED.fullmatch(text):
         if _SUPERSCRIPT.search(text):

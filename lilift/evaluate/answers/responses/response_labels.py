@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from lilift.evaluate.answers.answer_phrases import Kind, kind_of_label
+from lilift.evaluate.answers.responses.answer_phrases import Kind, kind_of_label
 
 _COLON = re.compile(r"[:：=]|[ঃः](?=\s)")
 _BREAKS = r"\n.!?…।॥。！？；;,，(\[{)\]}<>|#\d=+:：/"
@@ -86,7 +86,7 @@ def _kind_of_heading(phrase: str, marked: bool) -> Kind | None:
     kind = kind_of_label(phrase)
     if marked or kind is None:
         return kind
-    if kind != "answer" or "answer" in phrase and not _PLAIN_HEADING.fullmatch(phrase):
+    if kind != "answer" or ("answer" in phrase and not _PLAIN_HEADING.fullmatch(phrase)):
         return None
     return kind if len(phrase) <= _LONGEST_PLAIN_HEADING else None
 
@@ -97,7 +97,11 @@ def _on_lines_of_their_own(low: str) -> list[ResponseLabel]:
     for line in low.split("\n"):
         if 0 < len(line) <= _LONGEST_HEADING and line[-1] not in ":：":
             phrase = line.strip(" \t#*_>-–—=.\r")
-            if phrase and phrase[-1].isalpha() | (phrase[-1] > "~") and (kind := _kind_of_heading(phrase, line.lstrip()[:1] == "#")):
+            if (
+                phrase
+                and phrase[-1].isalpha() | (phrase[-1] > "~")
+                and (kind := _kind_of_heading(phrase, line.lstrip()[:1] == "#"))
+            ):
                 headings.append(ResponseLabel(kind, start, start + len(line), phrase))
         start += len(line) + 1
     return headings

@@ -1,6 +1,6 @@
 """Knows the words for "answer", "question" and "user" in many languages, and which phrase before a colon means which of them.
 
-`answer_phrases.tsv` lists them: `answer`, `is` (the words between it and the number), `question`, `speaker` (who asks in a chat).
+`answer_phrases.tsv` lists them: `answer`, `is` (words between it and the number), `question`, `speaker` (who asks in a chat).
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ _HAS_UNSPACED = re.compile(f"[{UNSPACED}]")
 _WHOLE_PHRASES: Mapping[str, Kind] = {
     **dict.fromkeys(("ans", "a", "final result", "final value", "final total", "response", "solution is"), "answer"),
     **dict.fromkeys(("résultat final", "resultado final", "risultato finale", "wynik końcowy", "итоговый ответ"), "answer"),
-    **dict.fromkeys(("q", "input", "english", "instructions", "next", "new question", "next example", "user question"), "question"),
+    **dict.fromkeys(
+        ("q", "input", "english", "instructions", "next", "new question", "next example", "user question"), "question"
+    ),
     **dict.fromkeys(("another example", "another question", "another problem", "example", "word problem"), "question"),
 }
 _POINTERS = frozenset(("the", "this", "that", "our", "my", "your", "to", "each", "every", "key", "main", "first", "one", "no"))
@@ -31,7 +33,7 @@ _POINTERS = frozenset(("the", "this", "that", "our", "my", "your", "to", "each",
 @cache
 def words_of(kind: str) -> Mapping[str, tuple[str, ...]]:
     """The words of one kind by language, in lower case and without invisible characters."""
-    text = (resources.files("lilift.evaluate.answers") / "answer_phrases.tsv").read_text(encoding="utf-8")
+    text = (resources.files("lilift.evaluate.answers.responses") / "answer_phrases.tsv").read_text(encoding="utf-8")
     rows = [line.split("\t") for line in text.splitlines()[1:]]
     return {language: tuple(words.split("|")) for language, own, words in rows if own == kind}
 

@@ -15,7 +15,8 @@ _REMARKS = (
     r"please (?:let|feel|note|ask|tell)\b",
     r"(?:i )?hope (?:this|that|it|you|the)\b",
     r"i hope\b",
-    r"if you(?:['’]d| would| have| need| want| wish)\b[^.\n]{0,60}\b(?:questions?|examples?|help|explanations?|details?|practice|exercises?)\b",
+    r"if you(?:['’]d| would| have| need| want| wish)\b[^.\n]{0,60}\b"
+    r"(?:questions?|examples?|help|explanations?|details?|practice|exercises?)\b",
     r"would you like\b",
     r"do you (?:want|need|have)\b[^.\n]{0,60}\?",
     r"(?:is|was) there anything\b",
@@ -49,10 +50,9 @@ _REMARKS = (
 _REMARK = re.compile(rf"(?:[.!?。！？।।\n(*]|^)[ \t\n*_(>\-]*(?=(?:{'|'.join(_REMARKS)}))")
 _WORDS = re.compile(  # quick test: every remark has one of these
     r"know|free|please|hope|if you|would you|do you|anything|thank|took|take|requir|need|used|rounded|confiden| in \d|\d "
-    r"|[^\x00-\x7f]|lass|avis|espero|nijulishe|natumai|beri|semoga|jika|laat|daj|dejte|fatan|sanar|spero|fam|fat|me |bana|ich|ik "
-    r"|unaweza|tafadhali"
+    r"|[^\x00-\x7f]|lass|avis|espero|nijulishe|natumai|beri|semoga|jika|laat|daj|dejte|fatan|sanar|spero|fam|fat|me |bana|ich"
+    r"|ik |unaweza|tafadhali"
 )
-_WORKING = re.compile(r"=")
 
 
 def without_closing_remarks(low: str, earliest: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from lilift.evaluate.answers.response_labels import ResponseLabel
+from lilift.evaluate.answers.responses.response_labels import ResponseLabel
 
 # Tokens that end a text or a turn, as far as a tokenizer wrote them out: </s>, <|im_end|>, <end_of_turn>, [INST], …
 _SPECIAL = (
@@ -13,11 +13,16 @@ _SPECIAL = (
     r"|<</?SYS>>|\[\|[^|\[\]\n]{1,20}\|\]|<｜[^｜<>\n]{1,40}｜>"
 )
 _SPECIAL_TOKEN = re.compile(_SPECIAL, re.IGNORECASE)
-_OPENING_TOKENS = re.compile(rf"\s*(?:(?:{_SPECIAL})\s*(?:(user|human)|assistant|model|system|final|analysis)?\s*)+", re.IGNORECASE)
-_ASSISTANT_TURN = re.compile(rf"(?:{_SPECIAL})\s*(?:assistant|model)\b\s*(?:{_SPECIAL})?|\[/INST\]", re.IGNORECASE)
+_OPENING_TOKENS = re.compile(
+    rf"\s*(?:(?:{_SPECIAL})\s*(?:user|human|assistant|model|system|final|analysis)?\s*)+", re.IGNORECASE
+)
+_ASKS = re.compile(r"user|human|\[INST\]\s*$", re.IGNORECASE)
+_ASSISTANT_TURN = re.compile(
+    rf"(?:{_SPECIAL})\s*(?:assistant|model)\b\s*(?:{_SPECIAL})?|<\|(?:assistant|model)\|>|\[/INST\]", re.IGNORECASE
+)
 _TEMPLATE = "below is an instruction that describes a task"
 _QUESTION_MARKS = ("?", "？", "؟", "՞", ";", "፧")
-_GIVEN = re.compile(r"\W*(?:given|known|facts?|data|information|we know|gegeben|données|datos|dados|dati|дано|已知|条件|条件：)\b")
+_GIVEN = re.compile(r"\W*(?:given|known|facts?|data|information|we know|gegeben|données|datos|dados|dati|дано|已知|条件)\b")
 _ANNOUNCED = re.compile(r"####|\\boxed")
 _NUMBER = re.compile(r"\d+")
 _NEAR = 8  # characters
@@ -36,7 +41,7 @@ def first_answer(
 
     Args:
         text: a response.
-        low: the same in lower case (`lilift.evaluate.answers.response_labels.lowered`).
+        low: the same in lower case (`lilift.evaluate.answers.responses.response_labels.lowered`).
         labels: the labels of `low`.
         announced: where a sentence first announces an answer ("the answer is"); the length of the text without one.
         holds_answer: whether a text between two positions may hold an answer.
@@ -81,7 +86,7 @@ def _without_special_tokens(text: str) -> tuple[int, int]:
     opening = _OPENING_TOKENS.match(text, start)
     if opening:
         start = opening.end()
-        if opening.group(1) or opening.group().strip().upper().endswith("[INST]"):  # the whole conversation again
+        if _ASKS.search(opening.group()):  # the whole conversation again
             turn = _ASSISTANT_TURN.search(text, start)
             start = turn.end() if turn else start
     token = _SPECIAL_TOKEN.search(text, start)
@@ -97,9 +102,11 @@ class _Cuts:
         answers = [label.start for label in labels if label.kind == "answer"]
         opening = labels[0]
         # "User: … Assistant: 18": the response repeats its own turn of the chat.
-        self.own_turn = next((one.start for one in labels[1:] if one.kind == "speaker"), -1) if (
-            opening.kind == "speaker" and opening.start - start < _NEAR and opening.phrase not in _ASSISTANTS
-        ) else -1
+        self.own_turn = (
+            next((one.start for one in labels[1:] if one.kind == "speaker"), -1)
+            if (opening.kind == "speaker" and opening.start - start < _NEAR and opening.phrase not in _ASSISTANTS)
+            else -1
+        )
         self.in_steps = bool(questions) and questions[0].number in (0, 1)  # "Question 1: … Question 2: …"
         self.given = _GIVEN.match(low, start) is not None  # "Given: … Question: … Solution: …"
         self.first_answer = answers[0] if answers else len(text)

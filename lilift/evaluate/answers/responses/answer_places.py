@@ -9,12 +9,12 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Literal
 
-from lilift.evaluate.answers.answer_statements import Statement
-from lilift.evaluate.answers.closing_remarks import without_closing_remarks
 from lilift.evaluate.answers.mathematics import IRRATIONAL
 from lilift.evaluate.answers.number_composition import Number
 from lilift.evaluate.answers.number_formats import value_of_expression
-from lilift.evaluate.answers.response_labels import ResponseLabel
+from lilift.evaluate.answers.responses.answer_statements import Statement
+from lilift.evaluate.answers.responses.closing_remarks import without_closing_remarks
+from lilift.evaluate.answers.responses.response_labels import ResponseLabel
 
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。।॥؟።၊။។۔\n]")
 _GAP_END = re.compile(rf"{_SENTENCE_END.pattern}|[,;]\s")
@@ -24,7 +24,9 @@ _MARK = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n]*)")
 _BOX = re.compile(r"\\boxed\s*(?:\{|(?=\d))")
 _LONGEST_BOX = 400
 # What may stand between a label and its number: marks, a currency, a variable that is defined (x =).
-_DIRECT = re.compile(r"[\W_]*(?:(?:rs|us|r|ksh|tsh|usd|eur|kes|tzs|inr|≈|[a-z]\w?\s*=|[^\W\d_]{1,12}\s*=)[\W_]*)?", re.IGNORECASE)
+_DIRECT = re.compile(
+    r"[\W_]*(?:(?:rs|us|r|ksh|tsh|usd|eur|kes|tzs|inr|≈|[a-z]\w?\s*=|[^\W\d_]{1,12}\s*=)[\W_]*)?", re.IGNORECASE
+)
 _UNIT = re.compile(r"[\s*_]*(?:[^\W\d_]|[%°$€£¥₹²³/^'’\-.\s*_!]|\u094d|[\u0900-\u0dff]){0,40}[\s*_.!#]*")
 _ENUMERATION = re.compile(r"[.):]\s+(?=[^\W\d_])")
 _VARIABLE = re.compile(r"\s*[*·]?\s*(?:[xyzn](?![^\W_])|\\(?!boxed|frac|sqrt)[A-Za-z])")
@@ -32,7 +34,9 @@ _UNKNOWN_COMMAND = re.compile(r"\\(?!boxed|frac|sqrt)[A-Za-z]+|(?<![^\W_])(?:[xy
 _EQUALS = re.compile(r"=|≈|\\implies|\\Rightarrow")
 _PIECES = re.compile(r",(?!\d)|;|\bor\b|\band\b|\n")
 _PI = re.compile(r"[\s$({*]*(?:π|√\s?π)")
-_THEREFORE = re.compile(r"\s*(?:so|therefore|thus|hence|also|deshalb|donc|entonces|por tanto|поэтому|所以|因此|したがって|hivyo|kwa hivyo)\b", re.I)
+_THEREFORE = re.compile(
+    r"\s*(?:so|therefore|thus|hence|also|deshalb|donc|entonces|por tanto|поэтому|所以|因此|したがって|hivyo|kwa hivyo)\b", re.I
+)
 _CHOICE_B = re.compile(r"\bb\s*[:=]")
 _ASIDE = re.compile(r"\s*\(")
 
@@ -60,6 +64,7 @@ class AnswerPlaces:
     ) -> None:
         self.text, self.low, self.language, self.numbers = text, low, language, numbers
         self.labels, self.statements = labels, statements
+        self.first_question = next((label.start for label in labels if label.phrase == "q"), len(text))
 
     def last(self) -> Decimal | None:
         """The value at the last place that announces a number; NaN if it is irrational, None without such a place."""
@@ -96,8 +101,9 @@ class AnswerPlaces:
         # "A:" is an answer after "Q:", but a choice, a person or a variable elsewhere.
         if self.low[label.end - 1] == "=":
             return False
-        alone = not self.low[: label.start].strip() and not _CHOICE_B.search(self.low)
-        return alone or any(one.phrase == "q" and one.start < label.start for one in self.labels)
+        if label.start > _after_spaces(self.low, 0):
+            return self.first_question < label.start
+        return not _CHOICE_B.search(self.low)
 
     def _on_mark(self, mark: re.Match[str]) -> Decimal | None:
         """The number of a line ``#### 18``; None if the line holds more than an answer, such as the heading ``#### 2. Add``."""
@@ -202,7 +208,7 @@ class AnswerPlaces:
             gap = self.text[before.end : number.start]
             sentence_end = _SENTENCE_END.search(_ABBREVIATION.sub("", gap))
             if sentence_end:
-                concluded = concluded or "=" not in gap and not _THEREFORE.match(gap, sentence_end.end())
+                concluded = concluded or ("=" not in gap and not _THEREFORE.match(gap, sentence_end.end()))
             if "=" in gap:
                 concluded = False
             if _ASIDE.match(gap) and "=" not in gap:

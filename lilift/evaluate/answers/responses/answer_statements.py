@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
-from lilift.evaluate.answers.answer_phrases import UNSPACED, languages_of_answer_words, words_of
+from lilift.evaluate.answers.responses.answer_phrases import UNSPACED, languages_of_answer_words, words_of
 
 _BETWEEN = r"[^\n.!?:;=。！？]"
 _ENGLISH_IS = (
@@ -20,6 +20,8 @@ _ENGLISH = re.compile(
 )
 _AT_ONCE = re.compile(r"[^\w\n]{0,8}(?=[\d零〇一二三四五六七八九十百千万两\-−√π$€£¥₹\\])")
 _ENGLISH_AT_ONCE = re.compile(r"[ \t]+(?=[$€£]?-?\d[^\n]{0,30}(?:\n|$))")
+_NOT = re.compile(r"\bnot\b|n['’]t\b|\bcannot\b")
+_FEW_WORDS = re.compile(r"(?:[ \t]+[^\s\d.!?:;=।。,]{1,14}){1,2}[ \t]+(?=[-\d])")
 _TOO_COMMON = ("答",)  # also "reply" within other words; it counts only before a colon
 _IS_BEFORE = re.compile(r"\b(?:is|are|was|be|must be|should be)(?: \w+){0,3} $")
 
@@ -76,6 +78,17 @@ def _tail(word: str) -> re.Pattern[str] | None:
     return re.compile(rf"(?:{_BETWEEN}{{0,40}}?[\s,*_)])??(?:{joined})(?![^\W_])")
 
 
+@cache
+def _is_before(word: str) -> re.Pattern[str] | None:
+    """What stands between a number and a word for "answer" after it: ``18 es la respuesta``."""
+    languages = languages_of_answer_words()[word]
+    copulas = [copula for language in languages for copula in words_of("is").get(language, ())]
+    if not copulas or re.search(f"[{UNSPACED}]", word):
+        return None
+    joined = "|".join(map(re.escape, dict.fromkeys(copulas)))
+    return re.compile(rf"\d[^\n.!?:;=]{{0,16}} (?:{joined}) (?:[^\W\d_]{{1,5}} )?(?:[^\W\d_]{{1,12}} )?$")
+
+
 _UNSPACED_CHARACTER = re.compile(f"[{UNSPACED}]")
 
 
@@ -96,6 +109,8 @@ def _statement(low: str, match: re.Match[str]) -> Statement | None:
     word, start, end = match.group(), match.start(), match.end()
     if word == "answer":
         if tail := _ENGLISH.match(low, end):
+            if _NOT.search(low, end, tail.end() + 4):
+                return None
             return Statement(start, tail.end())
         if _IS_BEFORE.search(low, max(0, start - 30), start):
             return Statement(start, end, before=True)
@@ -107,4 +122,9 @@ def _statement(low: str, match: re.Match[str]) -> Statement | None:
     tail_of_word = _tail(word)
     if tail_of_word and (tail := tail_of_word.match(low, end)):
         return Statement(start, tail.end())
+    if few := _FEW_WORDS.match(low, end):
+        return Statement(start, few.end())
+    is_before = _is_before(word)
+    if low[start - 1 : start] == "が" or (is_before and is_before.search(low, max(0, start - 40), start)):
+        return Statement(start, end, before=True)
     return None
