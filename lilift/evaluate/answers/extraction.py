@@ -32,8 +32,8 @@ def extract_number(text: str, language: str) -> Decimal | None:
     """The final number of a response, or None if it has none.
 
     This is the number after the last ``####``, ``\\boxed{…}``, "the answer is", "answer:" or heading "Answer" (in many
-    languages). Without any of these, it is the last number before the closing remarks. The response ends where a new question begins.
-    Fractions, powers and roots are computed, and ``25%`` is 25. Thousand separators and native digits are understood.
+    languages). Without any of these, it is the last number before the closing remarks. The response ends where a new question
+    begins. Fractions, powers and roots are computed, and ``25%`` is 25. Thousand separators and native digits are understood.
 
     Args:
         text: a whole response.

@@ -10,7 +10,7 @@ _MINUS_WORDS = frozenset(
     (
         *("minus", "mínus", "miinus", "mínusz", "negative", "negatif", "negativ", "минус", "мінус", "ऋण", "ऋणात्मक", "माइनस"),
         *("ঋণাত্মক", "মাইনাস", "માઇનસ", "ઋણ", "மைனஸ்", "మైనస్", "ಮೈನಸ್", "മൈനസ്", "سالب", "ناقص", "منفی", "منفي"),
-        *("マイナス", "마이너스", "ลบ", "ติดลบ", "âm", "eksi", "μείον", "מינוס", "մինուս", "hasi"),
+        *("マイナス", "마이너스", "ลบ", "ติดลบ", "âm", "eksi", "μείον", "מינוס", "մինուս"),
     )
 )
 # In languages with a decimal comma, "minus" may also mean "less" (au moins 5, 5 de menos), so it must follow "is" or "=".

@@ -254,7 +254,15 @@ def _with_letter(text: str, number: Number, language: str) -> Number:
     )
     if letter in ("m", "b", "t", "T", "B", "M") and not money and (letter not in "MB" or (number.whole and letter == "B")):
         return number
-    if letter in "kK" and not money and (language == "eu" or number.value in _NAMES_WITH_K or _VARIABLE_K.search(text)):
+    if (
+        letter in "kK"
+        and not money
+        and (
+            language == "eu"
+            or number.value in _NAMES_WITH_K
+            or _VARIABLE_K.search(text, max(0, number.start - 100), number.end + 100)
+        )
+    ):
         return number
     if letter in "kK" and _CARAT.match(text, found.end()):
         return number

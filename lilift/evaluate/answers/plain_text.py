@@ -131,5 +131,5 @@ def _without_command(match: re.Match[str]) -> str:
 
 def _power_sign(text: str, match: re.Match[str]) -> str:
     """``^`` for Python's ``**``, unless these stars end a bold print that began on the same line."""
-    line = text.rfind("\n", 0, match.start()) + 1
+    line = max(text.rfind("\n", max(0, match.start() - 500), match.start()) + 1, match.start() - 500)
     return match.group() if text.count("**", line, match.start()) % 2 else "^"
