@@ -236,6 +236,7 @@ class _Arithmetic:
             if not self.text.startswith("]", position) or degree is None or degree.denominator > 1:
                 raise _NoMathematicsError
             position += 1
+        assert degree is not None
         value, end = self._argument(position)
         return root_of(value, int(degree)), end
 

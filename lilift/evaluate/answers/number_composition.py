@@ -25,6 +25,7 @@ _POWER_IN_WORDS = re.compile(r" (?:raised )?to the power (?:of )?(-?\d{1,3})\b")
 _LETTER_MAGNITUDE = re.compile(r"([kK]|M|mn|mln|[bB]n|tn|[mBbT])(?![\w^'’])|\s([kM])(?=[€$£])")
 _EXPONENTS = {"k": 3, "m": 6, "mn": 6, "mln": 6, "b": 9, "bn": 9, "t": 12, "tn": 12}
 _VARIABLE_K = re.compile(r"(?<![\w'’])[kK](?!\w)")
+_LONGEST_BASE = 40  # characters
 _NAMES_WITH_K = (401,)  # a 401k is a pension
 _CARAT = re.compile(r" ?-?(?:gold|carat|karat)", re.IGNORECASE)
 
@@ -83,14 +84,14 @@ def _raised(text: str, number: Number, read: ReadNumber) -> Number:
         words = _POWER_IN_WORDS.match(text, number.end)
         if words is None:
             return number
-        exponent, end = Fraction(int(words.group(1))), words.end()
+        found: tuple[Fraction | None, int] | None = (Fraction(int(words.group(1))), words.end())
     else:
         found = exponent_at(text, caret, read)
         if found is None:
             return number
-        exponent, end = found[0], found[1]
-    base = Fraction(number.value) if len(str(number.value)) < 40 else None
-    value = as_decimal(power_of(base, exponent))
+    exponent, end = found
+    base = Fraction(number.value)
+    value = as_decimal(power_of(base, exponent)) if number.end - number.start < _LONGEST_BASE else IRRATIONAL
     return number._replace(value=value, end=end, whole=False, literal=False, expression=True, ten=number.value == 10)
 
 

@@ -21,7 +21,7 @@ _COMMA_IS_DECIMAL = """
     sr sv tr uk uz vi
 """
 _SPACE_GROUPS = "af be bg cs et fi fr hu hy ka kk ky lt lv nb nn no pl ru sk sq sv uk uz"
-_ENGLISH_WORDS = re.compile(r"\b(?:the|there|therefore|they|she|each|how|many|with|answer)\b", re.IGNORECASE)
+_ENGLISH_WORDS = re.compile(r"\b(?:the(?:re(?:fore)?|y)?|she|each|how|many|with|answer)\b", re.IGNORECASE)
 
 _FIXED_SPACES = "\u00a0\u2007\u2009\u202f"  # no-break, figure, thin and narrow no-break space: never between two numbers
 _GROUP_MARKS = "٬'’"  # marks that only group digits

@@ -99,7 +99,7 @@ def plain_text(text: str) -> str:
     Dollar signs, ``\\(`` and ``\\[`` around mathematics disappear. Powers are written with ``^`` in every notation. Only these
     LaTeX commands stay: ``\\frac``, ``\\sqrt``, ``\\boxed`` and those that lilift does not know.
     """
-    if not _UNCHANGED.fullmatch(text):
+    if not text.isascii() and not _UNCHANGED.fullmatch(text):
         if _SUPERSCRIPT.search(text):
             text = _SUPERSCRIPT.sub(lambda match: "^" + match.group().translate(_SUPERSCRIPTS), text)
         text = text.translate(_PLAIN)

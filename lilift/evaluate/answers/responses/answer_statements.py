@@ -122,7 +122,7 @@ def _statement(low: str, match: re.Match[str]) -> Statement | None:
     tail_of_word = _tail(word)
     if tail_of_word and (tail := tail_of_word.match(low, end)):
         return Statement(start, tail.end())
-    if few := _FEW_WORDS.match(low, end):
+    if word[0] < "\u0530" and (few := _FEW_WORDS.match(low, end)):  # in Indic languages, "answer" is also "north"
         return Statement(start, few.end())
     is_before = _is_before(word)
     if low[start - 1 : start] == "が" or (is_before and is_before.search(low, max(0, start - 40), start)):
