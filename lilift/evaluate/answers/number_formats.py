@@ -43,6 +43,7 @@ _PIECES, _PIECES_BETWEEN_SPACES = re.compile(r"\d+"), re.compile(r"[^ ]+")
 _SINGLE_MARK = re.compile(r"(\d+)([.,])(\d+)")
 # x^2, m2, cm3, CO2, H2O: not an answer
 _UNIT_BEFORE = re.compile(r"(?:\^\s?[{(]?\s?-?|(?<![^\W\d_])(?:[kcdm]?m|[кcсцдм]?м|سم|ft|in|CO|H))$")
+_new = tuple.__new__  # makes a `Number` in half the time of its own constructor, for the numbers that are simple
 _LONGEST_LITERAL = 40  # characters of a number inside arithmetic
 
 
@@ -70,9 +71,10 @@ def find_numbers(text: str, language: str) -> list[Number]:
         if start and (raised or text[start - 1].isalpha()) and _UNIT_BEFORE.search(text, max(0, start - 5), start):
             continue
         if token.isdigit():
-            plain.append(Number(Decimal(token), start, end, True, False, True))
+            plain.append(_new(Number, (Decimal(token), start, end, True, False, True, False, False)))
         elif _CLEAR_DECIMAL.fullmatch(token):
-            plain.append(Number(Decimal(token.replace(",", ".")), start, end, False, False, True))
+            value = Decimal(token.replace(",", "."))
+            plain.append(_new(Number, (value, start, end, False, False, True, False, False)))
         else:
             plain.extend(reader.numbers(match))
     if has_mathematics(text):
