@@ -84,12 +84,13 @@ def _raised(text: str, number: Number, read: ReadNumber) -> Number:
         words = _POWER_IN_WORDS.match(text, number.end)
         if words is None:
             return number
-        found: tuple[Fraction | None, int] | None = (Fraction(int(words.group(1))), words.end())
+        exponent: Fraction | None = Fraction(int(words.group(1)))
+        end = words.end()
     else:
         found = exponent_at(text, caret, read)
         if found is None:
             return number
-    exponent, end = found
+        exponent, end = found
     base = Fraction(number.value)
     value = as_decimal(power_of(base, exponent)) if number.end - number.start < _LONGEST_BASE else IRRATIONAL
     return number._replace(value=value, end=end, whole=False, literal=False, expression=True, ten=number.value == 10)
