@@ -6,31 +6,41 @@ As with numbers, the extraction never looks at the gold label, and a response th
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 
-from lilift.evaluate.answers.number_words import answer_words
+from lilift.evaluate.answers.responses.answer_statements import find_statements
+from lilift.evaluate.answers.responses.closing_remarks import without_closing_remarks
+from lilift.evaluate.answers.responses.response_labels import find_labels, lowered
+from lilift.evaluate.answers.responses.run_on import first_answer
 
-_ANNOUNCED = re.compile(
-    r"\banswer\W{0,4}(?:is|would be)\b|####|\\boxed\s*\{|答案是|答えは"
-    rf"|(?<!\w)(?:{'|'.join(answer_words())})\W{{0,3}}[:=：]",
-    re.IGNORECASE,
-)
+_BOX = re.compile(r"\\boxed\s*\{|\\fbox\s*\{")
+_MARK = re.compile(r"(?<!#)####(?!#)[^\n]*")
 _SENTENCE_END = re.compile(r"[.!?](?=\s)|[。।\n]")
+_LONGEST_ANSWER = 500  # characters after an announcement, or before "is the answer"
 
 
 def extract_label(response: str, labels: Sequence[str], choices: Sequence[str] = ()) -> str | None:
     """The label that a response gives as its answer, or None if it names none.
 
-    The first of these that exists: the label after the last "the answer is" or "answer:", the label at the beginning of the
-    response, the last label that it names. If labels are letters, the last resort is the only choice whose text it repeats.
+    The first of these that exists: the label after the last "the answer is", "answer:" or heading "Answer", the label at the
+    beginning of the response, the last label that it names before its closing remarks. If labels are letters, the last resort
+    is the only choice whose text it repeats. The response ends where a new question begins.
 
     Args:
         response: a whole response.
         labels: the possible labels: words, or the letters of the choices.
         choices: the text of each letter's choice; empty if labels are words.
     """
-    for announced in reversed(list(_ANNOUNCED.finditer(response))):
-        rest = response[announced.end() :].split("\n\n")[0]
+    response = _first_answer(response, labels, choices)
+    low = lowered(response)
+    for start, end in sorted(_announcements(response, low, labels, choices), reverse=True):
+        if end < start:  # "B is the answer"
+            before = _named(response[max(0, start - 40) : start], labels, choices, bare=True)
+            if before:
+                return before[-1][1]
+            continue
+        rest = response[end : end + _LONGEST_ANSWER].lstrip().split("\n\n")[0]
         found = _named(rest, labels, choices, bare=True)
         if found and not _SENTENCE_END.search(rest[: found[0][0]].strip()):
             return found[0][1]
@@ -39,8 +49,41 @@ def extract_label(response: str, labels: Sequence[str], choices: Sequence[str] =
     if found and opening and found[0][0] <= opening.end():
         return found[0][1]
     if found:
-        return found[-1][1]
+        closing = without_closing_remarks(low, found[0][0] + 1)
+        return [name for position, name in found if position < closing][-1]
     return _only_choice(response, labels, choices)
+
+
+def _first_answer(response: str, labels: Sequence[str], choices: Sequence[str]) -> str:
+    """The response up to a new question."""
+    low = lowered(response)
+    places = [position for position, _ in _named(response, labels, choices, bare=False)]
+    places = sorted([*places, *(low.find(choice.lower()) for choice in choices if choice and choice.lower() in low)])
+
+    def names_one(_: str, begin: int, end: int) -> bool:
+        place = bisect_left(places, begin)
+        return place < len(places) and places[place] < end
+
+    statements = find_statements(low)
+    announced = statements[0].start if statements else len(response)
+    start, end = first_answer(response, low, find_labels(low), announced, names_one)
+    return response[start:end]
+
+
+def _announcements(response: str, low: str, labels: Sequence[str], choices: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Start and end of the words that announce a label; the end is -1 if the label stands before them."""
+    for label in find_labels(low):
+        if label.kind == "answer" and label.phrase != "a":  # "A:" is a choice
+            yield label.end, label.end
+    for statement in find_statements(low):
+        yield (statement.start, -1) if statement.before else (statement.end, statement.end)
+    for box in _BOX.finditer(response):
+        yield box.end(), box.end()
+    marks = list(_MARK.finditer(response))
+    named = {found[0][1] for mark in marks if (found := _named(mark.group(), labels, choices, bare=True))}
+    if len(named) < 2:  # otherwise headings, one for each label
+        for mark in marks:
+            yield mark.start() + 4, mark.start() + 4
 
 
 def _named(text: str, labels: Sequence[str], choices: Sequence[str], *, bare: bool) -> list[tuple[int, str]]:

@@ -1,7 +1,8 @@
 """Reads numbers that are written with words: ``2 million``, ``५ सय ४२``, ``3万5千``.
 
-`number_words.tsv` lists words of MMWP's 48 languages: for hundred, thousand, … (`magnitude`, with the power of ten), for 1 to 9
-before such a word in languages whose translations mix words and digits (`unit`), and for "answer" (`answer`).
+`number_words.tsv` lists words for hundred, thousand, … after a number (`magnitude`, with the power of ten) and before it
+(`magnitude before`: Swahili ``elfu 3``), and words for 1 to 9 before a magnitude in languages whose translations mix words and
+digits (`unit`).
 """
 
 from __future__ import annotations
@@ -27,11 +28,6 @@ def _table() -> tuple[tuple[str, str, str, str], ...]:
     text = (resources.files("lilift.evaluate.answers") / "number_words.tsv").read_text(encoding="utf-8")
     rows = [line.split("\t") for line in text.splitlines()[1:]]
     return tuple((language, kind, word, value) for language, kind, word, value in rows)
-
-
-def answer_words() -> tuple[str, ...]:
-    """The word for "answer" in every language of the table."""
-    return tuple(dict.fromkeys(word for _, kind, word, _ in _table() if kind == "answer"))
 
 
 @cache
@@ -63,6 +59,29 @@ def magnitude_at(text: str, position: int, language: str) -> tuple[int, int] | N
     written = found.group("word").lower()
     exponent = next(words[word] for word in sorted(words, key=len, reverse=True) if written.startswith(word.lower()))
     return exponent, found.end()
+
+
+@cache
+def _magnitudes_before(language: str) -> tuple[re.Pattern[str], dict[str, int]] | None:
+    words = {word: int(value) for owner, kind, word, value in _table() if kind == "magnitude before" and owner == language}
+    if not words:
+        return None
+    return re.compile(rf"(?<!\w)(?:(?:{'|'.join(sorted(words, key=len, reverse=True))}) )+$", re.IGNORECASE), words
+
+
+def has_magnitudes_before(language: str) -> bool:
+    """Whether a language puts the words for hundred, thousand, … before their number."""
+    return _magnitudes_before(language) is not None
+
+
+def magnitude_before(text: str, position: int, language: str) -> tuple[int, int] | None:
+    """The power of ten that the words right before `position` mean, and the start of these words; None without such a word."""
+    found = _magnitudes_before(language)
+    if found is None:
+        return None
+    pattern, words = found
+    match = pattern.search(text, max(0, position - 40), position)
+    return None if match is None else (sum(words[word] for word in match.group().lower().split()), match.start())
 
 
 @cache

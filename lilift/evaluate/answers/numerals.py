@@ -35,6 +35,7 @@ _ETHIOPIC = re.compile(r"[\u1369-\u137c]+")
 _BELOW_HUNDRED = f"[{_ETHIOPIC_TENS}]?[{_ETHIOPIC_UNITS}]?"
 _BELOW_MYRIAD = f"(?:{_BELOW_HUNDRED}{_ETHIOPIC_HUNDRED})?{_BELOW_HUNDRED}"
 _ETHIOPIC_NUMBER = re.compile(f"{_BELOW_MYRIAD}(?:{_ETHIOPIC_MYRIAD}{_BELOW_MYRIAD})*")
+_LONGEST = 60  # signs of one number; longer rows of them are no answers, and Python reads 4,300 digits at most
 
 
 def numerals(text: str, language: str) -> Iterator[tuple[Decimal, int, int, bool]]:
@@ -46,13 +47,15 @@ def numerals(text: str, language: str) -> Iterator[tuple[Decimal, int, int, bool
     if text.isascii():
         return
     for match in _ETHIOPIC.finditer(text):
-        if _ETHIOPIC_NUMBER.fullmatch(match.group()):
+        if len(match.group()) <= _LONGEST and _ETHIOPIC_NUMBER.fullmatch(match.group()):
             yield Decimal(_ethiopic_value(match.group())), match.start(), match.end(), False
     if language not in _CHINESE_LANGUAGES:
         return
     shortened = language in _SHORTENED
     for match in _CHINESE.finditer(text):
         written = match.group()
+        if len(written) > _LONGEST:
+            continue
         if _ADVERBS.match(text, match.start()) or (len(written) == 1 and _WORDS.match(text, match.start())):
             continue
         value = _chinese_value(written, shortened=shortened)

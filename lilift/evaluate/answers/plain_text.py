@@ -1,38 +1,135 @@
-"""Converts the numbers of a response to plain ASCII, before lilift looks for them."""
+"""Converts a response to plain ASCII numbers without markup, before lilift looks for numbers in it."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
+_MARKS = {
+    "⁄": "/",
+    "∕": "/",
+    "،": ",",
+    "٪": "%",
+    "\u3000": " ",
+    "՝": ":",  # Armenian, after the word for "answer"
+    "፦": ":",  # Ethiopic
+    "៖": ":",  # Khmer
+    "∗": "*",
+    "⋅": "·",
+    "∙": "·",
+    "✕": "×",
+    "✖": "×",
+    "≃": "≈",
+    "≅": "≈",
+    "𝜋": "π",
+    "𝛑": "π",
+    "−": "-",  # minus sign
+    "\u2010": "-",  # hyphen
+    "\u2011": "-",  # no-break hyphen
+    "\u2012": "-",  # figure dash
+    "﹣": "-",
+    "➖": "-",
+    "˗": "-",
+}
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺", "0123456789-+")
+_SUPERSCRIPT = re.compile(r"[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 
-def plain_text(text: str) -> str:
-    """The text with ASCII digits and marks, without LaTeX markup, calculator notes and invisible characters."""
-    if not text.isascii():
-        text = "".join(_plain(character) for character in text if unicodedata.category(character) != "Cf")
-    text = re.sub(r"<<[^<>\n]*>>", "", text)  # GSM8K's calculator notes: <<3*5=15>>15
-    text = re.sub(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}", r" \1 ", text)
-    text = text.replace("{,}", ",").replace("\\!", "").replace("\\$", "$").replace("\\%", "%")
-    text = re.sub(r"(?<=\d)\\,(?=\d{3})", "\u2009", text)
-    text = re.sub(r"(\d?)\s*\\[dt]?frac\s*(?:\{\s*(\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))", _latex_fraction, text)
-    return re.sub(r"\*\*|__|`", "", text)
+# ASCII, and the letters, quotes and dashes of Latin and Cyrillic texts, which all stay as they are: a quick test.
+_UNCHANGED = re.compile(
+    r"[\x00-\x7f\xa0-\xac\xae-\xb1\xb4-\xb8\xba\xbb\xbf-\u024f\u0300-\u052f\u1e00-\u1eff\u2013\u2014\u2018-\u201e\u2026\u20ac]*"
+)
+
+# LaTeX commands that only shape or space the text, or stand for one sign. Those with a value (\frac, \sqrt, \boxed) stay.
+_COMMANDS = {
+    **dict.fromkeys(("left", "right", "big", "Big", "bigl", "bigr", "Bigl", "Bigr", "displaystyle", "textstyle", "!"), ""),
+    **dict.fromkeys(("quad", "qquad", "enspace", "thinspace", "(", ")", "[", "]", ",", ";", ":", " ", "limits"), " "),
+    **dict.fromkeys(("times", "ast"), "×"),
+    **dict.fromkeys(("circ", "degree", "degrees"), "°"),
+    **dict.fromkeys(("approx", "simeq", "cong"), "≈"),
+    **dict.fromkeys(("dfrac", "tfrac", "cfrac", "sfrac"), "\\frac"),
+    **dict.fromkeys(("fbox", "framebox", "boxed"), "\\boxed"),
+    **{"cdot": "·", "div": "÷", "pi": "π", "pounds": "£", "euro": "€", "\\": "\n", "$": "$", "%": "%", "&": "&", "#": "#"},
+    "_": "_",
+}
+_COMMAND = re.compile(r"\\(?:([A-Za-z]+)|(.))")
+_LINE_BREAK_WITH_SPACE = re.compile(r"\\\\\[[^\]\n]{0,12}\]")
+_TEXT_COMMAND = re.compile(
+    r"\\(?:text|textbf|textit|textrm|textsf|texttt|mathrm|mathbf|mathit|mathsf|mbox|hbox|bm|boldsymbol|emph|underline"
+    r"|operatorname)\s*\{([^{}]*)\}"
+)
+_THOUSANDS_SPACE = re.compile(r"(?<=\d)(?:\\[,;: ]|~)(?=\d{3}(?!\d))")
+# Mathematics between dollar signs: no space inside the signs, and no digit after the last one ($5 and $6 is money).
+_DOLLAR_MATHEMATICS = re.compile(r"(?<![\\$A-Za-z0-9])\$(?=[^\s$])((?:[^$\\\n]|\\.)*)(?<=\S)\$(?!\d)")
+_CALCULATOR_NOTE = re.compile(r"<<[^<>\n]*>>")  # GSM8K's: <<3*5=15>>15
+_SUPERSCRIPT_TAG = re.compile(r"<sup>\s*([-+]?\d{1,4})\s*</sup>", re.IGNORECASE)
+_POWER = re.compile(r"(?<=[\d)])\*\*(?=[-(\d])|(?<=[\d)]) \*\* (?=[-(\d])")
+_BOLD = re.compile(r"\*\*|__|`")
 
 
-def _plain(character: str) -> str:
-    if "!" <= character <= "~":
+class _PlainCharacters(dict[int, "str | None"]):
+    """What each character becomes; None removes it. Computed once for each character that occurs."""
+
+    def __missing__(self, code: int) -> str | None:
+        self[code] = plain = _plain(chr(code))
+        return plain
+
+
+def _plain(character: str) -> str | None:
+    if " " <= character <= "~":
         return character
     if "！" <= character <= "～":  # full-width forms have the same order as ASCII
         return chr(ord(character) - 0xFEE0)
     category = unicodedata.category(character)
+    if category == "Cf":
+        return None
     if category == "Nd":
         return str(unicodedata.decimal(character))
     if category == "No" and "VULGAR FRACTION" in unicodedata.name(character, ""):
         parts = unicodedata.normalize("NFKC", character).split("⁄")
         return f" {parts[0]}/{parts[1]}" if len(parts) == 2 and all(parts) else character
-    return {"⁄": "/", "∕": "/", "،": ",", "﹣": "-", "٪": "%", "\u3000": " "}.get(character, character)
+    return _MARKS.get(character, character)
 
 
-def _latex_fraction(match: re.Match[str]) -> str:
-    whole, *parts = match.groups()
-    top, bottom = (part for part in parts if part)
-    return f"{whole} {top}/{bottom}" if whole else f"{top}/{bottom}"
+_PLAIN = _PlainCharacters()
+
+
+def plain_text(text: str) -> str:
+    """The text with ASCII digits and marks, without markup, calculator notes and invisible characters.
+
+    Dollar signs, ``\\(`` and ``\\[`` around mathematics disappear. Powers are written with ``^`` in every notation. Only these
+    LaTeX commands stay: ``\\frac``, ``\\sqrt``, ``\\boxed`` and those that lilift does not know.
+    """
+    if not text.isascii() and not _UNCHANGED.fullmatch(text):
+        if _SUPERSCRIPT.search(text):
+            text = _SUPERSCRIPT.sub(lambda match: "^" + match.group().translate(_SUPERSCRIPTS), text)
+        text = text.translate(_PLAIN)
+    if "<" in text:
+        text = _SUPERSCRIPT_TAG.sub(r"^\1", _CALCULATOR_NOTE.sub("", text))
+    if "{,}" in text:
+        text = text.replace("{,}", ",")
+    if "$" in text:
+        text = _DOLLAR_MATHEMATICS.sub(r" \1 ", text.replace("$$", " ") if "$$" in text else text)
+    if "\\" in text:
+        text = _without_commands(text)
+    if "**" in text:
+        text = _POWER.sub(lambda match: _power_sign(text, match), text)
+    if "_" in text:
+        text = re.sub(r"(?<=\d)_(?=\d{3}(?!\d))", "", text)
+    return _BOLD.sub("", text) if "**" in text or "__" in text or "`" in text else text
+
+
+def _without_commands(text: str) -> str:
+    text = _TEXT_COMMAND.sub(lambda match: f" {match.group(1).strip()} ", text)
+    text = _THOUSANDS_SPACE.sub("\u2009", text)
+    text = _COMMAND.sub(_without_command, _LINE_BREAK_WITH_SPACE.sub("\n", text))
+    return text.replace("^{°}", "°").replace("^°", "°")
+
+
+def _without_command(match: re.Match[str]) -> str:
+    return _COMMANDS.get(match.group(1) or match.group(2), match.group())
+
+
+def _power_sign(text: str, match: re.Match[str]) -> str:
+    """``^`` for Python's ``**``, unless these stars end a bold print that began on the same line."""
+    line = max(text.rfind("\n", max(0, match.start() - 500), match.start()) + 1, match.start() - 500)
+    return match.group() if text.count("**", line, match.start()) % 2 else "^"

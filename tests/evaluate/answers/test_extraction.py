@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -34,9 +35,19 @@ def test_reads_the_final_number(kind: str) -> None:
 
 def test_the_golden_file_is_large_and_has_cases_of_every_kind_in_every_language_of_mmwp() -> None:
     cases = {(case["language"], case["response"]) for case in GOLDEN}
-    assert len(cases) == len(GOLDEN) >= 400
+    assert len(cases) == len(GOLDEN) >= 1000
     mmwp = {code for code, language in languages().items() if language.tier}
-    for kind in ("thousands", "decimals", "announced", "missing"):
+    kinds = (
+        "thousands",
+        "decimals",
+        "announced",
+        "missing",
+        "announced in a sentence",
+        "run-on",
+        "repeated question",
+        "heading",
+    )
+    for kind in kinds:
         assert mmwp <= {case["language"] for case in GOLDEN if case["kind"] == kind}, kind
 
 
@@ -141,4 +152,60 @@ def test_every_gold_comes_back_from_every_format(shared_data: Path) -> None:
 @given(st.text(max_size=200), st.sampled_from(["en", "de", "fr", "bn", "ar", "xx"]))
 def test_any_text_is_read_without_an_error(text: str, language: str) -> None:
     number = extract_number(text, language)
+    assert number is None or number.is_finite()
+
+
+PIECES = [
+    *("1", "1,", "1 000 ", "$1 ", "\\frac{", "\\frac{1}{2}", "\\sqrt{1+", "(1+", "(", "2^2^", "1/", "2**", "1 1/2 ", "√", "1√"),
+    *(
+        "answer is ",
+        "Answer:\n",
+        "Question 1: ",
+        "Question: ",
+        "A: ",
+        "Q: 1 A: ",
+        "### ",
+        "####\n",
+        "#### 1\n",
+        "\n\n",
+        "?\n\n",
+    ),
+    *(
+        "\\boxed{",
+        "\\boxed{x = ",
+        "<|a|>",
+        "[INST]",
+        "<<1>>",
+        "elfu 3 ",
+        "3 million ",
+        "答案是",
+        "答え：",
+        "千",
+        "π",
+        "minus ",
+        "- ",
+    ),
+    *("let me know ", "(2 steps) ", "5 सय 4 ", "उत्तर ", "x = ", "the answer, ", "e9", "1k ", "~1", "is the answer ", "\\text{"),
+]
+
+
+def test_long_responses_are_read_in_a_time_that_grows_with_their_length_alone() -> None:
+    slow = {}
+    for piece in PIECES:
+        for language in ("en", "zh"):
+            before = time.process_time()
+            extract_number((piece * (10_000 // len(piece)))[:10_000], language)
+            seconds = time.process_time() - before
+            if seconds > 2:  # quadratic work takes far longer, on any machine
+                slow[piece, language] = seconds
+    assert not slow
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from([*PIECES, " ", "\n", "7", "-", "18", "}", ")", ".", "</s>", "User:"]), max_size=40),
+    st.sampled_from(["en", "sw", "zh"]),
+)
+def test_any_mixture_of_marks_is_read_without_an_error(pieces: list[str], language: str) -> None:
+    number = extract_number("".join(pieces), language)
     assert number is None or number.is_finite()

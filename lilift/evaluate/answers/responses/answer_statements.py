@@ -1,0 +1,138 @@
+"""Finds the sentences that announce an answer: "the answer is 18", "18 is the answer", and the like in many languages."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cache
+from typing import NamedTuple
+
+from lilift.evaluate.answers.responses.answer_phrases import UNSPACED, languages_of_answer_words, words_of
+
+_BETWEEN = r"[^\n.!?:;=。！？]"
+_ENGLISH_IS = (
+    r"is|was|are|be|been|being|equals?|becomes|remains|comes (?:out )?(?:to|at)|came (?:out )?to|works out (?:to|at)|amounts to"
+)
+_ENGLISH = re.compile(
+    rf"['’]s\b(?!\s+[a-z]+\s+(?:is|are)\b)|(?:{_BETWEEN}{{0,60}}?[\s,*_)])??(?:{_ENGLISH_IS})\b(?!['’]t)|\s*(?:→|->|=>|—|–|-)(?=\s)"
+    r"|\s(?:as|of)(?=:?\s\$?-?\d)"
+)
+_AT_ONCE = re.compile(r"[^\w\n]{0,8}(?=[\d零〇一二三四五六七八九十百千万两\-−√π$€£¥₹\\])")
+_ENGLISH_AT_ONCE = re.compile(r"[ \t]+(?=[$€£]?-?\d[^\n]{0,30}(?:\n|$))")
+_NOT = re.compile(r"\bnot\b|n['’]t\b|\bcannot\b")
+_FEW_WORDS = re.compile(r"(?:[ \t]+[^\s\d.!?:;=।。,]{1,14}){1,2}[ \t]+(?=[-\d])")
+_TOO_COMMON = ("答",)  # also "reply" within other words; it counts only before a colon
+_IS_BEFORE = re.compile(r"\b(?:is|are|was|be|must be|should be)(?: \w+){0,3} $")
+
+
+class Statement(NamedTuple):
+    """Words that announce an answer.
+
+    `end` is where these words end, so that the number follows; with `before`, the number stands before `start`. With `at_once`,
+    the number must follow directly.
+    """
+
+    start: int
+    end: int
+    at_once: bool = False
+    before: bool = False
+
+
+def _trie(words: Iterable[str]) -> str:
+    """A regular expression for any of the words that tries every first letter only once; longer words first."""
+    by_first: dict[str, list[str]] = defaultdict(list)
+    for word in words:
+        by_first[word[:1]].append(word[1:])
+    if "" in by_first:
+        rest = {first: tails for first, tails in by_first.items() if first}
+        return f"(?:{_trie(first + tail for first, tails in rest.items() for tail in tails)})?" if rest else ""
+    parts = [re.escape(first) + (_trie(tails) if tails != [""] else "") for first, tails in sorted(by_first.items())]
+    return f"(?:{'|'.join(parts)})" if len(parts) > 1 else parts[0]
+
+
+@cache
+def _finders() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    """The words for "answer": in ASCII letters, in other scripts with spaces, and in scripts without."""
+    words = [word for word in languages_of_answer_words() if word not in _TOO_COMMON]
+    unspaced = [word for word in words if re.search(f"[{UNSPACED}]", word)]
+    ascii_words = [word for word in words if word.isascii()]
+    spaced = [word for word in words if word not in unspaced]
+    return (
+        re.compile(rf"\b{_trie(ascii_words)}(?![^\W_])"),
+        re.compile(rf"\b{_trie(spaced)}(?![^\W_])"),
+        re.compile(_trie(unspaced)),
+    )
+
+
+@cache
+def _tail(word: str) -> re.Pattern[str] | None:
+    """What may stand between a word for "answer" and the number: some words and then "is", in the languages of the word."""
+    languages = languages_of_answer_words()[word]
+    copulas = [copula for language in languages for copula in words_of("is").get(language, ())]
+    if not copulas:
+        return None
+    joined = "|".join(sorted(dict.fromkeys(map(re.escape, copulas)), key=len, reverse=True))
+    if re.search(f"[{UNSPACED}]", word):
+        return re.compile(rf"[^\n.!?:;=。！？\d]{{0,12}}?(?:{joined})")
+    return re.compile(rf"(?:{_BETWEEN}{{0,40}}?[\s,*_)])??(?:{joined})(?![^\W_])")
+
+
+@cache
+def _is_before(word: str) -> re.Pattern[str] | None:
+    """What stands between a number and a word for "answer" after it: ``18 es la respuesta``."""
+    languages = languages_of_answer_words()[word]
+    copulas = [copula for language in languages for copula in words_of("is").get(language, ())]
+    if not copulas or re.search(f"[{UNSPACED}]", word):
+        return None
+    joined = "|".join(map(re.escape, dict.fromkeys(copulas)))
+    return re.compile(rf"\d[^\n.!?:;=]{{0,16}} (?:{joined}) (?:[^\W\d_]{{1,5}} )?(?:[^\W\d_]{{1,12}} )?$")
+
+
+@cache
+def _ascii_answer_words() -> frozenset[str]:
+    return frozenset(word for word in languages_of_answer_words() if word.isascii())
+
+
+_MARKS_TO_SPACES = str.maketrans({mark: " " for mark in map(chr, range(128)) if not mark.isalnum()})
+_UNSPACED_CHARACTER = re.compile(f"[{UNSPACED}]")
+
+
+def find_statements(low: str) -> list[Statement]:
+    """The statements of a text in lower case, in order."""
+    ascii_words, spaced, unspaced = _finders()
+    if low.isascii():
+        if _ascii_answer_words().isdisjoint(low.translate(_MARKS_TO_SPACES).split()):
+            return []  # the usual case, found faster than with the pattern
+        found = [_statement(low, match) for match in ascii_words.finditer(low)]
+    else:
+        found = [_statement(low, match) for match in spaced.finditer(low)]
+        if _UNSPACED_CHARACTER.search(low):
+            found += [_statement(low, match) for match in unspaced.finditer(low)]
+            found.sort(key=lambda one: one.start if one else 0)
+    return [one for one in found if one]
+
+
+def _statement(low: str, match: re.Match[str]) -> Statement | None:
+    word, start, end = match.group(), match.start(), match.end()
+    if word == "answer":
+        if tail := _ENGLISH.match(low, end):
+            if _NOT.search(low, end, tail.end() + 4):
+                return None
+            return Statement(start, tail.end())
+        if _IS_BEFORE.search(low, max(0, start - 30), start):
+            return Statement(start, end, before=True)
+        line = low[low.rfind("\n", 0, start) + 1 : start].strip(" #*_>")
+        at_once = _ENGLISH_AT_ONCE.match(low, end) if line in ("", "final", "the", "the final") else None
+        return Statement(start, at_once.end(), at_once=True) if at_once else None
+    if at_once := _AT_ONCE.match(low, end):
+        return Statement(start, at_once.end() if low[at_once.end() - 1] not in "-−" else end, at_once=True)
+    tail_of_word = _tail(word)
+    if tail_of_word and (tail := tail_of_word.match(low, end)):
+        return Statement(start, tail.end())
+    if word[0] < "\u0530" and (few := _FEW_WORDS.match(low, end)):  # in Indic languages, "answer" is also "north"
+        return Statement(start, few.end())
+    is_before = _is_before(word)
+    if low[start - 1 : start] == "が" or (is_before and is_before.search(low, max(0, start - 40), start)):
+        return Statement(start, end, before=True)
+    return None
