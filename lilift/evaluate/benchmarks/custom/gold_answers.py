@@ -14,8 +14,8 @@ from lilift.data.rows.cells import UnusableRowError, text_of
 from lilift.data.texts.columns import clean_response
 from lilift.evaluate.answers.extraction import extract_number
 from lilift.evaluate.answers.number_formats import find_numbers
-from lilift.evaluate.answers.number_words import answer_words
 from lilift.evaluate.answers.plain_text import plain_text
+from lilift.evaluate.answers.responses.answer_phrases import answer_words
 from lilift.evaluate.benchmarks.custom.choice_lists import choices_of_cells
 from lilift.recipe.errors import DataError
 
