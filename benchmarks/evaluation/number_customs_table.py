@@ -31,6 +31,7 @@ ZEROS = {
     "latn": "0",
     "mtei": "꯰",
     "mymr": "၀",
+    "nkoo": "߀",
     "olck": "᱐",
     "tibt": "༠",
 }

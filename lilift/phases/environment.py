@@ -109,10 +109,13 @@ def _requirements() -> list[Requirement] | None:
 
 def _project() -> dict[str, Any] | None:
     """The table `project` of the source tree's pyproject.toml."""
-    path = Path(__file__).parents[2] / "pyproject.toml"
-    if sys.version_info < (3, 11) or not path.is_file():  # older Pythons do not read TOML
+    if sys.version_info < (3, 11):  # older Pythons do not read TOML
         return None
     import tomllib
+
+    path = Path(__file__).parents[2] / "pyproject.toml"
+    if not path.is_file():
+        return None
 
     project: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
     return project
