@@ -41,7 +41,7 @@ from lilift.phases.encode_to_disk import STATES, StageRows, forget_states, read_
 from lilift.phases.export_check import drift_of_export
 from lilift.phases.held_out import held_out_questions
 from lilift.phases.run_folder import Phase, RunFolder
-from lilift.recipe import storage
+from lilift.recipe import sealed_records, storage
 from lilift.recipe.interrupt import polite_interrupts
 from lilift.recipe.schema import Recipe, StageName, StageSettings
 from lilift.train.stages import RunStage, run_stage
@@ -194,7 +194,7 @@ def _export(job: Job, where: Path) -> None:
     if settings.drift:
         device = job.device.torch_device
         what, found = drift_of_export(recipe, settings, job.folder.path, where, device=device, note=job.say)
-        storage.write_json(where / "drift.json", {"measured on": what, "drift": [drift.as_dict() for drift in found]})
+        sealed_records.write_record(where / "drift.json", {"measured on": what, "drift": [drift.as_dict() for drift in found]})
         for line in (f"measured on {what}:", *(drift.line() for drift in found)) if found else ():
             job.say(f"  {line}")
 

@@ -20,8 +20,9 @@ from lilift.model.sources import STAND_IN
 from lilift.phases.answering.answerer import DESCRIPTION, EXPORTED, Answerer, AnswerOptions, drawing, refuse, refuse_template
 from lilift.phases.answering.systems import SYSTEMS, answers_depend_on, load_system, responder_for
 from lilift.phases.run_folder import recipe_of
-from lilift.recipe import sealed_folders, storage
+from lilift.recipe import sealed_folders, sealed_records, storage
 from lilift.recipe.errors import RecipeError, RunFolderError
+from lilift.recipe.finished_phases import MODEL_CARD
 from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import AlignmentSettings, EncoderSettings, LLMSettings
 
@@ -64,6 +65,8 @@ def _of_run(run: Path, options: AnswerOptions, system: str) -> Answerer:
 
 def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
     refuse_template(options, folder)
+    again = "copy it again, or export the run again"
+    sealed_records.read_record(folder / DESCRIPTION, remedy=again)
     content = storage.read_json(folder / DESCRIPTION)
     try:
         encoder = _settings(EncoderSettings, content["encoder"])
@@ -81,7 +84,8 @@ def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
             where=folder,
             remedy="export again with `--to hf`, or leave out --dtype and --quantization",
         )
-    sealed_folders.verify_part(folder / "alignment")
+    sealed_folders.verify_part(folder / "alignment", if_damaged=again)
+    sealed_folders.verify_part(folder / "hf", if_damaged=again, leave_out=[MODEL_CARD])
     llm = LLMSettings(
         model=str((folder / "hf").resolve()),
         quantization=options.quantization or "none",
@@ -169,7 +173,7 @@ def _template_of_training(model: Path) -> Template | None:
     if model.name != "hf" or not description.is_file():
         return None
     try:
-        return Template(**storage.read_json(description)["template"])
+        return Template(**sealed_records.read_record(description, remedy="export the run again")["template"])
     except (KeyError, TypeError):
         raise RunFolderError(
             "this file is damaged, or lilift did not write it", where=description, remedy="export the run again"
