@@ -129,7 +129,11 @@ def read_json(path: Path, *, remedy: str = "restore it from a copy") -> Any:
         RunFolderError: the file is absent, unreadable or no longer JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text)
+        if "\\ud" in text.lower():  # half a character, which lilift cannot have written
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
     except OSError as error:
         raise RunFolderError(f"cannot be read ({error.strerror})", where=path) from error
     except (ValueError, RecursionError) as error:
@@ -281,7 +285,7 @@ def sha256_of_bytes(content: bytes) -> str:
 
 def digest_of_json(value: object) -> str:
     """The SHA-256 of a JSON value. It does not depend on the order of keys."""
-    return sha256_of_bytes(json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    return sha256_of_bytes(json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8"))
 
 
 def sync_file(path: Path) -> None:
