@@ -64,14 +64,14 @@ def load_models(recipe: Recipe) -> tuple[PreTrainedConfig, PreTrainedConfig | No
 
 def empty_llm(config: PreTrainedConfig) -> PreTrainedModel:
     """The LLM on the meta device: every parameter has its shape and takes no memory."""
-    with torch.device("meta"):
+    with loading(config.name_or_path or "the LLM", what="LLM"), torch.device("meta"):
         return AutoModelForCausalLM.from_config(config)
 
 
 def empty_encoder(config: PreTrainedConfig) -> PreTrainedModel:
     """The encoder on the meta device; of an encoder-decoder, only the encoder half."""
     loader: Any = AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
-    with torch.device("meta"):
+    with loading(config.name_or_path or "the encoder", what="encoder"), torch.device("meta"):
         model = loader.from_config(config)
     half: PreTrainedModel = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model
     return half

@@ -31,6 +31,7 @@ from lilift.recipe.errors import RunFolderError, StorageError
 from lilift.recipe.finished_phases import DONE, INPUTS, REMEDY_FOR_MEASURED, recorded_fingerprint
 from lilift.recipe.load import dump_recipe, fingerprint, load_recipe
 from lilift.recipe.schema import WITHOUT_EFFECT_ON_RESULT, Recipe
+from lilift.recipe.yaml_text import read_yaml
 
 Phase = Literal["data", "align", "transfer", "control", "evaluate", "export"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
@@ -270,8 +271,8 @@ def wanted_phases(recipe: Recipe) -> tuple[Phase, ...]:
 def _read_kept(path: Path) -> Mapping[str, Any]:
     content = path.read_bytes()
     try:
-        kept = yaml.safe_load(content.decode("utf-8")) if sealed_records.text_is_intact(content) else None
-    except (yaml.YAMLError, ValueError, RecursionError):
+        kept = read_yaml(content.decode("utf-8"))[0] if sealed_records.text_is_intact(content) else None
+    except (yaml.YAMLError, UnicodeDecodeError):
         kept = None
     if not isinstance(kept, dict):
         raise RunFolderError(
