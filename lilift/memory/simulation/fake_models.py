@@ -30,6 +30,7 @@ from lilift.model.encoders.encoder_states import EncoderStates, StatesInMemory, 
 from lilift.model.llms.llm import enable_gradient_checkpointing, without_dropout
 from lilift.model.llms.output_head import OutputHead
 from lilift.model.llms.special_tokens import LLMTokens
+from lilift.model.sources import loading
 from lilift.recipe.schema import Recipe
 
 BLOCK, NESTED_BLOCK = (
@@ -144,7 +145,8 @@ def depth_name(config: PreTrainedConfig) -> str:
 
 def _fake_llm(recipe: Recipe, config: PreTrainedConfig) -> PreTrainedModel:
     dtype: torch.dtype = getattr(torch, recipe.llm.dtype)
-    llm = AutoModelForCausalLM.from_config(without_dropout(copy.deepcopy(config)), dtype=dtype)
+    with loading(recipe.llm.model, what="LLM"):
+        llm = AutoModelForCausalLM.from_config(without_dropout(copy.deepcopy(config)), dtype=dtype)
     if recipe.llm.quantization == "nf4":
         quantise(llm, partial(FakeLinear4bit, dtype=dtype), skip=llm.get_output_embeddings())
         llm.is_loaded_in_4bit = True  # peft reads this
@@ -160,7 +162,8 @@ def fake_encoder(recipe: Recipe, config: PreTrainedConfig | None) -> Encoder:
         return AbsentEncoder(torch.device("cpu"))
     dtype: torch.dtype = getattr(torch, recipe.encoder.dtype)
     loader: Any = AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
-    model = loader.from_config(copy.deepcopy(config), dtype=dtype)
+    with loading(recipe.encoder.model, what="encoder"):
+        model = loader.from_config(copy.deepcopy(config), dtype=dtype)
     half = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model
     if recipe.encoder.quantization == "nf4":
         quantise(half, partial(FakeLinear4bit, dtype=dtype), skip_names=UNQUANTISED)
