@@ -97,6 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # support it.
     if sys.platform == "linux" and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+    # lilift uses the network only for what you name: libraries report nothing. They read these variables when imported.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
     # --debug is accepted anywhere on the line.
     debug = "--debug" in given
     try:

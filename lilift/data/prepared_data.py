@@ -32,7 +32,7 @@ LEXICONS = "lexicons"
 NAMES = "names.json"
 REPORT = "report.json"
 _DAMAGED = "the prepared data are damaged ({reason})"
-_REMEDY = "run the command again with --restart-from data"
+_REMEDY = "restore it from a copy, or delete data/done.json and run again with --resume; lilift prepares the data again"
 
 
 SomeExample = TypeVar("SomeExample", bound=Example)

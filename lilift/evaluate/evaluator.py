@@ -39,6 +39,7 @@ from lilift.evaluate.scores.scores import (
 from lilift.recipe.errors import DataError, RunFolderError
 from lilift.recipe.interrupt import Interruption
 from lilift.recipe.schema import BenchmarkSettings
+from lilift.recipe.sealed_records import read_record, write_record
 from lilift.recipe.storage import read_json, write_json
 
 SCORES = "scores.json"
@@ -218,14 +219,15 @@ def _file_of(folder: Path, system: System, benchmark: Benchmark) -> Path:
 
 def _claim(path: Path, inputs: Mapping[str, Any]) -> None:
     """Record what the responses depend on; refuse a folder whose responses depend on something else."""
-    kept = read_json(path) if path.exists() else inputs
+    remedy = "restore it from a copy, or delete this file if the answers beside it are of the same model; they stay"
+    kept = read_record(path, remedy=remedy) if path.exists() else inputs
     if kept != inputs:
         raise RunFolderError(
             f"this folder holds responses {_difference(kept, inputs)}",
             where=path.parent,
-            remedy="choose another folder for this evaluation, or delete this one",
+            remedy="choose another folder for this evaluation, or delete this one with its answers",
         )
-    write_json(path, dict(inputs))
+    write_record(path, inputs)
 
 
 def _claim_questions(folder: Path, benchmark: Benchmark) -> None:

@@ -65,12 +65,11 @@ def load_models(recipe: Recipe) -> tuple[PreTrainedConfig, PreTrainedConfig | No
 
 def empty_llm(config: PreTrainedConfig) -> PreTrainedModel:
     """The LLM on the meta device: every parameter has its shape and takes no memory."""
-    with torch.device("meta"):
+    with loading(config.name_or_path or "the LLM", what="LLM"), torch.device("meta"):
         return AutoModelForCausalLM.from_config(config)
 
 
 def empty_encoder(config: PreTrainedConfig) -> PreTrainedModel:
     """The encoder on the meta device; of an encoder-decoder, only the encoder half."""
-    with torch.device("meta"):
-        model = loader_of(config).from_config(config)
-    return text_encoder_in(model)
+    with loading(config.name_or_path or "the encoder", what="encoder"), torch.device("meta"):
+        return text_encoder_in(loader_of(config).from_config(config))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from peft import get_peft_model_state_dict, set_peft_model_state_dict
+from peft import PeftConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
 
 from lilift.model.bridge import BridgedModel
 from lilift.model.llms.lora import add_adapter
 from lilift.model.saved_weights import check_same_weights, read_adapter_config, read_weights
+from lilift.recipe import storage
 from lilift.recipe.schema import TrainedPart
 
 ALIGNMENT_FILE = "alignment.safetensors"
@@ -29,7 +30,7 @@ def save_part(bridge: BridgedModel, part: TrainedPart, folder: Path) -> None:
         _write(bridge.alignment.state_dict(), folder / ALIGNMENT_FILE)
         return
     _write(_adapter_weights(bridge), folder / ADAPTER_FILE)
-    bridge.llm.peft_config["default"].save_pretrained(str(folder))
+    _write_adapter_config(bridge.llm.peft_config["default"], folder)
 
 
 def load_part(bridge: BridgedModel, part: TrainedPart, folder: Path) -> None:
@@ -48,6 +49,18 @@ def load_part(bridge: BridgedModel, part: TrainedPart, folder: Path) -> None:
         bridge.attach_adapter(add_adapter(bridge.causal_lm, read_adapter_config(folder / ADAPTER_CONFIG)))
     check_same_weights(weights, _adapter_weights(bridge), path)
     set_peft_model_state_dict(bridge.llm, weights)
+
+
+def _write_adapter_config(config: PeftConfig, folder: Path) -> None:
+    """Write the adapter's settings with sorted names, so that equal runs write equal bytes.
+
+    peft keeps the names of layers in sets and writes these in the order of Python's hashes, which differs between processes.
+    """
+    config.save_pretrained(str(folder))
+    path = folder / ADAPTER_CONFIG
+    sets = {name for name, value in config.to_dict().items() if isinstance(value, set)}
+    content = storage.read_json(path)
+    storage.write_json(path, {name: sorted(value) if name in sets else value for name, value in content.items()})
 
 
 def _adapter_weights(bridge: BridgedModel) -> dict[str, Tensor]:

@@ -123,6 +123,7 @@ def loading(name: str, *, what: str) -> Iterator[None]:
         name: the model, as the recipe names it.
         what: the kind of thing that the block loads, e.g. ``encoder``.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from huggingface_hub.utils import logging as hub_logging
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
     from safetensors import SafetensorError
@@ -139,7 +140,9 @@ def loading(name: str, *, what: str) -> Iterator[None]:
         yield
     except LiliftError:
         raise
-    except (OSError, ValueError, LookupError, RuntimeError, ImportError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, RuntimeError, ImportError, SafetensorError, StrictDataclassError) as error:
+        raise loading_error(error, name, what) from error
+    except (TypeError, AttributeError, ArithmeticError, AssertionError) as error:  # sizes in a configuration that make no sense
         raise loading_error(error, name, what) from error
     finally:
         transformers_logging.set_verbosity(verbosity)

@@ -44,7 +44,7 @@ from lilift.phases.encode_to_disk import STATES, StageRows, forget_states, read_
 from lilift.phases.export_check import DRIFT_FILE, drift_of_export
 from lilift.phases.held_out import held_out_questions
 from lilift.phases.run_folder import Phase, RunFolder
-from lilift.recipe import storage
+from lilift.recipe import sealed_records, storage
 from lilift.recipe.errors import LiliftError
 from lilift.recipe.interrupt import polite_interrupts
 from lilift.recipe.schema import Recipe, StageName, StageSettings
@@ -201,7 +201,7 @@ def _export(job: Job, where: Path) -> None:
     if settings.drift:
         device = job.device.torch_device
         found = drift_of_export(recipe, settings, job.folder.path, where, device=device, note=job.say)
-        storage.write_json(where / DRIFT_FILE, found.as_dict())
+        sealed_records.write_record(where / DRIFT_FILE, found.as_dict())
         for line in found.lines():
             job.say(f"  {line}")
     report.raise_refusal()

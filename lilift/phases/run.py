@@ -29,7 +29,7 @@ from lilift.phases.readiness import missing_for
 from lilift.phases.rehearsals import plan_recipe, require_plan_fits
 from lilift.phases.report import write_report
 from lilift.phases.run_folder import Phase, RunFolder, wanted_phases
-from lilift.recipe import storage
+from lilift.recipe import sealed_records, storage
 from lilift.recipe.errors import EnvironmentUnfit, LiliftError, RecipeError
 from lilift.recipe.interrupt import polite_interrupts
 from lilift.recipe.schema import Recipe
@@ -106,7 +106,10 @@ def run_recipe(
             show_plan(plan, missing[1:])
         if missing:
             raise missing[0]
-        storage.write_json(folder / PLAN, plan.as_dict())
+        for phase in phases:
+            if folder.is_done(phase):
+                folder.check_finished(phase)
+        sealed_records.write_record(folder / PLAN, plan.as_dict())
         storage.write_json(folder / "environment.json", describe_environment())
         progress = NoProgress() if options.quiet else progress_for(sys.stdout)
         job = Job(recipe, plan, folder, device, progress, options.quiet)
@@ -138,7 +141,8 @@ def _plan_for(recipe: Recipe, path: Path, options: RunOptions, device: Device) -
         cap_memory(card.allocatable_bytes, device)
     earlier = path / PLAN
     if options.resume and options.restart_from is None and earlier.exists():
-        changed = with_recorded_changes(recipe, storage.read_json(earlier)["changes"])
+        remedy = "restore it from a copy, or delete it and run the command again; lilift plans the run again"
+        changed = with_recorded_changes(recipe, sealed_records.read_record(earlier, remedy=remedy)["changes"])
         return plan_recipe(changed, card=card, strict=True)
     plan = plan_recipe(recipe, card=card, strict=options.strict)
     require_plan_fits(plan)

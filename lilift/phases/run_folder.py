@@ -12,12 +12,12 @@
       report.html
 
 Each phase's folder holds `inputs.json`, written when the phase starts: the fingerprint of everything that it depends on. A
-complete phase also has `done.json`. lilift skips a phase if its `done.json` has the fingerprint of the current recipe.
+complete phase also has `done.json`, with the sums of the phase's files. lilift skips a phase if its `done.json` has the
+fingerprint of the current recipe. Damaged records never cost checkpoints: these say themselves which settings they have.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,10 +26,12 @@ from typing import Any, Literal, get_args
 import yaml
 from filelock import FileLock, Timeout
 
-from lilift.recipe import storage
+from lilift.recipe import finished_phases, sealed_folders, sealed_records, storage
 from lilift.recipe.errors import RunFolderError, StorageError
+from lilift.recipe.finished_phases import DONE, INPUTS, REMEDY_FOR_MEASURED, recorded_fingerprint
 from lilift.recipe.load import dump_recipe, fingerprint, load_recipe
 from lilift.recipe.schema import WITHOUT_EFFECT_ON_RESULT, Recipe
+from lilift.recipe.yaml_text import read_yaml
 
 Phase = Literal["data", "align", "transfer", "control", "evaluate", "export"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
@@ -64,6 +66,12 @@ def recipe_of(run: Path) -> Recipe:
     if not kept.is_file():
         raise RunFolderError(
             "this folder holds no run, because it has no recipe.yaml", where=run, remedy="give the folder of a run"
+        )
+    if not sealed_records.text_is_intact(kept.read_bytes()):
+        raise RunFolderError(
+            "has been changed since lilift wrote it",
+            where=kept,
+            remedy="restore it from a copy, or delete its last line if you changed it on purpose",
         )
     return load_recipe(str(kept))
 
@@ -139,40 +147,55 @@ class RunFolder:
 
     def is_done(self, phase: Phase) -> bool:
         """Whether the phase is complete, with the settings of the current recipe."""
-        return self._recorded(phase, "done.json") == phase_fingerprint(self.recipe, phase)
+        return recorded_fingerprint(self.phase_folder(phase), DONE) == phase_fingerprint(self.recipe, phase)
 
     def begin(self, phase: Phase) -> Path:
-        """The phase's folder. lilift empties it first if the phase began with other settings."""
+        """The phase's folder. lilift empties it first if the phase began with other settings and has trained nothing yet.
+
+        Checkpoints and trained parts stay in any case: they record their own settings, and the stage refuses other ones.
+        """
         folder = self.phase_folder(phase)
-        if self._recorded(phase, "inputs.json") != phase_fingerprint(self.recipe, phase):
-            shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        storage.write_json(folder / "inputs.json", {"fingerprint": phase_fingerprint(self.recipe, phase)})
+        wanted = phase_fingerprint(self.recipe, phase)
+        try:
+            recorded = recorded_fingerprint(folder, INPUTS)
+        except RunFolderError:
+            recorded = None
+        if recorded not in (None, wanted) and (phase == "export" or not finished_phases.holds_training(folder)):
+            sealed_folders.clear_folder(folder)
+        with storage.storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        finished_phases.begin_record(folder, wanted)
         return folder
 
     def finish(self, phase: Phase, measured: Mapping[str, Any]) -> None:
         """Record that the phase is complete, with its time and memory."""
         known = self.measured() | {phase: dict(measured)}
         storage.write_json(self.path / "measured.json", known)
-        record = {"fingerprint": phase_fingerprint(self.recipe, phase)}
-        storage.write_json(self.phase_folder(phase) / "done.json", record)
+        finished_phases.finish_record(self.phase_folder(phase), phase_fingerprint(self.recipe, phase), measured)
+
+    def check_finished(self, phase: Phase) -> None:
+        """Check that nobody has changed the files of a finished phase since.
+
+        Raises:
+            RunFolderError: a file has changed; the message names it.
+        """
+        finished_phases.check_finished(self.phase_folder(phase), self.measured().get(phase))
 
     def measured(self) -> dict[str, Any]:
         """Seconds and peak MiB of the finished phases."""
         path = self.path / "measured.json"
-        return dict(storage.read_json(path)) if path.exists() else {}
-
-    def _recorded(self, phase: Phase, name: str) -> str | None:
-        path = self.phase_folder(phase) / name
-        if not path.exists():
-            return None
-        recorded = storage.read_json(path)
-        return str(recorded.get("fingerprint")) if isinstance(recorded, dict) else None
+        return sealed_records.read_record(path, remedy=REMEDY_FOR_MEASURED) if path.exists() else {}
 
     def _admit(self, *, resume: bool, restart_from: Phase | None) -> None:
         kept = self.path / "recipe.yaml"
         if kept.exists():
-            self._check_same_recipe(_read_kept(kept), restart_from)
+            try:
+                earlier = _read_kept(kept)
+            except RunFolderError:
+                if not self._began_with_this_recipe():
+                    raise
+            else:
+                self._check_same_recipe(earlier, restart_from)
             if not resume and restart_from is None and self._holds_results() and not self._all_done():
                 raise RunFolderError(
                     "this folder holds an unfinished run",
@@ -185,12 +208,19 @@ class RunFolder:
             )
         if restart_from is not None:
             for phase in phases_from(restart_from):
-                shutil.rmtree(self.phase_folder(phase), ignore_errors=True)
-        storage.write_text(kept, dump_recipe(self.recipe))
+                sealed_folders.clear_folder(self.phase_folder(phase))
+        storage.write_text(kept, sealed_records.sealed_text(dump_recipe(self.recipe)))
+
+    def _began_with_this_recipe(self) -> bool:
+        """Whether every phase that has begun has begun with this recipe, by the phases' own records."""
+        folders = {phase: self.phase_folder(phase) for phase in PHASES if (self.phase_folder(phase) / INPUTS).exists()}
+        return bool(folders) and all(
+            recorded_fingerprint(folder, INPUTS) == phase_fingerprint(self.recipe, phase) for phase, folder in folders.items()
+        )
 
     def _holds_results(self) -> bool:
         """Whether any phase is done. No other phase begins before the data phase is done."""
-        return any((self.phase_folder(phase) / "done.json").exists() for phase in PHASES)
+        return any((self.phase_folder(phase) / DONE).exists() for phase in PHASES)
 
     def _all_done(self) -> bool:
         return all(self.is_done(phase) for phase in wanted_phases(self.recipe))
@@ -206,7 +236,7 @@ class RunFolder:
         redone = set(phases_from(restart_from)) if restart_from else set()
         for phase in _PRECIOUS:
             # An unfinished data phase cost no time. An unfinished stage may have.
-            if phase in redone or not (self.phase_folder(phase) / ("done.json" if phase == "data" else "inputs.json")).exists():
+            if phase in redone or not (self.phase_folder(phase) / (DONE if phase == "data" else INPUTS)).exists():
                 continue
             touched = sorted(name for name in changed if name.split(".")[0] in _sections_behind(phase))
             if touched:
@@ -239,13 +269,16 @@ def wanted_phases(recipe: Recipe) -> tuple[Phase, ...]:
 
 
 def _read_kept(path: Path) -> Mapping[str, Any]:
+    content = path.read_bytes()
     try:
-        kept = yaml.safe_load(path.read_text(encoding="utf-8"))
+        kept = read_yaml(content.decode("utf-8"))[0] if sealed_records.text_is_intact(content) else None
     except (yaml.YAMLError, UnicodeDecodeError):
         kept = None
     if not isinstance(kept, dict):
         raise RunFolderError(
-            "lilift cannot read the recipe of this run", where=path, remedy="choose another folder with --run-folder"
+            "the recipe of this run has been changed since lilift wrote it",
+            where=path,
+            remedy="restore it from a copy, or run the recipe with the settings that the run began with",
         )
     return kept
 

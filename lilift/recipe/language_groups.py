@@ -59,7 +59,11 @@ def known_languages(value: object) -> object:
         ValueError: a name is no language, names several, or is YAML's false.
     """
     codes = expand_languages(value)
-    for code in codes if isinstance(codes, list) else []:
+    if codes is None:
+        return None
+    if not isinstance(codes, list):
+        raise ValueError(f"{str(codes)[:40]!r} is no language; write codes such as sw, bn or om, or names")
+    for code in codes:
         _require_known(code)
     return codes
 
@@ -86,5 +90,7 @@ def by_language(value: object) -> object:
 
 
 def _require_known(name: object) -> None:
-    if isinstance(name, str) and read_language(name) is None:
+    if not isinstance(name, str):
+        raise ValueError(f"{str(name)[:40]!r} is no language; write codes such as sw, bn or om, or names, in quotes if need be")
+    if read_language(name) is None:
         raise ValueError(unknown_language(name))

@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.names.local_paths import resolve_settings
 from lilift.recipe.schema import Recipe
+from lilift.recipe.yaml_text import read_yaml
 
 Key = tuple[str, ...]
 
@@ -103,10 +104,10 @@ def parse_override(text: str) -> tuple[Key, Any]:
     if not separator or not all(name.split(".")):
         raise RecipeError(f"cannot read the override {text!r}", remedy="write --set section.setting=value")
     try:
-        return tuple(name.strip().split(".")), yaml.safe_load(value)
+        return tuple(name.strip().split(".")), read_yaml(value)[0]
     except yaml.YAMLError:
         raise RecipeError(
-            f"the value in --set {text!r} is not valid YAML", remedy="put it in quotes if it has special characters"
+            f"the value in --set {text[:80]!r} is not valid YAML", remedy="put it in quotes if it has special characters"
         ) from None
 
 
@@ -192,8 +193,7 @@ def _read_with_lines(path: Path) -> tuple[dict[str, Any], dict[Key, int]]:
     except OSError as error:
         raise RecipeError(f"cannot read the recipe ({error.strerror})", where=path) from None
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        settings = yaml.safe_load(text)
+        settings, root = read_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)

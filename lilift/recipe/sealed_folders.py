@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,8 @@ def sealed_folder(folder: Path, details: Mapping[str, Any] | None = None) -> Ite
                 sync_folder(inner)
             if folder.exists():
                 remove_folder(folder)
+            if folder.is_symlink():  # the new folder takes the place of a link to another disk
+                folder.unlink()
             partial.rename(folder)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
@@ -109,27 +111,51 @@ def seal_files(folder: Path, names: Iterable[str], details: Mapping[str, Any] | 
         _write_manifest(folder, [folder / name for name in names], details or {})
 
 
-def verify_sealed_folder(folder: Path) -> dict[str, Any]:
+def verify_sealed_folder(folder: Path, *, leave_out: Collection[str] = ()) -> dict[str, Any]:
     """Check every file of a sealed folder against its manifest, and return the manifest's details.
+
+    Args:
+        folder: the sealed folder.
+        leave_out: names of files that users may change.
 
     Raises:
         RunFolderError: the folder is absent or incomplete, or a file is missing, truncated or changed; the message names it.
     """
     if not (folder / MANIFEST).is_file():
         raise RunFolderError("is absent or incomplete: it has no manifest", where=folder)
-    manifest = read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or manifest.pop("seal", None) != digest_of_json(manifest):
-        raise RunFolderError(f"is damaged: {MANIFEST} has changed since it was written", where=folder)
-    if manifest["format"] > _FORMAT:
-        raise RunFolderError("was written by a newer lilift", where=folder, remedy="update lilift")
+    manifest = read_manifest(folder)
     for name, expected in manifest["files"].items():
-        _verify_file(folder, name, expected["size"], expected["sha256"])
+        if name not in leave_out:
+            _verify_file(folder, name, expected["size"], expected["sha256"])
     details: dict[str, Any] = manifest["details"]
     return details
 
 
+def read_manifest(folder: Path, *, remedy: str | None = None) -> dict[str, Any]:
+    """The manifest of a sealed folder, without a look at the files that it names.
+
+    Raises:
+        RunFolderError: the manifest is damaged.
+    """
+    try:
+        manifest = read_json(folder / MANIFEST)
+    except RunFolderError as error:
+        reason = error.what.removeprefix("is damaged: ")
+        raise RunFolderError(f"is damaged: {MANIFEST} is {reason}", where=folder, remedy=remedy) from error
+    if not isinstance(manifest, dict) or manifest.pop("seal", None) != digest_of_json(manifest):
+        raise RunFolderError(f"is damaged: {MANIFEST} has changed since it was written", where=folder, remedy=remedy)
+    if manifest["format"] > _FORMAT:
+        raise RunFolderError("was written by a newer lilift", where=folder, remedy="update lilift")
+    return manifest
+
+
 def verify_part(
-    part: Path, *, if_unfinished: str | None = None, if_damaged: str | None = None, message: str | None = None
+    part: Path,
+    *,
+    if_unfinished: str | None = None,
+    if_damaged: str | None = None,
+    message: str | None = None,
+    leave_out: Collection[str] = (),
 ) -> dict[str, Any]:
     """Check a sealed folder of a run or an export, and tell the user what to do about it. Returns the manifest's details.
 
@@ -139,6 +165,7 @@ def verify_part(
             that does not exist counts as damaged.
         if_damaged: the remedy if the folder is damaged, instead of the one that `verify_sealed_folder` gives.
         message: the error's text if the folder is damaged, with ``{reason}`` in it.
+        leave_out: names of files that users may change.
 
     Raises:
         RunFolderError: the stage is not finished, or the folder is damaged; the message names the stage or the file.
@@ -147,7 +174,7 @@ def verify_part(
     if if_unfinished is not None and not part.exists():
         raise RunFolderError(f"phase {stage.name!r} of this run is not finished", where=stage.parent, remedy=if_unfinished)
     try:
-        return verify_sealed_folder(part)
+        return verify_sealed_folder(part, leave_out=leave_out)
     except RunFolderError as error:
         remedy = if_damaged or error.remedy
         if message is None:
@@ -156,12 +183,30 @@ def verify_part(
         raise RunFolderError(message.format(reason=reason), where=part, remedy=remedy) from error
 
 
+def clear_folder(folder: Path) -> None:
+    """Delete a folder if it exists. If it is a link to a folder on another disk, delete the content there and keep the link.
+
+    Raises:
+        StorageError: something in it cannot be deleted.
+    """
+    with storage_errors(folder):
+        if not folder.is_symlink():
+            if folder.exists():
+                shutil.rmtree(folder)
+            return
+        for path in folder.iterdir() if folder.is_dir() else ():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
 def remove_folder(folder: Path) -> None:
-    """Delete a folder in one motion, so that nobody ever sees half of it.
+    """Delete a folder in one motion, so that nobody ever sees half of it. Of a link, delete the content and keep the link.
 
     Raises:
         StorageError: the folder cannot be deleted.
     """
+    if folder.is_symlink():
+        clear_folder(folder)
+        return
     doomed = folder.with_name(PARTIAL + "removed-" + folder.name)
     with storage_errors(folder):
         shutil.rmtree(doomed, ignore_errors=True)

@@ -118,18 +118,26 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, *, remedy: str = "restore it from a copy") -> Any:
     """Read a JSON file that lilift wrote.
+
+    Args:
+        path: the file.
+        remedy: what the user should do about a damaged file. Following it must never lose more than the damage did.
 
     Raises:
         RunFolderError: the file is absent, unreadable or no longer JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        value = json.loads(text)
+        if "\\ud" in text.lower():  # half a character, which lilift cannot have written
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        return value
     except OSError as error:
         raise RunFolderError(f"cannot be read ({error.strerror})", where=path) from error
-    except ValueError as error:
-        raise RunFolderError("is damaged: not JSON", where=path, remedy="delete it and run the command again") from error
+    except (ValueError, RecursionError) as error:
+        raise RunFolderError("is damaged: not JSON", where=path, remedy=remedy) from error
 
 
 def sealed_json(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,15 +145,20 @@ def sealed_json(value: Mapping[str, Any]) -> dict[str, Any]:
     return {**value, "seal": digest_of_json(value)}
 
 
-def check_seal(content: Mapping[str, Any], where: Path) -> None:
+def check_seal(content: Mapping[str, Any], where: Path, *, remedy: str = "restore it, or create it again") -> None:
     """Check an object that `sealed_json` made and that was read again from the file `where`.
+
+    Args:
+        content: the object.
+        where: the file.
+        remedy: what the user should do about a damaged file.
 
     Raises:
         RunFolderError: the object has changed since `sealed_json` made it.
     """
     value = {name: part for name, part in content.items() if name != "seal"}
     if content.get("seal") != digest_of_json(value):
-        raise RunFolderError("has been changed since lilift wrote it", where=where, remedy="restore it, or create it again")
+        raise RunFolderError("has been changed since lilift wrote it", where=where, remedy=remedy)
 
 
 class JsonLines:
@@ -265,15 +278,29 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def sha256_of_bytes(content: bytes) -> str:
+    """The SHA-256 of bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def digest_of_json(value: object) -> str:
     """The SHA-256 of a JSON value. It does not depend on the order of keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8")).hexdigest()
+    return sha256_of_bytes(json.dumps(value, sort_keys=True, ensure_ascii=False).encode("utf-8"))
 
 
 def sync_file(path: Path) -> None:
-    """Flush a file to the disk."""
+    """Flush a finished file to the disk, and give it the permissions that every new file of this user has.
+
+    safetensors lets only the owner read the files that it writes, whatever the user's umask says.
+    """
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+    if os.name != "nt":
+        mask = os.umask(0o022)  # the only way to read it is to set it
+        os.umask(mask)
+        mode = path.stat().st_mode
+        if mode | (0o666 & ~mask) != mode:
+            path.chmod(mode | (0o666 & ~mask))
 
 
 def sync_folder(folder: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from lilift.recipe.yaml_text import read_yaml
+
 FILE_KEYS = ("before", "after", "respond", "reconstruct")
 
 
@@ -25,7 +27,7 @@ def read_template(value: Any) -> Any:
             raise ValueError(f"there is no template file {value}, neither beside the recipe nor in {Path.cwd()}")
         return value
     try:
-        found = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
+        found, _ = read_yaml(Path(value).read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"cannot read the template file ({error.strerror})") from None
     except (UnicodeDecodeError, yaml.YAMLError):

@@ -99,14 +99,14 @@ class CheckpointStore:
                 raise RunFolderError(
                     "this checkpoint was made with other settings",
                     where=folder,
-                    remedy="use the recipe it was made with, or another run folder",
+                    remedy="use the recipe it was made with or another run folder, or repeat the phase with --restart-from",
                 )
             return Checkpoint(folder, step)
         if steps:
             raise RunFolderError(
                 f"none of the {len(steps)} checkpoints is intact",
                 where=self.folder,
-                remedy="delete this folder to train the stage from its start",
+                remedy="restore one from a copy, or delete this folder to train the stage from its start",
             )
         return None
 

@@ -92,7 +92,7 @@ class _Run:
             raise RunFolderError(
                 "the folder holds checkpoints of an unfinished stage",
                 where=self.checkpoints.folder,
-                remedy="resume the run, or delete them",
+                remedy="resume the run, or choose another folder",
             )
         checkpoint = self.checkpoints.newest_intact(self.progress.note)
         if checkpoint is None:

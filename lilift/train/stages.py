@@ -122,7 +122,12 @@ def _finished(artifact: Path, fingerprint: str) -> StageResult:
     Raises:
         RunFolderError: the result is damaged, or was made with other settings.
     """
-    details = verify_part(artifact, if_damaged="delete this folder to train the stage again")
+    remedy = "restore it from a copy, or delete this folder to train the stage again"
+    details = verify_part(artifact, if_damaged=remedy)
     if details.get("fingerprint") != fingerprint:
-        raise RunFolderError("was made with other settings", where=artifact, remedy="use another run folder")
+        raise RunFolderError(
+            "was made with other settings",
+            where=artifact,
+            remedy="use another run folder, or repeat the phase with --restart-from",
+        )
     return StageResult(**{field.name: details[field.name] for field in fields(StageResult)})

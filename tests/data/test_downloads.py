@@ -6,12 +6,15 @@ import gzip
 import hashlib
 import http.server
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from lilift.data import downloads
 from lilift.data.downloads import CHECKSUMS, fetch
 from lilift.data.languages import languages
 from lilift.data.lexicons.publishers import PUBLISHERS, Download, Publisher, download_for, sources_for
@@ -29,10 +32,17 @@ class Server(http.server.BaseHTTPRequestHandler):
     most: int | None
     ranges: bool
     asked: list[str | None]
+    moved: dict[str, str]
+    told = True
 
     def do_GET(self) -> None:
         kind = type(self)
         kind.asked.append(self.headers.get("Range"))
+        if self.path in kind.moved:
+            self.send_response(302)
+            self.send_header("Location", kind.moved[self.path])
+            self.end_headers()
+            return
         content = kind.files.get(self.path)
         if content is None:
             self.send_error(404)
@@ -43,7 +53,8 @@ class Server(http.server.BaseHTTPRequestHandler):
             self.send_error(416)
             return
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content) - start))
+        if kind.told:
+            self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         self.wfile.write(content[start:][: kind.most])
 
@@ -53,7 +64,9 @@ class Server(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[tuple[type[Server], Publisher]]:
-    kind = type("Kind", (Server,), {"files": {"/files/en_om.tsv": CONTENT}, "most": None, "ranges": True, "asked": []})
+    kind = type(
+        "Kind", (Server,), {"files": {"/files/en_om.tsv": CONTENT}, "most": None, "ranges": True, "asked": [], "moved": {}}
+    )
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind) as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -132,6 +145,52 @@ def test_a_missing_file_and_a_server_out_of_reach_are_one_line_each(server, tmp_
         fetch(nowhere, KNOWN, tmp_path)
     assert "\n" not in caught.value.line()
     assert caught.value.exit_code == 3
+
+
+def test_an_endless_file_is_refused_with_the_limit_and_leaves_nothing(
+    server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, publisher = server
+    monkeypatch.setattr(downloads, "MOST_BYTES", len(CONTENT))
+    assert fetch(publisher, UNKNOWN, tmp_path / "whole").read_bytes() == CONTENT
+    kind.files["/files/en_om.tsv"] = CONTENT + b"\n"
+    monkeypatch.setattr(downloads, "_BLOCK", 64)
+    for told in (True, False):
+        kind.told = told
+        with pytest.raises(DataError, match=r"sends more than 0 MB, the most that lilift downloads"):
+            fetch(publisher, UNKNOWN, tmp_path)
+        assert not list((tmp_path / "gatitos").iterdir())
+
+
+def test_an_empty_file_is_refused_and_an_empty_one_on_the_disk_is_fetched_again(server, tmp_path: Path) -> None:
+    kind, publisher = server
+    kind.files["/files/en_om.tsv"] = b""
+    with pytest.raises(DataError, match="sent an empty file"):
+        fetch(publisher, UNKNOWN, tmp_path)
+    assert not list((tmp_path / "gatitos").iterdir())
+    assert not (tmp_path / CHECKSUMS).exists()
+    kind.files["/files/en_om.tsv"] = CONTENT
+    (tmp_path / "gatitos" / "en_om.tsv").touch()
+    assert fetch(publisher, UNKNOWN, tmp_path).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("address", ["file:///etc/passwd", "ftp://127.0.0.1/en_om.tsv", "data:,a"])
+def test_a_redirection_away_from_the_web_is_not_followed(server, tmp_path: Path, address: str) -> None:
+    kind, publisher = server
+    kind.moved["/files/en_om.tsv"] = address
+    with pytest.raises(DataError, match=r"redirect|Redirect") as refused:
+        fetch(publisher, UNKNOWN, tmp_path)
+    assert "\n" not in refused.value.line()
+    assert not list((tmp_path / "gatitos").iterdir())
+    kind.moved["/files/en_om.tsv"] = publisher.files + "moved.tsv"
+    kind.files["/files/moved.tsv"] = CONTENT
+    assert fetch(publisher, UNKNOWN, tmp_path).read_bytes() == CONTENT
+
+
+def test_an_encrypted_line_is_not_left_for_an_open_one() -> None:
+    request = urllib.request.Request("https://example.org/a")
+    with pytest.raises(urllib.error.URLError, match="redirects to http://example"):
+        downloads._WebOnly().redirect_request(request, None, 302, "", {}, "http://example.org/a")
 
 
 def test_every_listed_file_belongs_to_a_language_and_pinned_ones_have_sums() -> None:

@@ -131,7 +131,7 @@ def test_one_changed_bit_is_found(tmp_path: Path, name: str) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(RunFolderError, match=r"the prepared data are damaged .*--restart-from data"):
+    with pytest.raises(RunFolderError, match=r"the prepared data are damaged .*delete data/done.json"):
         load_prepared(tmp_path)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel
+from peft import LoraConfig, PeftModel
 from safetensors.torch import load_file, save_file
 
 from lilift.data.texts.examples import Row
@@ -23,6 +23,20 @@ from tests.model.trained_bridge import train_one_step, weights_of
 BridgeOf = Callable[..., BridgedModel]
 RowsOf = Callable[..., list[Row]]
 LORA = LoraSettings(rank=2)
+
+
+def test_the_names_of_layers_are_sorted_in_the_file(bridge_of: BridgeOf, tmp_path: Path) -> None:
+    """peft writes a set, in an order that differs from process to process: two equal runs then had different files."""
+    bridge = bridge_of()
+    attach_lora(bridge, LORA)
+    config = bridge.llm.peft_config["default"]
+    config.exclude_modules = {f"layer{number}" for number in range(20)}
+    save_part(bridge, "adapter", tmp_path)
+    written = json.loads((tmp_path / "adapter_config.json").read_text("utf-8"))
+    for name in ("target_modules", "exclude_modules"):
+        assert len(written[name]) > 1
+        assert written[name] == sorted(written[name])
+    assert LoraConfig.from_pretrained(str(tmp_path)).exclude_modules == config.exclude_modules
 
 
 @pytest.mark.parametrize("kind", ["ffn", "linear", "latent"])

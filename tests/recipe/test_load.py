@@ -218,3 +218,51 @@ def test_groups_of_languages_stand_for_their_codes_each_once_and_never_english(g
     assert len(set(recipe.languages)) == len(recipe.languages) == expected
     assert "en" not in recipe.languages
     assert all("-" not in code for code in recipe.languages)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("languages: " + "[" * 3000 + "]" * 3000, "too deep"),
+        ("data: " + "{a: " * 150 + "1" + "}" * 150, "too deep"),
+        ("data: &a {b: *a}", "contains itself"),
+        ("languages: &a [*a]", "contains itself"),
+        (
+            "a: &a [1, 1]\n" + "".join(f"b{i}: &b{i} [{', '.join([f'*b{i - 1}' if i else '*a'] * 9)}]\n" for i in range(8)),
+            "too many",
+        ),
+        ("description: 2020-99-99", "month must be in"),
+    ],
+)
+def test_yaml_that_cannot_become_settings_is_one_line(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text(f"name: a\nextends: tiny-cpu\n{text}\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match=words) as refused:
+        load_recipe(str(path))
+    assert str(path) in refused.value.line()
+    assert len(refused.value.line()) < 400
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("align.learning_rate=1e18", "less than or equal to 100"),
+        ("transfer.learning_rate=.inf", "finite number"),
+        ("align.epochs=1e18", "less than or equal to 10000"),
+        ("align.max_grad_norm=.inf", "finite number"),
+        ("evaluate.max_new_tokens=99999999999999999999", "less than or equal to"),
+        ("languages=[EN]", "already knows English"),
+        ("languages=0x10", "'16' is no language"),
+        ("languages=[om, 0x10]", "'16' is no language"),
+        ("languages=&a [*a]", "not valid YAML"),
+        ("data=" + "[" * 3000, "not valid YAML"),
+    ],
+)
+def test_absurd_values_are_one_line(override: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=words) as refused:
+        load_recipe("tiny-cpu", [override])
+    assert len(refused.value.line()) < 400
+
+
+def test_spaces_and_capitals_around_a_language_do_not_matter() -> None:
+    assert load_recipe("tiny-cpu", ["languages=['om ', FJ]"]).languages == ("om", "fj")

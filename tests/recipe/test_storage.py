@@ -219,3 +219,25 @@ def test_rewriting_replaces_all_lines(tmp_path: Path) -> None:
     lines.rewrite([{"a": 3}])
     lines.append({"a": 4})
     assert lines.read() == [{"a": 3}, {"a": 4}]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_weights_have_the_permissions_of_every_other_file(tmp_path: Path, mask: int, mode: int) -> None:
+    """safetensors itself lets only the owner read what it writes."""
+    before = os.umask(mask)
+    try:
+        with sealed_folder(tmp_path / "part") as partial:
+            save_file({"a": torch.ones(2)}, partial / "a.safetensors")
+        write_json(tmp_path / "part.json", {})
+    finally:
+        os.umask(before)
+    written = [*(tmp_path / "part").iterdir(), tmp_path / "part.json"]
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in written} == {path.name: oct(mode) for path in written}
+
+
+def test_a_damaged_manifest_is_named_without_the_advice_to_delete_it(tmp_path: Path) -> None:
+    make_sealed(tmp_path / "a")
+    (tmp_path / "a" / "manifest.json").write_text("{")
+    with pytest.raises(RunFolderError, match=r"manifest\.json") as raised:
+        verify_part(tmp_path / "a")
+    assert "delete" not in raised.value.line()

@@ -108,7 +108,7 @@ def test_when_none_is_intact_the_error_says_what_to_do(tmp_path: Path) -> None:
     saved.save(2, 4)
     for step in (2, 4):
         damage(tmp_path / "checkpoints" / f"step-0000000{step}" / "state.json", "flipped")
-    with pytest.raises(RunFolderError, match=r"none of the 2 checkpoints is intact; delete this folder") as raised:
+    with pytest.raises(RunFolderError, match=r"none of the 2 checkpoints is intact; restore one from a copy") as raised:
         saved.newest()
     assert raised.value.exit_code == 5
 

@@ -139,7 +139,7 @@ def test_a_damaged_or_foreign_result_is_refused(models: Path, tmp_path: Path) ->
         tiny_run.train(tiny_run.make_recipe(models, "align.learning_rate=0.02"), tmp_path, "align", NoProgress())
     weights = tmp_path / "alignment" / "alignment.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
-    with pytest.raises(RunFolderError, match=r"alignment.safetensors has \d+ bytes instead of \d+; delete this folder"):
+    with pytest.raises(RunFolderError, match=r"alignment.safetensors has \d+ bytes instead of \d+; restore it from a copy, or"):
         tiny_run.train(recipe, tmp_path, "align", NoProgress())
 
 

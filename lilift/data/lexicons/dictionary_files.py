@@ -22,7 +22,7 @@ from lilift.data.lexicons.dictionary_columns import UNNAMED, Columns, MissingCol
 from lilift.data.lexicons.dictionary_lines import forms_of, is_comment, whole_lines
 from lilift.data.lexicons.pair_filters import alternatives
 from lilift.data.lexicons.swadesh import read_swadesh
-from lilift.data.text_files import read_lines
+from lilift.data.text_files import read_lines, reading
 from lilift.recipe.errors import DataError
 
 _LIST_OF_WORDS = re.compile(r"(?:to )?[a-z]+(?:\s*[,;]\s*(?:to )?[a-z]+)+")
@@ -72,12 +72,18 @@ def read_dictionary(path: Path, code: str) -> Dictionary:
         DataError: the file cannot be read, is a table without the language, or most of its lines are not pairs.
     """
     known = language(code)
-    if path.is_file() and is_zipfile(path):
+    if path.is_file() and _is_archive(path):
         return Dictionary(Pair(english, expression) for english, expression in read_swadesh(path, known.code))
     lines = read_lines(path, any_ending=True)
     sample = list(islice(lines, _SAMPLE))
     reader = _Reader(path, known, [line for _, line in sample])
     return Dictionary(reader.pairs(chain(sample, lines)), reader.turned)
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether a file is a zip archive, whole or damaged."""
+    with reading(path), path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04" or is_zipfile(path)
 
 
 class _Reader:

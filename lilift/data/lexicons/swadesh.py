@@ -6,7 +6,10 @@ In the archive a file has one line a concept and no English. PanLex's own Englis
 
 from __future__ import annotations
 
+import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +38,11 @@ _TEXT_110 = """
 SWADESH_207 = tuple(_TEXT_207.split())
 SWADESH_110 = tuple(_TEXT_110.split())
 _LISTS = {"swadesh207": SWADESH_207, "swadesh110": SWADESH_110}
+# What `zipfile` raises for a damaged archive, an encrypted one, or a compression that it does not know.
+DAMAGED = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, OSError, EOFError, ValueError, LookupError, RuntimeError,
+    OverflowError, MemoryError,
+)  # fmt: skip
 # PanLex names languages by ISO 639-3, as FLORES does but for Chinese.
 _OTHER_NAMES = {"zh": "cmn"}
 
@@ -58,8 +66,10 @@ def read_swadesh(path: Path, code: str) -> Iterator[tuple[str, str]]:
                         lines = archive.read(member).decode("utf-8").split("\n")
                         for english, line in zip(concepts, lines, strict=False):
                             yield from ((english, expression) for expression in line.split("\t") if expression)
-    except (zipfile.BadZipFile, UnicodeDecodeError, OSError, EOFError) as error:
-        raise DataError(f"the archive cannot be read ({error})", where=path, remedy="download it again") from None
+    except DAMAGED as error:
+        raise DataError(
+            f"the archive cannot be read ({' '.join(str(error).split())[:120]})", where=path, remedy="download it again"
+        ) from None
     if not found:
         raise DataError(
             f"the archive has no Swadesh list of {language(code).name} ({name}-*.txt in swadesh207 or swadesh110)",

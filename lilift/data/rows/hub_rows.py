@@ -89,7 +89,7 @@ def _files_to_read_here(builder: Any, split: str) -> list[str]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars and remarks; what is wrong in the end becomes one line."""
+    """No progress bars and remarks; what is wrong in the end becomes one line. And no counting of uses on a public server."""
     import datasets
     from huggingface_hub.utils import logging as hub_logging
 
@@ -98,11 +98,14 @@ def _quiet() -> Iterator[None]:
     datasets.disable_progress_bars()
     hub_logging.set_verbosity(logging.ERROR)
     datasets.utils.logging.set_verbosity(logging.CRITICAL)
+    # Otherwise `datasets` asks a server of Hugging Face for the name of every loader, even if it reads a local file.
+    counts, datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = datasets.config.HF_UPDATE_DOWNLOAD_COUNTS, False
     try:
         yield
     finally:
         hub_logging.set_verbosity(hub_verbosity)
         datasets.utils.logging.set_verbosity(verbosity)
+        datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = counts
         if shown:
             datasets.enable_progress_bars()
 

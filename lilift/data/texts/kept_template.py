@@ -41,5 +41,5 @@ def kept_template(folder: Path) -> Template | None:
         raise RunFolderError(
             "the prompt template of this run has changed since its data phase wrote it",
             where=path,
-            remedy="restore the file from a copy, or run with --restart-from data",
+            remedy="restore it from a copy, or delete data/done.json and run again with --resume; lilift writes it again",
         ) from None

@@ -61,7 +61,7 @@ def kept_answers(file: JsonLines, benchmark: Benchmark) -> dict[str, dict[str, A
             raise RunFolderError(
                 f"the file holds an answer to another question with the id {question.id!r}",
                 where=file.path,
-                remedy="delete the file, or choose another folder for this evaluation",
+                remedy="delete the line of this question, or choose another folder for this evaluation",
             )
         answers[question.id] = _judged_anew(line, question, benchmark)
     judged = [answers.get(str(line.get("id")), line) for line in kept]

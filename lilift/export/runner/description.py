@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -17,6 +17,10 @@ KNOWN_FORMAT = 2
 _SEQUENCE = ("llm bos", "alignment bos", "soft tokens", "alignment eos", "prompt text", "response")
 
 
+_Count = Annotated[int, Field(ge=1, lt=2**31)]
+_TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+
+
 class _Part(BaseModel):
     # A later lilift may add fields without a new format; this version does not need them.
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
@@ -26,16 +30,16 @@ class TokenizerPart(_Part):
     """How the encoder's tokenizer frames a text."""
 
     file: str
-    prefix: list[int]
-    suffix: list[int]
+    prefix: list[_TokenId]
+    suffix: list[_TokenId]
 
 
 class EncoderPart(_Part):
     """The encoder's file, and how its states are used."""
 
     file: str
-    hidden_size: int
-    max_tokens: int
+    hidden_size: _Count
+    max_tokens: _Count
     add_embeddings: bool
     tokenizer: TokenizerPart
 
@@ -44,12 +48,12 @@ class LLMPart(_Part):
     """The LLM's files by the type of their weights, and its special tokens."""
 
     files: dict[str, str] = Field(min_length=1)
-    bos: int | None
-    stop: list[int]
-    hidden_size: int
-    context_length: int
-    embedding_scale: float
-    control_tokens: list[str] = []  # exports of earlier versions do not name them
+    bos: _TokenId | None
+    stop: list[_TokenId]
+    hidden_size: _Count
+    context_length: _Count
+    embedding_scale: float = Field(gt=0, allow_inf_nan=False)
+    control_tokens: list[Annotated[str, Field(min_length=1)]] = []  # exports of earlier versions do not name them
     normalizer: list[dict[str, Any]] = []  # nor these
     space_prefix: Literal["as llama.cpp", "start"] = "as llama.cpp"
 
@@ -87,8 +91,8 @@ class Description(_Part):
     encoder: EncoderPart
     llm: LLMPart
     alignment: AlignmentPart
-    max_tokens: int
-    max_new_tokens: int
+    max_tokens: _Count
+    max_new_tokens: _Count
     merge_base: str
     sha256: dict[str, str]
 
@@ -140,7 +144,7 @@ def read_description(folder: Path) -> Description:
             f"the file has the format {version}, but this lilift reads the format {KNOWN_FORMAT}", where=path, remedy=remedy
         )
     storage.check_seal(content, path)
-    if "files" not in content.get("llm", {}):
+    if not isinstance(content.get("llm"), dict) or "files" not in content["llm"]:
         raise RunFolderError(
             "the export has no GGUF files, and only these can run here",
             where=folder,

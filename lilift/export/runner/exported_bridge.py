@@ -214,6 +214,13 @@ class ExportedBridge:
                     remedy="export the run again",
                 )
         ids = [*self.description.llm.stop, *([] if self.description.llm.bos is None else [self.description.llm.bos])]
+        framing = [*self.description.encoder.tokenizer.prefix, *self.description.encoder.tokenizer.suffix]
+        if not all(0 <= token < self._encoder.vocabulary_size for token in framing):
+            raise RunFolderError(
+                "lilift.json has special tokens that the encoder does not have",
+                where=self.folder,
+                remedy="export the run again",
+            )
         if not all(0 <= token < self._llm.vocabulary_size for token in ids):
             raise RunFolderError(
                 "lilift.json has special tokens that the LLM does not have", where=self.folder, remedy="export the run again"

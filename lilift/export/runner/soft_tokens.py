@@ -29,11 +29,22 @@ class SoftTokens:
         path: `align.gguf`.
 
     Raises:
-        RunFolderError: the file holds no alignment layer, an unknown kind of layer, or an incomplete one.
+        RunFolderError: the file holds no alignment layer, an unknown kind of layer, or one that cannot compute.
     """
 
     def __init__(self, path: Path) -> None:
         reader = opened(path)
+        try:
+            self._read(reader, path)
+            with np.errstate(all="ignore"):
+                self._try_out(path)
+        except (ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise RunFolderError(
+                f"the alignment layer in this file cannot compute ({reason})", where=path, remedy="export the run again"
+            ) from None
+
+    def _read(self, reader: GGUFReader, path: Path) -> None:
         if _field(reader, "general.architecture") != ARCHITECTURE:
             raise RunFolderError("the file holds no alignment layer", where=path, remedy="export the run again")
         self.kind = str(_field(reader, f"{ARCHITECTURE}.kind"))
@@ -51,6 +62,15 @@ class SoftTokens:
         missing = sorted(needed - self.weights.keys())
         if missing:
             raise RunFolderError(f"the file has no weight {missing[0]!r}", where=path, remedy="export the run again")
+
+    def _try_out(self, path: Path) -> None:
+        """Compute once, so that weights that do not fit together are found before the first question."""
+        first = self.weights.get("hidden.weight" if self.kind == "ffn" else "output.weight")
+        if self.kind != "latent" and first is not None and first.shape[-1] != self.encoder_size:
+            raise ValueError(f"its weights read {first.shape[-1]} numbers, not {self.encoder_size}")
+        found = self.frame(np.ones((1, self.encoder_size), dtype=np.float32))
+        if found.shape[-1] != self.llm_size or not np.isfinite(found).all():
+            raise RunFolderError("the alignment layer gives no finite vectors", where=path, remedy="export the run again")
 
     def frame(self, states: Floats) -> Floats:
         """The vectors [N, D] for states [S, E]: the soft tokens with the learned vectors around them."""
@@ -112,11 +132,18 @@ class EmbeddingTable:
         found = next((tensor for tensor in opened(path).tensors if tensor.name == "token_embd.weight"), None)
         if found is None:
             raise RunFolderError("the file has no token embeddings", where=path, remedy="export the run again")
-        self._table = found
+        self._table, self._path = found, path
 
     def added_to(self, states: Floats, tokens: list[int]) -> Floats:
         """States [S, E] plus the embeddings of their tokens, each scaled to the size of its state."""
-        rows = dequantize(self._table.data[np.array(tokens)], self._table.tensor_type)  # [S, E]
+        try:
+            rows = dequantize(self._table.data[np.array(tokens)], self._table.tensor_type)  # [S, E]
+            if rows.shape != states.shape:
+                raise ValueError(f"they have the shape {rows.shape}, not {states.shape}")
+        except (ValueError, IndexError, NotImplementedError) as error:
+            raise RunFolderError(
+                f"the token embeddings do not fit the encoder ({error})", where=self._path, remedy="export the run again"
+            ) from None
         sum_: Floats = (states + rows * (_size(states) / np.maximum(_size(rows), _SMALL))).astype(np.float32)
         return sum_
 
@@ -129,7 +156,7 @@ def opened(path: Path) -> GGUFReader:
     """
     try:
         return GGUFReader(path)
-    except (OSError, ValueError, IndexError, KeyError) as error:
+    except (OSError, ValueError, IndexError, KeyError, TypeError, OverflowError, AttributeError, MemoryError) as error:
         raise RunFolderError(
             f"lilift cannot read the file as GGUF ({' '.join(str(error).split())[:120]})",
             where=path,

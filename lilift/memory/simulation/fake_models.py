@@ -31,6 +31,7 @@ from lilift.model.encoders.encoder_states import EncoderStates, StatesInMemory, 
 from lilift.model.llms.llm import enable_gradient_checkpointing, without_dropout
 from lilift.model.llms.output_head import OutputHead
 from lilift.model.llms.special_tokens import LLMTokens
+from lilift.model.sources import loading
 from lilift.recipe.schema import Recipe
 
 BLOCK, NESTED_BLOCK = (
@@ -161,7 +162,8 @@ def depth_name(config: PreTrainedConfig) -> str:
 
 def _fake_llm(recipe: Recipe, config: PreTrainedConfig) -> PreTrainedModel:
     dtype: torch.dtype = getattr(torch, recipe.llm.dtype)
-    llm = AutoModelForCausalLM.from_config(without_dropout(copy.deepcopy(config)), dtype=dtype)
+    with loading(recipe.llm.model, what="LLM"):
+        llm = AutoModelForCausalLM.from_config(without_dropout(copy.deepcopy(config)), dtype=dtype)
     if recipe.llm.quantization == "nf4":
         quantise(llm, partial(FakeLinear4bit, dtype=dtype), skip=llm.get_output_embeddings())
         llm.is_loaded_in_4bit = True  # peft reads this
@@ -176,7 +178,8 @@ def fake_encoder(recipe: Recipe, config: PreTrainedConfig | None) -> Encoder:
     if config is None:
         return AbsentEncoder(torch.device("cpu"))
     dtype: torch.dtype = getattr(torch, recipe.encoder.dtype)
-    half = text_encoder_in(loader_of(config).from_config(copy.deepcopy(config), dtype=dtype))
+    with loading(recipe.encoder.model, what="encoder"):
+        half = text_encoder_in(loader_of(config).from_config(copy.deepcopy(config), dtype=dtype))
     if recipe.encoder.quantization == "nf4":
         quantise(half, partial(FakeLinear4bit, dtype=dtype), skip_names=UNQUANTISED)
     tokenizer: Any = SimpleNamespace(pad_id=0)

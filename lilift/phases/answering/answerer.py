@@ -115,5 +115,7 @@ def refuse_template(options: AnswerOptions, export: Path) -> None:
         RecipeError: `options.template` is set.
     """
     if options.template is not None:
-        own = storage.read_json(export / DESCRIPTION).get("template", {}).get("name")
+        content = storage.read_json(export / DESCRIPTION)
+        template = content.get("template") if isinstance(content, dict) else None
+        own = template.get("name") if isinstance(template, dict) else None
         refuse(options, ("template",), f"an export always uses the prompt template of its training ({own})")

@@ -48,4 +48,5 @@ def has_gguf(folder: Path) -> bool:
     if (folder / "recipe.yaml").is_file() or not (folder / DESCRIPTION).is_file():
         return False
     content = storage.read_json(folder / DESCRIPTION)
-    return isinstance(content, dict) and "files" in content.get("llm", {})
+    llm = content.get("llm") if isinstance(content, dict) else None
+    return isinstance(llm, dict) and "files" in llm

@@ -133,5 +133,5 @@ def check_trained_part(part: Path) -> None:
     sealed_folders.verify_part(
         part,
         if_unfinished="finish it with `lilift recipe run … --resume`",
-        if_damaged=f"train it again with `lilift recipe run … --restart-from {part.parent.name}`",
+        if_damaged=f"restore it from a copy, or train it again with `lilift recipe run … --restart-from {part.parent.name}`",
     )

@@ -21,8 +21,9 @@ from lilift.model.sources import STAND_IN
 from lilift.phases.answering.answerer import DESCRIPTION, EXPORTED, Answerer, AnswerOptions, drawing, refuse, refuse_template
 from lilift.phases.answering.systems import SYSTEMS, answers_depend_on, load_system, responder_for
 from lilift.phases.run_folder import recipe_of
-from lilift.recipe import sealed_folders, storage
+from lilift.recipe import sealed_folders, sealed_records, storage
 from lilift.recipe.errors import RecipeError, RunFolderError
+from lilift.recipe.finished_phases import MODEL_CARD
 from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import AlignmentSettings, EncoderSettings, LLMSettings
 
@@ -67,14 +68,24 @@ def _of_run(run: Path, options: AnswerOptions, system: str) -> Answerer:
 
 def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
     refuse_template(options, folder)
+    again = "copy it again, or export the run again"
+    sealed_records.read_record(folder / DESCRIPTION, remedy=again)
     content = storage.read_json(folder / DESCRIPTION)
     try:
         encoder = _settings(EncoderSettings, content["encoder"])
         alignment = _settings(AlignmentSettings, content["alignment"])
-        template = Template(**content["template"])
-        longest, languages, dtype = int(content["max_tokens"]), tuple(content["languages"]), content["dtype"]
-        seed = int(content["seed"])
-    except (KeyError, TypeError, ValueError, ValidationError):
+        template = _template(content["template"])
+        longest, languages, seed = int(content["max_tokens"]), tuple(map(str, content["languages"])), int(content["seed"])
+        most_new = options.max_new_tokens or int(content.get("max_new_tokens", _MAX_NEW_TOKENS))
+        llm = LLMSettings(
+            model=str((folder / "hf").resolve()),
+            quantization=options.quantization or "none",
+            dtype=options.dtype or content["dtype"],
+            gradient_checkpointing=False,
+        )
+        if not 0 < longest < 2**31 or not 0 < most_new < 2**31:
+            raise ValueError("a length out of range")
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ValidationError):
         raise RunFolderError(
             "this file is damaged, or lilift did not write it", where=folder / DESCRIPTION, remedy="export the run again"
         ) from None
@@ -84,13 +95,8 @@ def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
             where=folder,
             remedy="export again with `--to hf`, or leave out --dtype and --quantization",
         )
-    sealed_folders.verify_part(folder / "alignment")
-    llm = LLMSettings(
-        model=str((folder / "hf").resolve()),
-        quantization=options.quantization or "none",
-        dtype=options.dtype or dtype,
-        gradient_checkpointing=False,
-    )
+    sealed_folders.verify_part(folder / "alignment", if_damaged=again)
+    sealed_folders.verify_part(folder / "hf", if_damaged=again, leave_out=[MODEL_CARD])
     bridge = join_models(encoder, llm, alignment, seed=0, device=find_device().torch_device)
     load_part(bridge, "alignment", folder / "alignment")
     tokenisation = Tokenisation(
@@ -102,7 +108,6 @@ def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
         has_llm_bos=bridge.tokens.bos is not None,
         limits=Limits(encoder.max_tokens, longest, "truncate"),
     )
-    most_new = options.max_new_tokens or int(content.get("max_new_tokens", _MAX_NEW_TOKENS))
     responder = BridgeResponder(
         bridge,
         tokenisation,
@@ -118,6 +123,20 @@ def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
 def _settings(kind: type[Kind], content: Mapping[str, Any]) -> Kind:
     """A section of the recipe from a part of `lilift.json`, which has more keys if there are GGUF files."""
     return kind(**{name: value for name, value in content.items() if name in kind.model_fields})
+
+
+def _template(content: Mapping[str, Any]) -> Template:
+    """The prompt template from `lilift.json`.
+
+    Raises:
+        TypeError: it is none.
+    """
+    template = Template(**content)
+    openers = (template.openers["respond"], *template.openers.values())
+    texts = (template.name, template.before, template.after, template.separator, *openers)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("a text of the template is no text")
+    return template
 
 
 def _of_plain(model: str, options: AnswerOptions) -> Answerer:
@@ -173,8 +192,8 @@ def _template_of_training(model: Path) -> Template | None:
     if model.name != "hf" or not description.is_file():
         return None
     try:
-        return Template(**storage.read_json(description)["template"])
-    except (KeyError, TypeError):
+        return _template(sealed_records.read_record(description, remedy="export the run again")["template"])
+    except (KeyError, TypeError, AttributeError):
         raise RunFolderError(
             "this file is damaged, or lilift did not write it", where=description, remedy="export the run again"
         ) from None

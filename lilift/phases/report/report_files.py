@@ -13,6 +13,7 @@ from lilift.evaluate.scores.response_analysis import ANALYSIS, Profiles, read_pr
 from lilift.evaluate.scores.scores import SystemScores
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.storage import JsonLines, read_json
+from lilift.recipe.yaml_text import read_yaml
 
 
 class RunFiles:
@@ -73,7 +74,7 @@ class RunFiles:
 
     def recipe(self) -> dict[str, Any]:
         try:
-            content = yaml.safe_load(self.text("recipe.yaml"))
+            content, _ = read_yaml(self.text("recipe.yaml"))
         except yaml.YAMLError:
             self.notes.append("recipe.yaml is damaged: it is not YAML")
             return {}

@@ -12,4 +12,4 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 class Settings(BaseModel):
     """A section of a recipe. It refuses unknown keys, and it cannot be changed after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_default=True, allow_inf_nan=False)

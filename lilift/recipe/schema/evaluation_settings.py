@@ -136,7 +136,7 @@ class EvaluateSettings(Settings):
         description="Parallel sentences for measuring alignment before and after stage 1: `world`, or a folder with FLORES or "
         "SIB-200 files. If you leave it out, lilift does not measure alignment.",
     )
-    max_new_tokens: int = Field(512, ge=1, description="Longest response of the model, in LLM tokens.")
+    max_new_tokens: int = Field(512, ge=1, le=2**20, description="Longest response of the model, in LLM tokens.")
     tokens_per_batch: int = Field(
         8192,
         ge=16,

@@ -27,11 +27,13 @@ class StageSettings(Settings):
 
     skip: bool = Field(False, description="Leave this stage out.")
     trains: TrainedPart = Field("adapter", description=_TRAINS)
-    epochs: float = Field(1.0, gt=0, description="Passes over the training data. Stage 1 draws new word swaps in each pass.")
+    epochs: float = Field(
+        1.0, gt=0, le=10_000, description="Passes over the training data. Stage 1 draws new word swaps in each pass."
+    )
     max_steps: int | None = Field(
         None, ge=1, description="Stop after this many optimizer steps, even if `epochs` would need more."
     )
-    learning_rate: float = Field(gt=0, description=_LEARNING_RATE)
+    learning_rate: float = Field(gt=0, le=100, description=_LEARNING_RATE)
     schedule: Literal["constant", "cosine"] = Field("constant", description=_SCHEDULE)
     warmup_ratio: float = Field(0.0, ge=0, lt=1, description=_WARMUP_RATIO)
     weight_decay: float = Field(
@@ -73,7 +75,7 @@ class AlignSettings(StageSettings):
     """Stage 1, language alignment: only the alignment layer learns."""
 
     trains: TrainedPart = Field("alignment", description=_TRAINS)
-    learning_rate: float = Field(6e-4, gt=0, description=_LEARNING_RATE)
+    learning_rate: float = Field(6e-4, gt=0, le=100, description=_LEARNING_RATE)
     target: Annotated[TargetWeights, BeforeValidator(_target_weights, json_schema_input_type=Target | TargetWeights)] = Field(
         {"reconstruct": 1.0},
         description="What the LLM learns to write for a code-switched question. reconstruct: the English question. respond: "
@@ -106,7 +108,7 @@ class LoraSettings(Settings):
 class TransferSettings(StageSettings):
     """Stage 2, task transfer: a LoRA adapter learns from English instructions, and the alignment layer is frozen."""
 
-    learning_rate: float = Field(2e-4, gt=0, description=_LEARNING_RATE)
+    learning_rate: float = Field(2e-4, gt=0, le=100, description=_LEARNING_RATE)
     schedule: Literal["constant", "cosine"] = Field("cosine", description=_SCHEDULE)
     warmup_ratio: float = Field(0.03, ge=0, lt=1, description=_WARMUP_RATIO)
     texts: tuple[Literal["english", "translated"], ...] = Field(

@@ -21,5 +21,7 @@ def test_a_part_that_cannot_answer_names_the_command_that_makes_it(tmp_path: Pat
         (partial / "weights").write_bytes(b"1234")
     check_trained_part(part)
     (part / "weights").write_bytes(b"12345")
-    with pytest.raises(RunFolderError, match=r"weights has 5 bytes instead of 4; train it again .* --restart-from transfer"):
+    with pytest.raises(
+        RunFolderError, match=r"weights has 5 bytes instead of 4; restore it .* train it again .* --restart-from transfer"
+    ):
         check_trained_part(part)
