@@ -109,16 +109,14 @@ def _requirements() -> list[Requirement] | None:
 
 def _project() -> dict[str, Any] | None:
     """The table `project` of the source tree's pyproject.toml."""
-    if sys.version_info < (3, 11):  # older Pythons do not read TOML
-        return None
-    import tomllib
+    if sys.version_info >= (3, 11):  # older Pythons do not read TOML
+        import tomllib
 
-    path = Path(__file__).parents[2] / "pyproject.toml"
-    if not path.is_file():
-        return None
-
-    project: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
-    return project
+        path = Path(__file__).parents[2] / "pyproject.toml"
+        if path.is_file():
+            project: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+            return project
+    return None
 
 
 def _exports() -> list[Finding]:
