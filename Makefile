@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test coverage lint docs docs-check bench gpu stand-ins clean
+.PHONY: setup demo test test-long coverage lint docs docs-check bench gpu stand-ins clean
 
 setup: $(STAMP)
 
@@ -23,6 +23,10 @@ demo: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# What `make test` leaves out because it takes minutes: the whole of `make gpu` on a CPU. Run it after a change of benchmarks/.
+test-long: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long
 
 # The same tests, a third slower, with the share of lines that they run.
 coverage: setup

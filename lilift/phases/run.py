@@ -23,7 +23,7 @@ from lilift.memory.planned_card import limited_card, planned_card
 from lilift.memory.probe import MemoryProbe
 from lilift.model.llms import unsloth_backend
 from lilift.phases.environment import describe_environment
-from lilift.phases.model_check.recipe_models import require_usable_models, unfit_models
+from lilift.phases.model_check.recipe_models import absent_models, require_usable_models, unfit_models
 from lilift.phases.phase_work import Job, title_of, work_on
 from lilift.phases.readiness import missing_for
 from lilift.phases.rehearsals import plan_recipe, require_plan_fits
@@ -101,7 +101,8 @@ def run_recipe(
     with RunFolder.opened(path, recipe, resume=options.resume, restart_from=options.restart_from) as folder:
         phases = _phases_until(options.until, recipe)
         to_do = [phase for phase in phases if not folder.is_done(phase)]
-        missing = [*missing_for(recipe, to_do), *(error for phase in to_do for error in unfit.get(phase, ()))]
+        missing = [*absent_models(recipe, to_do), *missing_for(recipe, to_do)]
+        missing += [error for phase in to_do for error in unfit.get(phase, ())]
         if show_plan is not None:
             show_plan(plan, missing[1:])
         if missing:

@@ -49,6 +49,7 @@ def bare_machine(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(folder), "PYTHONNOUSERSITE": "1", "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_whole_command_on_a_bare_machine(tmp_path: Path, bare_machine: dict[str, str]) -> None:
     """Wheels, a test in Triton's interpreter, both benchmarks, the file of results, tables and plots."""

@@ -65,5 +65,4 @@ def test_a_plan_for_this_machine_is_raised_by_what_it_took_before(tmp_path: Path
     planned, raised = before.of("transfer").peak_bytes - unseen, after.of("transfer").peak_bytes - unseen
     assert raised == pytest.approx(1.1 * planned, rel=1e-6)
     assert after.of("align").peak_bytes == before.of("align").peak_bytes
-    elsewhere = plan_recipe(recipe, strict=True)
-    assert elsewhere.of("transfer").peak_bytes == before.of("transfer").peak_bytes
+    assert calibration.ratio("another card", "transfer") == 1  # plans of other cards stay as they are

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from lilift.model.sources import require_configuration
 from lilift.phases.model_check.file_checks import Ability, Problems, encoder_file_problems, llm_file_problems
 from lilift.phases.model_check.small_files import ModelFiles, model_files
 from lilift.phases.run_folder import Phase
@@ -45,6 +46,22 @@ def unfit_models(recipe: Recipe, phases: Collection[Phase], *, without_torch: bo
                     told.add(ability)
                     unfit.setdefault(phase, []).append(_in_recipe(problems[ability], ability, section, recipe))
     return unfit
+
+
+def absent_models(recipe: Recipe, phases: Collection[Phase]) -> list[LiliftError]:
+    """Models that these phases need and that are neither on this machine nor on the hub, or while the hub cannot be reached."""
+    if not any(_abilities(recipe, phase) for phase in phases):
+        return []
+    wanted = [("LLM", recipe.llm.model, recipe.llm.revision)]
+    if recipe.has_encoder:
+        wanted.append(("encoder", recipe.encoder.model, recipe.encoder.revision))
+    absent: list[LiliftError] = []
+    for what, model, revision in wanted:
+        try:
+            require_configuration(model, revision, what=what)
+        except ModelError as error:
+            absent.append(error)
+    return absent
 
 
 def require_usable_models(unfit: dict[Phase, list[LiliftError]]) -> None:

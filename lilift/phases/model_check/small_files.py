@@ -11,7 +11,7 @@ from huggingface_hub import get_safetensors_metadata, snapshot_download
 from huggingface_hub.errors import NotASafetensorsRepoError
 
 from lilift.export.safetensors_rows import SafetensorsFolder, check_storage_type
-from lilift.model.sources import cannot_be_reached, loading, model_folder_or_hub
+from lilift.model.sources import cannot_be_reached, loading, model_folder_or_hub, require_configuration
 from lilift.recipe.errors import ModelError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -68,6 +68,7 @@ def model_files(name: str, revision: str | None, *, what: str) -> ModelFiles | N
     if Path(location).is_dir():
         return ModelFiles(name, location, revision, Path(location), *_readable(lambda: _shapes_on_disk(Path(location))))
     try:
+        require_configuration(name, revision, what=what)  # one request; the download repeats its own for half a minute
         with loading(name, what=what):
             folder = Path(snapshot_download(location, revision=revision, allow_patterns=list(_SMALL)))
     except ModelError as error:
