@@ -36,7 +36,7 @@ def load_answerer(model: str, options: AnswerOptions, *, system: str = "lifted")
 
         return load_exported(folder, options)
     refuse(options, ("gguf", "threads"), "it is only for the GGUF files of an export")
-    if not (folder / "recipe.yaml").is_file() and not (folder / DESCRIPTION).is_file():
+    if not folder.is_dir():
         require_configuration(model, what="LLM")  # a wrong name is reported before torch is imported
     from lilift.phases.answering.torch_answerer import load_with_torch
 
