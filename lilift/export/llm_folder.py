@@ -21,13 +21,25 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         ModelError: the configuration is missing or damaged.
     """
+    found = config_content(folder)
+    return _text_part(folder) or found if "text_config" in found else found
+
+
+def config_content(folder: Path) -> dict[str, Any]:
+    """The content of a model's `config.json`.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
     try:
-        found: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("it holds no settings")
     except (OSError, ValueError) as error:
         raise ModelError(
             f"lilift cannot read the model's config.json ({error})", where=folder, remedy="download the model again"
         ) from None
-    return _text_part(folder) or found if "text_config" in found else found
+    return found
 
 
 def _text_part(folder: Path) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Callable, Mapping
@@ -24,7 +23,7 @@ from lilift.export.gguf.sentencepiece_model import from_sentencepiece, no_senten
 from lilift.export.gguf.tokenizer_files import read_vocabulary
 from lilift.export.job import Export
 from lilift.export.language_texts import texts_by_language
-from lilift.export.llm_folder import read_config
+from lilift.export.llm_folder import config_content, read_config
 from lilift.export.modelfile import FILE_NAME as MODELFILE
 from lilift.export.modelfile import chat_template, modelfile
 from lilift.model.encoders.encoder_tokenizer import SentencePieceTokenizer, load_encoder_tokenizer
@@ -190,7 +189,7 @@ class EncoderPart:
         *,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
-        check_encoder(json.loads((folder / "config.json").read_text(encoding="utf-8")), folder)
+        check_encoder(config_content(folder), folder)
         found = sentencepiece_of_encoder(folder, settings.model)
         with loading(settings.model, what="encoder"):
             config = AutoConfig.from_pretrained(folder)

@@ -222,8 +222,8 @@ def _tokens(run: TwinRun) -> str:
 def _problems(files: ModelFiles, kind: Kind, trust_remote_code: bool) -> Problems:
     recipe = TwinRun("stand-in:llm", "stand-in:encoder", Path(), trust_remote_code=trust_remote_code).recipe
     if kind == "llm":
-        quick = llm_file_problems(files)
-        return quick if quick.keys() & {"answers"} else llm_configuration_problems(files, recipe) | quick
+        quick = llm_file_problems(files, recipe.llm)
+        return quick if quick.keys() & {"trains", "answers"} else llm_configuration_problems(files, recipe) | quick
     quick = encoder_file_problems(files)
     return encoder_configuration_problems(files, EncoderSettings(model=files.name), None) | quick
 

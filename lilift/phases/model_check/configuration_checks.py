@@ -69,7 +69,7 @@ def llm_configuration_problems(files: ModelFiles, recipe: Recipe) -> Problems:
             LLMFile(config, shapes, vocabulary, quantisation, name=recipe.name, where=files.folder)
 
     shapes = {own: files.shapes[name] for name, own in names_in_llm(files.shapes).items()} if files.shapes else {}
-    return found_by({"trains": trains, "answers": answers, "merges": merges, "gguf": writes})
+    return found_by({"trains": trains, "answers": answers, "merges": merges, "gguf": writes}, files)
 
 
 def encoder_configuration_problems(files: ModelFiles, settings: EncoderSettings, quantisation: str | None) -> Problems:
@@ -91,7 +91,7 @@ def encoder_configuration_problems(files: ModelFiles, settings: EncoderSettings,
     def writes() -> None:
         EncoderPart(settings, files.folder, quantisation, shapes=files.shapes if files.shapes is not None else {})
 
-    return found_by({"trains": trains, "gguf": writes})
+    return found_by({"trains": trains, "gguf": writes}, files)
 
 
 def _llm_config(files: ModelFiles, settings: LLMSettings) -> PreTrainedConfig:

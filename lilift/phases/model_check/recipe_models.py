@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from lilift.export.gguf.encoder_gguf import ARCHITECTURES as ENCODER_ARCHITECTURES
+from lilift.export.gguf.llm_configuration import FAMILIES as LLM_FAMILIES
+from lilift.export.llm_folder import config_content
 from lilift.phases.model_check.file_checks import Ability, Problems, encoder_file_problems, llm_file_problems
 from lilift.phases.model_check.small_files import ModelFiles, model_files
 from lilift.phases.run_folder import Phase
@@ -23,7 +26,8 @@ def unfit_models(recipe: Recipe, phases: Collection[Phase], *, without_torch: bo
     Args:
         recipe: names the models, and what the phases do with them.
         phases: what is to run.
-        without_torch: leave out the checks that first load torch and transformers, which takes a few seconds.
+        without_torch: leave out the checks that first load torch and transformers, which takes a few seconds, if lilift knows
+            the families of both models and their files say nothing against them.
     """
     needs = {phase: abilities for phase in phases if (abilities := _abilities(recipe, phase))}
     wanted = {ability for abilities in needs.values() for ability in abilities}
@@ -79,7 +83,10 @@ def _llm_problems(recipe: Recipe, wanted: Collection[Ability], without_torch: bo
 
         return llm_configuration_problems(files, recipe)
 
-    return _problems(files, llm_file_problems, None if without_torch else slow, wanted)
+    def quick(files: ModelFiles) -> Problems:
+        return llm_file_problems(files, recipe.llm)
+
+    return _problems(files, quick, slow, wanted, quick_is_enough=without_torch and _is_one_of(files, LLM_FAMILIES))
 
 
 def _encoder_problems(recipe: Recipe, wanted: Collection[Ability], without_torch: bool) -> Problems:
@@ -90,20 +97,34 @@ def _encoder_problems(recipe: Recipe, wanted: Collection[Ability], without_torch
 
         return encoder_configuration_problems(files, recipe.encoder, recipe.export.encoder_quantisation)
 
-    return _problems(files, encoder_file_problems, None if without_torch else slow, wanted)
+    quick_is_enough = without_torch and _is_one_of(files, ENCODER_ARCHITECTURES)
+    return _problems(files, encoder_file_problems, slow, wanted, quick_is_enough=quick_is_enough)
+
+
+def _is_one_of(files: ModelFiles | None, architectures: Collection[str]) -> bool:
+    return files is not None and next(iter(config_content(files.folder).get("architectures") or []), None) in architectures
 
 
 def _problems(
     files: ModelFiles | None,
     quick: Callable[[ModelFiles], Problems],
-    slow: Callable[[ModelFiles], Problems] | None,
+    slow: Callable[[ModelFiles], Problems],
     wanted: Collection[Ability],
+    *,
+    quick_is_enough: bool,
 ) -> Problems:
-    """What the quick checks find; if they find nothing that matters, also what the checks find that load torch first."""
+    """What the quick checks find, and what the checks find that load torch first.
+
+    lilift leaves out the slow checks if the quick ones find that it cannot train the model or answer with it, which settles the
+    matter. If the quick ones find something about the export only, the slow ones may find that the model is no LLM at all.
+    """
     if files is None:
         return {}
     problems = quick(files)
-    return problems if slow is None or problems.keys() & set(wanted) else slow(files) | problems
+    found = problems.keys() & set(wanted)
+    if found & {"trains", "answers"} or (quick_is_enough and not found):
+        return problems
+    return slow(files) | problems
 
 
 def _in_recipe(error: LiliftError, ability: Ability, section: str, recipe: Recipe) -> LiliftError:
