@@ -54,7 +54,7 @@ def _text_part(folder: Path) -> dict[str, Any] | None:
     from lilift.model.sources import loading
 
     with loading(str(folder), what="LLM's configuration"):
-        whole = AutoConfig.from_pretrained(folder)
+        whole = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     text = text_part(whole)
     if text is whole:
         return None

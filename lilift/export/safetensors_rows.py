@@ -32,6 +32,10 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 WHOLE_NUMBERS: dict[str, np.dtype[Any]] = {"BOOL": np.dtype("?"), "I64": np.dtype("<i8")}
 
 
+class QuantisedWeights(ModelError):
+    """The weights of a model are already quantised, so that lilift cannot merge an adapter into them."""
+
+
 @dataclass(frozen=True)
 class StoredTensor:
     """The place of a tensor on disk. A scalar has the shape () and one row.
@@ -155,11 +159,11 @@ def check_storage_type(tensor: str, stored: str, where: Path | str) -> np.dtype[
     """The type of a tensor's elements on disk, from its name in the header; bfloat16 comes as its 16 bits.
 
     Raises:
-        ModelError: the tensor is quantised.
+        QuantisedWeights: the tensor is quantised.
     """
     dtype = (_DTYPES | WHOLE_NUMBERS).get(stored)
     if dtype is None:
-        raise ModelError(
+        raise QuantisedWeights(
             f"{tensor} is stored as {stored}, so this model is already quantised",
             where=where,
             remedy="use the original 16-bit model",

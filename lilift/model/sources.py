@@ -25,6 +25,11 @@ WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 ADAPTER_CONFIG = "adapter_config.json"
 SENTENCEPIECE_FILES = ("spiece.model", "sentencepiece.model", "sentencepiece.bpe.model", "tokenizer.model", "spm.model")
+# Parts of what transformers says about a configuration, and what they mean.
+_UNKNOWN_MODEL = {
+    "Unrecognized model in": "config.json names no `model_type` that this version of transformers knows",
+    "Transformers does not recognize this architecture": "this version of transformers does not know the model's architecture",
+}
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -161,6 +166,7 @@ def loading(name: str, *, what: str) -> Iterator[None]:
         name: the model, as the recipe names it.
         what: the kind of thing that the block loads, e.g. ``encoder``.
     """
+    from huggingface_hub.errors import StrictDataclassError
     from huggingface_hub.utils import logging as hub_logging
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
     from safetensors import SafetensorError
@@ -177,7 +183,7 @@ def loading(name: str, *, what: str) -> Iterator[None]:
         yield
     except LiliftError:
         raise
-    except (OSError, ValueError, LookupError, RuntimeError, ImportError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, RuntimeError, ImportError, SafetensorError, StrictDataclassError) as error:
         raise loading_error(error, name, what) from error
     finally:
         transformers_logging.set_verbosity(verbosity)
@@ -231,6 +237,10 @@ def loading_error(error: BaseException, name: str, what: str) -> ModelError:
             remedy="convert them at https://huggingface.co/spaces/safetensors/convert, then set `revision` to the pull "
             "request that it opens (refs/pr/N)",
         )
+    for sign, unknown in _UNKNOWN_MODEL.items():
+        if sign in str(error):
+            remedy = "install a later version of transformers (`pip install -U transformers`), or choose another model"
+            return ModelError(f"{unknown} (cannot load the {what})", where=name, remedy=remedy)
     if "trust_remote_code" in str(error):
         return ModelError(
             f"the {what} needs Python code of its own",
@@ -281,4 +291,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _first_sentence(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
+    if text.startswith("Validation error for field"):  # the reason follows its first colon
+        return text[:200]
     return re.split(r"(?<=[.:;])\s", text, maxsplit=1)[0].rstrip(".:;")[:200]

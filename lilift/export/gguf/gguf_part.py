@@ -158,13 +158,14 @@ def llm_vocabulary(folder: Path, size: int) -> tuple[LLMTokens, Vocabulary]:
 
 def _llm_tokenizer(folder: Path) -> Any:
     with loading(str(folder), what="LLM's tokenizer"):
-        return AutoTokenizer.from_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def _declared_eos(folder: Path) -> Any:
     """The tokens that end generation, from the model's generation settings, or else from its configuration."""
     if (folder / "generation_config.json").is_file():
-        return GenerationConfig.from_pretrained(folder).eos_token_id
+        with loading(str(folder), what="LLM's generation settings"):
+            return GenerationConfig.from_pretrained(folder).eos_token_id
     return read_config(folder).get("eos_token_id")
 
 
@@ -192,7 +193,7 @@ class EncoderPart:
         check_encoder(config_content(folder), folder)
         found = sentencepiece_of_encoder(folder, settings.model)
         with loading(settings.model, what="encoder"):
-            config = AutoConfig.from_pretrained(folder)
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         tokenizer = load_encoder_tokenizer(str(folder), None, config)
         if not isinstance(tokenizer, SentencePieceTokenizer):
             raise no_sentencepiece(settings.model)

@@ -38,6 +38,7 @@ def llm_file_problems(files: ModelFiles, settings: LLMSettings) -> Problems:
     config = read_config(files.folder)
 
     def trains() -> None:
+        files.require_whole()
         check_no_embeddings_per_layer(config, files.name)
         if settings.quantization == "nf4":
             check_can_quantise(config, files.name)
@@ -68,13 +69,14 @@ def encoder_file_problems(files: ModelFiles) -> Problems:
         sentencepiece_of_encoder(files.folder, files.name)
         files.require_readable()
 
-    return found_by({"gguf": writes}, files)
+    return found_by({"trains": files.require_whole, "gguf": writes}, files)
 
 
 def found_by(checks: dict[Ability, Callable[[], None]], files: ModelFiles) -> Problems:
     """The errors that these checks of a model's files raise, by ability.
 
-    A setting of an unexpected type makes a check fail with an error of Python. The later phase would fail in the same way.
+    A setting of an unexpected type makes a check fail with an error of Python or of a library. The later phase would fail in
+    the same way.
     """
     problems: Problems = {}
     for ability, check in checks.items():
@@ -82,7 +84,7 @@ def found_by(checks: dict[Ability, Callable[[], None]], files: ModelFiles) -> Pr
             check()
         except LiliftError as error:
             problems[ability] = error
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except Exception as error:  # whatever a library raises about an unusual model is the reason that the user needs
             missing = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())[:160]
             problems[ability] = ModelError(
                 f"lilift cannot use the model's configuration or its tokenizer files ({missing})",

@@ -47,7 +47,9 @@ def unfit_models(recipe: Recipe, phases: Collection[Phase], *, without_torch: bo
             for ability in abilities:
                 if ability in problems and ability not in told:
                     told.add(ability)
-                    unfit.setdefault(phase, []).append(_in_recipe(problems[ability], ability, section, recipe))
+                    error = _in_recipe(problems[ability], ability, section, recipe)
+                    if str(error) not in {str(one) for errors in unfit.values() for one in errors}:
+                        unfit.setdefault(phase, []).append(error)
     return unfit
 
 
