@@ -17,7 +17,13 @@ _TO_HF = "export with --to hf"  # the exporter's remedy; a recipe has a setting 
 _TO_HF_IN_RECIPE = "set `export.formats` to [hf]"
 
 
-def unfit_models(recipe: Recipe, phases: Collection[Phase], *, without_torch: bool = False) -> dict[Phase, list[LiliftError]]:
+def unfit_models(
+    recipe: Recipe,
+    phases: Collection[Phase],
+    *,
+    without_torch: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> dict[Phase, list[LiliftError]]:
     """Everything that these phases cannot do with the models of a recipe, as far as the models' small files say it.
 
     lilift looks into folders and the hub's cache, and downloads small files from the hub. It says nothing about a model that
@@ -28,6 +34,7 @@ def unfit_models(recipe: Recipe, phases: Collection[Phase], *, without_torch: bo
         phases: what is to run.
         without_torch: leave out the checks that first load torch and transformers, which takes a few seconds, if lilift knows
             the families of both models and their files say nothing against them.
+        say: receives a line about each model that lilift has not checked.
     """
     needs = {phase: abilities for phase in phases if (abilities := _abilities(recipe, phase))}
     wanted = {ability for abilities in needs.values() for ability in abilities}
@@ -39,6 +46,10 @@ def unfit_models(recipe: Recipe, phases: Collection[Phase], *, without_torch: bo
             continue
         try:
             problems = problems_of(recipe, wanted, without_torch)
+            if problems is None:
+                if say is not None:
+                    say(_unchecked(recipe, section))
+                continue
         except ModelError as error:  # the model itself cannot be found or read
             unfit.setdefault(next(iter(needs)), []).append(error)
             continue
@@ -51,6 +62,11 @@ def unfit_models(recipe: Recipe, phases: Collection[Phase], *, without_torch: bo
                     if str(error) not in {str(one) for errors in unfit.values() for one in errors}:
                         unfit.setdefault(phase, []).append(error)
     return unfit
+
+
+def _unchecked(recipe: Recipe, section: str) -> str:
+    name = recipe.llm.model if section == "llm" else recipe.encoder.model
+    return f"lilift has not checked {section}.model: {name} is not in the hub's cache, and lilift cannot reach the hub"
 
 
 def require_usable_models(unfit: dict[Phase, list[LiliftError]]) -> None:
@@ -77,7 +93,7 @@ def _abilities(recipe: Recipe, phase: Phase) -> tuple[Ability, ...]:
     return by_phase.get(phase, ())
 
 
-def _llm_problems(recipe: Recipe, wanted: Collection[Ability], without_torch: bool) -> Problems:
+def _llm_problems(recipe: Recipe, wanted: Collection[Ability], without_torch: bool) -> Problems | None:
     files = model_files(recipe.llm.model, recipe.llm.revision, what="LLM")
 
     def slow(files: ModelFiles) -> Problems:
@@ -91,7 +107,7 @@ def _llm_problems(recipe: Recipe, wanted: Collection[Ability], without_torch: bo
     return _problems(files, quick, slow, wanted, quick_is_enough=without_torch and _is_one_of(files, LLM_FAMILIES))
 
 
-def _encoder_problems(recipe: Recipe, wanted: Collection[Ability], without_torch: bool) -> Problems:
+def _encoder_problems(recipe: Recipe, wanted: Collection[Ability], without_torch: bool) -> Problems | None:
     files = model_files(recipe.encoder.model, recipe.encoder.revision, what="encoder")
 
     def slow(files: ModelFiles) -> Problems:
@@ -114,14 +130,14 @@ def _problems(
     wanted: Collection[Ability],
     *,
     quick_is_enough: bool,
-) -> Problems:
-    """What the quick checks find, and what the checks find that load torch first.
+) -> Problems | None:
+    """What the quick checks find, and what the checks find that load torch first; None if there are no files.
 
     lilift leaves out the slow checks if the quick ones find that it cannot train the model or answer with it, which settles the
     matter. If the quick ones find something about the export only, the slow ones may find that the model is no LLM at all.
     """
     if files is None:
-        return {}
+        return None
     problems = quick(files)
     found = problems.keys() & set(wanted)
     if found & {"trains", "answers"} or (quick_is_enough and not found):
