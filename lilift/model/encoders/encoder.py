@@ -216,11 +216,16 @@ def _check_states(
     with torch.no_grad():
         changed = model(input_ids=others, attention_mask=torch.ones_like(ids)).last_hidden_state
     if torch.equal(changed[:, :-1], states[:, :-1]):
-        raise ModelError(
-            "the model reads a text from left to right, so that its first states do not know how the text ends",
-            where=settings.model,
-            remedy="choose a text encoder, such as mT5 or XLM-R, or a model with bidirectional attention",
-        )
+        raise left_to_right(settings.model)
+
+
+def left_to_right(name: str) -> ModelError:
+    """The error for an LLM in the place of the encoder."""
+    return ModelError(
+        "the model reads a text from left to right, so that its first states do not know how the text ends",
+        where=name,
+        remedy="choose a text encoder, such as mT5 or XLM-R, or a model with bidirectional attention",
+    )
 
 
 def _size(vectors: Tensor) -> Tensor:

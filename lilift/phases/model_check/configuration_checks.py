@@ -29,8 +29,8 @@ from lilift.export.gguf.llm_configuration import FAMILIES as LLM_FAMILIES
 from lilift.export.gguf.llm_gguf import LLMFile
 from lilift.export.llm_folder import names_in_llm, read_config
 from lilift.model.decoding.cached_layers import cannot_generate
-from lilift.model.encoders.encoder import check_positions, longest_text
-from lilift.model.encoders.encoder_architecture import loader_of, text_encoder_in
+from lilift.model.encoders.encoder import check_positions, left_to_right, longest_text
+from lilift.model.encoders.encoder_architecture import loader_of, reads_left_to_right, text_encoder_in
 from lilift.model.encoders.encoder_tokenizer import load_encoder_tokenizer
 from lilift.model.llms.llm import text_part
 from lilift.model.llms.llm_architecture import check_takes_embeddings, layers_without_keys
@@ -100,6 +100,8 @@ def encoder_configuration_problems(files: ModelFiles, settings: EncoderSettings,
             known = [mapping for mapping in (MODEL_FOR_TEXT_ENCODING_MAPPING, MODEL_MAPPING) if type(config) in mapping]
             if not known or known[0][type(config)].main_input_name != "input_ids":
                 raise _unknown(config, "encoder", files.name)
+            if reads_left_to_right(config):
+                raise left_to_right(files.name)
             load_encoder_tokenizer(str(files.folder), None, config, settings.language_codes)
         whole = _empty(lambda: loader_of(config).from_config(config))
         if whole is not None:
@@ -118,7 +120,9 @@ def _llm_config(files: ModelFiles, settings: LLMSettings) -> PreTrainedConfig:
     known = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
     if not known and not settings.trust_remote_code:
         raise _unknown(config, "LLM", files.name)
-    if known and (config.is_encoder_decoder or (type(config) in MODEL_FOR_MASKED_LM_MAPPING and not config.is_decoder)):
+    is_encoder = type(config) in MODEL_FOR_MASKED_LM_MAPPING and not config.is_decoder
+    bidirectional = getattr(config, "use_bidirectional_attention", None) is True  # EmbeddingGemma
+    if known and (config.is_encoder_decoder or is_encoder or bidirectional):
         raise ModelError(
             f"a model of the kind {config.model_type!r} is an encoder or an encoder-decoder, and no LLM",
             where=files.name,

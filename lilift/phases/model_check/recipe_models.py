@@ -147,7 +147,7 @@ def _problems(
 
 def _in_recipe(error: LiliftError, ability: Ability, section: str, recipe: Recipe) -> LiliftError:
     """An error with the setting that causes it, and with a remedy in the recipe."""
-    if not isinstance(error, ModelError):
+    if not isinstance(error, ModelError) or (error.where or "").startswith(f"{section}."):
         return error  # it names a setting already
     remedy = error.remedy or ""
     if ability == "gguf":

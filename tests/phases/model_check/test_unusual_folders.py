@@ -72,6 +72,18 @@ def test_an_encoder_is_no_llm(tmp_path: Path) -> None:
     assert "an encoder or an encoder-decoder, and no LLM" in said("llm", folder, "export.formats=[hf]")
 
 
+def test_an_llm_is_no_encoder(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "model", "llm")
+    told = said("encoder", folder, without_torch=True)
+    assert told.startswith(f"encoder.model: {folder}: the model reads a text from left to right")
+
+
+def test_an_llm_with_bidirectional_attention_is_no_llm(tmp_path: Path) -> None:
+    settings = {"model_type": "gemma3_text", "use_bidirectional_attention": True, "architectures": ["Gemma3ForCausalLM"]}
+    folder = copied(tmp_path / "model", "llm", **settings)
+    assert "an encoder or an encoder-decoder, and no LLM" in said("llm", folder, "export.formats=[hf]")
+
+
 def test_an_encoder_without_positions_for_the_longest_text_is_told(tmp_path: Path) -> None:
     folder = copied(tmp_path / "model", "encoder")
     config = transformers.XLMRobertaConfig(
