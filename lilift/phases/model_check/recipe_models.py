@@ -58,9 +58,9 @@ def unfit_models(
             for ability in abilities:
                 if ability in problems and ability not in told:
                     told.add(ability)
-                    error = _in_recipe(problems[ability], ability, section, recipe)
-                    if str(error) not in {str(one) for errors in unfit.values() for one in errors}:
-                        unfit.setdefault(phase, []).append(error)
+                    found = _in_recipe(problems[ability], ability, section, recipe)
+                    if str(found) not in {str(one) for errors in unfit.values() for one in errors}:
+                        unfit.setdefault(phase, []).append(found)
     return unfit
 
 
