@@ -34,6 +34,10 @@ CPU. The exit code is 0 if everything works, and 4 if something does not.
 run stops in its first seconds, and not after days of training, if one of its models cannot be trained, answer, be
 merged or be written as GGUF. If only GGUF is missing, set `export.formats` to `[hf]`.
 
+lilift quantises weights itself while it loads them. So it cannot train an LLM in 4 bits if the LLM's files are already
+quantised with GPTQ, AWQ, FP8 or MXFP4: choose the original model or a copy with 16-bit weights (gpt-oss is released in
+MXFP4). A LoRA adapter must first be merged into its base model. A GGUF file cannot be trained.
+
 lilift made the tables below from tiny random models of each family, with transformers {transformers}, peft {peft} and
 bitsandbytes {bitsandbytes} (`python -m docs.model_table`). They show that the way through lilift works. They do not
 show how well a model learns.

@@ -34,6 +34,11 @@ def add_parser(verbs: Any) -> None:
 
 
 def run_check(arguments: argparse.Namespace) -> int:
+    from lilift.model.sources import require_configuration
+
+    require_configuration(
+        arguments.model, arguments.revision, what="model"
+    )  # lilift reports a wrong name before it loads torch
     from lilift.phases.model_check.check_model import check_model, require_works
 
     report = check_model(

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,7 +169,7 @@ def _unfit_models(recipe: Recipe) -> list[LiliftError]:
     from lilift.phases.model_check.recipe_models import unfit_models
     from lilift.phases.run_folder import wanted_phases
 
-    by_phase = unfit_models(recipe, wanted_phases(recipe), without_torch=True)
+    by_phase = unfit_models(recipe, wanted_phases(recipe), without_torch=True, say=partial(print, file=sys.stderr))
     return [error for errors in by_phase.values() for error in errors]
 
 

@@ -215,7 +215,7 @@ def _encoder_languages(recipe: Recipe) -> dict[str, str]:
     settings = recipe.encoder
     location = model_folder_or_hub(settings.model)
     with loading(settings.model, what="encoder's tokenizer"):
-        config = AutoConfig.from_pretrained(location, revision=settings.revision)
+        config = AutoConfig.from_pretrained(location, revision=settings.revision, trust_remote_code=False)
         tokenizer = load_encoder_tokenizer(location, settings.revision, config, settings.language_codes)
     return codes_by_language(tokenizer.source_languages, ("en", *recipe.languages))
 

@@ -21,13 +21,25 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         ModelError: the configuration is missing or damaged.
     """
+    found = config_content(folder)
+    return _text_part(folder) or found if "text_config" in found else found
+
+
+def config_content(folder: Path) -> dict[str, Any]:
+    """The content of a model's `config.json`.
+
+    Raises:
+        ModelError: the file is missing or damaged.
+    """
     try:
-        found: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("it holds no settings")
     except (OSError, ValueError) as error:
         raise ModelError(
             f"lilift cannot read the model's config.json ({error})", where=folder, remedy="download the model again"
         ) from None
-    return _text_part(folder) or found if "text_config" in found else found
+    return found
 
 
 def _text_part(folder: Path) -> dict[str, Any] | None:
@@ -42,7 +54,7 @@ def _text_part(folder: Path) -> dict[str, Any] | None:
     from lilift.model.sources import loading
 
     with loading(str(folder), what="LLM's configuration"):
-        whole = AutoConfig.from_pretrained(folder)
+        whole = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     text = text_part(whole)
     if text is whole:
         return None

@@ -172,7 +172,7 @@ def read_layers(base: Path) -> Layers:
     from lilift.model.sources import loading
 
     with loading(str(base), what="LLM's configuration"), torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(text_part(AutoConfig.from_pretrained(base)))
+        model = AutoModelForCausalLM.from_config(text_part(AutoConfig.from_pretrained(base, trust_remote_code=False)))
     head = model.get_output_embeddings()
 
     def of_kind(kind: type[nn.Module]) -> frozenset[str]:

@@ -32,6 +32,10 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 WHOLE_NUMBERS: dict[str, np.dtype[Any]] = {"BOOL": np.dtype("?"), "I64": np.dtype("<i8")}
 
 
+class QuantisedWeights(ModelError):
+    """The weights of a model are already quantised, so that lilift cannot merge an adapter into them."""
+
+
 @dataclass(frozen=True)
 class StoredTensor:
     """The place of a tensor on disk. A scalar has the shape () and one row.
@@ -121,7 +125,7 @@ def weight_files(folder: Path) -> list[Path]:
     index = folder / INDEX
     if index.is_file():
         try:
-            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            names = sorted(set(map(Path, json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())))
         except (ValueError, KeyError, AttributeError, TypeError):
             raise ModelError("the index of the weights is damaged", where=index, remedy="download the model again") from None
         missing = [name for name in names if not (folder / name).is_file()]
@@ -155,11 +159,11 @@ def check_storage_type(tensor: str, stored: str, where: Path | str) -> np.dtype[
     """The type of a tensor's elements on disk, from its name in the header; bfloat16 comes as its 16 bits.
 
     Raises:
-        ModelError: the tensor is quantised.
+        QuantisedWeights: the tensor is quantised.
     """
     dtype = (_DTYPES | WHOLE_NUMBERS).get(stored)
     if dtype is None:
-        raise ModelError(
+        raise QuantisedWeights(
             f"{tensor} is stored as {stored}, so this model is already quantised",
             where=where,
             remedy="use the original 16-bit model",
@@ -185,12 +189,17 @@ def _read_header(path: Path) -> dict[str, StoredTensor]:
     except ValueError:
         raise damaged("the header of the file is damaged") from None
     found = {}
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        dtype = check_storage_type(name, entry["dtype"], path)
-        begin, end = entry["data_offsets"]
-        stored = StoredTensor(path, dtype, entry["dtype"], tuple(entry["shape"]), 8 + length + begin)
+    try:
+        entries = {
+            name: (str(one["dtype"]), *one["data_offsets"], one["shape"])
+            for name, one in header.items()
+            if name != "__metadata__"
+        }
+    except (AttributeError, KeyError, TypeError):
+        raise damaged("the header of the file is damaged") from None
+    for name, (kind, begin, end, shape) in entries.items():
+        dtype = check_storage_type(name, kind, path)
+        stored = StoredTensor(path, dtype, kind, tuple(shape), 8 + length + begin)
         if end - begin != stored.size * dtype.itemsize or 8 + length + end > size:
             raise damaged(f"{name} is incomplete")
         found[name] = stored

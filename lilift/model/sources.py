@@ -23,7 +23,13 @@ from lilift.recipe.names.local_paths import is_written_as_path, local_path, neit
 STAND_IN = "stand-in:"
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
+ADAPTER_CONFIG = "adapter_config.json"
 SENTENCEPIECE_FILES = ("spiece.model", "sentencepiece.model", "sentencepiece.bpe.model", "tokenizer.model", "spm.model")
+# Parts of what transformers says about a configuration, and what they mean.
+_UNKNOWN_MODEL = {
+    "Unrecognized model in": "config.json names no `model_type` that this version of transformers knows",
+    "Transformers does not recognize this architecture": "this version of transformers does not know the model's architecture",
+}
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -58,21 +64,58 @@ def check_model_folder(folder: Path) -> None:
         ModelError: a file is missing, or the weights are pickled.
     """
     if not folder.is_dir():
-        raise ModelError("no such model folder", where=folder, remedy="check the path in the recipe")
+        raise _no_folder(folder)
     if not (folder / "config.json").is_file():
-        raise ModelError("the model folder has no config.json", where=folder, remedy="point to a complete Hugging Face model")
+        raise _no_configuration(folder)
     if (folder / WEIGHTS).is_file():
         return
     if not (folder / WEIGHTS_INDEX).is_file():
-        pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
-        raise ModelError(
-            "the model's weights are pickled, which lilift never loads" if pickled else f"the model folder has no {WEIGHTS}",
-            where=folder,
-            remedy="convert them with `save_pretrained`" if pickled else "download the model's safetensors files again",
-        )
+        raise _no_weights(folder)
     for shard in sorted(_shards(folder / WEIGHTS_INDEX)):
         if not (folder / shard).is_file():
             raise ModelError(f"a part of the weights is missing: {shard}", where=folder, remedy="download it again")
+
+
+def _no_folder(folder: Path) -> ModelError:
+    if folder.is_file():
+        what = "a GGUF file, which lilift writes and does not train" if folder.suffix == ".gguf" else "a file"
+        remedy = "give the folder of the model's Hugging Face files: config.json, the tokenizer and model.safetensors"
+        return ModelError(f"this is {what}", where=folder, remedy=remedy)
+    return ModelError("no such model folder", where=folder, remedy="check the path in the recipe")
+
+
+def _no_configuration(folder: Path) -> ModelError:
+    if (folder / ADAPTER_CONFIG).is_file():
+        return ModelError(
+            f"the folder holds a LoRA adapter of {_base_of_adapter(folder)}, and no whole model",
+            where=folder,
+            remedy="merge the adapter into its base model (`merge_and_unload` of peft) and give the folder of the result",
+        )
+    if any(folder.glob("*.gguf")):
+        remedy = "give the folder of the model's Hugging Face files, which has config.json and model.safetensors"
+        return ModelError("the folder holds GGUF files, which lilift writes and does not train", where=folder, remedy=remedy)
+    inner = next((path.parent for path in sorted(folder.glob("*/config.json")) if (path.parent / WEIGHTS).is_file()), None)
+    remedy = "point to a complete Hugging Face model" if inner is None else f"give {inner} instead"
+    return ModelError("the model folder has no config.json", where=folder, remedy=remedy)
+
+
+def _no_weights(folder: Path) -> ModelError:
+    inner = next((path.parent for path in sorted(folder.glob(f"*/{WEIGHTS}")) if (path.parent / "config.json").is_file()), None)
+    if inner is not None:  # older models of sentence-transformers: 0_Transformer
+        return ModelError(f"the model folder has no {WEIGHTS}", where=folder, remedy=f"give {inner} instead")
+    pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
+    return ModelError(
+        "the model's weights are pickled, which lilift never loads" if pickled else f"the model folder has no {WEIGHTS}",
+        where=folder,
+        remedy="convert them with `save_pretrained`" if pickled else "download the model's safetensors files again",
+    )
+
+
+def _base_of_adapter(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another model"
 
 
 def require_configuration(name: str, revision: str | None = None, *, what: str) -> None:
@@ -196,6 +239,10 @@ def loading_error(error: BaseException, name: str, what: str) -> ModelError:
             remedy="convert them at https://huggingface.co/spaces/safetensors/convert, then set `revision` to the pull "
             "request that it opens (refs/pr/N)",
         )
+    for sign, unknown in _UNKNOWN_MODEL.items():
+        if sign in str(error):
+            remedy = "install a later version of transformers (`pip install -U transformers`), or choose another model"
+            return ModelError(f"{unknown} (cannot load the {what})", where=name, remedy=remedy)
     if "trust_remote_code" in str(error):
         return ModelError(
             f"the {what} needs Python code of its own",
@@ -231,8 +278,8 @@ def _stand_in(name: str) -> Path:
 
 def _shards(index: Path) -> set[str]:
     try:
-        return set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, AttributeError):
+        return {str(Path(shard)) for shard in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
+    except (ValueError, KeyError, AttributeError, TypeError):
         raise ModelError("the index of the weights is damaged", where=index, remedy="download it again") from None
 
 
@@ -246,4 +293,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def _first_sentence(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
+    if text.startswith("Validation error for field"):  # the reason follows its first colon
+        return text[:200]
     return re.split(r"(?<=[.:;])\s", text, maxsplit=1)[0].rstrip(".:;")[:200]

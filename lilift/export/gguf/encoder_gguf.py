@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from gguf import MODEL_ARCH, GGUFWriter, get_tensor_name_map
 
 from lilift.export.gguf.gguf_vocabulary import Vocabulary
 from lilift.export.gguf.gguf_writer import PlannedTensor, StreamedGGUF, planned_size, storage_type
+from lilift.export.llm_folder import config_content
 from lilift.export.safetensors_rows import SafetensorsFolder, row_chunks
 from lilift.recipe.errors import ModelError
 
@@ -51,7 +51,7 @@ class EncoderFile:
         *,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
-        self.config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        self.config = config_content(folder)
         check_encoder(self.config, folder)
         self.vocabulary = vocabulary
         self.quantisation = quantisation

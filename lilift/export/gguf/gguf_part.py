@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Callable, Mapping
@@ -24,7 +23,7 @@ from lilift.export.gguf.sentencepiece_model import from_sentencepiece, no_senten
 from lilift.export.gguf.tokenizer_files import read_vocabulary
 from lilift.export.job import Export
 from lilift.export.language_texts import texts_by_language
-from lilift.export.llm_folder import read_config
+from lilift.export.llm_folder import config_content, read_config
 from lilift.export.modelfile import FILE_NAME as MODELFILE
 from lilift.export.modelfile import chat_template, modelfile
 from lilift.model.encoders.encoder_tokenizer import SentencePieceTokenizer, load_encoder_tokenizer
@@ -159,13 +158,14 @@ def llm_vocabulary(folder: Path, size: int) -> tuple[LLMTokens, Vocabulary]:
 
 def _llm_tokenizer(folder: Path) -> Any:
     with loading(str(folder), what="LLM's tokenizer"):
-        return AutoTokenizer.from_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def _declared_eos(folder: Path) -> Any:
     """The tokens that end generation, from the model's generation settings, or else from its configuration."""
     if (folder / "generation_config.json").is_file():
-        return GenerationConfig.from_pretrained(folder).eos_token_id
+        with loading(str(folder), what="LLM's generation settings"):
+            return GenerationConfig.from_pretrained(folder).eos_token_id
     return read_config(folder).get("eos_token_id")
 
 
@@ -190,10 +190,10 @@ class EncoderPart:
         *,
         shapes: Mapping[str, tuple[int, ...]] | None = None,
     ) -> None:
-        check_encoder(json.loads((folder / "config.json").read_text(encoding="utf-8")), folder)
+        check_encoder(config_content(folder), folder)
         found = sentencepiece_of_encoder(folder, settings.model)
         with loading(settings.model, what="encoder"):
-            config = AutoConfig.from_pretrained(folder)
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         tokenizer = load_encoder_tokenizer(str(folder), None, config)
         if not isinstance(tokenizer, SentencePieceTokenizer):
             raise no_sentencepiece(settings.model)

@@ -50,16 +50,7 @@ class Encoder(nn.Module):
     @property
     def max_positions(self) -> int | None:
         """The longest text that the model has positions for, in tokens; None if there is no limit."""
-        tables = (module for name, module in self.model.named_modules() if "position" in name.rpartition(".")[2])
-        # If a table has a padding row, positions start after it.
-        return min(
-            (
-                table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
-                for table in tables
-                if isinstance(table, nn.Embedding)
-            ),
-            default=None,
-        )
+        return longest_text(self.model)
 
     def train(self, mode: bool = True) -> Encoder:  # noqa: ARG002
         """Stay in evaluation mode: a frozen encoder has no dropout, also while the rest of the bridge trains."""
@@ -138,7 +129,7 @@ def load_encoder(settings: EncoderSettings, *, device: torch.device) -> Encoder:
         return AbsentEncoder(device)
     location = model_folder_or_hub(settings.model)
     with loading(settings.model, what="encoder"):
-        config = AutoConfig.from_pretrained(location, revision=settings.revision)
+        config = AutoConfig.from_pretrained(location, revision=settings.revision, trust_remote_code=False)
         model, report = loader_of(config).from_pretrained(
             location,
             config=config,
@@ -154,14 +145,36 @@ def load_encoder(settings: EncoderSettings, *, device: torch.device) -> Encoder:
         half = text_encoder_in(model)  # the rest is dropped before anything moves to the device
         _check_states(half, missing, tokenizer, settings)
         encoder = Encoder(half.to(device), tokenizer, add_embeddings=settings.add_embeddings)
-    limit = encoder.max_positions
+    check_positions(settings, encoder.max_positions)
+    return encoder
+
+
+def longest_text(model: nn.Module) -> int | None:
+    """The longest text that a text encoder has positions for, in tokens; None if there is no limit."""
+    tables = (module for name, module in model.named_modules() if "position" in name.rpartition(".")[2])
+    # If a table has a padding row, positions start after it.
+    return min(
+        (
+            table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
+            for table in tables
+            if isinstance(table, nn.Embedding)
+        ),
+        default=None,
+    )
+
+
+def check_positions(settings: EncoderSettings, limit: int | None) -> None:
+    """Check that an encoder has positions for texts of `encoder.max_tokens`.
+
+    Raises:
+        ModelError: it has fewer.
+    """
     if limit is not None and settings.max_tokens > limit:
         raise ModelError(
             f"the encoder reads at most {limit} tokens, not encoder.max_tokens = {settings.max_tokens}",
             where=settings.model,
             remedy=f"set encoder.max_tokens to {limit} or less",
         )
-    return encoder
 
 
 def _quantised(settings: EncoderSettings, device: torch.device) -> dict[str, Any]:
@@ -203,11 +216,16 @@ def _check_states(
     with torch.no_grad():
         changed = model(input_ids=others, attention_mask=torch.ones_like(ids)).last_hidden_state
     if torch.equal(changed[:, :-1], states[:, :-1]):
-        raise ModelError(
-            "the model reads a text from left to right, so that its first states do not know how the text ends",
-            where=settings.model,
-            remedy="choose a text encoder, such as mT5 or XLM-R, or a model with bidirectional attention",
-        )
+        raise left_to_right(settings.model)
+
+
+def left_to_right(name: str) -> ModelError:
+    """The error for an LLM in the place of the encoder."""
+    return ModelError(
+        "the model reads a text from left to right, so that its first states do not know how the text ends",
+        where=name,
+        remedy="choose a text encoder, such as mT5 or XLM-R, or a model with bidirectional attention",
+    )
 
 
 def _size(vectors: Tensor) -> Tensor:

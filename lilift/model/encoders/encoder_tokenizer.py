@@ -132,7 +132,7 @@ def load_encoder_tokenizer(
     failure: ModelError | None = None
     try:
         with loading(location, what="encoder's tokenizer"):
-            converted = AutoTokenizer.from_pretrained(location, revision=revision)
+            converted = AutoTokenizer.from_pretrained(location, revision=revision, trust_remote_code=False)
             check_tokenizer(converted, location, what="encoder")
     except ModelError as error:
         converted, failure = None, error

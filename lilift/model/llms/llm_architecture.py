@@ -6,23 +6,18 @@ from transformers import PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from lilift.model.decoding.cached_layers import uncached_layers
-from lilift.recipe.errors import ModelError
+from lilift.model.llms.untrainable_llms import check_no_embeddings_per_layer
 
 
 def check_takes_embeddings(config: PreTrainedConfig, name: str) -> None:
-    """Check that an LLM can read soft tokens, which are embeddings of no token.
-
-    Gemma 3n and the small models of Gemma 4 (E2B, E4B) look up further embeddings in every layer by the number of the token.
+    """Check that an LLM can read soft tokens; see `check_no_embeddings_per_layer`.
 
     Raises:
         ModelError: the LLM needs the numbers of all tokens.
     """
-    if getattr(config.get_text_config(), "hidden_size_per_layer_input", None):
-        raise ModelError(
-            f"an LLM of the kind {config.model_type} has embeddings of each token in every layer, and soft tokens have none",
-            where=name,
-            remedy="choose another LLM, such as Gemma 3 or Qwen3",
-        )
+    text = config.get_text_config()
+    settings = {"model_type": config.model_type, "hidden_size_per_layer_input": getattr(text, "hidden_size_per_layer_input", 0)}
+    check_no_embeddings_per_layer(settings, name)
 
 
 def layers_without_keys(config: PreTrainedConfig) -> str | None:

@@ -21,7 +21,6 @@ from lilift.phases.model_check.random_twin import twin_of_encoder, twin_of_llm
 from lilift.phases.model_check.small_files import ModelFiles, model_files
 from lilift.phases.model_check.twin_run import TwinRun
 from lilift.recipe.errors import EnvironmentUnfit, LiliftError, ModelError
-from lilift.recipe.schema import EncoderSettings
 
 Kind = Literal["llm", "encoder"]
 Verdict = Literal["yes", "no", "not checked"]
@@ -222,10 +221,10 @@ def _tokens(run: TwinRun) -> str:
 def _problems(files: ModelFiles, kind: Kind, trust_remote_code: bool) -> Problems:
     recipe = TwinRun("stand-in:llm", "stand-in:encoder", Path(), trust_remote_code=trust_remote_code).recipe
     if kind == "llm":
-        quick = llm_file_problems(files)
-        return quick if quick.keys() & {"answers"} else llm_configuration_problems(files, recipe) | quick
+        quick = llm_file_problems(files, recipe.llm)
+        return quick if quick.keys() & {"trains", "answers"} else llm_configuration_problems(files, recipe) | quick
     quick = encoder_file_problems(files)
-    return encoder_configuration_problems(files, EncoderSettings(model=files.name), None) | quick
+    return encoder_configuration_problems(files, recipe.encoder.model_copy(update={"model": files.name}), None) | quick
 
 
 def _config(files: ModelFiles, trust_remote_code: bool) -> PreTrainedConfig:

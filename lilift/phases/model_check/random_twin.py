@@ -67,7 +67,7 @@ def twin_of_encoder(files: ModelFiles, folder: Path) -> Path:
     if _is_small(files):
         return files.folder
     with loading(files.name, what="encoder"):
-        config = AutoConfig.from_pretrained(files.folder)
+        config = AutoConfig.from_pretrained(files.folder, trust_remote_code=False)
     named = next(iter(config.architectures or []), "")
     return _written(files, folder, config, getattr(transformers, named, None) or AutoModel)
 

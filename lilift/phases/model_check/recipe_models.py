@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from lilift.export.gguf.encoder_gguf import ARCHITECTURES as ENCODER_ARCHITECTURES
+from lilift.export.gguf.llm_configuration import FAMILIES as LLM_FAMILIES
+from lilift.export.llm_folder import config_content
 from lilift.model.sources import require_configuration
 from lilift.phases.model_check.file_checks import Ability, Problems, encoder_file_problems, llm_file_problems
 from lilift.phases.model_check.small_files import ModelFiles, model_files
@@ -15,7 +18,13 @@ _TO_HF = "export with --to hf"  # the exporter's remedy; a recipe has a setting 
 _TO_HF_IN_RECIPE = "set `export.formats` to [hf]"
 
 
-def unfit_models(recipe: Recipe, phases: Collection[Phase], *, without_torch: bool = False) -> dict[Phase, list[LiliftError]]:
+def unfit_models(
+    recipe: Recipe,
+    phases: Collection[Phase],
+    *,
+    without_torch: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> dict[Phase, list[LiliftError]]:
     """Everything that these phases cannot do with the models of a recipe, as far as the models' small files say it.
 
     lilift looks into folders and the hub's cache, and downloads small files from the hub. It says nothing about a model that
@@ -24,7 +33,9 @@ def unfit_models(recipe: Recipe, phases: Collection[Phase], *, without_torch: bo
     Args:
         recipe: names the models, and what the phases do with them.
         phases: what is to run.
-        without_torch: leave out the checks that first load torch and transformers, which takes a few seconds.
+        without_torch: leave out the checks that first load torch and transformers, which takes a few seconds, if lilift knows
+            the families of both models and their files say nothing against them.
+        say: receives a line about each model that lilift has not checked.
     """
     needs = {phase: abilities for phase in phases if (abilities := _abilities(recipe, phase))}
     wanted = {ability for abilities in needs.values() for ability in abilities}
@@ -36,6 +47,10 @@ def unfit_models(recipe: Recipe, phases: Collection[Phase], *, without_torch: bo
             continue
         try:
             problems = problems_of(recipe, wanted, without_torch)
+            if problems is None:
+                if say is not None:
+                    say(_unchecked(recipe, section))
+                continue
         except ModelError as error:  # the model itself cannot be found or read
             unfit.setdefault(next(iter(needs)), []).append(error)
             continue
@@ -44,7 +59,9 @@ def unfit_models(recipe: Recipe, phases: Collection[Phase], *, without_torch: bo
             for ability in abilities:
                 if ability in problems and ability not in told:
                     told.add(ability)
-                    unfit.setdefault(phase, []).append(_in_recipe(problems[ability], ability, section, recipe))
+                    found = _in_recipe(problems[ability], ability, section, recipe)
+                    if str(found) not in {str(one) for errors in unfit.values() for one in errors}:
+                        unfit.setdefault(phase, []).append(found)
     return unfit
 
 
@@ -62,6 +79,11 @@ def absent_models(recipe: Recipe, phases: Collection[Phase]) -> list[LiliftError
         except ModelError as error:
             absent.append(error)
     return absent
+
+
+def _unchecked(recipe: Recipe, section: str) -> str:
+    name = recipe.llm.model if section == "llm" else recipe.encoder.model
+    return f"lilift has not checked {section}.model: {name} is not in the hub's cache, and lilift cannot reach the hub"
 
 
 def require_usable_models(unfit: dict[Phase, list[LiliftError]]) -> None:
@@ -88,7 +110,7 @@ def _abilities(recipe: Recipe, phase: Phase) -> tuple[Ability, ...]:
     return by_phase.get(phase, ())
 
 
-def _llm_problems(recipe: Recipe, wanted: Collection[Ability], without_torch: bool) -> Problems:
+def _llm_problems(recipe: Recipe, wanted: Collection[Ability], without_torch: bool) -> Problems | None:
     files = model_files(recipe.llm.model, recipe.llm.revision, what="LLM")
 
     def slow(files: ModelFiles) -> Problems:
@@ -96,10 +118,13 @@ def _llm_problems(recipe: Recipe, wanted: Collection[Ability], without_torch: bo
 
         return llm_configuration_problems(files, recipe)
 
-    return _problems(files, llm_file_problems, None if without_torch else slow, wanted)
+    def quick(files: ModelFiles) -> Problems:
+        return llm_file_problems(files, recipe.llm)
+
+    return _problems(files, quick, slow, wanted, quick_is_enough=without_torch and _is_one_of(files, LLM_FAMILIES))
 
 
-def _encoder_problems(recipe: Recipe, wanted: Collection[Ability], without_torch: bool) -> Problems:
+def _encoder_problems(recipe: Recipe, wanted: Collection[Ability], without_torch: bool) -> Problems | None:
     files = model_files(recipe.encoder.model, recipe.encoder.revision, what="encoder")
 
     def slow(files: ModelFiles) -> Problems:
@@ -107,25 +132,39 @@ def _encoder_problems(recipe: Recipe, wanted: Collection[Ability], without_torch
 
         return encoder_configuration_problems(files, recipe.encoder, recipe.export.encoder_quantisation)
 
-    return _problems(files, encoder_file_problems, None if without_torch else slow, wanted)
+    quick_is_enough = without_torch and _is_one_of(files, ENCODER_ARCHITECTURES)
+    return _problems(files, encoder_file_problems, slow, wanted, quick_is_enough=quick_is_enough)
+
+
+def _is_one_of(files: ModelFiles | None, architectures: Collection[str]) -> bool:
+    return files is not None and next(iter(config_content(files.folder).get("architectures") or []), None) in architectures
 
 
 def _problems(
     files: ModelFiles | None,
     quick: Callable[[ModelFiles], Problems],
-    slow: Callable[[ModelFiles], Problems] | None,
+    slow: Callable[[ModelFiles], Problems],
     wanted: Collection[Ability],
-) -> Problems:
-    """What the quick checks find; if they find nothing that matters, also what the checks find that load torch first."""
+    *,
+    quick_is_enough: bool,
+) -> Problems | None:
+    """What the quick checks find, and what the checks find that load torch first; None if there are no files.
+
+    lilift leaves out the slow checks if the quick ones find that it cannot train the model or answer with it, which settles the
+    matter. If the quick ones find something about the export only, the slow ones may find that the model is no LLM at all.
+    """
     if files is None:
-        return {}
+        return None
     problems = quick(files)
-    return problems if slow is None or problems.keys() & set(wanted) else slow(files) | problems
+    found = problems.keys() & set(wanted)
+    if found & {"trains", "answers"} or (quick_is_enough and not found):
+        return problems
+    return slow(files) | problems
 
 
 def _in_recipe(error: LiliftError, ability: Ability, section: str, recipe: Recipe) -> LiliftError:
     """An error with the setting that causes it, and with a remedy in the recipe."""
-    if not isinstance(error, ModelError):
+    if not isinstance(error, ModelError) or (error.where or "").startswith(f"{section}."):
         return error  # it names a setting already
     remedy = error.remedy or ""
     if ability == "gguf":

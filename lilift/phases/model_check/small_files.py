@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import get_safetensors_metadata, snapshot_download
 from huggingface_hub.errors import NotASafetensorsRepoError
 
-from lilift.export.safetensors_rows import SafetensorsFolder, check_storage_type
+from lilift.export.safetensors_rows import QuantisedWeights, SafetensorsFolder, check_storage_type
 from lilift.model.sources import cannot_be_reached, loading, model_folder_or_hub, require_configuration
 from lilift.recipe.errors import ModelError
 
@@ -47,6 +47,15 @@ class ModelFiles:
             ModelError: they are damaged or already quantised.
         """
         if self.unreadable is not None:
+            raise self.unreadable
+
+    def require_whole(self) -> None:
+        """Check that the weights are not damaged.
+
+        Raises:
+            ModelError: they are.
+        """
+        if self.unreadable is not None and not isinstance(self.unreadable, QuantisedWeights):
             raise self.unreadable
 
 

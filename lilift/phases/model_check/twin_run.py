@@ -142,7 +142,7 @@ class TwinRun:
                 where=self.recipe.llm.model,
                 remedy="export nothing (`export.formats: []`), and report this model",
             )
-        return f"differs by {difference:.0e} from the trained model; the adapter changes {effect:.0e}"
+        return f"log-probabilities differ by {difference:.0e} from the trained model; the adapter changes them by {effect:.1g}"
 
     @cached_property
     def merged(self) -> Any:

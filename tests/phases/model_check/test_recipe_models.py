@@ -75,10 +75,10 @@ def test_an_adapter_that_fits_no_layer_is_told() -> None:
     assert told.startswith("transfer.lora.target_modules: LoRA cannot be added")
 
 
-def test_an_adapter_that_does_not_fit_the_files_is_told(changed: Changed) -> None:
+def test_weights_that_do_not_fit_the_configuration_are_told(changed: Changed) -> None:
     folder = changed("llm", num_key_value_heads=2)
-    (told,) = lines(f"llm.model={folder}", "export.formats=[hf]")["export"]
-    assert "k_proj.weight', which the model's files have as [128, 128] instead of [64, 128]" in told
+    (told,) = lines(f"llm.model={folder}", "export.formats=[hf]")["align"]
+    assert "k_proj.weight' has the sizes [128, 128], but the LLM's config.json says [64, 128]" in told
 
 
 def test_a_folder_without_tokenizer_is_told(changed: Changed) -> None:

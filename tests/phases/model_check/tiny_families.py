@@ -196,7 +196,12 @@ FAMILIES: tuple[Family, ...] = (
     Family("OLMo 3", "llm", "OLMo 3 7B, 32B", llm("Olmo3Config", **TWO_KINDS)),
     Family("EXAONE 4", "llm", "EXAONE 4.0 1.2B, 32B", llm("Exaone4Config", **TWO_KINDS)),
     Family("Apertus", "llm", "Apertus 8B, 70B", llm("ApertusConfig")),
-    Family("gpt-oss", "llm", "gpt-oss 20b", llm("GptOssConfig", num_local_experts=4, num_experts_per_tok=2, **TWO_KINDS)),
+    Family(
+        "gpt-oss",
+        "llm",
+        "gpt-oss 20b, in 16 bits",
+        llm("GptOssConfig", num_local_experts=4, num_experts_per_tok=2, **TWO_KINDS),
+    ),
     Family("Qwen 3 MoE", "llm", "Qwen3 30B-A3B", qwen("Qwen3MoeConfig", **EXPERTS)),
     Family("Qwen 3.5", "llm", "Qwen3.5", qwen("Qwen3_5TextConfig", **LINEAR)),
     Family(
