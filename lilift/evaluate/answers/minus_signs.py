@@ -10,14 +10,15 @@ _MINUS_WORDS = frozenset(
     (
         *("minus", "mínus", "miinus", "mínusz", "negative", "negatif", "negativ", "минус", "мінус", "ऋण", "ऋणात्मक", "माइनस"),
         *("ঋণাত্মক", "মাইনাস", "માઇનસ", "ઋણ", "மைனஸ்", "మైనస్", "ಮೈನಸ್", "മൈനസ്", "سالب", "ناقص", "منفی", "منفي"),
-        *("マイナス", "마이너스", "ลบ", "ติดลบ", "âm", "eksi", "μείον", "מינוס", "մինուս"),
+        *("マイナス", "마이너스", "영하", "ลบ", "ติดลบ", "ລົບ", "အနုတ်", "âm", "eksi", "μείον", "מינוס", "մինուս", "hasi"),
     )
 )
 # In languages with a decimal comma, "minus" may also mean "less" (au moins 5, 5 de menos), so it must follow "is" or "=".
 _LESS_WORDS = frozenset(("menos", "moins", "meno"))
 _BEFORE_LESS = ("es", "est", "è", "é", "=")
-_MINUS_AT_ONCE = ("负", "負", "零下", "マイナス", "마이너스", "ติดลบ", "ลบ")
-_SIGN_ENDINGS = frozenset("-–—― 负負下スบ스" + _CURRENCIES)  # the last characters of every minus sign
+_IS_OF_LESS = re.compile(r"(?:^|[^\w])(?:es|est|era|était|è|é|era) d[ei] \w+$")
+_MINUS_AT_ONCE = ("负", "負", "零下", "氷点下", "マイナス", "마이너스", "영하", "ติดลบ", "ลบ", "ຕິດລົບ", "ລົບ", "အနုတ်")
+_SIGN_ENDINGS = frozenset("-–—― " + _CURRENCIES + "".join(word[-1] for word in _MINUS_AT_ONCE))  # the last characters of every minus sign
 _LAST_LETTERS = frozenset("-–" + "".join(word[-1] for word in (*_MINUS_WORDS, *_LESS_WORDS)))
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3400-\u9fff\uac00-\ud7af々"  # Thai to Hangul
 _HYPHEN_AFTER = re.compile(rf"(?:[\d)\]}}%°]|(?:(?![{_UNSPACED}])\w))$")
@@ -53,8 +54,14 @@ def _minus_before(text: str, end: int) -> tuple[Literal["", "close", "defined", 
             return ("defined", end - 2) if before.endswith(("=", "(", "is")) else ("", end)
         words = text[max(0, end - 20) : end - 1].lower().rsplit(None, 2)
         word = words[-1].lstrip("(=:,;\"'") if words else ""
-        if word in _MINUS_WORDS or (word in _LESS_WORDS and len(words) > 1 and words[-2] in _BEFORE_LESS):
+        if word in _MINUS_WORDS or (
+            word in _LESS_WORDS
+            and len(words) > 1
+            and (words[-2] in _BEFORE_LESS or _IS_OF_LESS.search(text[max(0, end - 20) : end - 1].lower()))
+        ):
             return "word", end - 1 - len(word)
+        if word.endswith(_MINUS_AT_ONCE):
+            return "word", end - 1 - max(len(sign) for sign in _MINUS_AT_ONCE if word.endswith(sign))
         return "", end
     if last in "—―":
         return ("defined", end - 1) if text[max(0, end - 4) : end - 1].rstrip(" ")[-1:] in ("", "=", "(", ":") else ("", end)

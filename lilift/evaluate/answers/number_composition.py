@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from decimal import Decimal
 from fractions import Fraction
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 from lilift.evaluate.answers.mathematics import IRRATIONAL, ReadNumber, as_decimal, exponent_at, power_of
 from lilift.evaluate.answers.minus_signs import is_negative
+from lilift.evaluate.answers.plain_text import FACTORIAL
 from lilift.evaluate.answers.number_words import has_magnitudes_before, magnitude_at, magnitude_before
 
 _FIXED_SPACES = "\u00a0\u2007\u2009\u202f"  # no-break, figure, thin and narrow no-break space
@@ -27,6 +29,17 @@ _EXPONENTS = {"k": 3, "m": 6, "mn": 6, "mln": 6, "b": 9, "bn": 9, "t": 12, "tn":
 _VARIABLE_K = re.compile(r"(?<![\w'’])[kK](?!\w)")
 _LONGEST_BASE = 40  # characters
 _NAMES_WITH_K = (401,)  # a 401k is a pension
+# 5! = 120, 5!/3!, 5! ways; but "There are 5!" is an exclamation
+_FACTORIAL_SIGN = re.compile(
+    rf"{FACTORIAL}| ?!(?=\s?[=*/×·÷^}}\]]| ?\\(?:frac|approx)|[.,;] | \+ \d| ?\((?=\d+!)|[.,;]$"
+    r"| (?:ways?|possible|permutations?|arrangements?|orders?|orderings?|different)\b)"
+)
+_LARGEST_FACTORIAL = 60
+_HYPHEN_IN_MIXED = re.compile(r"-(?=\d{1,2}/\d{1,2} [a-z])")
+_CENTS = re.compile(
+    r" ?(?:dollars?|euros?|pounds?|rand|€)?,? ?(?:and|und|et|y|e|en|och|og|&)? ?(?=\d\d? ?"
+    r"(?:cents?|centimes?|céntimos|centavos|cêntimos|centesimi|pence|p\b|paise?|öre|øre|¢))", re.IGNORECASE
+)
 _CARAT = re.compile(r" ?-?(?:gold|carat|karat)", re.IGNORECASE)
 
 _ENDS = " .,;:!?)]}\n=。।"  # after a number and not before a magnitude
@@ -54,6 +67,8 @@ def composed_numbers(text: str, numbers: list[Number], language: str, read: Read
         language: code of the language whose magnitude words count.
         read: reads the plain numbers inside an exponent.
     """
+    if "!" in text or FACTORIAL in text:
+        numbers = [_factorial(text, number) for number in numbers]
     if "^" in text or " power" in text:
         numbers = _without_overlap([_raised(text, number, read) for number in numbers])
     if len(numbers) > 1 and ("/" in text or "分" in text or "분" in text or "\\frac" in text):
@@ -73,6 +88,17 @@ def _without_overlap(numbers: list[Number]) -> list[Number]:
         if not kept or number.start >= kept[-1].end:
             kept.append(number)
     return kept
+
+
+def _factorial(text: str, number: Number) -> Number:
+    """A number with the factorial sign after it: ``5! = 120``."""
+    if not number.whole:
+        return number
+    sign = _FACTORIAL_SIGN.match(text, number.end)
+    if sign is None:
+        return number
+    value = Decimal(math.factorial(int(number.value))) if number.value <= _LARGEST_FACTORIAL else IRRATIONAL
+    return number._replace(value=value, end=sign.end(), whole=False, literal=True)
 
 
 def _raised(text: str, number: Number, read: ReadNumber) -> Number:
@@ -163,7 +189,8 @@ def _mixed(text: str, whole: Number, fraction: Number) -> Number | None:
     if whole.value != whole.value.to_integral_value():
         return None
     at_once = text.startswith("\\frac", fraction.start) and whole.end == fraction.start
-    if not at_once and not _MIXED.fullmatch(text, whole.end, fraction.start):
+    hyphen = text[whole.end : fraction.start] == "-" and whole.value and _HYPHEN_IN_MIXED.match(text, whole.end)
+    if not at_once and not hyphen and not _MIXED.fullmatch(text, whole.end, fraction.start):
         return None
     return Number(whole.value + fraction.value, whole.start, fraction.end, whole=False, expression=True)
 

@@ -46,7 +46,7 @@ def _end_of(word: str, owner: str) -> str:
     if owner in _UNBOUNDED:
         return ""
     if owner == "en":  # "3 hundreds, 8 tens" describes digits and is not one number
-        return _WORD_END if word == "hundred" else f"s?{_WORD_END}"
+        return rf"{_WORD_END}(?!-\w)" if word == "hundred" else rf"s?{_WORD_END}(?!-[a-z])"
     return _BENGALI_END if owner == "bn" else _WORD_END
 
 
