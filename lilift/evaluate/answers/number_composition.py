@@ -36,10 +36,12 @@ _FACTORIAL_SIGN = re.compile(
 )
 _LARGEST_FACTORIAL = 60
 _HYPHEN_IN_MIXED = re.compile(r"-(?=\d{1,2}/\d{1,2} [a-z])")
-_CENTS = re.compile(
-    r" ?(?:dollars?|euros?|pounds?|rand|€)?,? ?(?:and|und|et|y|e|en|och|og|&)? ?(?=\d\d? ?"
-    r"(?:cents?|centimes?|céntimos|centavos|cêntimos|centesimi|pence|p\b|paise?|öre|øre|¢))", re.IGNORECASE
+_CENTS = re.compile(  # 18 dollars and 50 cents
+    r"(?: (?:dollars?|dólares|dollari|euros?|pounds?|rand|rupees|pesos|reais)| ?€)?,? (?:(?:and|und|et|y|con|e|en|och|og|&) )?"
+    r"(?=\d\d? (?:cents?|centimes?|céntimos|centavos|cêntimos|centesimi|pence|paise?|öre|øre)\b)",
+    re.IGNORECASE,
 )
+_CENT = re.compile(r"\d ?(?:cents?|centimes?|c[éê]ntimos|centavos|centesimi|pence|paise?|öre|øre)\b", re.IGNORECASE)
 _CARAT = re.compile(r" ?-?(?:gold|carat|karat)", re.IGNORECASE)
 
 _ENDS = " .,;:!?)]}\n=。।"  # after a number and not before a magnitude
@@ -75,7 +77,7 @@ def composed_numbers(text: str, numbers: list[Number], language: str, read: Read
         numbers = _joined_fractions(text, numbers)
     if "π" in text or "√" in text or "\\sqrt" in text:
         numbers = _with_irrational_factors(text, numbers)
-    numbers = _scaled(text, numbers, language)
+    numbers = _with_cents(text, _scaled(text, numbers, language))
     for place, number in enumerate(numbers):
         if number.start and is_negative(text, number.start):
             numbers[place] = Number(-number.value, *number[1:])
@@ -200,6 +202,28 @@ def _parts_of(text: str, parts: Number, taken: Number) -> Number:
     percent = text[parts.start : parts.end] == "百"
     value = taken.value if percent or not parts.value else taken.value / parts.value
     return Number(value, parts.start, taken.end, whole=False)
+
+
+def _with_cents(text: str, numbers: list[Number]) -> list[Number]:
+    """The numbers, with ``18 dollars and 50 cents`` as one number: 18.5."""
+    if len(numbers) < 2 or not _CENT.search(text):
+        return numbers
+    joined: list[Number] = []
+    for number in numbers:
+        before = joined[-1] if joined else None
+        if before and before.whole and number.whole and _CENTS.fullmatch(text, before.end, number.start):
+            if _CENT.match(text, number.end - 1) and _money_before(text, before, number):
+                joined[-1] = before._replace(value=before.value + number.value / 100, end=number.end, whole=False)
+                continue
+        joined.append(number)
+    return joined
+
+
+def _money_before(text: str, whole: Number, cents: Number) -> bool:
+    """Whether a currency stands beside the first of two numbers."""
+    return text[max(0, whole.start - 1) : whole.start] in tuple(_CURRENCIES) or any(
+        map(str.isalpha, text[whole.end : cents.start].replace(" and ", "").replace(" e ", ""))
+    )
 
 
 def _scaled(text: str, numbers: list[Number], language: str) -> list[Number]:

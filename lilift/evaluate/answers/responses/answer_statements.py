@@ -22,6 +22,8 @@ _AT_ONCE = re.compile(r"[^\w\n]{0,8}(?=[\d零〇一二三四五六七八九十�
 _ENGLISH_AT_ONCE = re.compile(r"[ \t]+(?=[$€£]?-?\d[^\n]{0,30}(?:\n|$))")
 _NOT = re.compile(r"\bnot\b|n['’]t\b|\bcannot\b")
 _FEW_WORDS = re.compile(r"(?:[ \t]+[^\s\d.!?:;=।。,]{1,14}){1,2}[ \t]+(?=[-\d])")
+_VERBS_AT_THE_END = (" sein", " zijn", " wäre", " zou zijn")  # Het antwoord moet 18 zijn
+_UNSPACED_CHARACTER = re.compile(f"[{UNSPACED}]")
 _TOO_COMMON = ("答",)  # also "reply" within other words; it counts only before a colon
 _IS_BEFORE = re.compile(r"\b(?:is|are|was|be|must be|should be)(?: \w+){0,3} $")
 
@@ -83,9 +85,11 @@ def _is_before(word: str) -> re.Pattern[str] | None:
     """What stands between a number and a word for "answer" after it: ``18 es la respuesta``."""
     languages = languages_of_answer_words()[word]
     copulas = [copula for language in languages for copula in words_of("is").get(language, ())]
-    if not copulas or re.search(f"[{UNSPACED}]", word):
+    if not copulas:
         return None
     joined = "|".join(map(re.escape, dict.fromkeys(copulas)))
+    if _UNSPACED_CHARACTER.search(word):
+        return re.compile(rf"\d[^\n.!?:;=。！？；：，、\d]{{0,8}}(?:{joined}|이|가)[^\s\d.,:;，。：；]{{0,4}} ?$")
     return re.compile(rf"\d[^\n.!?:;=]{{0,16}} (?:{joined}) (?:[^\W\d_]{{1,5}} )?(?:[^\W\d_]{{1,12}} )?$")
 
 
@@ -95,7 +99,6 @@ def _ascii_answer_words() -> frozenset[str]:
 
 
 _MARKS_TO_SPACES = str.maketrans({mark: " " for mark in map(chr, range(128)) if not mark.isalnum()})
-_UNSPACED_CHARACTER = re.compile(f"[{UNSPACED}]")
 
 
 def find_statements(low: str) -> list[Statement]:
@@ -128,11 +131,13 @@ def _statement(low: str, match: re.Match[str]) -> Statement | None:
     if at_once := _AT_ONCE.match(low, end):
         return Statement(start, at_once.end() if low[at_once.end() - 1] not in "-−" else end, at_once=True)
     tail_of_word = _tail(word)
-    if tail_of_word and (tail := tail_of_word.match(low, end)):
+    tail = tail_of_word.match(low, end) if tail_of_word else None
+    few = _FEW_WORDS.match(low, end) if word[0] < "\u0530" else None  # in Indic languages, "answer" is also "north"
+    if tail and not (few and few.end() < tail.end() and tail.group().endswith(_VERBS_AT_THE_END)):
         return Statement(start, tail.end())
-    if word[0] < "\u0530" and (few := _FEW_WORDS.match(low, end)):  # in Indic languages, "answer" is also "north"
-        return Statement(start, few.end())
     is_before = _is_before(word)
+    if few and not (is_before and is_before.search(low, max(0, start - 40), start)):
+        return Statement(start, few.end())
     if low[start - 1 : start] == "が" or (is_before and is_before.search(low, max(0, start - 40), start)):
         return Statement(start, end, before=True)
     return None
