@@ -36,9 +36,8 @@ _FACTORIAL_SIGN = re.compile(
 )
 _LARGEST_FACTORIAL = 60
 _HYPHEN_IN_MIXED = re.compile(r"-(?=\d{1,2}/\d{1,2} [a-z])")
-_CENTS = re.compile(  # 18 dollars and 50 cents
-    r"(?: (?:dollars?|dólares|dollari|euros?|pounds?|rand|rupees|pesos|reais)| ?€)?,? (?:(?:and|und|et|y|con|e|en|och|og|&) )?"
-    r"(?=\d\d? (?:cents?|centimes?|céntimos|centavos|cêntimos|centesimi|pence|paise?|öre|øre)\b)",
+_CENTS = re.compile(  # between 18 and 50 in "18 dollars and 50 cents"
+    r"(?: (?:dollars?|dólares|dollari|euros?|pounds?|rand|rupees|pesos|reais)| ?€)?,? (?:(?:and|und|et|y|con|e|en|och|og|&) )?",
     re.IGNORECASE,
 )
 _CENT = re.compile(r"\d ?(?:cents?|centimes?|c[éê]ntimos|centavos|centesimi|pence|paise?|öre|øre)\b", re.IGNORECASE)

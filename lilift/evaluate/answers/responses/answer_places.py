@@ -14,11 +14,15 @@ from lilift.evaluate.answers.number_composition import Number
 from lilift.evaluate.answers.number_formats import value_of_expression
 from lilift.evaluate.answers.responses.answer_statements import Statement
 from lilift.evaluate.answers.responses.closing_remarks import without_closing_remarks
+from lilift.evaluate.answers.responses.explanations import REASON
 from lilift.evaluate.answers.responses.response_labels import ResponseLabel
 
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。।॥؟።၊။។۔\n]")
 _GAP_END = re.compile(rf"{_SENTENCE_END.pattern}|[,;]\s")
-_OPERATOR = re.compile(r"[-+–×*·÷/=≈]")
+_OPERATOR = re.compile(r"[-+–×*·÷/=≈]|\b(?:minus|plus|times|(?:divided|multiplied) by)\b")
+_UNIT_BETWEEN = re.compile(r" [^\W\d_]{1,12} ")  # 1 hour 30 minutes = 90 minutes
+_UNIT_AND_EQUALS = re.compile(r" [^\W\d_]{1,12} =")
+_OUTCOME = re.compile(r"[^=\n.]{0,16}, (?:which (?:is|equals|makes|gives)|or) \$?")
 _ABBREVIATION = re.compile(r"\b(?:rs|ksh|tsh|sh|kč|kr|ca|approx|no|nr|fr|руб|грн|тг|us|lei|mr|mrs|dr|st)\.", re.IGNORECASE)
 _MARK = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n]*)")
 _BOX = re.compile(r"\\boxed\s*(?:\{|(?=\d))")
@@ -221,7 +225,7 @@ class AnswerPlaces:
                 concluded = concluded or ("=" not in gap and not _THEREFORE.match(gap, sentence_end.end()))
             if "=" in gap:
                 concluded = False
-            if _ASIDE.match(gap) and "=" not in gap:
+            if "=" not in gap and (_ASIDE.match(gap) or REASON.search(gap.lower())):
                 concluded = True
             if concluded:
                 continue
@@ -232,10 +236,17 @@ class AnswerPlaces:
 def _end_of_working(text: str, numbers: Sequence[Number]) -> Number:
     """The number itself, or the result of a calculation that starts with it: 18 for ``10 + 8 = 18``."""
     result = numbers[0]
+    worked = False
     for before, number in pairwise(numbers):
         if number.start - before.end > 60:
             break
         gap = text[before.end : number.start]
+        if worked and _OUTCOME.fullmatch(gap):
+            result = number
+            break
+        worked = _OPERATOR.search(gap) is not None and "=" not in gap
+        if _UNIT_BETWEEN.fullmatch(gap) and _UNIT_AND_EQUALS.match(text, number.end):
+            continue
         if _GAP_END.search(gap) or len(gap.split()) > 4 or not _OPERATOR.search(gap):
             break
         if "=" in gap or ("≈" in gap and result.value.is_nan()):
