@@ -18,7 +18,9 @@ _LESS_WORDS = frozenset(("menos", "moins", "meno"))
 _BEFORE_LESS = ("es", "est", "è", "é", "=")
 _IS_OF_LESS = re.compile(r"(?:^|[^\w])(?:es|est|era|était|è|é|era) d[ei] \w+$")
 _MINUS_AT_ONCE = ("负", "負", "零下", "氷点下", "マイナス", "마이너스", "영하", "ติดลบ", "ลบ", "ຕິດລົບ", "ລົບ", "အနုတ်")
-_SIGN_ENDINGS = frozenset("-–—― " + _CURRENCIES + "".join(word[-1] for word in _MINUS_AT_ONCE))  # the last characters of every minus sign
+_SIGN_ENDINGS = frozenset(
+    "-–—― " + _CURRENCIES + "".join(word[-1] for word in _MINUS_AT_ONCE)
+)  # the last characters of every minus sign
 _LAST_LETTERS = frozenset("-–" + "".join(word[-1] for word in (*_MINUS_WORDS, *_LESS_WORDS)))
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3400-\u9fff\uac00-\ud7af々"  # Thai to Hangul
 _HYPHEN_AFTER = re.compile(rf"(?:[\d)\]}}%°]|(?:(?![{_UNSPACED}])\w))$")

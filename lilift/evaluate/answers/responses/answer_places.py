@@ -91,7 +91,13 @@ class AnswerPlaces:
                 value = self._in_statement(place)
             else:
                 assert isinstance(place, re.Match)
-                value = self._on_mark(place) if place.re is _MARK else self._in_box(place) if place.re is _BOX else self._in_tag(place)
+                value = (
+                    self._on_mark(place)
+                    if place.re is _MARK
+                    else self._in_box(place)
+                    if place.re is _BOX
+                    else self._in_tag(place)
+                )
             if value is not None:
                 return value
         return None

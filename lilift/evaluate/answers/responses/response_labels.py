@@ -57,7 +57,9 @@ def find_labels(low: str) -> list[ResponseLabel]:
 
 @cache
 def _numbered_question() -> re.Pattern[str]:
-    words = "|".join(sorted({re.escape(word) for words in words_of("question").values() for word in words}, key=len, reverse=True))
+    words = "|".join(
+        sorted({re.escape(word) for words in words_of("question").values() for word in words}, key=len, reverse=True)
+    )
     return re.compile(
         rf"(?:^|[\n.!?。।]\s?)[ \t]*(#{{1,6}}[ \t]*)?[*_(]{{0,3}}((?:{words}|task|example|q)(?: [^\W\d_]{{1,4}})? ?)(\d{{1,3}})"
         r"(?:[.)]\**(?=\s)|[*_]*(?=[ \t]*\n)(?(1)|(?!)))"
@@ -68,6 +70,7 @@ def _numbered_questions(low: str) -> Iterator[ResponseLabel]:
     """Questions with a number and no colon: "Question 2. …", "## Question 2"."""
     for match in _numbered_question().finditer(low):
         yield ResponseLabel("question", match.start(2), match.end(), match.group(2).strip(), int(match.group(3)))
+
 
 def _before_colons(low: str) -> Iterator[ResponseLabel]:
     for match in _COLON.finditer(low):
