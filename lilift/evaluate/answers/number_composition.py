@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from decimal import Decimal
 from fractions import Fraction
 from typing import NamedTuple
 
-from lilift.evaluate.answers.mathematics import IRRATIONAL, ReadNumber, as_decimal, exponent_at, power_of
+from lilift.evaluate.answers.mathematics import IRRATIONAL, ReadNumber, as_decimal, exponent_at, factorial_at, power_of
 from lilift.evaluate.answers.minus_signs import is_negative
 from lilift.evaluate.answers.plain_text import FACTORIAL
 from lilift.evaluate.answers.number_words import has_magnitudes_before, magnitude_at, magnitude_before
@@ -29,12 +28,6 @@ _EXPONENTS = {"k": 3, "m": 6, "mn": 6, "mln": 6, "b": 9, "bn": 9, "t": 12, "tn":
 _VARIABLE_K = re.compile(r"(?<![\w'’])[kK](?!\w)")
 _LONGEST_BASE = 40  # characters
 _NAMES_WITH_K = (401,)  # a 401k is a pension
-# 5! = 120, 5!/3!, 5! ways; but "There are 5!" is an exclamation
-_FACTORIAL_SIGN = re.compile(
-    rf"{FACTORIAL}| ?!(?=\s?[=*/×·÷^}}\]]| ?\\(?:frac|approx)|[.,;] | \+ \d| ?\((?=\d+!)|[.,;]$"
-    r"| (?:ways?|possible|permutations?|arrangements?|orders?|orderings?|different)\b)"
-)
-_LARGEST_FACTORIAL = 60
 _HYPHEN_IN_MIXED = re.compile(r"-(?=\d{1,2}/\d{1,2} [a-z])")
 _CENTS = re.compile(  # between 18 and 50 in "18 dollars and 50 cents"
     r"(?: (?:dollars?|dólares|dollari|euros?|pounds?|rand|rupees|pesos|reais)| ?€)?,? (?:(?:and|und|et|y|con|e|en|och|og|&) )?",
@@ -93,13 +86,8 @@ def _without_overlap(numbers: list[Number]) -> list[Number]:
 
 def _factorial(text: str, number: Number) -> Number:
     """A number with the factorial sign after it: ``5! = 120``."""
-    if not number.whole:
-        return number
-    sign = _FACTORIAL_SIGN.match(text, number.end)
-    if sign is None:
-        return number
-    value = Decimal(math.factorial(int(number.value))) if number.value <= _LARGEST_FACTORIAL else IRRATIONAL
-    return number._replace(value=value, end=sign.end(), whole=False, literal=True)
+    found = factorial_at(text, number.end, number.value) if number.whole else None
+    return number if found is None else number._replace(value=found[0], end=found[1], whole=False)
 
 
 def _raised(text: str, number: Number, read: ReadNumber) -> Number:
@@ -323,7 +311,8 @@ def _with_letter(text: str, number: Number, language: str) -> Number:
 
 def _rest_of(text: str, before: Number, number: Number, room: int, language: str) -> tuple[Number, int] | None:
     """The rest of a number, such as 42 in ``5 सय 42``: it follows directly and is smaller than the magnitude before it."""
-    if not number.whole or text[before.end : number.start].strip(f" {_FIXED_SPACES}") or number.start - before.end > 1:
+    whole = number.whole or (number.literal and number.value == number.value.to_integral_value())
+    if not whole or text[before.end : number.start].strip(f" {_FIXED_SPACES}") or number.start - before.end > 1:
         return None
     part, smaller = _with_magnitude(text, number, language)
     return (part, smaller) if part.value < 10**room else None

@@ -14,7 +14,7 @@ from lilift.evaluate.answers.number_composition import Number
 from lilift.evaluate.answers.number_formats import value_of_expression
 from lilift.evaluate.answers.responses.answer_statements import Statement
 from lilift.evaluate.answers.responses.closing_remarks import without_closing_remarks
-from lilift.evaluate.answers.responses.explanations import REASON
+from lilift.evaluate.answers.responses.explanations import gives_reason
 from lilift.evaluate.answers.responses.response_labels import ResponseLabel
 
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。।॥؟።၊။។۔\n]")
@@ -231,7 +231,7 @@ class AnswerPlaces:
                 concluded = concluded or ("=" not in gap and not _THEREFORE.match(gap, sentence_end.end()))
             if "=" in gap:
                 concluded = False
-            if "=" not in gap and (_ASIDE.match(gap) or REASON.search(gap.lower())):
+            if "=" not in gap and (_ASIDE.match(gap) or gives_reason(self.low, before, number)):
                 concluded = True
             if concluded:
                 continue

@@ -23,6 +23,7 @@ _EXPLAINS = (
     r"|(?:الشرح|شرح|التوضيح|توضيح|التحقق|الخطوة)|(?:توضیح|بررسی|مرحله)|(?:הסבר|בדיקה|שלב))"
 )
 _EXPLANATION = re.compile(rf"[\s*_#>(\-–—]*{_EXPLAINS}(?![^\W\d_]{{3}})")
+_NEW_QUESTION = re.compile(r"\n\n(?=[^\n\d]*\d+[^\n\d]+\d)[^\n]{30,600}[?？؟]\s*\n")
 _VERIFICATION = re.compile(
     r"\n[ \t*_#>(]*(?:verification|check|proof|let(?:['’]s| us| me) (?:verify|check)|to (?:verify|check)|probe|überprüfung|vérification"
     r"|comprobación|verificación|verificação|verifica|controle|проверка|перевірка|sprawdzenie|kontrola|sağlama|验证|驗證|检验|検算|검산"
@@ -31,10 +32,16 @@ _VERIFICATION = re.compile(
 _UNIT_ALONE = re.compile(r"[\s*_]*(?:[^\W\d_][^\d\n.,:;=!?|]{0,24})?[%°€$£¥]?[.!。]?[\s*_]*")
 _BEFORE_ALONE = re.compile(r"[\s*_#$€£¥₹≈>\"']*")
 # Conjunctions that open a reason. Those that also mean "therefore" (vì vậy, karena itu, kwa sababu hiyo) do not count then.
-REASON = re.compile(
-    r"\b(?:because|,? ?which is|weil|parce qu|puisqu|porque|perché|poiché|omdat|потому что|так как|тому що|оскільки|бо|ponieważ"
+_REASON = re.compile(
+    r"\b(?:because|weil|parce qu|puisqu|porque|perché|poiché|omdat|потому что|так как|тому що|оскільки|бо|ponieważ"
     r"|protože|pretože|eftersom|fordi|koska|çünkü|karena(?! itu)|kerana(?! itu)|kwa sababu(?! hiyo)|vì(?! vậy| thế))\b"
     r"|parce qu|因为|因為|เพราะ(?!ฉะนั้น|ดังนั้น|เหตุนี้)|কারণ|क्योंकि|ఎందుకంటే|لأن|زیرا|چون|כי "
+)
+_COMPARED = re.compile(r" (?:\w+ )?(?:fewer|less|more|greater|higher|lower|smaller|larger)\b")  # which is 2 apples fewer
+_THEREFORE = re.compile(
+    r"\b(?:so|then|thus|hence|therefore|leav(?:es|ing)|giv(?:es|ing)|mak(?:es|ing)|also|daher|deshalb|somit|donc|alors|entonces|por lo tanto|así"
+    r"|então|quindi|dus|поэтому|значит|тому|więc|takže|tedy|yani|jadi|maka|nên|vậy|kwa hiyo|hivyo|saboda haka)\b"
+    r"|所以|因此|だから|よって|그래서|따라서|ดังนั้น|จึง|তাই|সুতরাং|इसलिए|అందువల్ల|కాబట్టి|لذلك|پس|לכן"
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。।॥؟።။۔\n]")
 # 2 in "after 2 steps" and in "rounded to 2 decimals" says how, and is not an answer
@@ -53,8 +60,9 @@ def answer_before_explanation(text: str, low: str, numbers: Sequence[Number]) ->
     first = numbers[0]
     if first.start <= _LONGEST_OPENING and _BEFORE_ALONE.fullmatch(text, 0, first.start):
         line = text.find("\n", first.end)
-        if line >= 0 and _UNIT_ALONE.fullmatch(text, first.end, line) and _EXPLANATION.match(low, line):
-            return first
+        if line >= 0 and _UNIT_ALONE.fullmatch(text, first.end, line):
+            if _EXPLANATION.match(low, line) or _NEW_QUESTION.match(text, line):
+                return first
     verification = _VERIFICATION.search(low, first.end)
     if verification is None:
         return None
@@ -75,6 +83,14 @@ def number_before_reason(text: str, low: str, numbers: Sequence[Number]) -> Numb
         gap = low[numbers[place].end : numbers[place + 1].start]
         if "=" in gap or len(gap) > _LONGEST_CLAUSE or _SENTENCE_END.search(gap):
             return None
-        if REASON.search(gap):
+        if _THEREFORE.search(gap):
+            return None
+        if gives_reason(low, numbers[place], numbers[place + 1]):
             return numbers[place]
     return None
+
+
+def gives_reason(low: str, before: Number, number: Number) -> bool:
+    """Whether a number belongs to a reason or a comparison after another number: 2 in "18 because he ate 2"."""
+    gap = low[before.end : number.start]
+    return _REASON.search(gap) is not None or (gap.endswith(", which is ") and _COMPARED.match(low, number.end) is not None)

@@ -30,6 +30,7 @@ _QUESTION = re.compile(r"[^?？؟]{10,500}[.!。！।:]\s?[^?？؟.!。！।\n
 _DOUBT = re.compile(
     r"\b(?:wait|hmm|actually|check|verify|correct|right|sense|answer|mistake|wrong|sure|would you|do you|can i|let me|let's|i|we|our)\b"
 )
+_BARE_ROLE = re.compile(r"(?<=[.!?)}\]*\d。\n])user\n")  # a turn whose special tokens a tokenizer has removed
 _NEAR = 8  # characters
 _ASSISTANTS = ("assistant", "gpt", "bot")
 _LONGEST_QUESTION = 2000  # characters
@@ -51,9 +52,12 @@ def first_answer(
         announced: where a sentence first announces an answer ("the answer is"); the length of the text without one.
         holds_answer: whether a text between two positions may hold an answer.
     """
-    if not labels and "<" not in text and "[" not in text and "\n\n" not in text and _TEMPLATE not in low:
+    if not labels and "<" not in text and "[" not in text and "\n\n" not in text and _TEMPLATE not in low and "user\n" not in low:
         return 0, _answered_question(text, low, 0, announced, len(text))
     start, end = (0, len(text)) if "<" not in text and "[" not in text else _without_special_tokens(text)
+    role = _BARE_ROLE.search(low, start + 1, end) if "user\n" in low else None
+    if role and holds_answer(text, start, role.start()):
+        end = role.start()
     template = low.find(_TEMPLATE, start + 1)
     if start < template < end and holds_answer(text, start, template):
         end = template
@@ -72,7 +76,8 @@ def first_answer(
     if "\n\n" in text and _ends_in_question(text):
         mark = _ANNOUNCED.search(low, start, end)
         answers = [label.start for label in own if label.kind == "answer"]
-        end = min(end, _unlabelled_question(text, start, min([announced, *answers[:1], *([mark.start()] if mark else [])])))
+        announced = min([announced, *answers[:1], *([mark.start()] if mark else [])])
+        end = min(end, _unlabelled_question(text, start, announced))
     return start, _answered_question(text, low, start, announced, end)
 
 
