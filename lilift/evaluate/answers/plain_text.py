@@ -66,6 +66,7 @@ _ROOT_SIGNS = str.maketrans({"∛": "³√", "∜": "⁴√"})
 _ROOT_OF_DEGREE = re.compile(r"(?<![\d)\]}])([²³⁴⁵⁶⁷⁸⁹])√ ?(\d[\d.,]*\d|\d)?")
 # 0.\overline{3}, 0.\bar{3}, 0.(3): the digits that repeat for ever
 _REPEATING = re.compile(r"(?<![\d.,])(\d{1,9})[.,](\d{0,9})(?:\\(?:overline|bar)\s?\{\s?(\d{1,9})\s?\}|\((\d{1,9})\))")
+_REPEATS = re.compile(r"[.,]\d{0,9}(?:\(\d|\\overline|\\bar)")  # quick test
 _FACTORIAL_IN_MATHEMATICS = re.compile(r"(?<=\d)!(?=\s*(?:\$|\\[)\]]|\}))")
 FACTORIAL = "\ue000"
 """Stands for an exclamation mark at the end of mathematics, which is a factorial: ``$5!$``."""
@@ -118,7 +119,7 @@ def plain_text(text: str) -> str:
         text = text.translate(_PLAIN)
     if "<" in text:
         text = _SUPERSCRIPT_TAG.sub(r"^\1", _CALCULATOR_NOTE.sub("", text))
-    if "(" in text or "\\" in text:
+    if ("(" in text or "\\" in text) and _REPEATS.search(text):
         text = _REPEATING.sub(_repeating_decimal, text)
     if "{,}" in text:
         text = text.replace("{,}", ",")

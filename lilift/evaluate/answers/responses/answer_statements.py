@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
 from lilift.evaluate.answers.responses.answer_phrases import UNSPACED, languages_of_answer_words, words_of
+from lilift.evaluate.answers.responses.word_patterns import any_of
 
 _BETWEEN = r"[^\n.!?:;=。！？]"
 _ENGLISH_IS = (
@@ -41,18 +40,6 @@ class Statement(NamedTuple):
     before: bool = False
 
 
-def _trie(words: Iterable[str]) -> str:
-    """A regular expression for any of the words that tries every first letter only once; longer words first."""
-    by_first: dict[str, list[str]] = defaultdict(list)
-    for word in words:
-        by_first[word[:1]].append(word[1:])
-    if "" in by_first:
-        rest = {first: tails for first, tails in by_first.items() if first}
-        return f"(?:{_trie(first + tail for first, tails in rest.items() for tail in tails)})?" if rest else ""
-    parts = [re.escape(first) + (_trie(tails) if tails != [""] else "") for first, tails in sorted(by_first.items())]
-    return f"(?:{'|'.join(parts)})" if len(parts) > 1 else parts[0]
-
-
 @cache
 def _finders() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
     """The words for "answer": in ASCII letters, in other scripts with spaces, and in scripts without."""
@@ -61,9 +48,9 @@ def _finders() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
     ascii_words = [word for word in words if word.isascii()]
     spaced = [word for word in words if word not in unspaced]
     return (
-        re.compile(rf"\b{_trie(ascii_words)}(?![^\W_])"),
-        re.compile(rf"\b{_trie(spaced)}(?![^\W_])"),
-        re.compile(_trie(unspaced)),
+        re.compile(rf"(?:{any_of(ascii_words, whole=True)})(?![^\W_])"),
+        re.compile(rf"(?:{any_of(spaced, whole=True)})(?![^\W_])"),
+        re.compile(any_of(unspaced)),
     )
 
 

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from lilift.evaluate.answers.number_composition import Number
+from lilift.evaluate.answers.responses.word_patterns import any_of
 
 _LONGEST_OPENING = 40  # characters
 _LONGEST_CLAUSE = 120
@@ -33,10 +34,17 @@ _UNIT_ALONE = re.compile(r"[\s*_]*(?:[^\W\d_][^\d\n.,:;=!?|]{0,24})?[%°€$£¥
 _BEFORE_ALONE = re.compile(r"[\s*_#$€£¥₹≈>\"']*")
 # Conjunctions that open a reason. Those that also mean "therefore" (vì vậy, karena itu, kwa sababu hiyo) do not count then.
 _REASON = re.compile(
-    r"\b(?:because|weil|parce qu|puisqu|porque|perché|poiché|omdat|потому что|так как|тому що|оскільки|бо|ponieważ"
-    r"|protože|pretože|eftersom|fordi|koska|çünkü|karena(?! itu)|kerana(?! itu)|kwa sababu(?! hiyo)|vì(?! vậy| thế))\b"
-    r"|parce qu|因为|因為|เพราะ(?!ฉะนั้น|ดังนั้น|เหตุนี้)|কারণ|क्योंकि|ఎందుకంటే|لأن|زیرا|چون|כי "
+    "(?:" + any_of(
+        (
+            *("because", "weil", "porque", "perché", "poiché", "omdat", "потому что", "так как", "тому що"),
+            *("оскільки", "бо", "ponieważ", "protože", "pretože", "eftersom", "fordi", "koska", "çünkü", "karena", "kerana"),
+            *("kwa sababu", "vì"),
+        ),
+        whole=True,
+    )
+    + r")(?!\w)(?! itu| hiyo| vậy| thế)|parce qu|puisqu|因为|因為|เพราะ(?!ฉะนั้น|ดังนั้น|เหตุนี้)|কারণ|क्योंकि|ఎందుకంటే|لأن|زیرا|چون|כי "
 )
+_GIVES = re.compile(rf"{_REASON.pattern}|, which is ")
 _COMPARED = re.compile(r" (?:\w+ )?(?:fewer|less|more|greater|higher|lower|smaller|larger)\b")  # which is 2 apples fewer
 _THEREFORE = re.compile(
     r"\b(?:so|then|thus|hence|therefore|leav(?:es|ing)|giv(?:es|ing)|mak(?:es|ing)|also|daher|deshalb|somit|donc|alors|entonces|por lo tanto|así"
@@ -57,6 +65,8 @@ _HOW_BEFORE = re.compile(
 
 def answer_before_explanation(text: str, low: str, numbers: Sequence[Number]) -> Number | None:
     """The number that stands alone on the first line before an explanation, or the last one before a verification."""
+    if "\n" not in text:
+        return None
     first = numbers[0]
     if first.start <= _LONGEST_OPENING and _BEFORE_ALONE.fullmatch(text, 0, first.start):
         line = text.find("\n", first.end)
@@ -77,7 +87,8 @@ def number_before_reason(text: str, low: str, numbers: Sequence[Number]) -> Numb
     before = numbers[-2]
     if _HOW_MANY_STEPS.match(low, last.end) and _HOW_BEFORE.search(low, max(0, last.start - 12), last.start):
         return before
-    if last.start - before.end > _LONGEST_CLAUSE:
+    begin = numbers[max(0, len(numbers) - 4)].end if len(numbers) > 3 else numbers[0].end
+    if last.start - before.end > _LONGEST_CLAUSE or not _GIVES.search(low, begin, last.start):
         return None
     for place in range(len(numbers) - 2, max(-1, len(numbers) - 5), -1):
         gap = low[numbers[place].end : numbers[place + 1].start]

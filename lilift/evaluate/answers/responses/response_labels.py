@@ -8,10 +8,11 @@ from functools import cache
 from typing import NamedTuple
 
 from lilift.evaluate.answers.responses.answer_phrases import Kind, kind_of_label, words_of
+from lilift.evaluate.answers.responses.word_patterns import any_of
 
 # Beside colons: Bengali and Hindi signs that look like one, the Ethiopic, Khmer and Armenian ones, the Burmese hyphen, "Ans."
 _COLON = re.compile(r"[:：=៖፦՝]|[ঃः፡](?=\s)|(?<=[\u1000-\u109f])-(?= )|(?<=\bans)\.(?=\s)")
-_COLON_TEST = re.compile(r"[:=：ঃः፡៖፦՝]|[\u1000-\u109f]-|\bans\.")
+_COLON_TEST = re.compile(r"[：ঃः፡៖፦՝]|[\u1000-\u109f]-")
 _BREAKS = r"\n.!?…।॥。！？；;,，(\[{)\]}<>|#\d=+:：/"
 _LAST_BREAK = re.compile(rf".*[{_BREAKS}]", re.DOTALL)
 _AROUND = " \t*_-–—•~\"'“”«»`\u200b"
@@ -47,7 +48,7 @@ def find_labels(low: str) -> list[ResponseLabel]:
         low: the text in lower case (`lowered`).
     """
     labels: list[ResponseLabel] = []
-    if ":" in low or "=" in low or _COLON_TEST.search(low):
+    if ":" in low or "=" in low or "ans." in low or (not low.isascii() and _COLON_TEST.search(low)):
         labels += _before_colons(low)
     others = list(_numbered_questions(low))
     if "\n" in low or "#" in low:
@@ -57,11 +58,9 @@ def find_labels(low: str) -> list[ResponseLabel]:
 
 @cache
 def _numbered_question() -> re.Pattern[str]:
-    words = "|".join(
-        sorted({re.escape(word) for words in words_of("question").values() for word in words}, key=len, reverse=True)
-    )
+    words = any_of([*(word for words in words_of("question").values() for word in words), "task", "example", "q"])
     return re.compile(
-        rf"(?:^|[\n.!?。।]\s?)[ \t]*(#{{1,6}}[ \t]*)?[*_(]{{0,3}}((?:{words}|task|example|q)(?: [^\W\d_]{{1,4}})? ?)(\d{{1,3}})"
+        rf"[\n.!?。।][ \n\t]{{0,3}}(#{{1,6}}[ \t]*)?[*_(]{{0,3}}({words}(?: [^\W\d_]{{1,4}})? ?)(\d{{1,3}})"
         r"(?:[.)]\**(?=\s)|[*_]*(?=[ \t]*\n)(?(1)|(?!)))"
     )
 

@@ -87,7 +87,9 @@ def _answered_question(text: str, low: str, start: int, announced: int, end: int
     The problem has two sentences or more, two numbers or more and no equation before its question mark, and does not speak of
     the answer ("Wait, is 18 right?").
     """
-    first = _FIRST_SENTENCE.search(text, max(start, announced), end) if announced < end else None
+    if announced >= end or not _ends_in_question(text):
+        return end
+    first = _FIRST_SENTENCE.search(text, max(start, announced), end)
     if first is None:
         return end
     problem = _QUESTION.match(text, first.end(), min(end, first.end() + 600))
