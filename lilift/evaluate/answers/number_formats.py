@@ -14,8 +14,8 @@ from decimal import Decimal
 from lilift.evaluate.answers.mathematics import expressions, has_mathematics, whole_expression
 from lilift.evaluate.answers.number_composition import Number, composed_numbers
 from lilift.evaluate.answers.number_customs import number_custom
-from lilift.evaluate.answers.number_words import unit_words
-from lilift.evaluate.answers.numerals import numerals
+from lilift.evaluate.answers.number_words import has_unit_words, unit_words
+from lilift.evaluate.answers.numerals import may_have_numerals, numerals
 
 _ENGLISH_WORDS = re.compile(r"\b(?:the(?:re(?:fore)?|y)?|she|each|how|many|with|answer)\b", re.IGNORECASE)
 
@@ -76,8 +76,11 @@ def find_numbers(text: str, language: str) -> list[Number]:
     if has_mathematics(text):
         plain = _with_expressions(plain, list(expressions(text, reader.literal)))
     if not text.isascii():  # all numerals and words for digits are beyond ASCII
-        words = [Number(Decimal(value), start, end, whole=True) for value, start, end in unit_words(text, language)]
-        words += [Number(value, start, end, True, vague) for value, start, end, vague in numerals(text, language)]
+        words = []
+        if has_unit_words(language):
+            words = [Number(Decimal(value), start, end, whole=True) for value, start, end in unit_words(text, language)]
+        if may_have_numerals(text, language):
+            words += [Number(value, start, end, True, vague) for value, start, end, vague in numerals(text, language)]
         if words:
             plain = sorted(plain + words, key=lambda number: number.start)
     return composed_numbers(text, plain, language, reader.literal)

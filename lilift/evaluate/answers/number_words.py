@@ -15,6 +15,7 @@ from importlib import resources
 ANY_LANGUAGE = ("en", "ja", "ko", "zh")
 """Languages whose magnitude words are understood in every text; no other language has words that look the same."""
 
+_SPACES = (" ", "\u00a0", "\u2009", "\u202f")
 _INDIC = "\u0900-\u0dff"  # `re` does not count the vowel signs of these scripts as word characters
 _WORD_END = rf"(?![\w{_INDIC}])"
 _BENGALI_END = rf"(?:টি|টা)?{_WORD_END}"
@@ -28,6 +29,12 @@ def _table() -> tuple[tuple[str, str, str, str], ...]:
     text = (resources.files("lilift.evaluate.answers") / "number_words.tsv").read_text(encoding="utf-8")
     rows = [line.split("\t") for line in text.splitlines()[1:]]
     return tuple((language, kind, word, value) for language, kind, word, value in rows)
+
+
+@cache
+def _first_letters(language: str) -> frozenset[str]:
+    letters = {word[:1] for word in _magnitudes(language)[1]}
+    return frozenset(letters | {letter.upper() for letter in letters} | {letter.lower() for letter in letters})
 
 
 @cache
@@ -53,6 +60,9 @@ def _end_of(word: str, owner: str) -> str:
 def magnitude_at(text: str, position: int, language: str) -> tuple[int, int] | None:
     """The power of ten that the word right after `position` means, and the end of this word; None without such a word."""
     pattern, words = _magnitudes(language)
+    place = position + (text[position : position + 1] in _SPACES)
+    if text[place : place + 1] not in _first_letters(language):
+        return None  # the usual case, found faster than with the pattern
     found = pattern.match(text, position)
     if found is None:
         return None
@@ -92,6 +102,11 @@ def _units(language: str) -> tuple[re.Pattern[str], dict[str, int]] | None:
     unit = "|".join(sorted(units, key=len, reverse=True))
     magnitude = "|".join(word for owner, kind, word, _ in _table() if kind == "magnitude" and owner == language)
     return re.compile(rf"(?<![\w{_INDIC}])(?:{unit})(?=(?: ?(?:{magnitude})(?: ?(?:{unit}))?)+ ?\d)"), units
+
+
+def has_unit_words(language: str) -> bool:
+    """Whether lilift knows words for 1 to 9 of a language."""
+    return _units(language) is not None
 
 
 def unit_words(text: str, language: str) -> Iterator[tuple[int, int, int]]:

@@ -11,7 +11,7 @@ from lilift.evaluate.answers.responses.answer_phrases import Kind, kind_of_label
 from lilift.evaluate.answers.responses.word_patterns import any_of
 
 # Beside colons: Bengali and Hindi signs that look like one, the Ethiopic, Khmer and Armenian ones, the Burmese hyphen, "Ans."
-_COLON = re.compile(r"[:：=៖፦՝]|[ঃः፡](?=\s)|(?<=[\u1000-\u109f])-(?= )|(?<=\bans)\.(?=\s)")
+_COLON = re.compile(r"[:：=៖፦՝]|[ঃः፡](?=\s)|-(?<=[\u1000-\u109f]-)(?= )|\.(?<=\bans\.)(?=\s)")
 _COLON_TEST = re.compile(r"[：ঃः፡៖፦՝]|[\u1000-\u109f]-")
 _BREAKS = r"\n.!?…।॥。！？；;,，(\[{)\]}<>|#\d=+:：/"
 _LAST_BREAK = re.compile(rf".*[{_BREAKS}]", re.DOTALL)
@@ -50,7 +50,8 @@ def find_labels(low: str) -> list[ResponseLabel]:
     labels: list[ResponseLabel] = []
     if ":" in low or "=" in low or "ans." in low or (not low.isascii() and _COLON_TEST.search(low)):
         labels += _before_colons(low)
-    others = list(_numbered_questions(low))
+    sentences = "\n" in low or ". " in low or "。" in low or "। " in low
+    others = list(_numbered_questions(low)) if sentences else []
     if "\n" in low or "#" in low:
         others += _on_lines_of_their_own(low)
     return sorted([*labels, *others], key=lambda label: label.start) if others else labels
