@@ -21,7 +21,7 @@ _MINUS_AT_ONCE = ("负", "負", "零下", "氷点下", "マイナス", "마이�
 _SIGN_ENDINGS = frozenset(
     "-–—― " + _CURRENCIES + "".join(word[-1] for word in _MINUS_AT_ONCE)
 )  # the last characters of every minus sign
-_LAST_LETTERS = frozenset("-–" + "".join(word[-1] for word in (*_MINUS_WORDS, *_LESS_WORDS)))
+_LAST_PAIRS = frozenset(word[-2:] for word in (*_MINUS_WORDS, *_LESS_WORDS, *_MINUS_AT_ONCE))
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3400-\u9fff\uac00-\ud7af々"  # Thai to Hangul
 _HYPHEN_AFTER = re.compile(rf"(?:[\d)\]}}%°]|(?:(?![{_UNSPACED}])\w))$")
 _SUBTRACTED_FROM = re.compile(rf"\d(?:[{_UNSPACED}]{{1,3}}|[年月日号號頁页])$")
@@ -31,8 +31,10 @@ _QUANTITY_BEFORE = re.compile(r"\d ?(?!(?:to|is|was|be|are|by|of|at|bis|auf|ist|
 
 def is_negative(text: str, start: int) -> bool:
     """Whether a number that begins at `start`, which is not 0, has a minus sign before it."""
-    if text[start - 1] not in _SIGN_ENDINGS or (text[start - 1] == " " and text[start - 2] not in _LAST_LETTERS):
-        return False
+    last = text[start - 1]
+    if last not in _SIGN_ENDINGS or (last == " " and text[max(0, start - 3) : start - 1].lower() not in _LAST_PAIRS):
+        if last != " " or text[start - 2] not in "-–负負":
+            return False
     kind, sign = _minus_before(text, start)
     if not kind:
         return False

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from typing import NamedTuple
 
 from lilift.evaluate.answers.mathematics import IRRATIONAL, ReadNumber, as_decimal, exponent_at, factorial_at, power_of
 from lilift.evaluate.answers.minus_signs import is_negative
 from lilift.evaluate.answers.plain_text import FACTORIAL
-from lilift.evaluate.answers.number_words import has_magnitudes_before, magnitude_at, magnitude_before
+from lilift.evaluate.answers.number_words import has_magnitudes_before, magnitude_at, magnitude_before, magnitude_initials
 
 _FIXED_SPACES = "\u00a0\u2007\u2009\u202f"  # no-break, figure, thin and narrow no-break space
 _CURRENCIES = "$€£¥₹₦₱₩฿₫₽₴₺"
@@ -36,7 +37,7 @@ _CENTS = re.compile(  # between 18 and 50 in "18 dollars and 50 cents"
 _CENT = re.compile(r"\d ?(?:cents?|centimes?|c[éê]ntimos|centavos|centesimi|pence|paise?|öre|øre)\b", re.IGNORECASE)
 _CARAT = re.compile(r" ?-?(?:gold|carat|karat)", re.IGNORECASE)
 
-_ENDS = " .,;:!?)]}\n=。।"  # after a number and not before a magnitude
+_SPACES = (" ", *_FIXED_SPACES)
 
 
 class Number(NamedTuple):
@@ -213,22 +214,31 @@ def _money_before(text: str, whole: Number, cents: Number) -> bool:
     )
 
 
+@cache
+def _beside(language: str) -> frozenset[str]:
+    """The characters that may follow a number, at once or after a space, if what follows multiplies it."""
+    return magnitude_initials(language) | frozenset("eEkKmMbBtT*×x·X")
+
+
 def _scaled(text: str, numbers: list[Number], language: str) -> list[Number]:
     """Multiply numbers by the magnitude or power of ten beside them: ``2 million``, ``elfu 3``, ``5 सय 42``, ``3 × 10^4``."""
     scaled: list[Number] = []
     index = 0
     prefixed = has_magnitudes_before(language)
+    beside = _beside(language)
     while index < len(numbers):
         number = numbers[index]
         index += 1
-        if not prefixed and text[number.end : number.end + 2].strip(_ENDS) == "":
-            scaled.append(number)  # nothing beside it can change it
-            continue
+        if not prefixed:
+            after = text[number.end : number.end + 2]
+            if (after[1:] if after[:1] in _SPACES else after[:1]) not in beside:
+                scaled.append(number)  # nothing beside it can change it
+                continue
         following = numbers[index] if index < len(numbers) else None
         if following and following.ten and _TIMES.fullmatch(text, number.end, following.start):
             number = number._replace(value=number.value * following.value, end=following.end, whole=False, literal=False)
             index += 1
-        elif power := _EXPONENT_LETTER.match(text, number.end):
+        elif text[number.end : number.end + 1] in "eE" and (power := _EXPONENT_LETTER.match(text, number.end)):
             number = number._replace(value=number.value.scaleb(int(power.group(1))), end=power.end(), whole=False)
         else:
             number, index = _with_magnitudes(text, number, numbers, index, language)

@@ -134,8 +134,9 @@ class _TokenReader:
 
 def _convention(text: str, language: str) -> _Convention:
     """How this text writes numbers: judged by its unambiguous numbers, then by whether it is English, then by its language."""
-    english = language == "en" or len(_ENGLISH_WORDS.findall(text)) >= 2
-    custom = number_custom("en" if english else language)
+    custom = number_custom(language)
+    if (custom.decimal != "." or custom.spaces_group) and len(_ENGLISH_WORDS.findall(text)) >= 2:
+        custom = number_custom("en")
     votes = [mark for token in _TOKEN.findall(text) if (mark := _decimal_mark_shown_by(token))]
     commas, points = votes.count(","), votes.count(".")
     decimal = custom.decimal if commas == points else "," if commas > points else "."
@@ -229,10 +230,11 @@ def _well_grouped(groups: list[str], token: str) -> bool:
     first, *rest = groups
     if not 1 <= len(first) <= 3 or first.startswith("0"):
         return False
-    threes = all(len(group) == 3 for group in rest)
-    indian = len(first) <= 2 and len(rest[-1]) == 3 and all(len(group) == 2 for group in rest[:-1])
-    misplaced = _MISPLACED.fullmatch(token) is not None
-    return threes or indian or misplaced
+    lengths = set(map(len, rest))
+    if lengths == {3}:
+        return True
+    indian = len(first) <= 2 and len(rest[-1]) == 3 and set(map(len, rest[:-1])) == {2}
+    return indian or _MISPLACED.fullmatch(token) is not None
 
 
 def plain_number(number: Decimal) -> str:

@@ -32,7 +32,8 @@ def _table() -> tuple[tuple[str, str, str, str], ...]:
 
 
 @cache
-def _first_letters(language: str) -> frozenset[str]:
+def magnitude_initials(language: str) -> frozenset[str]:
+    """The first letters of the magnitude words that follow a number, small and capital."""
     letters = {word[:1] for word in _magnitudes(language)[1]}
     return frozenset(letters | {letter.upper() for letter in letters} | {letter.lower() for letter in letters})
 
@@ -61,7 +62,7 @@ def magnitude_at(text: str, position: int, language: str) -> tuple[int, int] | N
     """The power of ten that the word right after `position` means, and the end of this word; None without such a word."""
     pattern, words = _magnitudes(language)
     place = position + (text[position : position + 1] in _SPACES)
-    if text[place : place + 1] not in _first_letters(language):
+    if text[place : place + 1] not in magnitude_initials(language):
         return None  # the usual case, found faster than with the pattern
     found = pattern.match(text, position)
     if found is None:
