@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from decimal import Decimal
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from lilift.evaluate.answers.mathematics import IRRATIONAL, ReadNumber, as_decimal, exponent_at, factorial_at, power_of
@@ -304,19 +305,23 @@ def _with_letter(text: str, number: Number, language: str) -> Number:
     )
     if letter in ("m", "b", "t", "T", "B", "M") and not money and (letter not in "MB" or (number.whole and letter == "B")):
         return number
-    if (
-        letter in "kK"
-        and not money
-        and (
-            language == "eu"
-            or number.value in _NAMES_WITH_K
-            or _VARIABLE_K.search(text, max(0, number.start - 100), number.end + 100)
-        )
-    ):
+    if letter in "kK" and not money and (language == "eu" or number.value in _NAMES_WITH_K or _has_variable_k(text, number)):
         return number
     if letter in "kK" and _CARAT.match(text, found.end()):
         return number
     return number._replace(value=number.value.scaleb(_EXPONENTS[letter.lower()]), end=found.end(), whole=False, literal=False)
+
+
+def _has_variable_k(text: str, number: Number) -> bool:
+    """Whether k stands alone, as a variable, within 100 characters of a number."""
+    places = _variable_ks(text)
+    nearest = bisect_left(places, number.start - 100)
+    return nearest < len(places) and places[nearest] < number.end + 100
+
+
+@lru_cache(maxsize=2)
+def _variable_ks(text: str) -> tuple[int, ...]:
+    return tuple(match.start() for match in _VARIABLE_K.finditer(text))
 
 
 def _rest_of(text: str, before: Number, number: Number, room: int, language: str) -> tuple[Number, int] | None:

@@ -63,7 +63,7 @@ _DOLLAR_MATHEMATICS = re.compile(r"(?<![\\$A-Za-z0-9])\$(?=[^\s$])((?:[^$\\\n]|\
 _CALCULATOR_NOTE = re.compile(r"<<[^<>\n]*>>")  # GSM8K's: <<3*5=15>>15
 _SUPERSCRIPT_TAG = re.compile(r"<sup>\s*([-+]?\d{1,4})\s*</sup>", re.IGNORECASE)
 _ROOT_SIGNS = str.maketrans({"∛": "³√", "∜": "⁴√"})
-_ROOT_OF_DEGREE = re.compile(r"(?<![\d)\]}])([²³⁴⁵⁶⁷⁸⁹])√ ?(\d[\d.,]*\d|\d)?")
+_ROOT_OF_DEGREE = re.compile(r"(?<![\d)\]}])([²³⁴⁵⁶⁷⁸⁹])√ ?(?:(\d[\d.,]*\d|\d)|(?=[({]))")
 # 0.\overline{3}, 0.\bar{3}, 0.(3): the digits that repeat for ever
 _REPEATING = re.compile(r"(?<![\d.,])(\d{1,9})[.,](\d{0,9})(?:\\(?:overline|bar)\s?\{\s?(\d{1,9})\s?\}|\((\d{1,9})\))")
 _REPEATS = re.compile(r"[.,]\d{0,9}(?:\(\d|\\overline|\\bar)")  # quick test

@@ -34,7 +34,8 @@ _UNIT_ALONE = re.compile(r"[\s*_]*(?:[^\W\d_][^\d\n.,:;=!?|]{0,24})?[%°€$£¥
 _BEFORE_ALONE = re.compile(r"[\s*_#$€£¥₹≈>\"']*")
 # Conjunctions that open a reason. Those that also mean "therefore" (vì vậy, karena itu, kwa sababu hiyo) do not count then.
 _REASON = re.compile(
-    "(?:" + any_of(
+    "(?:"
+    + any_of(
         (
             *("because", "weil", "porque", "perché", "poiché", "omdat", "потому что", "так как", "тому що"),
             *("оскільки", "бо", "ponieważ", "protože", "pretože", "eftersom", "fordi", "koska", "çünkü", "karena", "kerana"),

@@ -52,7 +52,14 @@ def first_answer(
         announced: where a sentence first announces an answer ("the answer is"); the length of the text without one.
         holds_answer: whether a text between two positions may hold an answer.
     """
-    if not labels and "<" not in text and "[" not in text and "\n\n" not in text and _TEMPLATE not in low and "user\n" not in low:
+    if (
+        not labels
+        and "<" not in text
+        and "[" not in text
+        and "\n\n" not in text
+        and _TEMPLATE not in low
+        and "user\n" not in low
+    ):
         return 0, _answered_question(text, low, 0, announced, len(text))
     start, end = (0, len(text)) if "<" not in text and "[" not in text else _without_special_tokens(text)
     role = _BARE_ROLE.search(low, start + 1, end) if "user\n" in low else None
