@@ -74,4 +74,4 @@ def _last_number(text: str, low: str, numbers: Sequence[Number]) -> Decimal | No
     if end < len(text):
         numbers = numbers[: bisect_right(numbers, end, key=lambda number: number.end)] or numbers
     clear = [number for number in numbers if not number.vague] or numbers
-    return (number_before_reason(text, low, clear) or clear[-1]).value
+    return (number_before_reason(low, clear) or clear[-1]).value

@@ -32,9 +32,10 @@ _QUANTITY_BEFORE = re.compile(r"\d ?(?!(?:to|is|was|be|are|by|of|at|bis|auf|ist|
 def is_negative(text: str, start: int) -> bool:
     """Whether a number that begins at `start`, which is not 0, has a minus sign before it."""
     last = text[start - 1]
-    if last not in _SIGN_ENDINGS or (last == " " and text[max(0, start - 3) : start - 1].lower() not in _LAST_PAIRS):
-        if last != " " or text[start - 2] not in "-–负負":
-            return False
+    if last not in _SIGN_ENDINGS:
+        return False
+    if last == " " and text[start - 2] not in "-–负負" and text[max(0, start - 3) : start - 1].lower() not in _LAST_PAIRS:
+        return False
     kind, sign = _minus_before(text, start)
     if not kind:
         return False

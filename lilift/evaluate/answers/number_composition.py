@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from decimal import Decimal
 from fractions import Fraction
-from functools import cache, lru_cache
+from functools import cache
 from typing import NamedTuple
 
+from lilift.evaluate.answers.magnitude_letters import magnitude_letter
 from lilift.evaluate.answers.mathematics import IRRATIONAL, ReadNumber, as_decimal, exponent_at, factorial_at, power_of
 from lilift.evaluate.answers.minus_signs import is_negative
-from lilift.evaluate.answers.plain_text import FACTORIAL
 from lilift.evaluate.answers.number_words import has_magnitudes_before, magnitude_at, magnitude_before, magnitude_initials
+from lilift.evaluate.answers.plain_text import FACTORIAL
 
 _FIXED_SPACES = "\u00a0\u2007\u2009\u202f"  # no-break, figure, thin and narrow no-break space
 _CURRENCIES = "$€£¥₹₦₱₩฿₫₽₴₺"
@@ -24,19 +24,13 @@ _EXPONENT_LETTER = re.compile(r"[eE]([+-]?\d{1,2})(?!\w|\.\d)")
 _IRRATIONAL_FACTOR = re.compile(r"\s?(?:[*×·]\s?)?π")
 _IRRATIONAL_BEFORE = re.compile(r"π(?: ?[*×·] ?)?$")
 _POWER_IN_WORDS = re.compile(r" (?:raised )?to the power (?:of )?(-?\d{1,3})\b")
-# 18k, 18 k€, $1.5M, 3bn. A single M or B needs a currency sign or a decimal mark: 5 m is a length, 2B a pencil.
-_LETTER_MAGNITUDE = re.compile(r"([kK]|M|mn|mln|[bB]n|tn|[mBbT])(?![\w^'’])|\s([kM])(?=[€$£])")
-_EXPONENTS = {"k": 3, "m": 6, "mn": 6, "mln": 6, "b": 9, "bn": 9, "t": 12, "tn": 12}
-_VARIABLE_K = re.compile(r"(?<![\w'’])[kK](?!\w)")
 _LONGEST_BASE = 40  # characters
-_NAMES_WITH_K = (401,)  # a 401k is a pension
 _HYPHEN_IN_MIXED = re.compile(r"-(?=\d{1,2}/\d{1,2} [a-z])")
 _CENTS = re.compile(  # between 18 and 50 in "18 dollars and 50 cents"
     r"(?: (?:dollars?|dólares|dollari|euros?|pounds?|rand|rupees|pesos|reais)| ?€)?,? (?:(?:and|und|et|y|con|e|en|och|og|&) )?",
     re.IGNORECASE,
 )
 _CENT = re.compile(r"\d ?(?:cents?|centimes?|c[éê]ntimos|centavos|centesimi|pence|paise?|öre|øre)\b", re.IGNORECASE)
-_CARAT = re.compile(r" ?-?(?:gold|carat|karat)", re.IGNORECASE)
 
 _SPACES = (" ", *_FIXED_SPACES)
 
@@ -200,11 +194,17 @@ def _with_cents(text: str, numbers: list[Number]) -> list[Number]:
     joined: list[Number] = []
     for number in numbers:
         before = joined[-1] if joined else None
-        if before and before.whole and number.whole and _CENTS.fullmatch(text, before.end, number.start):
-            if _CENT.match(text, number.end - 1) and _money_before(text, before, number):
-                joined[-1] = before._replace(value=before.value + number.value / 100, end=number.end, whole=False)
-                continue
-        joined.append(number)
+        if (
+            before
+            and before.whole
+            and number.whole
+            and _CENTS.fullmatch(text, before.end, number.start)
+            and _CENT.match(text, number.end - 1)
+            and _money_before(text, before, number)
+        ):
+            joined[-1] = before._replace(value=before.value + number.value / 100, end=number.end, whole=False)
+        else:
+            joined.append(number)
     return joined
 
 
@@ -295,33 +295,13 @@ def _with_magnitude(text: str, number: Number, language: str) -> tuple[Number, i
 
 
 def _with_letter(text: str, number: Number, language: str) -> Number:
-    """A number times the magnitude letter after it: ``18k``, ``$1.5M``. In Basque, ``-k`` is an ending."""
-    found = _LETTER_MAGNITUDE.match(text, number.end)
-    if found is None or not (number.literal or number.whole):
+    """A number times the magnitude letter after it: ``18k``, ``$1.5M``."""
+    if not (number.literal or number.whole):
         return number
-    letter = found.group(1) or found.group(2)
-    money = any(sign in text[max(0, number.start - 2) : number.start] for sign in _CURRENCIES) or (
-        text[found.end() : found.end() + 2].strip()[:1] in tuple(_CURRENCIES)
-    )
-    if letter in ("m", "b", "t", "T", "B", "M") and not money and (letter not in "MB" or (number.whole and letter == "B")):
+    found = magnitude_letter(text, number.start, number.end, number.value, whole=number.whole, language=language)
+    if found is None:
         return number
-    if letter in "kK" and not money and (language == "eu" or number.value in _NAMES_WITH_K or _has_variable_k(text, number)):
-        return number
-    if letter in "kK" and _CARAT.match(text, found.end()):
-        return number
-    return number._replace(value=number.value.scaleb(_EXPONENTS[letter.lower()]), end=found.end(), whole=False, literal=False)
-
-
-def _has_variable_k(text: str, number: Number) -> bool:
-    """Whether k stands alone, as a variable, within 100 characters of a number."""
-    places = _variable_ks(text)
-    nearest = bisect_left(places, number.start - 100)
-    return nearest < len(places) and places[nearest] < number.end + 100
-
-
-@lru_cache(maxsize=2)
-def _variable_ks(text: str) -> tuple[int, ...]:
-    return tuple(match.start() for match in _VARIABLE_K.finditer(text))
+    return number._replace(value=number.value.scaleb(found[0]), end=found[1], whole=False, literal=False)
 
 
 def _rest_of(text: str, before: Number, number: Number, room: int, language: str) -> tuple[Number, int] | None:

@@ -49,7 +49,8 @@ _REMARKS = (
 )
 _REMARK = re.compile(rf"(?:[.!?。！？।।\n(*]|^)[ \t\n*_(>\-]*(?=(?:{'|'.join(_REMARKS)}))")
 _WORDS = re.compile(  # quick test: every remark has one of these
-    r"know|free|please|hope|if you|would you|do you|anything|thank|took|take|requir|need|used|rounded|confiden|difficul| in \d|\d "
+    r"know|free|please|hope|if you|would you|do you|anything|thank|took|take|requir|need|used|rounded|confiden|difficul"
+    r"| in \d|\d "
     r"|[^\x00-\x7f]|lass|avis|espero|nijulishe|natumai|beri|semoga|jika|laat|daj|dejte|fatan|sanar|spero|fam|fat|me |bana|ich"
     r"|ik |unaweza|tafadhali"
 )

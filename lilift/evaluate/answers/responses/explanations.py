@@ -12,9 +12,9 @@ from lilift.evaluate.answers.responses.word_patterns import any_of
 _LONGEST_OPENING = 40  # characters
 _LONGEST_CLAUSE = 120
 _EXPLAINS = (
-    r"(?:(?:brief |short |detailed )?(?:explanation|reasoning|justification|working|workings|verification|check|proof)"
-    r"|(?:solution|steps?|step-by-step|step by step|here(?:['’]s| is| are)|because|first,?)|let(?:['’]s| us| me) (?:verify|check)"
-    r"|to (?:verify|check)|(?:erklärung|begründung|probe|überprüfung|schritt|rechnung|lösungsweg)|(?:explication|vérification|étape)"
+    r"(?:(?:brief |short |detailed )?(?:explanation|reasoning|justification|working|workings|verification)"
+    r"|(?:check|proof|solution|steps?|step-by-step|step by step|here(?:['’]s| is| are)|because|first,?)"
+    r"|let(?:['’]s| us| me) (?:verify|check)|to (?:verify|check)|(?:erklärung|begründung|probe|überprüfung|schritt|rechnung|lösungsweg)|(?:explication|vérification|étape)"
     r"|(?:explicación|comprobación|verificación|paso)|(?:explicação|verificação|passo)|(?:spiegazione|verifica|passaggio)"
     r"|(?:uitleg|controle|stap)|(?:объяснение|пояснение|проверка|решение|шаг)|(?:пояснення|перевірка|крок|розв['’]язання)"
     r"|(?:wyjaśnienie|sprawdzenie|krok)|(?:vysvětlení|vysvetlenie|kontrola|krok)|(?:açıklama|kontrol|adım)"
@@ -26,9 +26,9 @@ _EXPLAINS = (
 _EXPLANATION = re.compile(rf"[\s*_#>(\-–—]*{_EXPLAINS}(?![^\W\d_]{{3}})")
 _NEW_QUESTION = re.compile(r"\n\n(?=[^\n\d]*\d+[^\n\d]+\d)[^\n]{30,600}[?？؟]\s*\n")
 _VERIFICATION = re.compile(
-    r"\n[ \t*_#>(]*(?:verification|check|proof|let(?:['’]s| us| me) (?:verify|check)|to (?:verify|check)|probe|überprüfung|vérification"
-    r"|comprobación|verificación|verificação|verifica|controle|проверка|перевірка|sprawdzenie|kontrola|sağlama|验证|驗證|检验|検算|검산"
-    r"|যাচাই|जाँच)[ \t*_]*[:：\n]"
+    r"\n[ \t*_#>(]*(?:verification|check|proof|let(?:['’]s| us| me) (?:verify|check)|to (?:verify|check)"
+    r"|probe|überprüfung|vérification|comprobación|verificación|verificação|verifica|controle|проверка|перевірка|sprawdzenie"
+    r"|kontrola|sağlama|验证|驗證|检验|検算|검산|যাচাই|जाँच)[ \t*_]*[:：\n]"
 )
 _UNIT_ALONE = re.compile(r"[\s*_]*(?:[^\W\d_][^\d\n.,:;=!?|]{0,24})?[%°€$£¥]?[.!。]?[\s*_]*")
 _BEFORE_ALONE = re.compile(r"[\s*_#$€£¥₹≈>\"']*")
@@ -43,20 +43,21 @@ _REASON = re.compile(
         ),
         whole=True,
     )
-    + r")(?!\w)(?! itu| hiyo| vậy| thế)|parce qu|puisqu|因为|因為|เพราะ(?!ฉะนั้น|ดังนั้น|เหตุนี้)|কারণ|क्योंकि|ఎందుకంటే|لأن|زیرا|چون|כי "
+    + r")(?!\w)(?! itu| hiyo| vậy| thế)|parce qu|puisqu|因为|因為|เพราะ(?!ฉะนั้น|ดังนั้น|เหตุนี้)"
+    r"|কারণ|क्योंकि|ఎందుకంటే|لأن|زیرا|چون|כי "
 )
 _GIVES = re.compile(rf"{_REASON.pattern}|, which is ")
 _COMPARED = re.compile(r" (?:\w+ )?(?:fewer|less|more|greater|higher|lower|smaller|larger)\b")  # which is 2 apples fewer
 _THEREFORE = re.compile(
-    r"\b(?:so|then|thus|hence|therefore|leav(?:es|ing)|giv(?:es|ing)|mak(?:es|ing)|also|daher|deshalb|somit|donc|alors|entonces|por lo tanto|así"
-    r"|então|quindi|dus|поэтому|значит|тому|więc|takže|tedy|yani|jadi|maka|nên|vậy|kwa hiyo|hivyo|saboda haka)\b"
+    r"\b(?:so|then|thus|hence|therefore|leav(?:es|ing)|giv(?:es|ing)|mak(?:es|ing)|also|daher|deshalb|somit|donc|alors|entonces"
+    r"|por lo tanto|así|então|quindi|dus|поэтому|значит|тому|więc|takže|tedy|yani|jadi|maka|nên|vậy|kwa hiyo|hivyo|saboda haka)\b"
     r"|所以|因此|だから|よって|그래서|따라서|ดังนั้น|จึง|তাই|সুতরাং|इसलिए|అందువల్ల|కాబట్టి|لذلك|پس|לכן"
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。।॥؟።။۔\n]")
 # 2 in "after 2 steps" and in "rounded to 2 decimals" says how, and is not an answer
 _HOW_MANY_STEPS = re.compile(
-    r" ?(?:steps?|schritt|étape|paso|passo|passagg|stap|шаг|крок|kro[kc]|steg|trin|adım|langkah|bước|ขั้นตอน|个?步|ステップ|단계|চরণ|ধাপ|चरण"
-    r"|decimals?\b|decimal places|significant|nachkommastell|dezimalstell|décimale|decimales|casas decimais|decimali)"
+    r" ?(?:steps?|schritt|étape|paso|passo|passagg|stap|шаг|крок|kro[kc]|steg|trin|adım|langkah|bước|ขั้นตอน|个?步|ステップ|단계|ধাপ"
+    r"|चरण|decimals?\b|decimal places|significant|nachkommastell|dezimalstell|décimale|decimales|casas decimais|decimali)"
 )
 _HOW_BEFORE = re.compile(
     r"(?:\b(?:in|after|to|nach|auf|en|après|à|tras|después de|em|após|dopo|za|za|за|после|до|через|w|po|ve|efter|på|dalam|setelah"
@@ -71,16 +72,16 @@ def answer_before_explanation(text: str, low: str, numbers: Sequence[Number]) ->
     first = numbers[0]
     if first.start <= _LONGEST_OPENING and _BEFORE_ALONE.fullmatch(text, 0, first.start):
         line = text.find("\n", first.end)
-        if line >= 0 and _UNIT_ALONE.fullmatch(text, first.end, line):
-            if _EXPLANATION.match(low, line) or _NEW_QUESTION.match(text, line):
-                return first
+        alone = line >= 0 and _UNIT_ALONE.fullmatch(text, first.end, line)
+        if alone and (_EXPLANATION.match(low, line) or _NEW_QUESTION.match(text, line)):
+            return first
     verification = _VERIFICATION.search(low, first.end)
     if verification is None:
         return None
     return numbers[bisect_right(numbers, verification.start(), key=lambda number: number.end) - 1]
 
 
-def number_before_reason(text: str, low: str, numbers: Sequence[Number]) -> Number | None:
+def number_before_reason(low: str, numbers: Sequence[Number]) -> Number | None:
     """The last number that gives no reason and no number of steps: 18 in "He has 18 because he ate 2", "18 after 2 steps"."""
     last = numbers[-1]
     if len(numbers) < 2:
@@ -93,9 +94,7 @@ def number_before_reason(text: str, low: str, numbers: Sequence[Number]) -> Numb
         return None
     for place in range(len(numbers) - 2, max(-1, len(numbers) - 5), -1):
         gap = low[numbers[place].end : numbers[place + 1].start]
-        if "=" in gap or len(gap) > _LONGEST_CLAUSE or _SENTENCE_END.search(gap):
-            return None
-        if _THEREFORE.search(gap):
+        if "=" in gap or len(gap) > _LONGEST_CLAUSE or _SENTENCE_END.search(gap) or _THEREFORE.search(gap):
             return None
         if gives_reason(low, numbers[place], numbers[place + 1]):
             return numbers[place]

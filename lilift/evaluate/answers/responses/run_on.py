@@ -28,7 +28,8 @@ _NUMBER = re.compile(r"\d+")
 _FIRST_SENTENCE = re.compile(r"\d[^\n.!?。！？।]{0,60}(?:[.!。！।]\**\s+|\n+)")
 _QUESTION = re.compile(r"[^?？؟]{10,500}[.!。！।:]\s?[^?？؟.!。！।\n]{6,200}[?？؟]")
 _DOUBT = re.compile(
-    r"\b(?:wait|hmm|actually|check|verify|correct|right|sense|answer|mistake|wrong|sure|would you|do you|can i|let me|let's|i|we|our)\b"
+    r"\b(?:wait|hmm|actually|check|verify|correct|right|sense|answer|mistake|wrong|sure|would you|do you|can i|let me|let's"
+    r"|i|we|our)\b"
 )
 _BARE_ROLE = re.compile(r"(?<=[.!?)}\]*\d。\n])user\n")  # a turn whose special tokens a tokenizer has removed
 _NEAR = 8  # characters
