@@ -24,7 +24,7 @@ _UNSPACED = f"[{UNSPACED}]"
 _TAG = re.compile(r"<(?:final[_ -]?)?answer>", re.IGNORECASE)
 # B is correct, option B is right, B가 정답, 选B
 _IS_RIGHT = re.compile(
-    r"(?<![\w'’])(?:(?:option|choice|answer) )?([A-Z])\)? (?:is|must be|would be) (?:the )?(?:best|correct|right|true)\b(?! not)"
+    r"(?<![\w'’])(?:(?:option|choice|answer) )?([A-Z])\)? (?:is|must be|would be) (?:the )?(?:best|correct|right)\b"
 )
 _CHOOSES = re.compile(r"(?:故选|应选|選擇|选择|選|选)[:：]? ?([A-Z])(?![A-Za-z])")
 _BOX = re.compile(r"\\boxed\s*\{|\\fbox\s*\{")

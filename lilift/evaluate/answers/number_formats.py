@@ -7,7 +7,7 @@ decide first, then whether the text is English, then the custom of the language 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -118,8 +118,15 @@ class _TokenReader:
             self._judged = _convention(self.text, self.language)
         return self._judged
 
-    def numbers(self, match: re.Match[str]) -> Iterator[Number]:
+    def numbers(self, match: re.Match[str]) -> Iterable[Number]:
         """The number of a token, or several numbers if it cannot be a single one."""
+        token = match.group()
+        if "." not in token and "," not in token and "٫" not in token:  # 80 000: all its marks group
+            groups = _GROUPS.split(token)
+            together = " " not in token or "0" in (group[0] for group in groups[1:]) or self.convention().spaces_group
+            if together and _well_grouped(groups, token):
+                start, end = match.span()
+                return (_new(Number, (Decimal("".join(groups)), start, end, False, False, True, False, False)),)
         return _read_token(match.group(), match.start(), _of_money(self.text, match, self.convention()))
 
     def literal(self, text: str, position: int) -> tuple[Decimal, int] | None:

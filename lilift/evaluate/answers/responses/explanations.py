@@ -14,7 +14,9 @@ _LONGEST_CLAUSE = 120
 _EXPLAINS = (
     r"(?:(?:brief |short |detailed )?(?:explanation|reasoning|justification|working|workings|verification)"
     r"|(?:check|proof|solution|steps?|step-by-step|step by step|here(?:['’]s| is| are)|because|first,?)"
-    r"|let(?:['’]s| us| me) (?:verify|check)|to (?:verify|check)|(?:erklärung|begründung|probe|überprüfung|schritt|rechnung|lösungsweg)|(?:explication|vérification|étape)"
+    r"|let(?:['’]s| us| me) (?:verify|check)|to (?:verify|check)"
+    r"|(?:erklärung|begründung|probe|überprüfung|schritt|rechnung|lösungsweg)"
+    r"|(?:explication|vérification|étape)"
     r"|(?:explicación|comprobación|verificación|paso)|(?:explicação|verificação|passo)|(?:spiegazione|verifica|passaggio)"
     r"|(?:uitleg|controle|stap)|(?:объяснение|пояснение|проверка|решение|шаг)|(?:пояснення|перевірка|крок|розв['’]язання)"
     r"|(?:wyjaśnienie|sprawdzenie|krok)|(?:vysvětlení|vysvetlenie|kontrola|krok)|(?:açıklama|kontrol|adım)"
@@ -50,18 +52,18 @@ _GIVES = re.compile(rf"{_REASON.pattern}|, which is ")
 _COMPARED = re.compile(r" (?:\w+ )?(?:fewer|less|more|greater|higher|lower|smaller|larger)\b")  # which is 2 apples fewer
 _THEREFORE = re.compile(
     r"\b(?:so|then|thus|hence|therefore|leav(?:es|ing)|giv(?:es|ing)|mak(?:es|ing)|also|daher|deshalb|somit|donc|alors|entonces"
-    r"|por lo tanto|así|então|quindi|dus|поэтому|значит|тому|więc|takže|tedy|yani|jadi|maka|nên|vậy|kwa hiyo|hivyo|saboda haka)\b"
-    r"|所以|因此|だから|よって|그래서|따라서|ดังนั้น|จึง|তাই|সুতরাং|इसलिए|అందువల్ల|కాబట్టి|لذلك|پس|לכן"
+    r"|por lo tanto|así|então|quindi|dus|поэтому|значит|тому|więc|takže|tedy|yani|jadi|maka|nên|vậy|kwa hiyo|hivyo"
+    r"|saboda haka)\b|所以|因此|だから|よって|그래서|따라서|ดังนั้น|จึง|তাই|সুতরাং|इसलिए|అందువల్ల|కాబట్టి|لذلك|پس|לכן"
 )
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。।॥؟።။۔\n]")
 # 2 in "after 2 steps" and in "rounded to 2 decimals" says how, and is not an answer
 _HOW_MANY_STEPS = re.compile(
-    r" ?(?:steps?|schritt|étape|paso|passo|passagg|stap|шаг|крок|kro[kc]|steg|trin|adım|langkah|bước|ขั้นตอน|个?步|ステップ|단계|ধাপ"
-    r"|चरण|decimals?\b|decimal places|significant|nachkommastell|dezimalstell|décimale|decimales|casas decimais|decimali)"
+    r" ?(?:steps?|schritt|étape|paso|passo|passagg|stap|шаг|крок|kro[kc]|steg|trin|adım|langkah|bước|ขั้นตอน|个?步|ステップ|단계"
+    r"|ধাপ|चरण|decimals?\b|decimal places|significant|nachkommastell|dezimalstell|décimale|decimales|casas decimais|decimali)"
 )
 _HOW_BEFORE = re.compile(
-    r"(?:\b(?:in|after|to|nach|auf|en|après|à|tras|después de|em|após|dopo|za|za|за|после|до|через|w|po|ve|efter|på|dalam|setelah"
-    r"|trong|sau)|共|经过|經過|用了?|ใน|หลังจาก) ?$"
+    r"(?:\b(?:in|after|to|nach|auf|en|après|à|tras|después de|em|após|dopo|za|за|после|до|через|w|po|ve|efter|på|dalam"
+    r"|setelah|trong|sau)|共|经过|經過|用了?|ใน|หลังจาก) ?$"
 )
 
 

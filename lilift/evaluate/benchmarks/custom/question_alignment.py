@@ -61,8 +61,8 @@ def _check_pairs_of_labels(
     together: str,
 ) -> None:
     """Check that each label of one language belongs to one label of the other: yes to ndiyo in every question."""
-    for known, places in (({}, (0, 1)), ({}, (1, 0))):
-        partners: dict[object, tuple[object, str]] = known
+    for places in ((0, 1), (1, 0)):
+        partners: dict[object, tuple[object, str]] = {}
         for pair in pairs:
             one, other = (pair[place] for place in places)
             partner, id = partners.setdefault(one.gold, (other.gold, one.id))
