@@ -10,12 +10,13 @@ _MINUS_WORDS = frozenset(
     (
         *("minus", "mínus", "miinus", "mínusz", "negative", "negatif", "negativ", "минус", "мінус", "ऋण", "ऋणात्मक", "माइनस"),
         *("ঋণাত্মক", "মাইনাস", "માઇનસ", "ઋણ", "மைனஸ்", "మైనస్", "ಮೈನಸ್", "മൈനസ്", "سالب", "ناقص", "منفی", "منفي"),
-        *("マイナス", "마이너스", "영하", "ลบ", "ติดลบ", "ລົບ", "အနုတ်", "âm", "eksi", "μείον", "מינוס", "մինուս", "hasi"),
+        *("マイナス", "마이너스", "영하", "ลบ", "ติดลบ", "ລົບ", "အနုတ်", "âm", "eksi", "μείον", "מינוס", "մինուս"),
     )
 )
 # In languages with a decimal comma, "minus" may also mean "less" (au moins 5, 5 de menos), so it must follow "is" or "=".
-_LESS_WORDS = frozenset(("menos", "moins", "meno"))
-_BEFORE_LESS = ("es", "est", "è", "é", "=")
+# Swahili "hasi" is also Basque for "begin".
+_LESS_WORDS = frozenset(("menos", "moins", "meno", "hasi"))
+_BEFORE_LESS = ("es", "est", "è", "é", "ni", "=")
 _IS_OF_LESS = re.compile(r"(?:^|[^\w])(?:es|est|era|était|è|é|era) d[ei] \w+$")
 _MINUS_AT_ONCE = ("负", "負", "零下", "氷点下", "マイナス", "마이너스", "영하", "ติดลบ", "ลบ", "ຕິດລົບ", "ລົບ", "အနုတ်")
 _SIGN_ENDINGS = frozenset(
