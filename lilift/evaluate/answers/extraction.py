@@ -19,6 +19,7 @@ from lilift.evaluate.answers.plain_text import plain_text
 from lilift.evaluate.answers.responses.answer_places import AnswerPlaces
 from lilift.evaluate.answers.responses.answer_statements import find_statements
 from lilift.evaluate.answers.responses.closing_remarks import without_closing_remarks
+from lilift.evaluate.answers.responses.explanations import answer_before_explanation, number_before_reason
 from lilift.evaluate.answers.responses.response_labels import find_labels, lowered
 from lilift.evaluate.answers.responses.run_on import first_answer
 
@@ -51,7 +52,7 @@ def extract_number(text: str, language: str) -> Decimal | None:
         labels, statements = find_labels(low), find_statements(low)
     numbers = find_numbers(text, language)
     found = None
-    if labels or statements or "####" in text or "\\boxed" in text:
+    if labels or statements or "####" in text or "\\boxed" in text or "nswer>" in text:
         found = AnswerPlaces(text, low, language, numbers, labels, statements).last()
     if found is None:
         found = _last_number(text, low, numbers)
@@ -66,8 +67,11 @@ def correct(extracted: Decimal | None, gold: Decimal) -> bool:
 def _last_number(text: str, low: str, numbers: Sequence[Number]) -> Decimal | None:
     if len(numbers) < 2:
         return numbers[0].value if numbers else None
+    opening = answer_before_explanation(text, low, numbers)
+    if opening is not None:
+        return opening.value
     end = without_closing_remarks(low, numbers[0].end)
     if end < len(text):
         numbers = numbers[: bisect_right(numbers, end, key=lambda number: number.end)] or numbers
-    clear = [number for number in numbers if not number.vague]
-    return (clear or numbers)[-1].value
+    clear = [number for number in numbers if not number.vague] or numbers
+    return (number_before_reason(low, clear) or clear[-1]).value

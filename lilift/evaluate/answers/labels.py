@@ -6,17 +6,31 @@ As with numbers, the extraction never looks at the gold label, and a response th
 from __future__ import annotations
 
 import re
+import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
+from lilift.evaluate.answers.responses.answer_phrases import UNSPACED
 from lilift.evaluate.answers.responses.answer_statements import find_statements
 from lilift.evaluate.answers.responses.closing_remarks import without_closing_remarks
 from lilift.evaluate.answers.responses.response_labels import find_labels, lowered
 from lilift.evaluate.answers.responses.run_on import first_answer
 
+_FULL_WIDTH_LETTERS = {ord("Ａ") + place: ord("A") + place for place in range(26)}
+_ALONE = re.compile(
+    r"[\W_]*(?:(?:the |final )?(?:answer|option|choice)[\W_]+)?([A-Za-z])[\W_]*", re.IGNORECASE
+)  # b, 'B', answer: b
+_UNSPACED = f"[{UNSPACED}]"
+_TAG = re.compile(r"<(?:final[_ -]?)?answer>", re.IGNORECASE)
+# B is correct, option B is right, B가 정답, 选B
+_IS_RIGHT = re.compile(
+    r"(?<![\w'’])(?:(?:option|choice|answer) )?([A-Z])\)? (?:is|must be|would be) (?:the )?(?:best|correct|right)\b"
+)
+_CHOOSES = re.compile(r"(?:故选|应选|選擇|选择|選|选)[:：]? ?([A-Z])(?![A-Za-z])")
 _BOX = re.compile(r"\\boxed\s*\{|\\fbox\s*\{")
 _MARK = re.compile(r"(?<!#)####(?!#)[^\n]*")
 _SENTENCE_END = re.compile(r"[.!?](?=\s)|[。।\n]")
+_MOST_ANNOUNCEMENTS = 100  # of one response; more are repetitions without an end
 _LONGEST_ANSWER = 500  # characters after an announcement, or before "is the answer"
 
 
@@ -32,9 +46,13 @@ def extract_label(response: str, labels: Sequence[str], choices: Sequence[str] =
         labels: the possible labels: words, or the letters of the choices.
         choices: the text of each letter's choice; empty if labels are words.
     """
+    response = unicodedata.normalize("NFC", response.translate(_FULL_WIDTH_LETTERS))
+    labels = [unicodedata.normalize("NFC", label) for label in labels]
     response = _first_answer(response, labels, choices)
+    if choices and (alone := _ALONE.fullmatch(response)) and alone.group(1).upper() in labels:
+        return alone.group(1).upper()
     low = lowered(response)
-    for start, end in sorted(_announcements(response, low, labels, choices), reverse=True):
+    for start, end in sorted(_announcements(response, low, labels, choices), reverse=True)[:_MOST_ANNOUNCEMENTS]:
         if end < start:  # "B is the answer"
             before = _named(response[max(0, start - 40) : start], labels, choices, bare=True)
             if before:
@@ -44,6 +62,10 @@ def extract_label(response: str, labels: Sequence[str], choices: Sequence[str] =
         found = _named(rest, labels, choices, bare=True)
         if found and not _SENTENCE_END.search(rest[: found[0][0]].strip()):
             return found[0][1]
+    if choices:
+        right = [match.group(1) for pattern in (_IS_RIGHT, _CHOOSES) for match in pattern.finditer(response)]
+        if right and right[-1] in labels and len(set(right)) == 1:
+            return right[-1]
     opening = re.match(r"[\W_]*", response)
     found = _named(response, labels, choices, bare=False)
     if found and opening and found[0][0] <= opening.end():
@@ -77,8 +99,9 @@ def _announcements(response: str, low: str, labels: Sequence[str], choices: Sequ
             yield label.end, label.end
     for statement in find_statements(low):
         yield (statement.start, -1) if statement.before else (statement.end, statement.end)
-    for box in _BOX.finditer(response):
-        yield box.end(), box.end()
+    for pattern in (_BOX, _TAG):
+        for mark in pattern.finditer(response):
+            yield mark.end(), mark.end()
     marks = list(_MARK.finditer(response))
     named = {found[0][1] for mark in marks if (found := _named(mark.group(), labels, choices, bare=True))}
     if len(named) < 2:  # otherwise headings, one for each label
@@ -97,7 +120,10 @@ def _words(text: str, labels: Sequence[str]) -> list[tuple[int, str]]:
     """
     by_word = {part.lower(): label for label in labels for part in (label, *label.split("/"))}
     words = "|".join(map(re.escape, sorted(by_word, key=len, reverse=True)))
-    pattern = re.compile(rf"(?<!\w)(?<!not )(?<!not a )(?<!not an )({words})(?!\w)", re.IGNORECASE)
+    # No letter stands beside a word. In scripts without spaces, this holds only for labels of one character.
+    apart = min(map(len, by_word)) < 2 or re.search(_UNSPACED, words) is None
+    before, after = (r"(?<!\w)", r"(?!\w)") if apart else ("", "")
+    pattern = re.compile(rf"{before}(?<!not )(?<!not a )(?<!not an )({words}){after}", re.IGNORECASE)
     return [(match.start(), by_word[match.group(1).lower()]) for match in pattern.finditer(text)]
 
 
@@ -107,8 +133,9 @@ def _letters(text: str, labels: Sequence[str], *, bare: bool) -> list[tuple[int,
     With `bare`, a letter before a word counts too.
     """
     letters = "".join(labels)
-    after = r"(?!\w)" if bare else r"(?=[.):\]*,]|\s*$|\s*\n)"
-    pattern = re.compile(rf"(?<![\w'’])([{letters}]){after}", re.MULTILINE)
+    after = rf"(?!(?!{_UNSPACED})\w)" if bare else r"(?=[.):\]*,]|\s*$|\s*\n)"
+    before = rf"(?:(?<![\w'’])|(?<={_UNSPACED}))" if bare else r"(?<![\w'’])"
+    pattern = re.compile(rf"{before}([{letters}]){after}", re.MULTILINE)
     return [(match.start(1), match.group(1)) for match in pattern.finditer(text)]
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from fractions import Fraction
 
+from lilift.evaluate.answers.plain_text import FACTORIAL
+
 IRRATIONAL = Decimal("NaN")
 """The value of a number that no decimal number equals."""
 
@@ -29,6 +31,12 @@ _SIGN = re.compile(r"\s*([-+])\s*")
 _LEADING_SIGN = re.compile(r"\s*([-+–])\s*")
 _SPACES = re.compile(r"\s*")
 _PLACES = re.compile(r"\\frac(?![A-Za-z])|\\sqrt(?![A-Za-z])|√|(?<![A-Za-z])sqrt(?=\s?\()|\)\s?\^")
+# 5! = 120, 5!/3!, 5! ways; but "There are 5!" is an exclamation
+_FACTORIAL_SIGN = re.compile(
+    rf"{FACTORIAL}| ?!(?=\s?[=*/×·÷^}}\]]| ?\\(?:frac|approx)|[.,;] | \+ \d| ?\((?=\d+!)|[.,;]$"
+    r"| (?:ways?|possible|permutations?|arrangements?|orders?|orderings?|different)\b)"
+)
+_LARGEST_FACTORIAL = 60
 _ORDINAL = re.compile(r"\{?\s*(?:th|st|nd|rd)\b")
 
 
@@ -87,6 +95,14 @@ def exponent_at(text: str, position: int, read: ReadNumber) -> tuple[Value, int]
         return _Arithmetic(text, read, position).exponent(position)
     except _NoMathematicsError:
         return None, position
+
+
+def factorial_at(text: str, position: int, number: Decimal) -> tuple[Decimal, int] | None:
+    """The factorial of the whole number that ends at a position, and the end of its sign; None without a sign."""
+    sign = _FACTORIAL_SIGN.match(text, position)
+    if sign is None:
+        return None
+    return (Decimal(math.factorial(int(number))) if number <= _LARGEST_FACTORIAL else IRRATIONAL), sign.end()
 
 
 def whole_expression(text: str, read: ReadNumber) -> tuple[Decimal, int] | None:
@@ -184,7 +200,9 @@ class _Arithmetic:
             position = end
 
     def _implied(self, position: int) -> int:
-        """The start of a factor that follows without a sign: ``2π``, ``3\\sqrt{2}``, ``2(3 + 4)``."""
+        """The start of a factor that follows without a sign: ``2π``, ``3\\sqrt{2}``, ``2(3 + 4)``, ``3!2!``."""
+        if self.text[position - 1 : position] in ("!", FACTORIAL) and self.text[position : position + 1].isdecimal():
+            return position
         position = _after(_SPACES, self.text, position)
         if self.text.startswith(("\\frac", "\\sqrt", "√", "π", "("), position):
             return position
@@ -226,7 +244,10 @@ class _Arithmetic:
         number = self.read(text, position)
         if number is None or number[1] - position > 40:
             raise _NoMathematicsError
-        return Fraction(number[0]), number[1]
+        value, end = Fraction(number[0]), number[1]
+        if text.startswith(("!", FACTORIAL), end) and value.denominator == 1 and 0 <= value <= _LARGEST_FACTORIAL:
+            return Fraction(math.factorial(int(value))), end + 1
+        return value, end
 
     def _root(self, position: int) -> tuple[Value, int]:
         degree: Value = Fraction(2)

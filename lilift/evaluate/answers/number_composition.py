@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from typing import NamedTuple
 
-from lilift.evaluate.answers.mathematics import IRRATIONAL, ReadNumber, as_decimal, exponent_at, power_of
+from lilift.evaluate.answers.magnitude_letters import magnitude_letter
+from lilift.evaluate.answers.mathematics import IRRATIONAL, ReadNumber, as_decimal, exponent_at, factorial_at, power_of
 from lilift.evaluate.answers.minus_signs import is_negative
-from lilift.evaluate.answers.number_words import has_magnitudes_before, magnitude_at, magnitude_before
+from lilift.evaluate.answers.number_words import has_magnitudes_before, magnitude_at, magnitude_before, magnitude_initials
+from lilift.evaluate.answers.plain_text import FACTORIAL
 
 _FIXED_SPACES = "\u00a0\u2007\u2009\u202f"  # no-break, figure, thin and narrow no-break space
 _CURRENCIES = "$€£¥₹₦₱₩฿₫₽₴₺"
@@ -21,15 +24,15 @@ _EXPONENT_LETTER = re.compile(r"[eE]([+-]?\d{1,2})(?!\w|\.\d)")
 _IRRATIONAL_FACTOR = re.compile(r"\s?(?:[*×·]\s?)?π")
 _IRRATIONAL_BEFORE = re.compile(r"π(?: ?[*×·] ?)?$")
 _POWER_IN_WORDS = re.compile(r" (?:raised )?to the power (?:of )?(-?\d{1,3})\b")
-# 18k, 18 k€, $1.5M, 3bn. A single M or B needs a currency sign or a decimal mark: 5 m is a length, 2B a pencil.
-_LETTER_MAGNITUDE = re.compile(r"([kK]|M|mn|mln|[bB]n|tn|[mBbT])(?![\w^'’])|\s([kM])(?=[€$£])")
-_EXPONENTS = {"k": 3, "m": 6, "mn": 6, "mln": 6, "b": 9, "bn": 9, "t": 12, "tn": 12}
-_VARIABLE_K = re.compile(r"(?<![\w'’])[kK](?!\w)")
 _LONGEST_BASE = 40  # characters
-_NAMES_WITH_K = (401,)  # a 401k is a pension
-_CARAT = re.compile(r" ?-?(?:gold|carat|karat)", re.IGNORECASE)
+_HYPHEN_IN_MIXED = re.compile(r"-(?=\d{1,2}/\d{1,2} [a-z])")
+_CENTS = re.compile(  # between 18 and 50 in "18 dollars and 50 cents"
+    r"(?: (?:dollars?|dólares|dollari|euros?|pounds?|rand|rupees|pesos|reais)| ?€)?,? (?:(?:and|und|et|y|con|e|en|och|og|&) )?",
+    re.IGNORECASE,
+)
+_CENT = re.compile(r"\d ?(?:cents?|centimes?|c[éê]ntimos|centavos|centesimi|pence|paise?|öre|øre)\b", re.IGNORECASE)
 
-_ENDS = " .,;:!?)]}\n=。।"  # after a number and not before a magnitude
+_SPACES = (" ", *_FIXED_SPACES)
 
 
 class Number(NamedTuple):
@@ -54,13 +57,15 @@ def composed_numbers(text: str, numbers: list[Number], language: str, read: Read
         language: code of the language whose magnitude words count.
         read: reads the plain numbers inside an exponent.
     """
+    if "!" in text or FACTORIAL in text:
+        numbers = [_factorial(text, number) for number in numbers]
     if "^" in text or " power" in text:
         numbers = _without_overlap([_raised(text, number, read) for number in numbers])
     if len(numbers) > 1 and ("/" in text or "分" in text or "분" in text or "\\frac" in text):
         numbers = _joined_fractions(text, numbers)
     if "π" in text or "√" in text or "\\sqrt" in text:
         numbers = _with_irrational_factors(text, numbers)
-    numbers = _scaled(text, numbers, language)
+    numbers = _with_cents(text, _scaled(text, numbers, language))
     for place, number in enumerate(numbers):
         if number.start and is_negative(text, number.start):
             numbers[place] = Number(-number.value, *number[1:])
@@ -73,6 +78,12 @@ def _without_overlap(numbers: list[Number]) -> list[Number]:
         if not kept or number.start >= kept[-1].end:
             kept.append(number)
     return kept
+
+
+def _factorial(text: str, number: Number) -> Number:
+    """A number with the factorial sign after it: ``5! = 120``."""
+    found = factorial_at(text, number.end, number.value) if number.whole else None
+    return number if found is None else number._replace(value=found[0], end=found[1], whole=False)
 
 
 def _raised(text: str, number: Number, read: ReadNumber) -> Number:
@@ -163,7 +174,8 @@ def _mixed(text: str, whole: Number, fraction: Number) -> Number | None:
     if whole.value != whole.value.to_integral_value():
         return None
     at_once = text.startswith("\\frac", fraction.start) and whole.end == fraction.start
-    if not at_once and not _MIXED.fullmatch(text, whole.end, fraction.start):
+    hyphen = text[whole.end : fraction.start] == "-" and whole.value and _HYPHEN_IN_MIXED.match(text, whole.end)
+    if not at_once and not hyphen and not _MIXED.fullmatch(text, whole.end, fraction.start):
         return None
     return Number(whole.value + fraction.value, whole.start, fraction.end, whole=False, expression=True)
 
@@ -175,22 +187,59 @@ def _parts_of(text: str, parts: Number, taken: Number) -> Number:
     return Number(value, parts.start, taken.end, whole=False)
 
 
+def _with_cents(text: str, numbers: list[Number]) -> list[Number]:
+    """The numbers, with ``18 dollars and 50 cents`` as one number: 18.5."""
+    if len(numbers) < 2 or not _CENT.search(text):
+        return numbers
+    joined: list[Number] = []
+    for number in numbers:
+        before = joined[-1] if joined else None
+        if (
+            before
+            and before.whole
+            and number.whole
+            and _CENTS.fullmatch(text, before.end, number.start)
+            and _CENT.match(text, number.end - 1)
+            and _money_before(text, before, number)
+        ):
+            joined[-1] = before._replace(value=before.value + number.value / 100, end=number.end, whole=False)
+        else:
+            joined.append(number)
+    return joined
+
+
+def _money_before(text: str, whole: Number, cents: Number) -> bool:
+    """Whether a currency stands beside the first of two numbers."""
+    return text[max(0, whole.start - 1) : whole.start] in tuple(_CURRENCIES) or any(
+        map(str.isalpha, text[whole.end : cents.start].replace(" and ", "").replace(" e ", ""))
+    )
+
+
+@cache
+def _beside(language: str) -> frozenset[str]:
+    """The characters that may follow a number, at once or after a space, if what follows multiplies it."""
+    return magnitude_initials(language) | frozenset("eEkKmMbBtT*×x·X")
+
+
 def _scaled(text: str, numbers: list[Number], language: str) -> list[Number]:
     """Multiply numbers by the magnitude or power of ten beside them: ``2 million``, ``elfu 3``, ``5 सय 42``, ``3 × 10^4``."""
     scaled: list[Number] = []
     index = 0
     prefixed = has_magnitudes_before(language)
+    beside = _beside(language)
     while index < len(numbers):
         number = numbers[index]
         index += 1
-        if not prefixed and text[number.end : number.end + 2].strip(_ENDS) == "":
-            scaled.append(number)  # nothing beside it can change it
-            continue
+        if not prefixed:
+            after = text[number.end : number.end + 2]
+            if (after[1:] if after[:1] in _SPACES else after[:1]) not in beside:
+                scaled.append(number)  # nothing beside it can change it
+                continue
         following = numbers[index] if index < len(numbers) else None
         if following and following.ten and _TIMES.fullmatch(text, number.end, following.start):
             number = number._replace(value=number.value * following.value, end=following.end, whole=False, literal=False)
             index += 1
-        elif power := _EXPONENT_LETTER.match(text, number.end):
+        elif text[number.end : number.end + 1] in "eE" and (power := _EXPONENT_LETTER.match(text, number.end)):
             number = number._replace(value=number.value.scaleb(int(power.group(1))), end=power.end(), whole=False)
         else:
             number, index = _with_magnitudes(text, number, numbers, index, language)
@@ -246,34 +295,19 @@ def _with_magnitude(text: str, number: Number, language: str) -> tuple[Number, i
 
 
 def _with_letter(text: str, number: Number, language: str) -> Number:
-    """A number times the magnitude letter after it: ``18k``, ``$1.5M``. In Basque, ``-k`` is an ending."""
-    found = _LETTER_MAGNITUDE.match(text, number.end)
-    if found is None or not (number.literal or number.whole):
+    """A number times the magnitude letter after it: ``18k``, ``$1.5M``."""
+    if not (number.literal or number.whole):
         return number
-    letter = found.group(1) or found.group(2)
-    money = any(sign in text[max(0, number.start - 2) : number.start] for sign in _CURRENCIES) or (
-        text[found.end() : found.end() + 2].strip()[:1] in tuple(_CURRENCIES)
-    )
-    if letter in ("m", "b", "t", "T", "B", "M") and not money and (letter not in "MB" or (number.whole and letter == "B")):
+    found = magnitude_letter(text, number.start, number.end, number.value, whole=number.whole, language=language)
+    if found is None:
         return number
-    if (
-        letter in "kK"
-        and not money
-        and (
-            language == "eu"
-            or number.value in _NAMES_WITH_K
-            or _VARIABLE_K.search(text, max(0, number.start - 100), number.end + 100)
-        )
-    ):
-        return number
-    if letter in "kK" and _CARAT.match(text, found.end()):
-        return number
-    return number._replace(value=number.value.scaleb(_EXPONENTS[letter.lower()]), end=found.end(), whole=False, literal=False)
+    return number._replace(value=number.value.scaleb(found[0]), end=found[1], whole=False, literal=False)
 
 
 def _rest_of(text: str, before: Number, number: Number, room: int, language: str) -> tuple[Number, int] | None:
     """The rest of a number, such as 42 in ``5 सय 42``: it follows directly and is smaller than the magnitude before it."""
-    if not number.whole or text[before.end : number.start].strip(f" {_FIXED_SPACES}") or number.start - before.end > 1:
+    whole = number.whole or (number.literal and number.value == number.value.to_integral_value())
+    if not whole or text[before.end : number.start].strip(f" {_FIXED_SPACES}") or number.start - before.end > 1:
         return None
     part, smaller = _with_magnitude(text, number, language)
     return (part, smaller) if part.value < 10**room else None

@@ -7,17 +7,21 @@ decide first, then whether the text is English, then the custom of the language 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from lilift.evaluate.answers.mathematics import expressions, has_mathematics, whole_expression
 from lilift.evaluate.answers.number_composition import Number, composed_numbers
 from lilift.evaluate.answers.number_customs import number_custom
-from lilift.evaluate.answers.number_words import unit_words
-from lilift.evaluate.answers.numerals import numerals
+from lilift.evaluate.answers.number_words import has_unit_words, unit_words
+from lilift.evaluate.answers.numerals import may_have_numerals, numerals
 
-_ENGLISH_WORDS = re.compile(r"\b(?:the(?:re(?:fore)?|y)?|she|each|how|many|with|answer)\b", re.IGNORECASE)
+# the, there, therefore, they, she, each, how, many, with, answer. It begins with a set, so that Python skips other letters quickly.
+_ENGLISH_WORDS = re.compile(
+    r"[TtSsEeHhMmWwAa](?<!\w.)"
+    r"(?i:(?<=t)he(?:re(?:fore)?|y)?|(?<=s)he|(?<=e)ach|(?<=h)ow|(?<=m)any|(?<=w)ith|(?<=a)nswer)\b"
+)
 
 _FIXED_SPACES = "\u00a0\u2007\u2009\u202f"  # no-break, figure, thin and narrow no-break space: never between two numbers
 _GROUP_MARKS = "٬'’"  # marks that only group digits
@@ -76,8 +80,11 @@ def find_numbers(text: str, language: str) -> list[Number]:
     if has_mathematics(text):
         plain = _with_expressions(plain, list(expressions(text, reader.literal)))
     if not text.isascii():  # all numerals and words for digits are beyond ASCII
-        words = [Number(Decimal(value), start, end, whole=True) for value, start, end in unit_words(text, language)]
-        words += [Number(value, start, end, True, vague) for value, start, end, vague in numerals(text, language)]
+        words = []
+        if has_unit_words(language):
+            words = [Number(Decimal(value), start, end, whole=True) for value, start, end in unit_words(text, language)]
+        if may_have_numerals(text, language):
+            words += [Number(value, start, end, True, vague) for value, start, end, vague in numerals(text, language)]
         if words:
             plain = sorted(plain + words, key=lambda number: number.start)
     return composed_numbers(text, plain, language, reader.literal)
@@ -115,8 +122,15 @@ class _TokenReader:
             self._judged = _convention(self.text, self.language)
         return self._judged
 
-    def numbers(self, match: re.Match[str]) -> Iterator[Number]:
+    def numbers(self, match: re.Match[str]) -> Iterable[Number]:
         """The number of a token, or several numbers if it cannot be a single one."""
+        token = match.group()
+        if "." not in token and "," not in token and "٫" not in token:  # 80 000: all its marks group
+            groups = _GROUPS.split(token)
+            together = " " not in token or "0" in (group[0] for group in groups[1:]) or self.convention().spaces_group
+            if together and _well_grouped(groups, token):
+                start, end = match.span()
+                return (_new(Number, (Decimal("".join(groups)), start, end, False, False, True, False, False)),)
         return _read_token(match.group(), match.start(), _of_money(self.text, match, self.convention()))
 
     def literal(self, text: str, position: int) -> tuple[Decimal, int] | None:
@@ -131,8 +145,9 @@ class _TokenReader:
 
 def _convention(text: str, language: str) -> _Convention:
     """How this text writes numbers: judged by its unambiguous numbers, then by whether it is English, then by its language."""
-    english = language == "en" or len(_ENGLISH_WORDS.findall(text)) >= 2
-    custom = number_custom("en" if english else language)
+    custom = number_custom(language)
+    if (custom.decimal != "." or custom.spaces_group) and len(_ENGLISH_WORDS.findall(text)) >= 2:
+        custom = number_custom("en")
     votes = [mark for token in _TOKEN.findall(text) if (mark := _decimal_mark_shown_by(token))]
     commas, points = votes.count(","), votes.count(".")
     decimal = custom.decimal if commas == points else "," if commas > points else "."
@@ -226,10 +241,11 @@ def _well_grouped(groups: list[str], token: str) -> bool:
     first, *rest = groups
     if not 1 <= len(first) <= 3 or first.startswith("0"):
         return False
-    threes = all(len(group) == 3 for group in rest)
-    indian = len(first) <= 2 and len(rest[-1]) == 3 and all(len(group) == 2 for group in rest[:-1])
-    misplaced = _MISPLACED.fullmatch(token) is not None
-    return threes or indian or misplaced
+    lengths = set(map(len, rest))
+    if lengths == {3}:
+        return True
+    indian = len(first) <= 2 and len(rest[-1]) == 3 and set(map(len, rest[:-1])) == {2}
+    return indian or _MISPLACED.fullmatch(token) is not None
 
 
 def plain_number(number: Decimal) -> str:

@@ -15,6 +15,7 @@ from importlib import resources
 ANY_LANGUAGE = ("en", "ja", "ko", "zh")
 """Languages whose magnitude words are understood in every text; no other language has words that look the same."""
 
+_SPACES = (" ", "\u00a0", "\u2009", "\u202f")
 _INDIC = "\u0900-\u0dff"  # `re` does not count the vowel signs of these scripts as word characters
 _WORD_END = rf"(?![\w{_INDIC}])"
 _BENGALI_END = rf"(?:টি|টা)?{_WORD_END}"
@@ -28,6 +29,13 @@ def _table() -> tuple[tuple[str, str, str, str], ...]:
     text = (resources.files("lilift.evaluate.answers") / "number_words.tsv").read_text(encoding="utf-8")
     rows = [line.split("\t") for line in text.splitlines()[1:]]
     return tuple((language, kind, word, value) for language, kind, word, value in rows)
+
+
+@cache
+def magnitude_initials(language: str) -> frozenset[str]:
+    """The first letters of the magnitude words that follow a number, small and capital."""
+    letters = {word[:1] for word in _magnitudes(language)[1]}
+    return frozenset(letters | {letter.upper() for letter in letters} | {letter.lower() for letter in letters})
 
 
 @cache
@@ -46,13 +54,16 @@ def _end_of(word: str, owner: str) -> str:
     if owner in _UNBOUNDED:
         return ""
     if owner == "en":  # "3 hundreds, 8 tens" describes digits and is not one number
-        return _WORD_END if word == "hundred" else f"s?{_WORD_END}"
+        return rf"{_WORD_END}(?!-\w)" if word == "hundred" else rf"s?{_WORD_END}(?!-[a-z])"
     return _BENGALI_END if owner == "bn" else _WORD_END
 
 
 def magnitude_at(text: str, position: int, language: str) -> tuple[int, int] | None:
     """The power of ten that the word right after `position` means, and the end of this word; None without such a word."""
     pattern, words = _magnitudes(language)
+    place = position + (text[position : position + 1] in _SPACES)
+    if text[place : place + 1] not in magnitude_initials(language):
+        return None  # the usual case, found faster than with the pattern
     found = pattern.match(text, position)
     if found is None:
         return None
@@ -92,6 +103,11 @@ def _units(language: str) -> tuple[re.Pattern[str], dict[str, int]] | None:
     unit = "|".join(sorted(units, key=len, reverse=True))
     magnitude = "|".join(word for owner, kind, word, _ in _table() if kind == "magnitude" and owner == language)
     return re.compile(rf"(?<![\w{_INDIC}])(?:{unit})(?=(?: ?(?:{magnitude})(?: ?(?:{unit}))?)+ ?\d)"), units
+
+
+def has_unit_words(language: str) -> bool:
+    """Whether lilift knows words for 1 to 9 of a language."""
+    return _units(language) is not None
 
 
 def unit_words(text: str, language: str) -> Iterator[tuple[int, int, int]]:

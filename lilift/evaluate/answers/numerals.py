@@ -38,6 +38,11 @@ _ETHIOPIC_NUMBER = re.compile(f"{_BELOW_MYRIAD}(?:{_ETHIOPIC_MYRIAD}{_BELOW_MYRI
 _LONGEST = 60  # signs of one number; longer rows of them are no answers, and Python reads 4,300 digits at most
 
 
+def may_have_numerals(text: str, language: str) -> bool:
+    """Whether a text may have numerals that `numerals` finds; a quick test."""
+    return language in _CHINESE_LANGUAGES or _ETHIOPIC.search(text) is not None
+
+
 def numerals(text: str, language: str) -> Iterator[tuple[Decimal, int, int, bool]]:
     """Value, start and end of each number in Chinese or Ethiopic numerals, and whether it may be an ordinary word.
 

@@ -62,6 +62,14 @@ _THOUSANDS_SPACE = re.compile(r"(?<=\d)(?:\\[,;: ]|~)(?=\d{3}(?!\d))")
 _DOLLAR_MATHEMATICS = re.compile(r"(?<![\\$A-Za-z0-9])\$(?=[^\s$])((?:[^$\\\n]|\\.)*)(?<=\S)\$(?!\d)")
 _CALCULATOR_NOTE = re.compile(r"<<[^<>\n]*>>")  # GSM8K's: <<3*5=15>>15
 _SUPERSCRIPT_TAG = re.compile(r"<sup>\s*([-+]?\d{1,4})\s*</sup>", re.IGNORECASE)
+_ROOT_SIGNS = str.maketrans({"∛": "³√", "∜": "⁴√"})
+_ROOT_OF_DEGREE = re.compile(r"(?<![\d)\]}])([²³⁴⁵⁶⁷⁸⁹])√ ?(?:(\d[\d.,]*\d|\d)|(?=[({]))")
+# 0.\overline{3}, 0.\bar{3}, 0.(3): the digits that repeat for ever
+_REPEATING = re.compile(r"(?<![\d.,])(\d{1,9})[.,](\d{0,9})(?:\\(?:overline|bar)\s?\{\s?(\d{1,9})\s?\}|\((\d{1,9})\))")
+_REPEATS = re.compile(r"[.,]\d{0,9}(?:\(\d|\\overline|\\bar)")  # quick test
+_FACTORIAL_IN_MATHEMATICS = re.compile(r"(?<=\d)!(?=\s*(?:\$|\\[)\]]|\}))")
+FACTORIAL = "\ue000"
+"""Stands for an exclamation mark at the end of mathematics, which is a factorial: ``$5!$``."""
 _POWER = re.compile(r"(?<=[\d)])\*\*(?=[-(\d])|(?<=[\d)]) \*\* (?=[-(\d])")
 _BOLD = re.compile(r"\*\*|__|`")
 
@@ -99,12 +107,20 @@ def plain_text(text: str) -> str:
     Dollar signs, ``\\(`` and ``\\[`` around mathematics disappear. Powers are written with ``^`` in every notation. Only these
     LaTeX commands stay: ``\\frac``, ``\\sqrt``, ``\\boxed`` and those that lilift does not know.
     """
+    if not text.isascii() and not unicodedata.is_normalized("NFC", text):
+        text = unicodedata.normalize("NFC", text)
+    if "!" in text and ("$" in text or "\\" in text):
+        text = _FACTORIAL_IN_MATHEMATICS.sub(FACTORIAL, text)
     if not text.isascii() and not _UNCHANGED.fullmatch(text):
+        if "√" in text or "∛" in text or "∜" in text:
+            text = _ROOT_OF_DEGREE.sub(_root_of_degree, text.translate(_ROOT_SIGNS))
         if _SUPERSCRIPT.search(text):
             text = _SUPERSCRIPT.sub(lambda match: "^" + match.group().translate(_SUPERSCRIPTS), text)
         text = text.translate(_PLAIN)
     if "<" in text:
         text = _SUPERSCRIPT_TAG.sub(r"^\1", _CALCULATOR_NOTE.sub("", text))
+    if ("(" in text or "\\" in text) and _REPEATS.search(text):
+        text = _REPEATING.sub(_repeating_decimal, text)
     if "{,}" in text:
         text = text.replace("{,}", ",")
     if "$" in text:
@@ -116,6 +132,19 @@ def plain_text(text: str) -> str:
     if "_" in text:
         text = re.sub(r"(?<=\d)_(?=\d{3}(?!\d))", "", text)
     return _BOLD.sub("", text) if "**" in text or "__" in text or "`" in text else text
+
+
+def _root_of_degree(match: re.Match[str]) -> str:
+    root = f"\\sqrt[{unicodedata.digit(match.group(1))}]"
+    return root + (f"{{{match.group(2)}}}" if match.group(2) else "")
+
+
+def _repeating_decimal(match: re.Match[str]) -> str:
+    """A decimal number whose last digits repeat for ever, as a fraction: 0.1(6) is 15/90."""
+    whole, fixed, *repeated = match.groups()
+    period = repeated[0] or repeated[1]
+    top = int(whole + fixed + period) - int(whole + fixed)
+    return f"\\frac{{{top}}}{{{(10 ** len(period) - 1) * 10 ** len(fixed)}}}"
 
 
 def _without_commands(text: str) -> str:

@@ -11,7 +11,8 @@ from lilift.data.world import WORLD_LANGUAGES
 from lilift.evaluate.benchmarks.benchmark import fetched_folder, file_of
 from lilift.evaluate.benchmarks.benchmark_files import NoSuchLanguage
 from lilift.evaluate.benchmarks.benchmark_sources import SOURCES
-from lilift.evaluate.benchmarks.custom.custom_benchmark import check_same_questions, read_custom
+from lilift.evaluate.benchmarks.custom.custom_benchmark import read_custom
+from lilift.evaluate.benchmarks.custom.question_alignment import check_same_questions
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import BenchmarkSettings
 

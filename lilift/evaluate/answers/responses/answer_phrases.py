@@ -25,7 +25,7 @@ _WHOLE_PHRASES: Mapping[str, Kind] = {
     **dict.fromkeys(
         ("q", "input", "english", "instructions", "next", "new question", "next example", "user question"), "question"
     ),
-    **dict.fromkeys(("another example", "another question", "another problem", "example", "word problem"), "question"),
+    **dict.fromkeys(("another example", "another question", "another problem", "example", "word problem", "task"), "question"),
 }
 _POINTERS = frozenset(("the", "this", "that", "our", "my", "your", "to", "each", "every", "key", "main", "first", "one", "no"))
 

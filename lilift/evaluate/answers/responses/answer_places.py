@@ -14,14 +14,19 @@ from lilift.evaluate.answers.number_composition import Number
 from lilift.evaluate.answers.number_formats import value_of_expression
 from lilift.evaluate.answers.responses.answer_statements import Statement
 from lilift.evaluate.answers.responses.closing_remarks import without_closing_remarks
+from lilift.evaluate.answers.responses.explanations import gives_reason
 from lilift.evaluate.answers.responses.response_labels import ResponseLabel
 
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。।॥؟።၊။។۔\n]")
 _GAP_END = re.compile(rf"{_SENTENCE_END.pattern}|[,;]\s")
-_OPERATOR = re.compile(r"[-+–×*·÷/=≈]")
+_OPERATOR = re.compile(r"[-+–×*·÷/=≈]|\b(?:minus|plus|times|(?:divided|multiplied) by)\b")
+_UNIT_BETWEEN = re.compile(r" [^\W\d_]{1,12} ")  # 1 hour 30 minutes = 90 minutes
+_UNIT_AND_EQUALS = re.compile(r" [^\W\d_]{1,12} =")
+_OUTCOME = re.compile(r"[^=\n.]{0,16}, (?:which (?:is|equals|makes|gives)|or) \$?")
 _ABBREVIATION = re.compile(r"\b(?:rs|ksh|tsh|sh|kč|kr|ca|approx|no|nr|fr|руб|грн|тг|us|lei|mr|mrs|dr|st)\.", re.IGNORECASE)
 _MARK = re.compile(r"(?<!#)####(?!#)[ \t]*([^\n]*)")
 _BOX = re.compile(r"\\boxed\s*(?:\{|(?=\d))")
+_TAG = re.compile(r"<(?:final[_ -]?)?answer>(.{0,200}?)</(?:final[_ -]?)?answer>", re.DOTALL | re.IGNORECASE)
 _LONGEST_BOX = 400
 # What may stand between a label and its number: marks, a currency, a variable that is defined (x =).
 _DIRECT = re.compile(
@@ -68,11 +73,13 @@ class AnswerPlaces:
 
     def last(self) -> Decimal | None:
         """The value at the last place that announces a number; NaN if it is irrational, None without such a place."""
-        places: list[tuple[int, Literal["mark", "box", "label", "statement"], object]] = []
+        places: list[tuple[int, Literal["mark", "box", "tag", "label", "statement"], object]] = []
         if "####" in self.text:
             places += [(match.start(), "mark", match) for match in _MARK.finditer(self.text)]
         if "\\boxed" in self.text:
             places += [(match.start(), "box", match) for match in _BOX.finditer(self.text)]
+        if "</" in self.low:
+            places += [(match.start(), "tag", match) for match in _TAG.finditer(self.text)]
         places += [(label.end, "label", label) for label in self.labels if label.kind == "answer" and self._is_label(label)]
         places += [(one.start if one.before else one.end, "statement", one) for one in self.statements]
         if len(places) > 1:
@@ -84,7 +91,13 @@ class AnswerPlaces:
                 value = self._in_statement(place)
             else:
                 assert isinstance(place, re.Match)
-                value = self._on_mark(place) if place.re is _MARK else self._in_box(place)
+                value = (
+                    self._on_mark(place)
+                    if place.re is _MARK
+                    else self._in_box(place)
+                    if place.re is _BOX
+                    else self._in_tag(place)
+                )
             if value is not None:
                 return value
         return None
@@ -147,6 +160,11 @@ class AnswerPlaces:
             return IRRATIONAL
         return _end_of_working(self.text, inside).value if inside else None
 
+    def _in_tag(self, tag: re.Match[str]) -> Decimal | None:
+        """The number in ``<answer>…</answer>``: the last one, because a sentence ends in its result."""
+        inside = [number for number in self._from(*tag.span(1)) if not number.vague]
+        return inside[-1].value if inside else None
+
     def _in_statement(self, statement: Statement) -> Decimal | None:
         if statement.before:
             before = [number for number in self._from(max(0, statement.start - 60), statement.start) if not number.vague]
@@ -187,6 +205,8 @@ class AnswerPlaces:
             listed = first.value == 1 and "\n" in self.text[position : first.start]
             if listed and _ENUMERATION.match(self.text, first.end):
                 return None  # a list of steps
+            if listed and len(following) == 2 and re.fullmatch(r"[.)]\s+[$€£*_]*", self.text[first.end : following[1].start]):
+                return following[1].value  # a list of one answer
             return _end_of_working(self.text, following).value
         if label.start <= 0 or not self._from(0, label.start):
             return None  # the whole response is the answer to be read
@@ -211,7 +231,7 @@ class AnswerPlaces:
                 concluded = concluded or ("=" not in gap and not _THEREFORE.match(gap, sentence_end.end()))
             if "=" in gap:
                 concluded = False
-            if _ASIDE.match(gap) and "=" not in gap:
+            if "=" not in gap and (_ASIDE.match(gap) or gives_reason(self.low, before, number)):
                 concluded = True
             if concluded:
                 continue
@@ -222,10 +242,17 @@ class AnswerPlaces:
 def _end_of_working(text: str, numbers: Sequence[Number]) -> Number:
     """The number itself, or the result of a calculation that starts with it: 18 for ``10 + 8 = 18``."""
     result = numbers[0]
+    worked = False
     for before, number in pairwise(numbers):
         if number.start - before.end > 60:
             break
         gap = text[before.end : number.start]
+        if worked and _OUTCOME.fullmatch(gap):
+            result = number
+            break
+        worked = _OPERATOR.search(gap) is not None and "=" not in gap
+        if _UNIT_BETWEEN.fullmatch(gap) and _UNIT_AND_EQUALS.match(text, number.end):
+            continue
         if _GAP_END.search(gap) or len(gap.split()) > 4 or not _OPERATOR.search(gap):
             break
         if "=" in gap or ("≈" in gap and result.value.is_nan()):

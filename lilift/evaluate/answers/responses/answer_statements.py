@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
 from lilift.evaluate.answers.responses.answer_phrases import UNSPACED, languages_of_answer_words, words_of
+from lilift.evaluate.answers.responses.word_patterns import any_of
 
 _BETWEEN = r"[^\n.!?:;=。！？]"
 _ENGLISH_IS = (
@@ -22,6 +21,8 @@ _AT_ONCE = re.compile(r"[^\w\n]{0,8}(?=[\d零〇一二三四五六七八九十�
 _ENGLISH_AT_ONCE = re.compile(r"[ \t]+(?=[$€£]?-?\d[^\n]{0,30}(?:\n|$))")
 _NOT = re.compile(r"\bnot\b|n['’]t\b|\bcannot\b")
 _FEW_WORDS = re.compile(r"(?:[ \t]+[^\s\d.!?:;=।。,]{1,14}){1,2}[ \t]+(?=[-\d])")
+_VERBS_AT_THE_END = (" sein", " zijn", " wäre", " zou zijn")  # Het antwoord moet 18 zijn
+_UNSPACED_CHARACTER = re.compile(f"[{UNSPACED}]")
 _TOO_COMMON = ("答",)  # also "reply" within other words; it counts only before a colon
 _IS_BEFORE = re.compile(r"\b(?:is|are|was|be|must be|should be)(?: \w+){0,3} $")
 
@@ -39,18 +40,6 @@ class Statement(NamedTuple):
     before: bool = False
 
 
-def _trie(words: Iterable[str]) -> str:
-    """A regular expression for any of the words that tries every first letter only once; longer words first."""
-    by_first: dict[str, list[str]] = defaultdict(list)
-    for word in words:
-        by_first[word[:1]].append(word[1:])
-    if "" in by_first:
-        rest = {first: tails for first, tails in by_first.items() if first}
-        return f"(?:{_trie(first + tail for first, tails in rest.items() for tail in tails)})?" if rest else ""
-    parts = [re.escape(first) + (_trie(tails) if tails != [""] else "") for first, tails in sorted(by_first.items())]
-    return f"(?:{'|'.join(parts)})" if len(parts) > 1 else parts[0]
-
-
 @cache
 def _finders() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
     """The words for "answer": in ASCII letters, in other scripts with spaces, and in scripts without."""
@@ -59,9 +48,9 @@ def _finders() -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
     ascii_words = [word for word in words if word.isascii()]
     spaced = [word for word in words if word not in unspaced]
     return (
-        re.compile(rf"\b{_trie(ascii_words)}(?![^\W_])"),
-        re.compile(rf"\b{_trie(spaced)}(?![^\W_])"),
-        re.compile(_trie(unspaced)),
+        re.compile(rf"(?:{any_of(ascii_words, whole=True)})(?![^\W_])"),
+        re.compile(rf"(?:{any_of(spaced, whole=True)})(?![^\W_])"),
+        re.compile(any_of(unspaced)),
     )
 
 
@@ -83,9 +72,11 @@ def _is_before(word: str) -> re.Pattern[str] | None:
     """What stands between a number and a word for "answer" after it: ``18 es la respuesta``."""
     languages = languages_of_answer_words()[word]
     copulas = [copula for language in languages for copula in words_of("is").get(language, ())]
-    if not copulas or re.search(f"[{UNSPACED}]", word):
+    if not copulas:
         return None
     joined = "|".join(map(re.escape, dict.fromkeys(copulas)))
+    if _UNSPACED_CHARACTER.search(word):
+        return re.compile(rf"\d[^\n.!?:;=。！？；：，、\d]{{0,8}}(?:{joined}|이|가)[^\s\d.,:;，。：；]{{0,4}} ?$")
     return re.compile(rf"\d[^\n.!?:;=]{{0,16}} (?:{joined}) (?:[^\W\d_]{{1,5}} )?(?:[^\W\d_]{{1,12}} )?$")
 
 
@@ -95,7 +86,6 @@ def _ascii_answer_words() -> frozenset[str]:
 
 
 _MARKS_TO_SPACES = str.maketrans({mark: " " for mark in map(chr, range(128)) if not mark.isalnum()})
-_UNSPACED_CHARACTER = re.compile(f"[{UNSPACED}]")
 
 
 def find_statements(low: str) -> list[Statement]:
@@ -128,11 +118,13 @@ def _statement(low: str, match: re.Match[str]) -> Statement | None:
     if at_once := _AT_ONCE.match(low, end):
         return Statement(start, at_once.end() if low[at_once.end() - 1] not in "-−" else end, at_once=True)
     tail_of_word = _tail(word)
-    if tail_of_word and (tail := tail_of_word.match(low, end)):
+    tail = tail_of_word.match(low, end) if tail_of_word else None
+    few = _FEW_WORDS.match(low, end) if word[0] < "\u0530" else None  # in Indic languages, "answer" is also "north"
+    if tail and not (few and few.end() < tail.end() and tail.group().endswith(_VERBS_AT_THE_END)):
         return Statement(start, tail.end())
-    if word[0] < "\u0530" and (few := _FEW_WORDS.match(low, end)):  # in Indic languages, "answer" is also "north"
-        return Statement(start, few.end())
     is_before = _is_before(word)
+    if few and not (is_before and is_before.search(low, max(0, start - 40), start)):
+        return Statement(start, few.end())
     if low[start - 1 : start] == "が" or (is_before and is_before.search(low, max(0, start - 40), start)):
         return Statement(start, end, before=True)
     return None

@@ -25,7 +25,7 @@ _REMARKS = (
     r"(?:done|solved|found|calculated|computed|answered) in \d+ " + _STEPS,
     r"\d+ " + _STEPS + r"[.!)]*(?=\s*$)",
     r"(?:the (?:answer|result) (?:is|was) )?rounded to \d+ (?:decimals?|decimal places?|significant|digits?)\b",
-    r"confidence\b",
+    r"(?:confidence|difficulty)\b",
     r"lass(?:en sie)? (?:es )?mich wissen|lass mich wissen|ich hoffe",
     r"avísame|házmelo saber|espero que (?:esto|te|le)",
     r"n['’]hésite|j['’]espère|faites-moi savoir",
@@ -49,7 +49,8 @@ _REMARKS = (
 )
 _REMARK = re.compile(rf"(?:[.!?。！？।।\n(*]|^)[ \t\n*_(>\-]*(?=(?:{'|'.join(_REMARKS)}))")
 _WORDS = re.compile(  # quick test: every remark has one of these
-    r"know|free|please|hope|if you|would you|do you|anything|thank|took|take|requir|need|used|rounded|confiden| in \d|\d "
+    r"know|free|please|hope|if you|would you|do you|anything|thank|took|take|requir|need|used|rounded|confiden|difficul"
+    r"| in \d|\d "
     r"|[^\x00-\x7f]|lass|avis|espero|nijulishe|natumai|beri|semoga|jika|laat|daj|dejte|fatan|sanar|spero|fam|fat|me |bana|ich"
     r"|ik |unaweza|tafadhali"
 )

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
-from lilift.evaluate.answers.responses.answer_phrases import Kind, kind_of_label
+from lilift.evaluate.answers.responses.answer_phrases import Kind, kind_of_label, words_of
+from lilift.evaluate.answers.responses.word_patterns import any_of
 
-_COLON = re.compile(r"[:：=]|[ঃः](?=\s)")
+# Beside colons: Bengali and Hindi signs that look like one, the Ethiopic, Khmer and Armenian ones, the Burmese hyphen, "Ans."
+_COLON = re.compile(r"[:：=៖፦՝]|[ঃः፡](?=\s)|-(?<=[\u1000-\u109f]-)(?= )|\.(?<=\bans\.)(?=\s)")
+_COLON_TEST = re.compile(r"[：ঃः፡៖፦՝]|[\u1000-\u109f]-")
 _BREAKS = r"\n.!?…।॥。！？；;,，(\[{)\]}<>|#\d=+:：/"
 _LAST_BREAK = re.compile(rf".*[{_BREAKS}]", re.DOTALL)
 _AROUND = " \t*_-–—•~\"'“”«»`\u200b"
@@ -44,12 +48,28 @@ def find_labels(low: str) -> list[ResponseLabel]:
         low: the text in lower case (`lowered`).
     """
     labels: list[ResponseLabel] = []
-    if ":" in low or "=" in low or "：" in low or "ঃ" in low or "ः" in low:
+    if ":" in low or "=" in low or "ans." in low or (not low.isascii() and _COLON_TEST.search(low)):
         labels += _before_colons(low)
+    sentences = "\n" in low or ". " in low or "。" in low or "। " in low
+    others = list(_numbered_questions(low)) if sentences else []
     if "\n" in low or "#" in low:
-        headings = _on_lines_of_their_own(low)
-        labels = sorted([*labels, *headings], key=lambda label: label.start) if headings else labels
-    return labels
+        others += _on_lines_of_their_own(low)
+    return sorted([*labels, *others], key=lambda label: label.start) if others else labels
+
+
+@cache
+def _numbered_question() -> re.Pattern[str]:
+    words = any_of([*(word for words in words_of("question").values() for word in words), "task", "example", "q"])
+    return re.compile(
+        rf"[\n.!?。।][ \n\t]{{0,3}}(#{{1,6}}[ \t]*)?[*_(]{{0,3}}({words}(?: [^\W\d_]{{1,4}})? ?)(\d{{1,3}})"
+        r"(?:[.)]\**(?=\s)|[*_]*(?=[ \t]*\n)(?(1)|(?!)))"
+    )
+
+
+def _numbered_questions(low: str) -> Iterator[ResponseLabel]:
+    """Questions with a number and no colon: "Question 2. …", "## Question 2"."""
+    for match in _numbered_question().finditer(low):
+        yield ResponseLabel("question", match.start(2), match.end(), match.group(2).strip(), int(match.group(3)))
 
 
 def _before_colons(low: str) -> Iterator[ResponseLabel]:

@@ -25,6 +25,13 @@ _QUESTION_MARKS = ("?", "？", "؟", "՞", ";", "፧")
 _GIVEN = re.compile(r"\W*(?:given|known|facts?|data|information|we know|gegeben|données|datos|dados|dati|дано|已知|条件)\b")
 _ANNOUNCED = re.compile(r"####|\\boxed")
 _NUMBER = re.compile(r"\d+")
+_FIRST_SENTENCE = re.compile(r"\d[^\n.!?。！？।]{0,60}(?:[.!。！।]\**\s+|\n+)")
+_QUESTION = re.compile(r"[^?？؟]{10,500}[.!。！।:]\s?[^?？؟.!。！।\n]{6,200}[?？؟]")
+_DOUBT = re.compile(
+    r"\b(?:wait|hmm|actually|check|verify|correct|right|sense|answer|mistake|wrong|sure|would you|do you|can i|let me|let's"
+    r"|i|we|our)\b"
+)
+_BARE_ROLE = re.compile(r"(?<=[.!?)}\]*\d。\n])user\n")  # a turn whose special tokens a tokenizer has removed
 _NEAR = 8  # characters
 _ASSISTANTS = ("assistant", "gpt", "bot")
 _LONGEST_QUESTION = 2000  # characters
@@ -46,9 +53,19 @@ def first_answer(
         announced: where a sentence first announces an answer ("the answer is"); the length of the text without one.
         holds_answer: whether a text between two positions may hold an answer.
     """
-    if not labels and "<" not in text and "[" not in text and "\n\n" not in text and _TEMPLATE not in low:
-        return 0, len(text)
+    if (
+        not labels
+        and "<" not in text
+        and "[" not in text
+        and "\n\n" not in text
+        and _TEMPLATE not in low
+        and "user\n" not in low
+    ):
+        return 0, _answered_question(text, low, 0, announced, len(text))
     start, end = (0, len(text)) if "<" not in text and "[" not in text else _without_special_tokens(text)
+    role = _BARE_ROLE.search(low, start + 1, end) if "user\n" in low else None
+    if role and holds_answer(text, start, role.start()):
+        end = role.start()
     template = low.find(_TEMPLATE, start + 1)
     if start < template < end and holds_answer(text, start, template):
         end = template
@@ -67,8 +84,27 @@ def first_answer(
     if "\n\n" in text and _ends_in_question(text):
         mark = _ANNOUNCED.search(low, start, end)
         answers = [label.start for label in own if label.kind == "answer"]
-        end = min(end, _unlabelled_question(text, start, min([announced, *answers[:1], *([mark.start()] if mark else [])])))
-    return start, end
+        announced = min([announced, *answers[:1], *([mark.start()] if mark else [])])
+        end = min(end, _unlabelled_question(text, start, announced))
+    return start, _answered_question(text, low, start, announced, end)
+
+
+def _answered_question(text: str, low: str, start: int, announced: int, end: int) -> int:
+    """The beginning of a new word problem that follows an announced answer in the same paragraph, with its own solution.
+
+    The problem has two sentences or more, two numbers or more and no equation before its question mark, and does not speak of
+    the answer ("Wait, is 18 right?").
+    """
+    if announced >= end or not _ends_in_question(text):
+        return end
+    first = _FIRST_SENTENCE.search(text, max(start, announced), end)
+    if first is None:
+        return end
+    problem = _QUESTION.match(text, first.end(), min(end, first.end() + 600))
+    if problem is None or _DOUBT.search(low, problem.start(), problem.end()) or not _NUMBER.search(text, problem.end(), end):
+        return end
+    written = problem.group()
+    return first.end() if len(written) >= 30 and "=" not in written and len(_NUMBER.findall(written)) >= 2 else end
 
 
 def _ends_in_question(text: str) -> bool:

@@ -11,7 +11,6 @@ from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 
-from lilift.evaluate.answers.number_formats import plain_number
 from lilift.evaluate.benchmarks.benchmark_files import NoSuchLanguage
 from lilift.evaluate.benchmarks.custom.gold_answers import LETTERS, AnswerCell, Answers, read_answers
 from lilift.evaluate.benchmarks.custom.question_columns import QuestionColumns, find_question_columns
@@ -114,39 +113,6 @@ def custom_lines(benchmarks: Iterable[BenchmarkSettings]) -> list[str]:
     return [f"{own.name}: {line}" for own in found for line in own.lines]
 
 
-def check_same_questions(benchmark: CustomBenchmark, languages: Sequence[str]) -> None:
-    """Check that these languages have the same questions with the same right answers.
-
-    Raises:
-        DataError: a language lacks a question that another one has, or two right answers differ.
-    """
-    if benchmark.by_row:
-        together = "write the questions of every language in the same order, or add a column `id`"
-    else:
-        together = "give a question the same id in every language"
-    first, *further = languages
-    ours = {one.id: one for one in benchmark.languages[first]}
-    for language in further:
-        theirs = {one.id: one for one in benchmark.languages[language]}
-        for some, others, has, lacks in ((ours, theirs, first, language), (theirs, ours, language, first)):
-            lacking = [id for id in some if id not in others]
-            if lacking:
-                more = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
-                raise DataError(
-                    f"the language {lacks!r} lacks question {', '.join(lacking[:3])}{more}, which {has!r} has",
-                    where=benchmark.path,
-                    remedy=f"{together}, or evaluate one language at a time",
-                )
-        for id, one in ours.items():
-            if one.gold != theirs[id].gold:
-                golds = [gold if isinstance(gold, str) else plain_number(gold) for gold in (one.gold, theirs[id].gold)]
-                raise DataError(
-                    f"the right answer to question {id} is {golds[0]} in {first!r} and {golds[1]} in {language!r}",
-                    where=benchmark.path,
-                    remedy=f"write the same answer in both languages, labels too, and {together}",
-                )
-
-
 @lru_cache(maxsize=8)
 def _read(
     path: Path,
@@ -161,7 +127,7 @@ def _read(
     own = [own_text(row, question, columns) for row, question, _ in rows]
     answers = read_answers([cell for _, _, cell in rows])
     questions: dict[str, dict[str, CustomQuestion]] = {}
-    instruction = line_with_labels(answers, own)
+    instructions = _instructions(answers, rows, own)
     for place, (row, _, cell) in enumerate(rows):
         of_language = questions.setdefault(cell.language, {})
         id = _id(row, columns, len(of_language))
@@ -171,17 +137,30 @@ def _read(
                 where=row.where,
                 remedy="give every question an id of its own",
             )
-        labels = answers.labels or tuple(LETTERS[: len(answers.choices[place])])
         choices = answers.choices[place]
-        text = own[place] + (lines_with_choices(choices) if answers.kind == "choices" else instruction)
+        labels = answers.labels or answers.labels_of.get(cell.language) or tuple(LETTERS[: len(choices)])
+        text = own[place] + (lines_with_choices(choices) if answers.kind == "choices" else instructions.get(cell.language, ""))
         of_language[id] = CustomQuestion(id, text, own[place], answers.golds[place], labels, choices)
     order = {id: place for place, id in enumerate(next(iter(questions.values())))}
     ordered = {
         language: tuple(sorted(found.values(), key=lambda one: order.get(one.id, len(order))))
         for language, found in questions.items()
     }
-    lines = _lines(files, columns, answers, ordered, instruction)
+    lines = _lines(files, columns, answers, ordered, instructions)
     return CustomBenchmark(_name(path, title, columns), path, ordered, tuple(lines), answers.kind, columns.id is None)
+
+
+def _instructions(answers: Answers, rows: Sequence[tuple[FileRow, str, AnswerCell]], own: Sequence[str]) -> dict[str, str]:
+    """Code → the line with the labels that lilift adds to each question of a language; only languages that need one."""
+    languages = dict.fromkeys(cell.language for _, _, cell in rows)
+    if not answers.labels_of:
+        line = line_with_labels(answers.labels, own)
+        return dict.fromkeys(languages, line) if line else {}
+    texts: dict[str, list[str]] = {}
+    for text, (_, _, cell) in zip(own, rows, strict=True):
+        texts.setdefault(cell.language, []).append(text)
+    lines = {code: line_with_labels(answers.labels_of[code], texts[code]) for code in languages}
+    return {code: line for code, line in lines.items() if line}
 
 
 def _rows(files: QuestionFiles, columns: QuestionColumns, only: str | None) -> list[tuple[FileRow, str, AnswerCell]]:
@@ -250,7 +229,7 @@ def _lines(
     columns: QuestionColumns,
     answers: Answers,
     languages: Mapping[str, tuple[CustomQuestion, ...]],
-    instruction: str,
+    instructions: Mapping[str, str],
 ) -> list[str]:
     counts = {len(questions) for questions in languages.values()}
     if len(counts) == 1:
@@ -260,12 +239,23 @@ def _lines(
     aligned = f"by `{columns.id}`" if columns.id else "by row"
     together = f", aligned {aligned}" if len(languages) > 1 and not columns.by_language else ""
     found = [columns.describe(), f"{rows}{together}; answers are {answers.description}"]
-    if instruction:
-        found.append(f"lilift adds a line to each question: {instruction.strip()}")
+    for instruction in dict.fromkeys(instructions.values()):
+        of = f" in {', '.join(code for code, line in instructions.items() if line == instruction)}" if answers.labels_of else ""
+        found.append(f"lilift adds a line to each question{of}: {instruction.strip()}")
+    twice = [question.id for own in languages.values() for question in _repeated(own)]
+    if twice:
+        more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
+        found.append(f"the same text as an earlier question: {', '.join(dict.fromkeys(twice[:3]))}{more}")
     if files.ignored:
         names = ", ".join(file.name for file in files.ignored)
         found.append(f"not read, because the name ends with no language: {names}")
     return found
+
+
+def _repeated(questions: Sequence[CustomQuestion]) -> list[CustomQuestion]:
+    """The questions whose text an earlier question of the language has."""
+    first = {question.text: question.id for question in reversed(questions)}
+    return [question for question in questions if first[question.text] != question.id]
 
 
 def _questions(count: int) -> str:

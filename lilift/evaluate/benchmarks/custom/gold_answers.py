@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -54,6 +54,7 @@ class Answers:
         kind: numbers, labels, or choices whose labels are letters.
         golds: the right answer of each row: a number, or one of the row's labels.
         labels: the labels of every row; empty for numbers and choices.
+        labels_of: code → labels, if each language has labels of its own (yes/no, ndiyo/hapana); empty otherwise.
         choices: the choices of each row; empty tuples without choices.
         description: the kind in words, for the user.
     """
@@ -63,6 +64,7 @@ class Answers:
     labels: tuple[str, ...]
     choices: tuple[tuple[str, ...], ...]
     description: str
+    labels_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def read_answers(rows: Sequence[AnswerCell]) -> Answers:
@@ -78,9 +80,13 @@ def read_answers(rows: Sequence[AnswerCell]) -> Answers:
     unread = [place for place, number in enumerate(numbers) if number is None]
     if not unread:
         return Answers("numbers", tuple(n for n in numbers if n is not None), (), ((),) * len(rows), "numbers")
-    labels = _labels(rows, texts)
-    if labels and 2 * len(unread) > len(rows):
-        return _as_labels(rows, texts, labels)
+    if 2 * len(unread) > len(rows):
+        labels_of = _labels_by_language(rows, texts)
+        if labels_of:
+            return _as_labels_by_language(rows, texts, labels_of)
+        labels = _labels(rows, texts)
+        if labels:
+            return _as_labels(rows, texts, labels)
     first = unread[0]
     if 2 * len(unread) <= len(rows):
         raise DataError(
@@ -136,6 +142,29 @@ def _labels(rows: Sequence[AnswerCell], texts: Sequence[str]) -> tuple[str, ...]
     if all(len(letter) == 1 and letter in LETTERS for letter in letters):
         return tuple(LETTERS[: LETTERS.index(letters[-1]) + 1])
     return tuple(sorted(spelled.values(), key=str.casefold))
+
+
+def _labels_by_language(rows: Sequence[AnswerCell], texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The labels of each language, if every language has as many of its own; empty if one set of labels serves all."""
+    places: dict[str, list[int]] = {}
+    for place, row in enumerate(rows):
+        places.setdefault(row.language, []).append(place)
+    found = {
+        language: _labels([rows[place] for place in own], [texts[place] for place in own]) for language, own in places.items()
+    }
+    sets = [{_folded(label) for label in labels} for labels in found.values()]
+    different = len({len(one) for one in sets}) == 1 and len(set.union(*sets)) > len(sets[0])
+    letters = all(len(label) == 1 for labels in found.values() for label in labels)
+    return found if different and not letters and all(found.values()) else {}
+
+
+def _as_labels_by_language(
+    rows: Sequence[AnswerCell], texts: Sequence[str], labels_of: Mapping[str, tuple[str, ...]]
+) -> Answers:
+    by_name = {(language, _folded(label)): label for language, labels in labels_of.items() for label in labels}
+    golds = tuple(by_name[row.language, _folded(text)] for row, text in zip(rows, texts, strict=True))
+    described = "; ".join(f"{language}: {', '.join(labels)}" for language, labels in labels_of.items())
+    return Answers("labels", golds, (), ((),) * len(rows), f"labels of each language: {described}", labels_of)
 
 
 def _as_labels(rows: Sequence[AnswerCell], texts: Sequence[str], labels: tuple[str, ...]) -> Answers:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from lilift.data.rows.cells import UnusableRowError, text_of
-from lilift.evaluate.benchmarks.custom.gold_answers import LETTERS, Answers
+from lilift.evaluate.benchmarks.custom.gold_answers import LETTERS
 from lilift.evaluate.benchmarks.custom.question_columns import QuestionColumns
 from lilift.evaluate.benchmarks.custom.question_files import FileRow
 from lilift.recipe.errors import DataError
@@ -48,12 +48,12 @@ def lines_with_choices(choices: Sequence[str]) -> str:
     return f"\n{listed}\nWhich choice is best? Answer with its letter: {_or(LETTERS[: len(choices)])}."
 
 
-def line_with_labels(answers: Answers, own: Sequence[str]) -> str:
-    """The line that names the labels; empty if the answers are no labels, or if every question names them itself."""
-    if answers.kind != "labels":
+def line_with_labels(labels: Sequence[str], own: Sequence[str]) -> str:
+    """The line that names the labels; empty if there are none, or if every question names them itself."""
+    if not labels:
         return ""
-    named = all(re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text, re.I) for text in own for label in answers.labels)
-    return "" if named else f"\nAnswer with one of these: {_or(answers.labels)}."
+    named = all(re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text, re.I) for text in own for label in labels)
+    return "" if named else f"\nAnswer with one of these: {_or(labels)}."
 
 
 def _or(names: Sequence[str]) -> str:

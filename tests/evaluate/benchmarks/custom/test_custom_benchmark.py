@@ -210,3 +210,35 @@ def test_labels_by_likelihood_need_labels(tmp_path: Path) -> None:
     ranked = load_benchmark(own(mixed, labels="likelihood"), "sw")
     assert [question.labels for question in ranked.questions] == [("A", "B"), ("A", "B", "C")]
     assert ranked.by_likelihood
+
+
+def labels_in_two_languages(path: Path, *, wrong: str = "") -> Path:
+    rows = [
+        f"{number},{language},{language} {number}?,{yes if number % 2 else no}"
+        for number in range(1, 9)
+        for language, yes, no in (("en", "yes", "no"), ("sw", "ndiyo", "hapana"))
+    ]
+    return write(path, "\n".join(["id,language,question,answer", *rows]).replace(wrong + "ndiyo", wrong + "hapana") + "\n")
+
+
+def test_each_language_may_have_words_of_its_own_as_labels(tmp_path: Path) -> None:
+    settings = own(labels_in_two_languages(tmp_path / "topics.csv", wrong="no such row"))
+    english, swahili = load_benchmarks([settings], ["sw"], seed=0)
+    assert [question.gold for question in english.questions[:2]] == ["yes", "no"]
+    assert [question.gold for question in swahili.questions[:2]] == ["ndiyo", "hapana"]
+    assert swahili.questions[0].labels == ("hapana", "ndiyo")
+    assert swahili.questions[0].text == "sw 1?\nAnswer with one of these: hapana or ndiyo."
+    assert "answers are labels of each language: en: no, yes; sw: hapana, ndiyo" in custom_lines([settings])[1]
+
+
+def test_labels_of_two_languages_must_pair_in_the_same_way_in_every_question(tmp_path: Path) -> None:
+    settings = own(labels_in_two_languages(tmp_path / "topics.csv", wrong="sw 3?,"))
+    with pytest.raises(
+        DataError, match=r"question 3 is yes in 'en' and hapana in 'sw', but question 1 shows that yes means ndiyo"
+    ):
+        load_benchmarks([settings], ["sw"], seed=0)
+
+
+def test_the_user_learns_of_questions_with_the_same_text(tmp_path: Path) -> None:
+    path = write(tmp_path / "p_sw.csv", "id,question,answer\n1,a?,7\n2,b?,8\n3,a?,7\n")
+    assert custom_lines([own(path)])[-1] == "custom-p: the same text as an earlier question: 3"
