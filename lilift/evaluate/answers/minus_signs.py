@@ -10,7 +10,7 @@ _MINUS_WORDS = frozenset(
     (
         *("minus", "mínus", "miinus", "mínusz", "negative", "negatif", "negativ", "минус", "мінус", "ऋण", "ऋणात्मक", "माइनस"),
         *("ঋণাত্মক", "মাইনাস", "માઇનસ", "ઋણ", "மைனஸ்", "మైనస్", "ಮೈನಸ್", "മൈനസ്", "سالب", "ناقص", "منفی", "منفي"),
-        *("マイナス", "마이너스", "영하", "ลบ", "ติดลบ", "ລົບ", "အနုတ်", "âm", "eksi", "μείον", "מינוס", "մինուս"),
+        *("マイナス", "마이너스", "영하", "ลบ", "ติดลบ", "အနုတ်", "âm", "eksi", "μείον", "מינוס", "մինուս"),
     )
 )
 # In languages with a decimal comma, "minus" may also mean "less" (au moins 5, 5 de menos), so it must follow "is" or "=".
@@ -19,6 +19,7 @@ _LESS_WORDS = frozenset(("menos", "moins", "meno", "hasi"))
 _BEFORE_LESS = ("es", "est", "è", "é", "ni", "=")
 _IS_OF_LESS = re.compile(r"(?:^|[^\w])(?:es|est|era|était|è|é|era) d[ei] \w+$")
 _MINUS_AT_ONCE = ("负", "負", "零下", "氷点下", "マイナス", "마이너스", "영하", "ติดลบ", "ลบ", "ຕິດລົບ", "ລົບ", "အနုတ်")
+_BELOW_ZERO = ("ติดลบ", "ຕິດລົບ", "영하", "氷点下", "零下")  # also before a space, where ลบ and ລົບ mean "subtract"
 _SIGN_ENDINGS = frozenset(
     "-–—― " + _CURRENCIES + "".join(word[-1] for word in _MINUS_AT_ONCE)
 )  # the last characters of every minus sign
@@ -66,8 +67,8 @@ def _minus_before(text: str, end: int) -> tuple[Literal["", "close", "defined", 
             and (words[-2] in _BEFORE_LESS or _IS_OF_LESS.search(text[max(0, end - 20) : end - 1].lower()))
         ):
             return "word", end - 1 - len(word)
-        if word.endswith(_MINUS_AT_ONCE):
-            return "word", end - 1 - max(len(sign) for sign in _MINUS_AT_ONCE if word.endswith(sign))
+        if word.endswith(_BELOW_ZERO):
+            return "word", end - 1 - max(len(sign) for sign in _BELOW_ZERO if word.endswith(sign))
         return "", end
     if last in "—―":
         return ("defined", end - 1) if text[max(0, end - 4) : end - 1].rstrip(" ")[-1:] in ("", "=", "(", ":") else ("", end)

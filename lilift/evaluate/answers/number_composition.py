@@ -30,6 +30,7 @@ _CENTS = re.compile(  # between 18 and 50 in "18 dollars and 50 cents"
     r"(?: (?:dollars?|dólares|dollari|euros?|pounds?|rand|rupees|pesos|reais)| ?€)?,? (?:(?:and|und|et|y|con|e|en|och|og|&) )?",
     re.IGNORECASE,
 )
+_CURRENCY_NAME = re.compile(r"d[oó]l|euro|pound|rand|rupee|peso|reais|€", re.IGNORECASE)
 _CENT = re.compile(r"\d ?(?:cents?|centimes?|c[éê]ntimos|centavos|centesimi|pence|paise?|öre|øre)\b", re.IGNORECASE)
 
 _SPACES = (" ", *_FIXED_SPACES)
@@ -210,9 +211,8 @@ def _with_cents(text: str, numbers: list[Number]) -> list[Number]:
 
 def _money_before(text: str, whole: Number, cents: Number) -> bool:
     """Whether a currency stands beside the first of two numbers."""
-    return text[max(0, whole.start - 1) : whole.start] in tuple(_CURRENCIES) or any(
-        map(str.isalpha, text[whole.end : cents.start].replace(" and ", "").replace(" e ", ""))
-    )
+    sign = text[max(0, whole.start - 1) : whole.start] in tuple(_CURRENCIES)
+    return sign or _CURRENCY_NAME.search(text, whole.end, cents.start) is not None
 
 
 @cache

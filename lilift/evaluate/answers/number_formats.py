@@ -17,7 +17,7 @@ from lilift.evaluate.answers.number_customs import number_custom
 from lilift.evaluate.answers.number_words import has_unit_words, unit_words
 from lilift.evaluate.answers.numerals import may_have_numerals, numerals
 
-# the, there, therefore, they, she, each, how, many, with, answer. It begins with a set, so that Python skips other letters quickly.
+# the(re(fore)), they, she, each, how, many, with, answer. A set comes first, so that Python skips other letters quickly.
 _ENGLISH_WORDS = re.compile(
     r"[TtSsEeHhMmWwAa](?<!\w.)"
     r"(?i:(?<=t)he(?:re(?:fore)?|y)?|(?<=s)he|(?<=e)ach|(?<=h)ow|(?<=m)any|(?<=w)ith|(?<=a)nswer)\b"
