@@ -55,6 +55,7 @@ def kill_in(folder: Path, phase: str, delay: float) -> None:
     process.communicate()
 
 
+@pytest.mark.timeout(600)
 def test_killed_at_random_moments_of_every_phase_a_resumed_run_ends_the_same(finished_run: FinishedRun, tmp_path: Path) -> None:
     folder = tmp_path / "killed"
     moments = random.Random(20)
