@@ -230,7 +230,8 @@ def _scaled(text: str, numbers: list[Number], language: str) -> list[Number]:
     while index < len(numbers):
         number = numbers[index]
         index += 1
-        if not prefixed:
+        start = number.start
+        if not prefixed or start < 2 or text[start - 1] != " " or not text[start - 2].isalpha():  # no word right before it
             after = text[number.end : number.end + 2]
             if (after[1:] if after[:1] in _SPACES else after[:1]) not in beside:
                 scaled.append(number)  # nothing beside it can change it

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 
 _DEFAULT = "default"
@@ -37,7 +37,7 @@ class NumberCustom:
     native_decimal: str
     native_group: str
 
-    @property
+    @cached_property
     def spaces_group(self) -> bool:
         """Whether a space groups digits: 80 000 is one number. Many texts have an ordinary space there."""
         return any(mark.isspace() for mark in self.groups)
