@@ -101,6 +101,7 @@ def test_a_model_on_the_hub_is_judged_by_its_small_files(changed: Changed, monke
     class Metadata:
         files_metadata: ClassVar[dict[str, Any]] = {}
 
+    monkeypatch.setattr(small_files, "require_configuration", lambda *_, **__: None)
     monkeypatch.setattr(small_files, "snapshot_download", download)
     monkeypatch.setattr(small_files, "get_safetensors_metadata", lambda *_, **__: Metadata)
     (told,) = lines("encoder.model=someone/encoder", "encoder.revision=main", without_torch=True)["export"]
@@ -121,6 +122,7 @@ def test_quantised_weights_on_the_hub_are_told_from_their_headers(monkeypatch: p
     class Metadata:
         files_metadata: ClassVar[dict[str, Any]] = {"model.safetensors": File}
 
+    monkeypatch.setattr(small_files, "require_configuration", lambda *_, **__: None)
     monkeypatch.setattr(small_files, "snapshot_download", lambda *_, **__: str(folder))
     monkeypatch.setattr(small_files, "get_safetensors_metadata", lambda *_, **__: Metadata)
     (told,) = lines("llm.model=someone/llm", "export.formats=[hf]", without_torch=True)["export"]
