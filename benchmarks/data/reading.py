@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.shared.result_files import keep, report_goals
+from benchmarks.shared.result_files import commit_of, keep, report_goals
 
 ROOT = Path(__file__).resolve().parents[2]
 GOALS = {
@@ -118,11 +118,6 @@ def read_with(checkout: Path, path: Path) -> dict[str, float]:
 
 def medians(runs: list[dict[str, float]]) -> dict[str, float]:
     return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-
-
-def commit_of(checkout: Path) -> str:
-    done = subprocess.run(["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
 
 
 def size_of(text: str) -> int:

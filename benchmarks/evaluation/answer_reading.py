@@ -20,7 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.shared.result_files import keep, report_goals
+from benchmarks.shared.result_files import commit_of, keep, report_goals
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = Path("tests") / "evaluate" / "answers" / "answers.jsonl"
@@ -92,11 +92,6 @@ def compare(builds: dict[str, Path], responses: list[tuple[str, str]], pairs: in
     if "baseline" in builds:
         found["speed-up"] = statistics.median(pair["baseline"] / pair["this build"] for pair in times)
     return found
-
-
-def commit_of(checkout: Path) -> str:
-    done = subprocess.run(["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
 
 
 def main() -> int:

@@ -10,12 +10,12 @@ change.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.shared.generated_table import write_or_check
 from lilift.data.languages import languages
 
 TABLE = Path(__file__).parents[2] / "lilift" / "evaluate" / "answers" / "number_customs.tsv"
@@ -128,17 +128,7 @@ def _customs(code: str, locale: Any) -> dict[str, str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--check", action="store_true", help="compare with the committed table instead of writing it")
-    check = parser.parse_args().check
-    text = "".join(f"{row}\n" for row in rows())
-    if check:
-        same = TABLE.read_text(encoding="utf-8") == text
-        print("the table is up to date" if same else "the table differs; run without --check")
-        return 0 if same else 1
-    TABLE.write_text(text, encoding="utf-8")
-    print(f"{TABLE.name}: {text.count(chr(10)) - 2} rows")
-    return 0
+    return write_or_check(__doc__.partition("\n")[0], TABLE, rows)
 
 
 if __name__ == "__main__":

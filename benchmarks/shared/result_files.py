@@ -6,6 +6,7 @@ import argparse
 import datetime
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,12 @@ from typing import Any
 
 BENCHMARKS = Path(__file__).parents[1]
 FOLDER = BENCHMARKS / "results"
+
+
+def commit_of(checkout: Path) -> str:
+    """The short hash of a checkout's commit, for benchmarks that compare two checkouts."""
+    done = subprocess.run(["git", "-C", str(checkout), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"
 
 
 def keep(name: str, found: Mapping[str, Any], output: Path | None = None) -> Path:
