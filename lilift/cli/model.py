@@ -36,9 +36,8 @@ def add_parser(verbs: Any) -> None:
 def run_check(arguments: argparse.Namespace) -> int:
     from lilift.model.sources import require_configuration
 
-    require_configuration(
-        arguments.model, arguments.revision, what="model"
-    )  # lilift reports a wrong name before it loads torch
+    # A wrong name is reported before torch is loaded.
+    require_configuration(arguments.model, arguments.revision, what="model")
     from lilift.phases.model_check.check_model import check_model, require_works
 
     report = check_model(

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from lilift.evaluate.benchmarks.benchmark import LIKELIHOOD_SUFFIX, Benchmark, check_alignment, load_benchmark
-from lilift.evaluate.benchmarks.benchmark_languages import IN_RECIPE, check_languages, languages_of, naming_setting
+from lilift.evaluate.benchmarks.benchmark_languages import IN_RECIPE, check_languages, evaluated_languages, naming_setting
 from lilift.evaluate.benchmarks.custom.custom_benchmark import read_custom
 from lilift.evaluate.language_evaluation import LanguageEvaluation
 from lilift.evaluate.responders import Responder
@@ -120,7 +120,7 @@ def load_benchmarks(
     loaded = []
     for number, one in enumerate(settings):
         with naming_setting(setting.format(number)):
-            loaded += [load_benchmark(one, language, seed=seed) for language in languages_of(one, languages)]
+            loaded += [load_benchmark(one, language, seed=seed) for language in evaluated_languages(one, languages)]
     check_alignment(loaded)
     return loaded
 

@@ -183,9 +183,10 @@ def loading(name: str, *, what: str) -> Iterator[None]:
         yield
     except LiliftError:
         raise
-    except (OSError, ValueError, LookupError, RuntimeError, ImportError, SafetensorError, StrictDataclassError) as error:
-        raise loading_error(error, name, what) from error
-    except (TypeError, AttributeError, ArithmeticError, AssertionError) as error:  # sizes in a configuration that make no sense
+    except (
+        *(OSError, ValueError, LookupError, RuntimeError, ImportError, SafetensorError, StrictDataclassError),
+        *(TypeError, AttributeError, ArithmeticError, AssertionError),  # sizes in a configuration that make no sense
+    ) as error:
         raise loading_error(error, name, what) from error
     finally:
         transformers_logging.set_verbosity(verbosity)

@@ -21,7 +21,7 @@ IN_RECIPE = "evaluate.benchmarks[{}].languages"
 OPTION = "--languages"
 
 
-def languages_of(settings: BenchmarkSettings, languages: Sequence[str]) -> tuple[str, ...]:
+def evaluated_languages(settings: BenchmarkSettings, languages: Sequence[str]) -> tuple[str, ...]:
     """The languages of an evaluation: those of the benchmark's own setting, or English and `languages`.
 
     A benchmark of one's own often has no English, so English is used only if its file has it.
@@ -40,7 +40,7 @@ def check_languages(benchmarks: Sequence[BenchmarkSettings], languages: Sequence
 
     Args:
         benchmarks: the benchmarks.
-        languages: of the recipe or of the model; see `languages_of`.
+        languages: of the recipe or of the model; see `evaluated_languages`.
         setting: names the languages in errors; `{}` stands for the number of the benchmark.
 
     Raises:
@@ -80,7 +80,7 @@ def naming_setting(setting: str) -> Iterator[None]:
 
 
 def _check(one: BenchmarkSettings, languages: Sequence[str], setting: str) -> None:
-    wanted = languages_of(one, languages)
+    wanted = evaluated_languages(one, languages)
     for language in wanted:
         with naming_setting(setting):
             _require(one, known_language(language).code)
