@@ -51,9 +51,10 @@ docs-check: setup
 bench: setup
 	for script in cli_startup method_lift evaluation_throughput; do $(BIN)/python -m benchmarks $$script --check || exit 1; done
 
-# Needs no setup: a machine with a GPU build of torch, and for what it lacks a folder of wheels (WHEELS=folder). Ten minutes.
+# Needs no setup: a machine with a GPU build of torch, and for what it lacks a folder of wheels (WHEELS=folder). Each part
+# takes about a minute, and runs alone too (PARTS="tests loss").
 gpu:
-	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks gpu $(if $(WHEELS),--wheels $(WHEELS)) $(if $(RESULTS),--results $(RESULTS))
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks gpu $(if $(WHEELS),--wheels $(WHEELS)) $(if $(RESULTS),--results $(RESULTS)) $(if $(PARTS),--parts $(PARTS))
 
 stand-ins: setup
 	$(BIN)/python -m lilift.stand_ins.make

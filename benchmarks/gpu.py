@@ -1,12 +1,14 @@
-"""Run everything that needs a GPU, in ten minutes: the tests marked ``gpu``, then the benchmarks in ``PARTS``.
+"""Run what needs a GPU: the tests marked ``gpu`` and the benchmarks in ``PARTS``, each in about a minute.
 
 make gpu WHEELS=folder                      # or: python -m benchmarks gpu --wheels folder
+make gpu PARTS="loss stages"                # only these, in this order
 python -m benchmarks gpu --device cpu       # a rehearsal: tiny shapes, the Triton kernels in Triton's interpreter
 
 It downloads nothing, and does not need lilift to be installed. Put wheels of packages that the machine lacks (bitsandbytes,
 liger-kernel, cut-cross-entropy, ...) into a folder: this run alone installs them. It skips what needs a package that is still
 missing, and names that package. It writes ``benchmarks/results/<gpu>-<date>.json`` after every step, and from that file the
-tables and plots of ``docs/gpu.md``.
+tables and plots of ``docs/gpu.md``. A part that is not run keeps its figures in that file. The last table shows every goal
+beside the figure in the newest earlier file of the same card.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ import argparse
 import datetime
 import importlib
 import json
-import math
 import os
 import signal
 import subprocess
@@ -23,7 +24,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,91 +34,60 @@ from xml.etree import ElementTree
 import torch
 
 from benchmarks.gpu_report import render
-from benchmarks.shared.measuring import BROKEN, culprit
-from benchmarks.shared.result_files import FOLDER, benchmark_command, keep, report_goals
+from benchmarks.gpu_session import ROOT, SOURCES, TIMED_OUT, Session
+from benchmarks.shared.measuring import BROKEN, culprit, markdown
+from benchmarks.shared.result_files import FOLDER, benchmark_command, goal_met, keep
 
-ROOT = Path(__file__).parents[1]
-SOURCES = [str(ROOT), str(ROOT / "kernels")]
 NEEDS = ("packaging", "psutil")  # of every result file, which names the machine
 TEST_NEEDS = ("hypothesis", "pytest")
 KERNEL_TESTS = sorted((ROOT / "tests" / "kernels").rglob("test_triton_*.py"))  # `make test` runs them in the interpreter
+PROJECTION_TESTS = ROOT / "tests" / "kernels" / "projection" / "test_gpu_projection.py"
 MODEL_TESTS = ROOT / "tests" / "model" / "test_gpu.py"  # a 4-bit LLM in a bridge
 MODEL_NEEDS = ("bitsandbytes", "peft", "pydantic", "regex", "sentencepiece", "tokenizers", "transformers", "yaml")
-TESTS_SHARE = 0.35  # of the time
-TIMED_OUT = 124
+TESTS = "tests"  # the first part
+TESTS_SECONDS = 90
 LEAST_SECONDS = 10  # a part starts only if this much time is left
-LONGEST_SHAPE = 45  # seconds reserved for the shape that a part measures when its time ends
-GRACE = 10  # seconds for an interrupted command to write its results
+LONGEST_SHAPE = 20  # seconds reserved for the shape that a part measures when its time ends
 
 
 @dataclass(frozen=True)
 class Part:
-    """A script of benchmarks/ that runs in a process of its own.
+    """A benchmark that runs in a process of its own.
 
     It takes ``--device cpu|cuda``, ``--output FILE`` for its JSON, and ``--check``, with which it exits with 1 if a goal is not
-    met. ``summary`` and ``goals`` in the JSON are the arguments of ``result_files.report_goals``.
+    met. ``summary`` and ``goals`` in the JSON are the arguments of ``result_files.report_goals``. It writes the file as it
+    goes.
     """
 
-    name: str
+    name: str  # in PARTS="..."
+    benchmark: str
     rehearsal: str  # arguments for a short run on a CPU
-    seconds: float = math.inf  # the most it may take
+    seconds: float = 60  # the most it may take
     needs: tuple[str, ...] = ()  # it is skipped without these packages
     # It has competitors. It takes `--seconds` (after which it starts nothing more), `--resume` (keeps the results in FILE) and
     # `--without`.
     resumes: bool = False
 
 
-# They run in this order; the last one gets all the time that is left.
+# In order of worth.
 PARTS = (
     Part(
+        "loss",
+        "linear_cross_entropy",
+        "--rows 48 --vocabulary 300 --width 16 --valid 0.25 1 --backend aot_eager --repeats 2",
+        seconds=90,
+        resumes=True,
+    ),
+    Part(
+        "memory",
         "card_memory",
         "--recipes tiny-cpu --set align.tokens_per_micro_batch=192 transfer.tokens_per_micro_batch=192 "
         "evaluate.tokens_per_batch=256 evaluate.max_new_tokens=8",
-        seconds=200,
         needs=MODEL_NEEDS,
     ),
-    Part("unsloth_parity", "--width 64 --layers 1", seconds=60, needs=(*MODEL_NEEDS, "unsloth")),
-    Part("alignment_projection", "--rows 2 --states 10 --widths 8 16 12 --backend aot_eager --repeats 2", seconds=90),
-    Part(
-        "linear_cross_entropy",
-        "--rows 48 --vocabulary 300 --width 16 --valid 0.25 1 --backend aot_eager --repeats 2",
-        resumes=True,
-    ),
+    Part("projection", "alignment_projection", "--rows 2 --states 10 --widths 8 16 12 --backend aot_eager --repeats 2"),
+    Part("unsloth", "unsloth_parity", "--width 64 --layers 1", needs=(*MODEL_NEEDS, "unsloth")),
 )
-
-
-class Session:
-    """The time that is left, and the environment of every command."""
-
-    def __init__(self, device: str, seconds: float, folder: Path) -> None:
-        self.device, self.folder = device, folder
-        self.ends = time.monotonic() + seconds
-        self.site = folder / "site"
-        paths = [*SOURCES, str(self.site), os.environ.get("PYTHONPATH", "")]
-        self.environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), "HF_HUB_OFFLINE": "1"}
-
-    @property
-    def left(self) -> float:
-        return max(0.0, self.ends - time.monotonic())
-
-    def run(self, command: list[str], *, limit: float, **environment: str) -> int:
-        """Run a command, return its exit code. At the limit interrupt it, and soon after kill it and its child processes."""
-        print(f"\n$ {' '.join(command)}", flush=True)
-        process = subprocess.Popen(command, env={**self.environment, **environment}, cwd=ROOT, start_new_session=True)
-        try:
-            return process.wait(timeout=limit)
-        except subprocess.TimeoutExpired:
-            print(f"interrupted after {limit:.0f} s", flush=True)
-            os.killpg(process.pid, signal.SIGINT)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=GRACE)
-            with suppress(ProcessLookupError):  # the whole group has ended
-                os.killpg(process.pid, signal.SIGKILL)
-            return TIMED_OUT
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
 
 
 def install(session: Session, wheels: Path) -> dict[str, str]:
@@ -152,6 +121,8 @@ def run_tests(session: Session, chosen: list[str] | None) -> dict[str, Any]:
         print(f"the tests do not run: {reason}")
         return {"exit_code": 1, "skipped": {"all tests": reason}}
     paths, skipped = chosen or list(map(str, KERNEL_TESTS)), {}
+    if chosen is None and session.device == "cuda":
+        paths.append(str(PROJECTION_TESTS))
     if chosen is None:
         if reason := lacking(MODEL_NEEDS):
             print(f"skipped {MODEL_TESTS.name}: {reason}")
@@ -160,10 +131,10 @@ def run_tests(session: Session, chosen: list[str] | None) -> dict[str, Any]:
             paths.append(str(MODEL_TESTS))
     report = session.folder / "tests.xml"
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", "-rs", f"--junitxml={report}"]
-    if session.device == "cuda" and _has_room_for_four():
-        command += ["-n", "4", "--dist", "worksteal"]  # most of the time goes into compiling kernels
+    if session.device == "cuda" and _has_room_for_six():
+        command += ["-n", "6", "--dist", "worksteal"]  # most of the time goes into compiling kernels
     interpreted = {"TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"} if session.device == "cpu" else {}
-    limit = session.left * TESTS_SHARE if session.device == "cuda" else session.left
+    limit = min(TESTS_SECONDS, session.left) if session.device == "cuda" else session.left
     started = time.monotonic()
     code = session.run([*command, *paths], limit=limit, **interpreted)
     found = {"exit_code": code, "seconds": round(time.monotonic() - started, 1)}
@@ -184,8 +155,8 @@ def _counted(report: Path, skipped: dict[str, str]) -> dict[str, Any]:
     return {"passed": passed, "failed": failed, "skipped": skipped}
 
 
-def _has_room_for_four() -> bool:
-    """Whether four test processes can run at the same time: cores for compiling, and memory for four large heads."""
+def _has_room_for_six() -> bool:
+    """Whether six test processes can run at the same time: cores for compiling, and memory for six large heads."""
     memory = torch.cuda.get_device_properties(0).total_memory
     return find_spec("xdist") is not None and (os.cpu_count() or 1) >= 8 and memory > 60 * 2**30
 
@@ -201,9 +172,9 @@ def run_part(session: Session, part: Part) -> dict[str, Any]:
     if session.left < LEAST_SECONDS:
         print(f"\nskipped {part.name}: there is no time left")
         return {"exit_code": TIMED_OUT, "reason": "no time was left"}
-    for_others = max(0.0, session.left - part.seconds)
-    output = session.folder / f"{part.name}.json"
-    command = [*benchmark_command(part.name), "--device", session.device, "--output", str(output)]
+    for_others = max(0.0, session.left - part.seconds) if session.device == "cuda" else 0.0
+    output = session.folder / f"{part.benchmark}.json"
+    command = [*benchmark_command(part.benchmark), "--device", session.device, "--output", str(output)]
     command += ["--check"] if session.device == "cuda" else part.rehearsal.split()
     broken_by: list[str] = []
     while True:
@@ -229,6 +200,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=540, help="time limit; stopping the last command can take ten more")
     parser.add_argument("--results", type=Path, default=FOLDER, help="folder for the JSON")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="folder for tables and plots")
+    names = [TESTS, *(part.name for part in PARTS)]
+    parser.add_argument("--parts", nargs="+", default=names, choices=names, help="run only these, in this order")
     parser.add_argument("--tests", nargs="+", help="run these tests instead of all that are marked `gpu`")
     arguments = parser.parse_args(argv)
     if arguments.device == "cuda" and not torch.cuda.is_available():
@@ -247,25 +220,67 @@ def main(argv: list[str] | None = None) -> int:
         if reason := lacking(NEEDS):
             print(f"{reason}; put the wheels into the folder that --wheels names", file=sys.stderr)
             return 1
-        found: dict[str, Any] = {"wheels_not_installed": failed_wheels, "tests": run_tests(session, arguments.tests)}
-        for part in PARTS:
+        found: dict[str, Any] = {"tests": {}} | earlier_parts(path) | {"wheels_not_installed": failed_wheels}
+        for chosen in arguments.parts:
+            if chosen == TESTS:
+                found[TESTS] = run_tests(session, arguments.tests)
+            else:
+                part = next(part for part in PARTS if part.name == chosen)
+                found[part.benchmark] = run_part(session, part)
             keep(name, found, path)  # so that an interrupted run keeps its results
-            found[part.name] = run_part(session, part)
-        keep(name, found, path)
-    code = summarise(found)
+    code = summarise(found, arguments.parts, previous(path, name))
     print(f"\n{path}\n{render([path], arguments.docs)}")
     return code
 
 
-def summarise(found: dict[str, Any]) -> int:
-    """Print the results; return the exit code: 0 if everything ran, passed and met its goals."""
-    tests = found["tests"]
-    print(f"\ntests: {tests.get('passed', 0)} passed, {len(tests.get('failed', []))} failed, exit code {tests['exit_code']}")
-    for part in PARTS:
-        print(f"\n{part.name}: exit code {found[part.name]['exit_code']} {found[part.name].get('reason', '')}")
-        report_goals(found[part.name].get("summary", {}), found[part.name].get("goals", {}))
-    codes = [found[name]["exit_code"] for name in ("tests", *(part.name for part in PARTS))]
+def earlier_parts(path: Path) -> dict[str, Any]:
+    """What another run of the same day has measured: parts that do not run now keep their figures."""
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {name: found[name] for name in (TESTS, *(part.benchmark for part in PARTS)) if name in found}
+
+
+def previous(path: Path, card: str) -> dict[str, Any]:
+    """The newest earlier results of the same card; empty if there are none."""
+    files = [file for file in sorted(path.parent.glob(f"{card}-*.json")) if file.name < path.name]
+    return json.loads(files[-1].read_text(encoding="utf-8")) if files else {}
+
+
+def summarise(found: dict[str, Any], chosen: Sequence[str], before: dict[str, Any]) -> int:
+    """Print one table of all goals; return the exit code: 0 if everything ran, passed and met its goals."""
+    codes = []
+    if TESTS in chosen:
+        tests = found[TESTS]
+        codes.append(tests["exit_code"])
+        print(
+            f"\ntests: {tests.get('passed', 0)} passed, {len(tests.get('failed', []))} failed, exit code {tests['exit_code']}"
+        )
+    rows: list[dict[str, object]] = []
+    for part in (part for part in PARTS if part.name in chosen):
+        result = found[part.benchmark]
+        codes.append(result["exit_code"])
+        if result["exit_code"] or "reason" in result:
+            print(f"{part.name}: exit code {result['exit_code']} {result.get('reason', '')}".rstrip())
+        earlier = before.get(part.benchmark, {}).get("summary", {})
+        for goal, (kind, limit) in result.get("goals", {}).items():
+            met = {True: "met", False: "NOT MET", None: "not measured"}[goal_met(result["summary"], goal, kind, limit)]
+            rows.append(
+                {
+                    "part": part.name,
+                    "goal": goal,
+                    "wanted": f"{kind} {limit:.3g}",
+                    "found": _figure(result["summary"], goal),
+                    "before": _figure(earlier, goal),
+                    "": met,
+                }
+            )
+    print(f"\n{markdown(rows)}")
     return 0 if not any(codes) and not found["wheels_not_installed"] else 1
+
+
+def _figure(summary: dict[str, float], goal: str) -> str:
+    return f"{summary[goal]:.3g}" if goal in summary else ""
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:

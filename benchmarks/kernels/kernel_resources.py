@@ -1,6 +1,6 @@
 """Compile every launch of the Triton kernels, without a GPU, and report its registers, stack and shared memory on each card.
 
-python -m benchmarks kernel_resources --check      # about an hour of processor time
+python -m benchmarks kernel_resources --check      # about half an hour of processor time
 """
 
 from __future__ import annotations
@@ -21,20 +21,17 @@ import triton
 from benchmarks.shared.measuring import markdown
 from benchmarks.shared.result_files import keep
 from lilift_kernels.compilation import SHARED_MEMORY, Launch, Resources, compile_launch, faults, launches
-from lilift_kernels.launch_configurations import MANY, Call, LossCall, ProjectionCall, every
+from lilift_kernels.launch_configurations import FEW, MANY, LossCall, every
 
 TABLE = Path(__file__).parents[2] / "docs" / "kernel_resources.md"
-USUAL = (LossCall(), ProjectionCall(), ProjectionCall(wide_out=True))
+USUAL = (LossCall(), LossCall(rows=FEW), LossCall(training=False))
 Found = dict[Launch, dict[int, Resources]]  # by card
 
 
-def compiled(calls: Iterable[Call], capabilities: list[int], processes: int) -> Found:
+def compiled(calls: Iterable[LossCall], capabilities: list[int], processes: int) -> Found:
     """The launches of the calls, each compiled once for each card."""
-    calls = list(calls)
-    work: dict[tuple[Launch, int], None] = {}
-    for capability in capabilities:
-        for call in calls:
-            work |= dict.fromkeys((launch, capability) for launch in launches(call, capability))
+    distinct = dict.fromkeys(launch for call in calls for launch in launches(call))
+    work = list(itertools.product(distinct, capabilities))
     found: Found = {}
     started = time.monotonic()
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
@@ -50,27 +47,27 @@ def usual(found: Found, capabilities: list[int]) -> str:
     """Each launch of the usual calls, with its resources on each card."""
     rows: dict[tuple[str, ...], dict[str, object]] = {}
     for call, capability in itertools.product(USUAL, capabilities):
-        for launch in launches(call, capability):
-            key = launch.kernel, ", ".join(launch.switches)
-            row = rows.setdefault(key, {"kernel": f"`{launch.kernel}`", "with": key[1]})
+        for launch in launches(call):
+            key = launch.kernel, launch.columns, ", ".join(launch.switches)
+            row = rows.setdefault(key, {"kernel": f"`{launch.kernel}`", "columns": key[1], "with": key[2]})
             if capability in found.get(launch, {}):
                 row[f"sm_{capability}"] = _cell([found[launch][capability]])
     return markdown(_filled(rows.values(), capabilities))
 
 
 def all_launches(found: Found, capabilities: list[int]) -> str:
-    """The least and the most over all launches of one kernel, element type and block."""
-    groups: dict[tuple[str, str, str], dict[int, list[Resources]]] = {}
+    """The least and the most over all launches of one kernel, element type and number of columns."""
+    groups: dict[tuple[str, str, int], dict[int, list[Resources]]] = {}
     for launch, by_card in found.items():
-        group = groups.setdefault((launch.kernel, launch.element, launch.blocks), {})
+        group = groups.setdefault((launch.kernel, launch.element, launch.columns), {})
         for capability, resources in by_card.items():
             group.setdefault(capability, []).append(resources)
     rows = []
-    for (kernel, element, blocks), group in sorted(groups.items()):
+    for (kernel, element, columns), group in sorted(groups.items()):
         row: dict[str, object] = {
             "kernel": f"`{kernel}`",
             "type": element,
-            "blocks": blocks,
+            "columns": columns,
             "launches": max(map(len, group.values())),
         }
         row |= {f"sm_{capability}": _cell(items) for capability, items in group.items()}
@@ -100,35 +97,30 @@ def page(found: Found, capabilities: list[int]) -> str:
     count = sum(map(len, found.values()))
     faulty = sum(bool(faults(launch, item, card)) for launch, cards in found.items() for card, item in cards.items())
     verdict = (
-        f"{faulty} of them are at fault: they spill, do not fit, or wait for memory."
+        f"{faulty} of them are at fault: they spill or do not fit."
         if faulty
-        else (
-            f"No launch spills registers. All stay within the card's\nshared memory ({limits}; KiB). Every product\n"
-            "of sizes that the blocks divide copies asynchronously and, in 16 bits and in TF32, uses the matrix units."
-        )
+        else f"No launch spills registers. All stay within the card's shared memory ({limits}; KiB)."
     )
     return f"""# What the Triton kernels take
 
-`python -m benchmarks kernel_resources` compiles, without a GPU, every launch that the options of the two functions and the
-static table of tiles lead to (`launch_configurations.py`). With triton {triton.__version__} these are {count} launches
-for {len(capabilities)} cards. {verdict}
+`python -m benchmarks kernel_resources` compiles, without a GPU, every launch that the options of the loss and its cut lead to
+(`launch_configurations.py`). With triton {triton.__version__} these are {count} launches for {len(capabilities)} cards.
+{verdict}
 `make test` compiles a sample anew, in which every two choices (card, type, rows, size, option) occur together, and compares it
 with `benchmarks/results/kernel_resources.json`.
 
-Each cell holds the registers of a thread / the KiB of shared memory of a block of threads. The column "with" says what a
-launch does: `rows` reads rows by number, `slots` writes them by number, `left` and `right` read the rows of a factor by
-number, `keeps` stores the input of the GELU, `stores` computes the gradient, `cap` applies a softcap, `smooths` applies label
-smoothing. The head is 128,256 x 4,096, the projection 2,048 -> 4,096 -> 4,096, and there are {MANY:,} rows.
+Each cell holds the registers of a thread / the KiB of shared memory of a block of threads. "Columns" are those that one program
+holds in its registers. The column "with" says what a launch does: `stores` computes the gradient, `cap` applies a softcap,
+`smooths` applies label smoothing, `odd columns` is the last, narrower slice of a vocabulary that 16 does not divide.
 
-## The usual case: bf16, training, frozen head, parameters of the projection in fp32
+## The usual case: bf16, a head of 128,256 x 4,096, {MANY:,} rows, then {FEW} rows, then without a gradient
 
 {usual(found, capabilities)}
 
 ## All launches
 
-Blocks are rows x columns x depth / warps / stages. Each cell holds the least and the most over all launches of a kernel with
-these blocks: with and without bias, softcap, smoothing, gradient, given rows and so on, and for sizes that the blocks divide
-and sizes that they do not.
+Each cell holds the least and the most over all launches of a kernel with so many columns: with and without bias, softcap,
+smoothing and gradient, for sizes that are powers of two and for others.
 
 {all_launches(found, capabilities)}
 """
@@ -140,14 +132,14 @@ def main() -> int:
     parser.add_argument("--usual", action="store_true", help="compile the usual calls alone; needs --output")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--output", type=Path, help="write the JSON here, and leave the page in docs as it is")
-    parser.add_argument("--check", action="store_true", help="exit with 1 if a kernel spills, does not fit, or waits")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a kernel spills or does not fit")
     arguments = parser.parse_args()
     if arguments.output is None and (arguments.usual or len(arguments.capabilities) < len(SHARED_MEMORY)):
         parser.error("--usual and --capabilities compile only a part of the launches; add --output FILE")
-    calls = USUAL if arguments.usual else [*every(LossCall), *every(ProjectionCall)]
+    calls = USUAL if arguments.usual else every()
     found = compiled(calls, arguments.capabilities, arguments.processes)
     kernels = {str(launch): {str(card): item.line() for card, item in cards.items()} for launch, cards in found.items()}
-    order = "registers, bytes of stack, bytes of shared memory, asynchronous copies, matrix instructions"
+    order = "registers, bytes of stack, bytes of shared memory"
     keep("kernel_resources", {"triton": triton.__version__, "order": order, "kernels": kernels}, arguments.output)
     text = page(found, arguments.capabilities)
     print(text)

@@ -1,7 +1,8 @@
 """Measure time, peak memory and error of the loss over the vocabulary beside other implementations of it.
 
 python -m benchmarks linear_cross_entropy --check
-python -m benchmarks linear_cross_entropy --device cuda --seconds 300
+python -m benchmarks linear_cross_entropy --device cuda --seconds 300 --rows 1024 4096 --valid 0.1 0.25 0.6 1
+LIGER_KERNEL_IMPL=cutile python -m benchmarks linear_cross_entropy --device cuda --only liger    # Liger's other backends
 
 The head is frozen: loss and the gradient of the hidden states are measured. On a CPU the script compares in fp32 with the loss
 of Hugging Face models, on a GPU in bf16 with every peer that is installed.
@@ -39,18 +40,16 @@ CPU_GOALS = {
 # How many times faster than each competitor, on the shape where that is least.
 GPU_GOALS = {
     "two products on valid rows, 25% valid": ("at least", 1 / 1.15),
-    "liger, 25% valid, V=32000": ("at least", 3.0),
-    "liger, 25% valid, V=128256": ("at least", 3.5),
-    "liger, all valid": ("at least", 0.95),
-    "cut-cross-entropy, 25% valid": ("at least", 1.3),
-    "cut-cross-entropy, exact, 25% valid": ("at least", 2.0),
-    "eager on valid rows, 25% valid": ("at least", 1.15),
-    "compiled, on valid rows, 25% valid": ("at least", 1.05),
-    "eager, 25% valid": ("at least", 4.0),
+    "two products on valid rows, all valid": ("at least", 1 / 1.15),
+    "compiled, on valid rows, 25% valid": ("at least", 1.0),
+    "compiled, on valid rows, all valid": ("at least", 1.0),
+    "liger, V=32000": ("at least", 1.4),
+    "liger, V=128256": ("at least", 4.0),
+    "cut-cross-entropy, exact": ("at least", 2.5),
     "unsloth, 25% valid": ("at least", 1.0),
     "share of unsloth's peak memory, 25% valid": ("at most", 0.6),
     "peak MiB beyond the gradient": ("at most", 48.0),
-    "error of the gradient": ("at most", 2e-3),
+    "error of the gradient beside eager": ("at most", 1.02),
     "runs that differ": ("at most", 0),
 }
 
@@ -60,7 +59,7 @@ def measure(
 ) -> tuple[Figures, bool | None]:
     """The figures by competitor, and whether lilift's results repeat; None where lilift failed."""
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    generator = torch.Generator(device).manual_seed(0)
+    generator = torch.Generator(device).manual_seed(1000)  # not a seed of `Inputs`
     weight = torch.randn(shape.vocabulary, shape.width, generator=generator, device=device).div_(shape.width**0.5).to(dtype)
     sets = [Inputs(shape, weight, seed) for seed in range(3 if device.type == "cuda" else 1)]
     competitors = {name: [inputs.run(loss) for inputs in sets] for name, loss in losses.items()}
@@ -105,8 +104,9 @@ def worst(found: Mapping[Shape, Figures]) -> dict[str, float]:
             if not isinstance(theirs, Figure) or name.startswith("lilift"):
                 continue
             ratio = theirs.milliseconds / mine.milliseconds
-            faster.setdefault(f"{name}, {share}", []).append(ratio)
-            faster.setdefault(f"{name}, {share}, V={shape.vocabulary}", []).append(ratio)
+            vocabulary = f"V={shape.vocabulary}"
+            for key in (name, f"{name}, {share}", f"{name}, {vocabulary}", f"{name}, {share}, {vocabulary}"):
+                faster.setdefault(key, []).append(ratio)
             if theirs.peak_mebibytes > 0:
                 peaks = smaller.setdefault(f"share of {name}'s peak memory, {share}", [])
                 peaks.append(mine.peak_mebibytes / theirs.peak_mebibytes)
@@ -117,6 +117,11 @@ def worst(found: Mapping[Shape, Figures]) -> dict[str, float]:
     if known:
         summary["peak MiB beyond the gradient"] = max(figure.peak_mebibytes for figure in known)
         summary["error of the gradient"] = max(figure.error for figure in known)
+        pairs = [(figures["lilift"], figures.get("eager on valid rows")) for figures in found.values()]
+        ratios = [
+            ours.error / theirs.error for ours, theirs in pairs if isinstance(ours, Figure) and isinstance(theirs, Figure)
+        ]
+        summary |= {"error of the gradient beside eager": max(ratios)} if ratios else {}
     return summary
 
 
@@ -226,10 +231,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if arguments.resume and arguments.output is None:
         parser.error("--resume needs --output FILE")
     on_gpu = arguments.device == "cuda"
-    arguments.rows = arguments.rows or ([1024, 4096, 16384] if on_gpu else [2048])
-    arguments.vocabulary = arguments.vocabulary or ([32_000, 128_256, 152_064] if on_gpu else [32_000])
-    arguments.width = arguments.width or ([2048, 4096, 5120] if on_gpu else [1024])
-    arguments.valid = arguments.valid or ([0.1, 0.25, 0.6, 1.0] if on_gpu else [0.25, 1.0])
+    arguments.rows = arguments.rows or ([4096] if on_gpu else [2048])
+    arguments.vocabulary = arguments.vocabulary or ([32_000, 128_256] if on_gpu else [32_000])
+    arguments.width = arguments.width or ([4096] if on_gpu else [1024])
+    arguments.valid = arguments.valid or [0.25, 1.0]
     arguments.repeats = arguments.repeats or (20 if on_gpu else 3)
     return arguments
 

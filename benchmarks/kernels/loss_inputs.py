@@ -26,7 +26,10 @@ class Shape:
 
 
 class Inputs:
-    """Hidden states like a trained model's: most rows have no likely token, and in some the label is very likely."""
+    """Hidden states like a trained model's: most rows have no likely token; in some the label, in a few another one is likely.
+
+    The head must come from another seed. A GPU draws the same numbers for the same seed, so that states would be rows of it.
+    """
 
     def __init__(self, shape: Shape, weight: Tensor, seed: int) -> None:
         device, dtype = weight.device, weight.dtype
@@ -34,8 +37,11 @@ class Inputs:
         self.weight = weight
         self.labels = torch.randint(shape.vocabulary, (shape.rows,), generator=generator, device=device)
         confidence = 12 * torch.rand(shape.rows, 1, generator=generator, device=device)
+        mistaken = torch.rand(shape.rows, 1, generator=generator, device=device) < 0.05
+        others = torch.randint(shape.vocabulary, (shape.rows,), generator=generator, device=device)
         noise = torch.randn(shape.rows, shape.width, generator=generator, device=device)
-        self.hidden = (2 * noise + confidence * weight[self.labels].float()).to(dtype).requires_grad_()
+        towards = torch.where(mistaken, 2 * weight[others].float(), weight[self.labels].float())
+        self.hidden = (2 * noise + confidence * towards).to(dtype).requires_grad_()
         valid = torch.rand(shape.rows, generator=generator, device=device) < shape.valid
         valid[0] = True
         self.labels = self.labels.masked_fill(~valid, IGNORED)

@@ -37,10 +37,20 @@ def torchs_own() -> Loss:
     function = getattr(functional, "linear_cross_entropy", None)
     if function is None:
         raise ImportError(f"torch {torch.__version__} has no F.linear_cross_entropy")
-    return lambda hidden, weight, labels: function(hidden, weight, labels, ignore_index=IGNORED)
+    options = torch.nn.LinearCrossEntropyOptions()  # without options it builds all logits
+    return lambda hidden, weight, labels: function(hidden, weight, labels, ignore_index=IGNORED, options=options)
+
+
+def quack() -> Loss:
+    """QuACK's loss, in CuTe for Hopper and newer cards; it multiplies ignored rows too."""
+    from quack import linear_cross_entropy as module
+
+    loss = module.chunked_linear_cross_entropy
+    return lambda hidden, weight, labels: loss(hidden, weight, labels, ignore_index=IGNORED)
 
 
 def liger() -> Loss:
+    """Liger's loss in the backend that ``LIGER_KERNEL_IMPL`` chooses when Liger is imported: Triton, cutedsl or cutile."""
     from liger_kernel.transformers import LigerFusedLinearCrossEntropyLoss
 
     loss = LigerFusedLinearCrossEntropyLoss(ignore_index=IGNORED)
@@ -73,6 +83,7 @@ def rivals(device: torch.device, backend: str) -> tuple[dict[str, Loss], dict[st
     makers: dict[str, tuple[tuple[str, ...], Callable[[], Loss]]] = {
         "torch": ((), torchs_own),
         "liger": (("liger_kernel",), liger),
+        "quack": (("quack",), quack),
         "cut-cross-entropy": (("cut_cross_entropy",), cut_cross_entropy),
         "cut-cross-entropy, exact": (("cut_cross_entropy",), lambda: cut_cross_entropy(filter_eps=None)),
         "unsloth": (("unsloth", "unsloth_zoo"), unsloth),
@@ -92,6 +103,7 @@ def rivals(device: torch.device, backend: str) -> tuple[dict[str, Loss], dict[st
 
 def peer_versions() -> dict[str, str]:
     """The versions of the other packages that are installed."""
-    names = ("liger-kernel", "cut-cross-entropy", "unsloth", "unsloth-zoo", "torch", "triton")
+    names = ("liger-kernel", "quack-kernels", "cut-cross-entropy", "unsloth", "unsloth-zoo", "torch", "triton")
+    chosen = {"LIGER_KERNEL_IMPL": value} if (value := os.environ.get("LIGER_KERNEL_IMPL")) else {}
     installed = {name.lower().replace("_", "-") for distribution in metadata.distributions() if (name := distribution.name)}
-    return {name: metadata.version(name) for name in names if name in installed}
+    return chosen | {name: metadata.version(name) for name in names if name in installed}

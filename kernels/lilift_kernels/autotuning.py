@@ -1,7 +1,7 @@
-"""Time a kernel's configurations on this machine's card instead of trusting the static table; off by default.
+"""Time the cuts of the loss on this machine's card instead of trusting the static rule; off by default.
 
-Set ``LILIFT_KERNELS_AUTOTUNE=1`` to switch it on. The first call of a kernel with a new shape then times a few configurations
-on its own arguments, which takes seconds. It stores the fastest in ``kernels.json`` in ``~/.cache/lilift`` (or
+Set ``LILIFT_KERNELS_AUTOTUNE=1`` to switch it on. The first call with a new shape then times a few cuts on its own arguments,
+which takes a second. It stores the fastest in ``kernels.json`` in ``~/.cache/lilift`` (or
 ``$XDG_CACHE_HOME/lilift``), or in the file that ``LILIFT_KERNELS_CACHE`` names. Without the setting nothing reads the file.
 Results repeat to the bit as long as the file does not change, because another configuration sums in another order.
 """
@@ -19,14 +19,14 @@ from pathlib import Path
 
 import torch
 
-from lilift_kernels.tiles import Blocks
+from lilift_kernels.tiles import LossCut
 
 SETTING = "LILIFT_KERNELS_AUTOTUNE"
 PLACE = "LILIFT_KERNELS_CACHE"
-FORMAT = 1
+FORMAT = 2
 REPEATS = 3
 
-_known: dict[Path, dict[str, Blocks]] = {}
+_known: dict[Path, dict[str, LossCut]] = {}
 
 
 def enabled() -> bool:
@@ -46,10 +46,10 @@ def fastest(
     kernel: str,
     shape: Sequence[int],
     device: torch.device,
-    table: Blocks,
-    candidates: Sequence[Blocks],
-    run: Callable[[Blocks], object],
-) -> Blocks:
+    table: LossCut,
+    candidates: Sequence[LossCut],
+    run: Callable[[LossCut], object],
+) -> LossCut:
     """The fastest configuration, from the cache or timed now; ``table`` if autotuning is off.
 
     Args:
@@ -72,7 +72,7 @@ def fastest(
     return _known[place][key]
 
 
-def _timed(device: torch.device, candidates: Sequence[Blocks], run: Callable[[Blocks], object]) -> Blocks:
+def _timed(device: torch.device, candidates: Sequence[LossCut], run: Callable[[LossCut], object]) -> LossCut:
     """The fastest of ``candidates``; the first if none of them runs."""
     best, least = candidates[0], float("inf")
     for candidate in candidates:
@@ -87,7 +87,7 @@ def _timed(device: torch.device, candidates: Sequence[Blocks], run: Callable[[Bl
     return best
 
 
-def _seconds(device: torch.device, run: Callable[[Blocks], object], candidate: Blocks) -> float:
+def _seconds(device: torch.device, run: Callable[[LossCut], object], candidate: LossCut) -> float:
     if device.type == "cuda":
         before = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         after = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
@@ -108,13 +108,13 @@ def _key(kernel: str, shape: Sequence[int], device: torch.device) -> str:
     return f"{kernel} {'x'.join(map(str, shape))} on {card}, triton {triton.__version__}"
 
 
-def _read(place: Path) -> dict[str, Blocks]:
+def _read(place: Path) -> dict[str, LossCut]:
     """The contents of the file. If it cannot be read, warn and return nothing."""
     try:
         content = json.loads(place.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
             return {}
-        return {key: Blocks(**entry) for key, entry in content["fastest"].items()}
+        return {key: LossCut(**entry) for key, entry in content["fastest"].items()}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as failure:

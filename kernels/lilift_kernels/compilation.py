@@ -25,18 +25,11 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import JITFunction
 from triton.runtime.jit import MockTensor
 
-from lilift_kernels.kernel_arguments import ProductBlock
 from lilift_kernels.loss import loss_triton
-from lilift_kernels.projection import projection_triton
-from lilift_kernels.tiles import cut_for
 
 # Shared memory that a block of threads may have, bytes (CUDA C++ programming guide, technical specifications by capability).
-SHARED_MEMORY = {80: 166_912, 86: 101_376, 89: 101_376, 90: 232_448, 120: 101_376}
-# Multiprocessors of the card a capability is best known for: A100, RTX 3090, RTX 4090, H100, RTX 5090.
-PROCESSORS = {80: 108, 86: 82, 89: 128, 90: 132, 120: 170}
-MODULES = (loss_triton, projection_triton)
+SHARED_MEMORY = {75: 65_536, 80: 166_912, 86: 101_376, 89: 101_376, 90: 232_448, 120: 101_376}
 NAMED = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
-WIDE = ("out", "upstream", "left")  # tensors that may be fp32 beside 16 bits
 ALIGNED, UNALIGNED = 16, 17  # examples of a whole number that is a multiple of 16, and of one that is not
 
 
@@ -58,35 +51,26 @@ class Launch:
     stages: int
 
     @property
-    def block(self) -> ProductBlock | None:
-        """The block of the product; None for kernels that multiply nothing."""
-        return next((value for _, value in self.constants if isinstance(value, ProductBlock)), None)
-
-    @property
     def element(self) -> str:
-        """The type of the arithmetic: that of the narrowest tensors, or tf32."""
-        if self.block is not None and self.block.precision == "tf32":
-            return "tf32"
+        """The type of the arithmetic: that of the narrowest tensors."""
         types = {NAMED[value] for *_, value in self.members(self.arguments) if value in NAMED}
         return next((name for name in ("bf16", "fp16") if name in types), "fp32")
 
     @property
-    def blocks(self) -> str:
-        """Rows x columns x depth, warps, stages; empty for kernels that multiply nothing."""
-        return "" if self.block is None else "x".join(map(str, self.block[:3])) + f"/{self.warps}/{self.stages}"
+    def columns(self) -> int:
+        """Columns that one program holds in its registers."""
+        return int(dict(self.constants)["SIZES"].columns)
 
     @property
     def switches(self) -> list[str]:
-        """What else, beside blocks and sizes, differs between launches of one kernel and element type."""
-        wide = [name for name, _, value in self.members(self.arguments) if value == torch.float32 and name in WIDE]
-        named = [name.lower().removeprefix("has_") for _, name, value in self.members(self.constants) if value is True]
-        return named + ([f"{name} in fp32" for name in wide] if self.element in ("bf16", "fp16") else [])
+        """What else, beside sizes, differs between launches of one kernel and element type."""
+        odd = ["odd columns"] if dict(self.arguments).get("columns") == UNALIGNED else []
+        return [name.lower().removeprefix("has_") for _, name, value in self.members(self.constants) if value is True] + odd
 
     @property
     def sizes(self) -> list[str]:
         """Sizes that are compiled into the kernel."""
-        constants = [(name, value) for name, value in self.constants if value != self.block and name != "GROUP"]
-        return [f"{name.lower()}={value}" for _, name, value in self.members(constants) if type(value) is int]
+        return [f"{name.lower()}={value}" for _, name, value in self.members(self.constants) if type(value) is int]
 
     @staticmethod
     def members(arguments: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, str, Any]]:
@@ -96,7 +80,7 @@ class Launch:
             yield from ((name, member, item) for member, item in members.items())
 
     def __str__(self) -> str:
-        return " ".join(filter(None, [self.kernel, self.element, self.blocks, *self.sizes, *self.switches]))
+        return " ".join([self.kernel, self.element, f"warps={self.warps}", *self.sizes, *self.switches])
 
 
 @dataclass(frozen=True)
@@ -106,28 +90,23 @@ class Resources:
     registers: int
     stack: int  # bytes of local memory, which holds spilled registers
     shared: int  # bytes
-    copies: int  # asynchronous copies into shared memory
-    products: int  # matrix instructions
 
     def line(self) -> str:
         return " ".join(map(str, astuple(self)))
 
 
 def faults(launch: Launch, found: Resources, capability: int) -> list[str]:
-    """Faults of a launch: spills, too much shared memory, products that wait for memory or do not use the matrix units."""
+    """Faults of a launch: spilled registers, too much shared memory."""
     limit = SHARED_MEMORY[capability]
-    aligned = all(value == ALIGNED for name, _, value in launch.members(launch.arguments) if "stride" in name)
     wrong = {
         f"spills: {found.stack} bytes of stack": found.stack > 0,
         f"takes {found.shared} bytes of shared memory, of {limit}": found.shared > limit,
-        "copies nothing asynchronously": launch.block is not None and aligned and not found.copies,
-        "has no matrix instructions": launch.block is not None and launch.element != "fp32" and not found.products,
     }
     return [f"{launch} on sm_{capability} {fault}" for fault, true in wrong.items() if true]
 
 
-def launches(call: Callable[[], object], capability: int) -> list[Launch]:
-    """The launches of a call of the kernels on a card of this capability, each once.
+def launches(call: Callable[[], object]) -> list[Launch]:
+    """The launches of a call of the kernels, each once.
 
     Args:
         call: calls launchers with tensors that it creates on ``cuda``; they have shapes and types, but no contents.
@@ -137,14 +116,16 @@ def launches(call: Callable[[], object], capability: int) -> list[Launch]:
     def note(self: Any, *args: Any, grid: object, warmup: bool, **options: Any) -> None:  # noqa: ARG001
         found[_launch(self, args, options)] = None
 
-    with mock.patch.object(JITFunction, "run", note), cut_for(_pair(capability), PROCESSORS[capability]), FakeTensorMode():
+    # The library's products launch nothing of ours, and torch without a GPU cannot run them on tensors without contents.
+    products = mock.patch.object(loss_triton, "multiply")
+    with mock.patch.object(JITFunction, "run", note), products, FakeTensorMode():
         call()
     return list(found)
 
 
 def compile_launch(launch: Launch, capability: int) -> Resources:
     """Compile for ``sm_<capability>`` in the same way as a launch there."""
-    kernel = next(getattr(module, launch.kernel) for module in MODULES if hasattr(module, launch.kernel))
+    kernel = getattr(loss_triton, launch.kernel)
     arguments = {name: _each(value, _mock) for name, value in launch.arguments}
     with _driver(capability):
         built = kernel.warmup(
@@ -152,14 +133,7 @@ def compile_launch(launch: Launch, capability: int) -> Resources:
         )
     kernel.device_caches.clear()  # each entry holds its listings, several megabytes
     registers, stack = _usage(built.asm["cubin"])
-    listing = built.asm["ptx"]
-    return Resources(
-        registers,
-        stack,
-        shared=built.metadata.shared,
-        copies=len(re.findall(r"^\s*(?:@\S+ )?cp\.async\.(?:c[ag]|bulk\.tensor)", listing, flags=re.MULTILINE)),
-        products=len(re.findall(r"^\s*(?:mma\.sync|wgmma\.mma_async|tcgen05\.mma)", listing, flags=re.MULTILINE)),
-    )
+    return Resources(registers, stack, shared=built.metadata.shared)
 
 
 def _launch(kernel: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Launch:
@@ -213,7 +187,3 @@ def _usage(cubin: bytes) -> tuple[int, int]:
     if found is None:
         raise RuntimeError(f"cuobjdump reported no resources: {usage.strip()!r}")
     return int(found[1]), int(found[2])
-
-
-def _pair(capability: int) -> tuple[int, int]:
-    return capability // 10, capability % 10

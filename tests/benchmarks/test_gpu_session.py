@@ -17,7 +17,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from benchmarks import gpu, gpu_report
+from benchmarks import gpu, gpu_report, gpu_session
 from benchmarks.shared import result_files
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
@@ -145,7 +145,7 @@ def test_a_command_that_takes_too_long_is_ended_with_all_it_started(tmp_path: Pa
 def test_a_part_goes_on_without_the_competitor_that_broke_it(
     competitor: str, again: list[str], code: int, tmp_path: Path
 ) -> None:
-    (part,) = (part for part in gpu.PARTS if part.name == "linear_cross_entropy")
+    (part,) = (part for part in gpu.PARTS if part.name == "loss")
     session = gpu.Session("cuda", 1000, tmp_path)
     seen = []
 
@@ -168,7 +168,7 @@ def test_a_part_goes_on_without_the_competitor_that_broke_it(
 
 
 def test_a_part_that_keeps_breaking_is_given_up(tmp_path: Path) -> None:
-    (part,) = (part for part in gpu.PARTS if part.name == "linear_cross_entropy")
+    (part,) = (part for part in gpu.PARTS if part.name == "loss")
     (tmp_path / "linear_cross_entropy.at-work").write_text("lilift")
     session = gpu.Session("cuda", 1000, tmp_path)
     with mock.patch.object(session, "run", mock.Mock(return_value=gpu.BROKEN)) as run:
@@ -177,7 +177,7 @@ def test_a_part_that_keeps_breaking_is_given_up(tmp_path: Path) -> None:
 
 
 def test_a_part_without_time_or_packages_is_not_begun(tmp_path: Path) -> None:
-    needy = gpu.Part("needy", "", needs=("json", "no_such_package"))
+    needy = gpu.Part("needy", "needy", "", needs=("json", "no_such_package"))
     for seconds, part, code, reason in (
         (1, gpu.PARTS[0], gpu.TIMED_OUT, "no time was left"),
         (100, needy, 0, "not installed: no_such_package"),
@@ -211,26 +211,50 @@ def test_without_pytest_the_benchmarks_are_run_all_the_same(tmp_path: Path) -> N
 def test_tests_that_take_too_long_are_interrupted_and_those_that_passed_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpu, "GRACE", 100)
+    monkeypatch.setattr(gpu_session, "GRACE", 100)
     file, begun = tmp_path / "test_slow.py", tmp_path / "begun"
     tests = f"def test_fine(): pass\n@pytest.mark.gpu\ndef test_endless(): open({str(begun)!r}, 'w'); time.sleep(300)\n"
     file.write_text(f"import pytest, time\n@pytest.mark.gpu\n{tests}")
-    wait = subprocess.Popen.wait
-    calls = []
+    wait, clock = subprocess.Popen.wait, time.monotonic
+    calls: list[float | None] = []
 
     def until_the_second_test(process: subprocess.Popen[bytes], timeout: float | None = None) -> int:
         calls.append(timeout)
-        while len(calls) == 1 and not begun.exists() and process.poll() is None:
+        if len(calls) > 1:
+            return wait(process, timeout)
+        while not begun.exists() and process.poll() is None:
             time.sleep(0.05)
-        if len(calls) == 1:
-            raise subprocess.TimeoutExpired(process.args, 0)
-        return wait(process, timeout)
+        monkeypatch.setattr(time, "monotonic", lambda: clock() + 1000)  # the time is over
+        raise subprocess.TimeoutExpired(process.args, 0)
 
     monkeypatch.setattr(subprocess.Popen, "wait", until_the_second_test)
     found = gpu.run_tests(gpu.Session("cpu", 500, tmp_path), [str(file)])
     assert found["exit_code"] == gpu.TIMED_OUT
     assert found["passed"] == 1
     assert len(calls) == 2
+
+
+def test_a_long_command_gives_signs_of_life(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_session, "SIGN_OF_LIFE", 0.2)
+    session = gpu.Session("cpu", 100, tmp_path)
+    assert session.run([sys.executable, "-c", "import time; time.sleep(0.7)"], limit=50) == 0
+    assert capsys.readouterr().out.count(" s of 50)") >= 2
+
+
+def test_parts_that_do_not_run_keep_their_figures_and_earlier_ones_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    goals = {"speed": ("at least", 2.0)}
+    result_files.keep("card", {"linear_cross_entropy": {"summary": {"speed": 1.5}}}, tmp_path / "card-2026-01-01.json")
+    path = tmp_path / "card-2026-01-02.json"
+    result_files.keep("card", {"tests": {"exit_code": 0, "passed": 3}, "alignment_projection": {"summary": {}}}, path)
+    found = {"wheels_not_installed": {}} | gpu.earlier_parts(path)
+    assert found["tests"]["passed"] == 3
+    found["linear_cross_entropy"] = {"exit_code": 1, "summary": {"speed": 1.75}, "goals": goals}
+    assert gpu.summarise(found, ["loss"], gpu.previous(path, "card")) == 1
+    assert "| loss | speed | at least 2 | 1.75 | 1.5 | NOT MET |" in capsys.readouterr().out
 
 
 def test_without_a_gpu_the_command_says_so() -> None:

@@ -81,9 +81,9 @@ def linear_cross_entropy(
         weight: [V, D], the head, same type. A gradient is computed for it only if it requires one.
         labels: token numbers; shaped as ``hidden`` without its last dimension, or [N] when ``rows`` is given.
         rows: [N], for a caller that has already left out the ignored positions: label i belongs to row ``rows[i]`` of
-            ``hidden`` seen as [M, D]. The rows must differ from one another. Nothing then depends on the labels' values, so
-            the call does not wait for a GPU, and fake tensors have fixed shapes. A label of ``ignore_index`` still adds nothing
-            to the loss, but its row costs time.
+            ``hidden`` seen as [M, D]. The rows must differ from one another. Nothing then depends on the labels' values:
+            fake tensors have fixed shapes, and the call does not wait for a GPU. Without ``rows`` it waits once, to count the
+            labels. A label of ``ignore_index`` still adds nothing to the loss, but its row costs time.
         bias: [V] or None.
         ignore_index: the label of positions that carry no loss.
         reduction: ``mean`` over the positions that are not ignored, ``sum``, or ``none``: one loss per label, 0 where ignored.
@@ -133,17 +133,17 @@ def linear_cross_entropy(
 def workspace_bytes(rows: int, vocabulary: int, width: int, *, device: str = "cpu", training: bool = True) -> int:
     """Bytes that a call allocates temporarily beyond its arguments and results, for planning memory.
 
-    The number is for 16-bit types without a softcap, the usual case. fp32 takes less on a CPU; a softcap takes one tile of
+    The number is for 16-bit types without a softcap, the usual case. On a CPU fp32 takes less, and a softcap takes one tile of
     logits more.
 
     Args:
         rows: positions that carry loss. vocabulary, width: the head's shape [V, D].
-        device: ``cpu``, or ``cuda`` for the Triton kernels (without a GPU, those of an RTX 3090).
+        device: ``cpu``, or ``cuda`` for the Triton kernels.
         training: with the gradient of the hidden states, or only the loss.
     """
     on_gpu = torch.device(device).type == "cuda"
     if on_gpu and dispatch.setting() != "torch":
-        plan = tiles.loss_plan(*tiles.card(device), rows, vocabulary, width, 2, with_gradient=training)
+        plan = tiles.loss_cut(rows, vocabulary, width, with_gradient=training)
         return tiles.workspace_bytes(plan, rows, width, 2, with_gradient=training)
     cut = chunking(rows, vocabulary, width, on_gpu=on_gpu)
     logits = 4 * cut.rows * cut.columns

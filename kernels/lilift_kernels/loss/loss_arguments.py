@@ -1,90 +1,39 @@
-"""The groups of arguments that the loss's Triton kernels take; buffers hold one chunk of ``capacity`` rows."""
+"""The groups of arguments that the loss's Triton kernels take; buffers hold one chunk of R rows and one slice of C columns.
+
+Triton passes each member of a named tuple as an argument of its own, and specialises each (divisible by 16, equal to 1, None).
+It does not apply ``do_not_specialize`` and ``do_not_specialize_on_alignment`` to members, so arguments that need those stay
+outside the groups. A member must not be called ``values`` or ``type``: Triton's own tuple has attributes of these names.
+Groups in capitals are ``tl.constexpr``: Triton compiles them into the kernel.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
-from lilift_kernels.kernel_arguments import Pointer
+Pointer: TypeAlias = Any  # a tensor in the launcher; in the kernel the address of its first element
 
 
-class LogitInputs(NamedTuple):
-    """What logits are computed from: hidden states, the head [V, D], and its bias [V] or None."""
+class Slice(NamedTuple):
+    """The logits of a slice, the memory in which their exponentials take their place, and the head's bias [V] or None."""
 
-    hidden: Pointer
-    weight: Pointer
+    logits: Pointer  # [R, C] in fp32
+    powers: Pointer  # [R, C] in the operands' type: the first bytes of each row of logits
     bias: Pointer
+
+
+class LogitScales(NamedTuple):
+    """Factors that turn a plain logit, and the tanh under a softcap, into units of log 2."""
+
+    inner: float
+    outer: float
 
 
 class GradientInputs(NamedTuple):
     """What the gradient is computed from."""
 
-    product: Pointer  # [capacity, D] exponentials times head, in fp32
+    product: Pointer  # [R, D] exponentials times head, in fp32
     weight: Pointer  # [V, D]
     column_sum: Pointer  # [D] of the head, in fp32; None without label smoothing
-
-
-class Place(NamedTuple):
-    """Where a launch works."""
-
-    chunk_start: int  # among the rows that carry loss
-    tile_start: int  # in the vocabulary
-    vocabulary: int  # V
-
-
-class LogitStrides(NamedTuple):
-    """Elements between two rows of the matrices of ``exponentials``."""
-
-    partial: int
-    hidden: int
-    weight: int
-    powers: int
-
-
-class ProductStrides(NamedTuple):
-    """Elements between two rows of the matrices of ``accumulate``."""
-
-    factors: int
-    weight: int
-    powers: int
-
-
-class Partial(NamedTuple):
-    """What each block of a tile's columns contributes to each row, in fp32 [blocks, capacity]."""
-
-    exponents: Pointer  # of the block's largest power of two; ``merge`` turns them into factors
-    sums: Pointer
-    logit_sums: Pointer  # for label smoothing
-
-
-class Running(NamedTuple):
-    """What the tiles so far add up to for each row, in fp32 [capacity]."""
-
-    maximum: Pointer  # exponent of the largest power of two
-    total: Pointer
-    shrink: Pointer  # what the last tile multiplied older sums by
-    logit_total: Pointer  # for label smoothing
-
-
-class Totals(NamedTuple):
-    """What all tiles add up to for each row, in fp32 [capacity]; the members are those of ``Running``."""
-
-    maximum: Pointer
-    total: Pointer
-    logit_total: Pointer
-
-
-class LabelTerms(NamedTuple):
-    """Of each row's own label, in fp32 [capacity]: the logit, and under a softcap its slope."""
-
-    logits: Pointer
-    slopes: Pointer
-
-
-class LogitScales(NamedTuple):
-    """What a plain logit, and the tanh under a softcap, is multiplied by to come out in units of log 2."""
-
-    inner: float
-    outer: float
 
 
 class LossTerms(NamedTuple):
@@ -106,26 +55,20 @@ class Results(NamedTuple):
 class Switches(NamedTuple):
     """The options that each have a kernel of their own."""
 
+    has_bias: bool
     has_cap: bool
     smooths: bool
     stores: bool  # computes the gradient
     lift: int  # exponentials are stored times 2 ** lift
 
 
-class MergeSizes(NamedTuple):
-    """Blocks of columns in a tile, that number rounded up to a power of two, and rows of a program."""
+class SliceSizes(NamedTuple):
+    """Sizes that ``exponentials`` is compiled for."""
 
-    blocks: int
-    blocks_padded: int
-    rows: int
-
-
-class AccumulateSizes(NamedTuple):
-    """Width of the head, columns of a tile, and columns that share one factor."""
-
-    width: int
-    tile: int
-    factor_columns: int
+    columns: int  # of a slice, rounded up to a power of two
+    spread: int  # elements between two rows of powers, in units of the slice's columns
+    width: int  # of the head
+    block: int  # of the running sums that are rescaled at a time
 
 
 class FinishSizes(NamedTuple):

@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from lilift_kernels import dispatch
 from lilift_kernels.projection import projection_torch as torch_path
 from lilift_kernels.projection.projection_torch import ProjectionGradients
 
@@ -28,29 +27,15 @@ def forward_operator(
     saves: bool,
 ) -> Tensor:
     """Write the soft tokens into ``out``; return the input of the GELU [N, H] if ``saves``, else [0]."""
-    arguments = (states, rows, slots, w1, b1, w2, b2, out, saves)
-    best = forward_in_torch if torch.float64 in (states.dtype, out.dtype) else _forward_in_triton
-    return dispatch.run(
-        "alignment_projection",
-        states.device,
-        triton=lambda: best(*arguments),
-        torch_path=lambda: forward_in_torch(*arguments),
-    )
+    with torch.autocast(states.device.type, enabled=False):  # the types are those of the arguments
+        return forward_in_torch(states, rows, slots, w1, b1, w2, b2, out, saves)
 
 
 def forward_in_torch(states: Tensor, rows: Tensor | None, slots: Tensor, *others: Any) -> Tensor:
-    """Do the same as ``forward_operator``, in plain torch."""
+    """Do the same as ``forward_operator``, as the operators of torch that a memory plan can see."""
     *parameters, out, saves = others
     w1, b1, w2, b2 = _cast(parameters, states.dtype)
     return torch_path.project(states, rows, slots, w1, b1, w2, b2, out, saves=saves)
-
-
-def _forward_in_triton(states: Tensor, rows: Tensor | None, slots: Tensor, *others: Any) -> Tensor:
-    from lilift_kernels.projection import projection_triton as triton_path
-
-    *parameters, out, saves = others
-    w1, b1, w2, b2 = _cast(parameters, states.dtype)
-    return triton_path.project(states, rows, slots, w1, b1, w2, b2, out, saves=saves)
 
 
 def _cast(parameters: Sequence[Tensor | None], dtype: torch.dtype) -> Any:
@@ -82,39 +67,19 @@ def backward_operator(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of states, w1, b1, w2 and b2, those of parameters in the type of w1; empty if not wanted."""
     wants = (wants_states, wants_w1, wants_b1, wants_w2, wants_b2)
-    arguments = (upstream, slots, states, rows, w1, w2, pre_activation, *wants)
-    best = backward_in_torch if torch.float64 in (states.dtype, upstream.dtype) else _backward_in_triton
-    return dispatch.run(
-        "alignment_projection",
-        states.device,
-        triton=lambda: best(*arguments),
-        torch_path=lambda: backward_in_torch(*arguments),
-    )
+    with torch.autocast(states.device.type, enabled=False):
+        return backward_in_torch(upstream, slots, states, rows, w1, w2, pre_activation, *wants)
 
 
 def backward_in_torch(
     upstream: Tensor, slots: Tensor, states: Tensor, rows: Tensor | None, w1: Tensor, w2: Tensor | None, *others: Any
 ) -> FiveTensors:
-    """Do the same as ``backward_operator``, in plain torch."""
+    """Do the same as ``backward_operator``, as the operators of torch that a memory plan can see."""
     pre_activation, *wants = others
     chosen = upstream.index_select(0, slots).to(states.dtype)
     first, second = _cast((w1, w2), states.dtype)
     return _padded(
         torch_path.project_backward(chosen, states, rows, first, second, pre_activation, tuple(wants), w1.dtype), states, w1
-    )
-
-
-def _backward_in_triton(
-    upstream: Tensor, slots: Tensor, states: Tensor, rows: Tensor | None, w1: Tensor, w2: Tensor | None, *others: Any
-) -> FiveTensors:
-    from lilift_kernels.projection import projection_triton as triton_path
-
-    pre_activation, *wants = others
-    first, second = _cast((w1, w2), states.dtype)
-    return _padded(
-        triton_path.project_backward(upstream, slots, states, rows, first, second, pre_activation, tuple(wants), w1.dtype),
-        states,
-        w1,
     )
 
 

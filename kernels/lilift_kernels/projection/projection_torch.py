@@ -1,4 +1,4 @@
-"""The alignment projection in plain torch: valid rows only, GELU recomputed in backward."""
+"""The alignment projection's arithmetic: the library's products over valid rows only, GELU recomputed in backward."""
 
 from __future__ import annotations
 

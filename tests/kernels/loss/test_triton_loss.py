@@ -34,7 +34,7 @@ OPTIONS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.usefixtures("small_cut")
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("dtype", list(TOLERANCE), ids=str)
 def test_loss_no_less_exact_than_torch_in_the_same_type(
@@ -61,7 +61,7 @@ def test_loss_no_less_exact_than_torch_in_the_same_type(
 @given(data=st.data())
 def test_loss_of_any_shape_labels_and_options(data: st.DataObject, reference_loss: Any) -> None:
     from lilift_kernels.loss import loss_triton as triton_loss
-    from lilift_kernels.tiles import Blocks, LossPlan
+    from lilift_kernels.tiles import LossCut
 
     n, v, d = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 90)), data.draw(st.integers(1, 40))
     labels = torch.tensor(data.draw(st.lists(st.integers(-1, v - 1), min_size=n, max_size=n)), device=DEVICE)
@@ -74,11 +74,11 @@ def test_loss_of_any_shape_labels_and_options(data: st.DataObject, reference_los
         "reduction": data.draw(st.sampled_from(["mean", "sum", "none"])),
         **data.draw(st.sampled_from([{}, {"softcap": 0.7}, {"softcap": 30.0}, {"label_smoothing": 0.3}])),
     }
-    plan = LossPlan(32, 64, Blocks(16, 32, 16, 4, 2), Blocks(32, 16, 32, 4, 2))
+    cut = LossCut(data.draw(st.integers(1, 40)), data.draw(st.integers(1, 90)))
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
     hidden, weight, bias = (torch.randn(shape, generator=generator).to(DEVICE) * 2 for shape in ((n, d), (v, d), (v,)))
     ours, exact = leaf(hidden), leaf(hidden, torch.float64)
-    with mock.patch.object(triton_loss, "loss_plan", return_value=plan):
+    with mock.patch.object(triton_loss, "loss_cut", return_value=cut):
         loss = linear_cross_entropy(ours, weight, labels, bias=bias, **options)
     true = reference_loss(exact, weight.double(), labels, bias=bias.double(), **options)
     upstream = torch.randn(loss.shape, generator=generator).to(DEVICE)
@@ -89,7 +89,7 @@ def test_loss_of_any_shape_labels_and_options(data: st.DataObject, reference_los
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (1, 700, 129), (130, 2, 64), (3, 129, 7)], ids=str)
-def test_loss_with_the_tables_own_blocks(shape: tuple[int, int, int], reference_loss: Any) -> None:
+def test_loss_with_its_own_cut(shape: tuple[int, int, int], reference_loss: Any) -> None:
     hidden, weight, bias, labels = case(torch.float32, n=shape[0], v=shape[1], d=shape[2])
     labels[:1] = shape[1] - 1
     ours, exact = leaf(hidden), leaf(hidden, torch.float64)
@@ -119,9 +119,28 @@ def test_rows_the_model_is_sure_of_keep_an_exact_gradient() -> None:
     assert ((ours.grad.double() - exact.grad).norm(dim=1) / exact.grad.norm(dim=1)).max() < 1e-5
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_rows_where_a_wrong_token_is_nearly_certain_are_as_exact_as_in_torch(dtype: torch.dtype) -> None:
+    if INTERPRETED and dtype == torch.bfloat16:
+        pytest.skip("the interpreter rounds bf16 towards zero")
+    generator = torch.Generator().manual_seed(2)
+    weight = (torch.randn(301, 64, generator=generator) / 8).to(dtype)
+    hidden = (torch.randn(24, 64, generator=generator) + 20 * weight[100:124].float()).to(dtype).to(DEVICE)
+    weight, labels = weight.to(DEVICE), torch.arange(24, device=DEVICE)
+    ours, theirs, exact = leaf(hidden), leaf(hidden), leaf(hidden, torch.float64)
+    linear_cross_entropy(ours, weight, labels, reduction="sum").backward()
+    torch.nn.functional.cross_entropy((theirs @ weight.T).float(), labels, reduction="sum").backward()
+    torch.nn.functional.cross_entropy(exact @ weight.double().T, labels, reduction="sum").backward()
+    assert ours.grad is not None
+    assert theirs.grad is not None
+    assert exact.grad is not None
+    assert relative(ours.grad, exact.grad) <= 1.02 * relative(theirs.grad, exact.grad)
+
+
+@pytest.mark.usefixtures("small_cut")
 def test_masked_tokens_and_huge_logits() -> None:
     hidden, weight, bias, labels = case(torch.float32, n=12, v=140)
-    bias[:128] = -float("inf")  # the whole first block
+    bias[:128] = -float("inf")  # the whole first slice
     bias[130] = 300.0
     labels[:] = torch.randint(128, 140, (12,), generator=torch.Generator().manual_seed(0)).to(DEVICE)
     ours, exact = leaf(hidden), leaf(hidden, torch.float64)
@@ -131,6 +150,24 @@ def test_masked_tokens_and_huge_logits() -> None:
     true.backward()
     torch.testing.assert_close(loss.double(), true, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(ours.grad.double(), exact.grad, rtol=1e-4, atol=1e-6)  # type: ignore[union-attr]
+
+
+@pytest.mark.usefixtures("small_cut")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=str)
+def test_logits_that_grow_from_slice_to_slice(dtype: torch.dtype) -> None:
+    hidden, weight, _, labels = case(dtype, n=12)
+    bias = torch.linspace(-200, 20, 301, device=DEVICE).to(dtype)  # the reference is raised in every slice
+    labels[:] = torch.arange(289, 301, device=DEVICE)
+    ours, exact = leaf(hidden), leaf(hidden, torch.float64)
+    losses = linear_cross_entropy(ours, weight, labels, bias=bias, reduction="none")
+    logits = torch.nn.functional.linear(exact, weight.double(), bias.double())
+    true = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    losses.sum().backward()
+    true.sum().backward()
+    torch.testing.assert_close(losses.double(), true, rtol=1e-4, atol=1e-5)
+    assert ours.grad is not None
+    assert exact.grad is not None
+    assert relative(ours.grad, exact.grad) < (1e-5 if dtype == torch.float32 else 1e-3)
 
 
 def test_a_state_that_is_no_number_shows_in_its_own_row_alone() -> None:

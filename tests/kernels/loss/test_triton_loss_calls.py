@@ -17,7 +17,7 @@ from tests.kernels.triton_cases import DEVICE, INTERPRETED, NEEDS_A_GPU, case, l
 pytestmark = NEEDS_A_GPU
 
 
-@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.usefixtures("small_cut")
 @pytest.mark.parametrize("with_gradient", [True, False])
 def test_rows_given_by_the_caller(with_gradient: bool) -> None:
     hidden, weight, _, labels = case(torch.float32)
@@ -138,3 +138,57 @@ def test_autocast_reaches_the_kernels() -> None:
     assert torch.equal(loss, rounded)
     assert ours.grad is not None
     assert ours.grad.dtype == torch.float32
+
+
+@on_a_gpu
+def test_a_call_with_rows_does_not_wait_for_the_gpu() -> None:
+    hidden, weight, _, labels = case(torch.bfloat16)
+    kept = (labels != -100).nonzero().squeeze(1)
+    chosen = labels[kept]
+
+    def call() -> None:
+        linear_cross_entropy(leaf(hidden), weight, chosen, rows=kept).backward()
+
+    call()  # compiles
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        call()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@on_a_gpu
+def test_a_call_is_captured_in_a_graph() -> None:
+    hidden, weight, _, labels = case(torch.bfloat16)
+    ours = leaf(hidden)
+    first = torch.autograd.grad(linear_cross_entropy(ours, weight, labels), ours)[0]
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        (captured,) = torch.autograd.grad(linear_cross_entropy(ours, weight, labels), ours)
+    graph.replay()
+    torch.testing.assert_close(captured, first)
+
+
+def test_an_autotuned_cut_gives_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lilift_kernels import autotuning
+    from lilift_kernels.loss import loss_triton
+
+    hidden, weight, _, labels = case(torch.float32, n=20)
+
+    def both() -> list[Tensor]:
+        ours = leaf(hidden)
+        loss = linear_cross_entropy(ours, weight, labels)
+        return [loss, *torch.autograd.grad(loss, ours)]
+
+    plain, taken = both(), []
+    monkeypatch.setattr(loss_triton, "CANDIDATE_ROWS", (8,))
+    monkeypatch.setattr(autotuning, "_known", {})
+    monkeypatch.setattr(autotuning, "_timed", lambda _, candidates, run: taken.append(run(candidates[-1])) or candidates[-1])
+    monkeypatch.setenv(autotuning.SETTING, "1")
+    monkeypatch.setenv(autotuning.PLACE, str(tmp_path / "kernels.json"))
+    for _ in range(2):
+        for tuned, right in zip(both(), plain, strict=True):
+            torch.testing.assert_close(tuned, right, rtol=1e-4, atol=1e-5)
+    assert len(taken) == 1  # timed once
+    assert [cut.rows for cut in autotuning._known[tmp_path / "kernels.json"].values()] == [8]

@@ -1,4 +1,4 @@
-"""The projection's Triton kernels: on a GPU (``pytest -m gpu``), or in the interpreter, where ``test_triton.py`` runs them."""
+"""The projection on a GPU (``pytest -m gpu``): bf16 and fp16 against float64, and bit for bit run after run."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
-from lilift_kernels import linear_cross_entropy, project_into
+from lilift_kernels import project_into
 from tests.kernels.triton_cases import (
     DEVICE,
     NEEDS_A_GPU,
     TOLERANCE,
     Projection,
     busy_gpu,
-    case,
     leaf,
     on_a_gpu,
     relative,
@@ -110,58 +108,3 @@ def test_projection_is_bitwise_equal_run_after_run_and_exact_at_full_size(dtype:
     true = case.reference(*exact)
     for found, right in zip(results[0], (true, *torch.autograd.grad(true, exact, upstream.double())), strict=True):
         assert relative(found, right.detach()) < (1e-2 if dtype == torch.bfloat16 else 2e-3)
-
-
-# Of both functions:
-
-
-@on_a_gpu
-def test_nothing_waits_for_the_gpu() -> None:
-    hidden, weight, _, labels = case(torch.bfloat16)
-    case_of_projection = Projection()
-    leaves = case_of_projection.leaves(torch.bfloat16)
-
-    def both() -> None:
-        ours = leaf(hidden)
-        linear_cross_entropy(ours, weight, labels).backward()
-        case_of_projection.ours(*leaves).sum().backward()
-
-    both()  # compiles
-    torch.cuda.synchronize()
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        both()
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-
-
-def test_autotuned_kernels_give_the_same_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lilift_kernels import autotuning
-    from lilift_kernels.loss import loss_triton
-    from lilift_kernels.projection import projection_triton
-    from lilift_kernels.tiles import Blocks
-
-    hidden, weight, _, labels = case(torch.float32, n=20)
-    projection = Projection(count=9)
-
-    def both() -> list[Tensor]:
-        ours, leaves = leaf(hidden), projection.leaves(torch.float32)
-        loss = linear_cross_entropy(ours, weight, labels)
-        result = projection.ours(*leaves)
-        return [loss, *torch.autograd.grad(loss, ours), result, *torch.autograd.grad(result.square().sum(), leaves)]
-
-    plain = both()
-    other = {4: (Blocks(32, 32, 32, 4, 2),)}
-    for module in (projection_triton, loss_triton):
-        monkeypatch.setattr(module, "CANDIDATES", other)
-    taken = []
-    monkeypatch.setattr(autotuning, "_known", {})
-    monkeypatch.setattr(autotuning, "_timed", lambda _, candidates, run: taken.append(run(candidates[-1])) or candidates[-1])
-    monkeypatch.setenv(autotuning.SETTING, "1")
-    monkeypatch.setenv(autotuning.PLACE, str(tmp_path / "kernels.json"))
-    for _ in range(2):
-        for tuned, right in zip(both(), plain, strict=True):
-            torch.testing.assert_close(tuned, right, rtol=1e-4, atol=1e-5)
-    assert len(taken) == 4  # logits and gradient of the loss, forward and backward of the projection; once each
-    kernels = {key.partition(" on ")[0].rsplit(" ", 1)[0] for key in autotuning._known[tmp_path / "kernels.json"]}
-    assert kernels == {"loss, logits", "loss, gradient", "projection", "projection, backward"}
