@@ -49,6 +49,7 @@ def _section(path: Path, found: dict[str, Any], docs: Path) -> list[str]:
     parts = [
         f"## {environment['gpu'] or 'CPU (a rehearsal: these figures say nothing)'}, {found['date']}",
         f"`{path.name}`; Python {environment['python']}, {listed}.",
+        *([f"Build: {found['build']}."] if "build" in found else []),
         _tests(found["tests"]),
         *(f"`{name}` was not measured: {part['reason']}." for name, part in found.items() if "reason" in part),
         "### Goals",
@@ -57,8 +58,8 @@ def _section(path: Path, found: dict[str, Any], docs: Path) -> list[str]:
         + ("; ".join(f"{name} ({reason})" for name, reason in absent.items()) or "none")
         + f". Shapes that there was no time for: {sum(len(part.get('left_out', [])) for part in measured.values())}.",
     ]
-    for name, part in measured.items():
-        parts += DETAILS[name](part, path.stem, docs) if name in DETAILS else []
+    for name, part in found.items():
+        parts += DETAILS[name](part, path.stem, docs) if name in DETAILS and "reason" not in part else []
     return parts
 
 
@@ -88,11 +89,32 @@ def _memory(part: dict[str, Any], _stem: str, _docs: Path) -> list[str]:
     return ["### Memory, random weights, MiB; `plain`: transformers, peft and bitsandbytes", markdown(rows)] if rows else []
 
 
+def _loss_design(part: dict[str, Any], _stem: str, _docs: Path) -> list[str]:
+    parts = [f"### Loss, a trial of its design\n\n{part['what']}."]
+    for shape in part["shapes"]:
+        floor = shape["two products, ms"]
+        rows = [{**cut, "beside the two products": f"{cut['ms'] / floor:.2f}"} for cut in shape["cuts"]]
+        parts += [f"{_title(shape)}: the two products take {floor:.2f} ms.", markdown(rows)]
+    return parts
+
+
+def _eight_layers(part: dict[str, Any], _stem: str, _docs: Path) -> list[str]:
+    return [f"### Memory, planned and measured\n\n{part['what']}.", markdown(part["phases"])]
+
+
+def _profile(part: dict[str, Any], _stem: str, _docs: Path) -> list[str]:
+    shares = [{"kind of work": kind, "% of device time": share} for kind, share in part["share of device time, %"].items()]
+    return [f"### Where a step goes\n\n{part['what']}: {part['tokens_per_second']:,.0f} tokens/s.", markdown(shares)]
+
+
 # Tables and plots of each part of `make gpu`, beside its goals.
 DETAILS: dict[str, Callable[[dict[str, Any], str, Path], list[str]]] = {
     "linear_cross_entropy": _loss,
     "alignment_projection": _projection,
     "card_memory": _memory,
+    "loss_design": _loss_design,
+    "run_of_8_layers": _eight_layers,
+    "profile_of_stage_1": _profile,
 }
 
 

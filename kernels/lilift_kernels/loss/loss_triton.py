@@ -149,9 +149,13 @@ class _Sweep:
     def over(self, states: Tensor, labels: Tensor) -> None:
         """All slices of the head for a chunk of ``states`` [R, D] with ``labels`` [R]."""
         product = self.product.narrow(0, 0, states.shape[0]) if self.with_gradient else self.product
+        views: dict[int, tuple[Tensor, Tensor]] = {}  # of a slice, and of the last one: the host should not make them each time
         for first in range(0, self.vocabulary, self.columns):
-            part = self.weight.narrow(0, first, min(self.columns, self.vocabulary - first))
-            logits, powers = self._views(states.shape[0], part.shape[0])
+            columns = min(self.columns, self.vocabulary - first)
+            part = self.weight.narrow(0, first, columns)
+            if columns not in views:
+                views[columns] = self._views(states.shape[0], columns)
+            logits, powers = views[columns]
             multiply(states, part.t(), logits)
             self._exponentials(logits, powers, labels, first)
             if self.with_gradient:
