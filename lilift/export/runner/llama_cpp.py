@@ -47,6 +47,7 @@ class LlamaModel:
         self._vocabulary = self._library.call("llama_model_get_vocab", self._model)
         self.vocabulary_size: int = self._library.call("llama_vocab_n_tokens", self._vocabulary)
         self.hidden_size: int = self._library.call("llama_model_n_embd", self._model)
+        self._pieces: dict[int, bytes] = {}
         self._context: int | None = None
 
     def tokenize(self, text: str, *, as_text: bool = False) -> list[int]:
@@ -66,6 +67,12 @@ class LlamaModel:
 
     def piece(self, token: int) -> bytes:
         """The UTF-8 bytes that a token adds to a text; a character may need several tokens. Empty for special tokens."""
+        found = self._pieces.get(token)
+        if found is None:
+            found = self._pieces[token] = self._piece(token)
+        return found
+
+    def _piece(self, token: int) -> bytes:
         size = 64
         while True:
             room = ctypes.create_string_buffer(size)
