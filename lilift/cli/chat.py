@@ -37,7 +37,9 @@ def add_parser(verbs: Any) -> None:
         "only one, otherwise English)",
     )
     parser.add_argument("--quant", metavar="TYPE", help="the GGUF file of an export, e.g. q8_0 (default: the first)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU cores for an export's GGUF files (default: all)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="CPU cores for an export's GGUF files (default: all, or one for a tiny model)"
+    )
     parser.set_defaults(run=run)
 
 

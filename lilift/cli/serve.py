@@ -30,7 +30,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, only this machine)")
     parser.add_argument("--port", type=int, default=8737, help="port to listen on (default: 8737); 0 takes a free one")
     parser.add_argument("--quant", metavar="TYPE", help="the GGUF file to run, e.g. q8_0 (default: the first)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU cores to use (default: all)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU cores to use (default: all, or one for a tiny model)")
     parser.add_argument("--api-key", metavar="KEY", help=f"key that clients must send; safer: set {API_KEY_VARIABLE}")
     parser.add_argument("--parallel", type=int, default=4, metavar="N", help="answers to write side by side (default: 4)")
     parser.add_argument("--max-requests", type=int, default=8, metavar="N", help="most requests that run or wait (default: 8)")

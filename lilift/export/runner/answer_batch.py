@@ -47,6 +47,7 @@ class AnswerBatch:
     def __init__(self, bridge: ExportedBridge, llm: LlamaDecoder, generating: threading.Lock, answers: int) -> None:
         self._bridge, self._llm, self._generating = bridge, llm, generating
         self._texts: dict[int, AnswerText] = {}
+        self._with_bos: set[int] = set()  # sequences that begin with the BOS token
         longest = bridge.longest_sequence
         usual = min(longest, bridge.description.max_tokens + bridge.description.max_new_tokens)
         with generating:
@@ -82,11 +83,14 @@ class AnswerBatch:
         if not self._texts:
             self._shape = self._shape_for(prompt, max_new_tokens)
             self._generating.acquire()
+            self._with_bos.clear()  # meanwhile, another answer of the export may have used the sequences
         try:
             self._llm.open(*self._shape)
             number = next(number for number in range(self._shape[0]) if number not in self._texts)
-            self._llm.forget(number)
+            self._empty(number)
             self._bridge.read(prompt, number)
+            if self._bridge.description.llm.bos is not None:
+                self._with_bos.add(number)
             text = AnswerText(self._llm.piece, self._bridge.description.llm.stop, most, chooser(sampling, seed))
             piece = text.after(self._llm.logits())
             if piece.ending is None:
@@ -133,9 +137,13 @@ class AnswerBatch:
             if len(filled) == width:
                 break
             if number not in filled:
-                self._llm.forget(number)
+                self._empty(number)
                 filled[number] = _FILLER
         return filled
+
+    def _empty(self, number: int) -> None:
+        """Empty a sequence, but for the BOS token, with which every prompt begins and which is always read alone."""
+        self._llm.forget(number, keep=number in self._with_bos)
 
     def _release_if_empty(self) -> None:
         if not self._texts:

@@ -50,13 +50,18 @@ class Prompt:
     cut: bool
 
 
+SMALL_MODEL = 32 * 2**20
+"""Bytes of an LLM's file below which one thread is fastest: several would wait for each other longer than they compute."""
+
+
 class ExportedBridge:
     """A bundle that `lilift export --to gguf` wrote.
 
     Args:
         folder: the bundle.
         quantisation: the type of the LLM file; the first type of the bundle if left out.
-        threads: cores to compute on; all physical cores that this process may use if left out.
+        threads: cores to compute on. If left out, all physical cores that this process may use, or one if the LLM's file has
+            fewer than `SMALL_MODEL` bytes.
 
     Raises:
         EnvironmentUnfit: llama.cpp is not installed.
@@ -72,7 +77,9 @@ class ExportedBridge:
         encoder = description.encoder
         self.parts = (encoder.file, encoder.tokenizer.file, description.alignment.file, llm_file)
         check_parts(folder, description, self.parts)
-        threads = threads or usable_cores()
+        if threads is None:
+            threads = 1 if (folder / llm_file).stat().st_size < SMALL_MODEL else usable_cores()
+        self.threads = threads
         self._processor = _sentencepiece(folder / encoder.tokenizer.file)
         self._soft_tokens = SoftTokens(folder / description.alignment.file)
         self._embeddings = EmbeddingTable(folder / encoder.file) if encoder.add_embeddings else None
@@ -165,8 +172,9 @@ class ExportedBridge:
         return most
 
     def read(self, prompt: Prompt, sequence: int = 0) -> None:
-        """Let the LLM read a prompt at the beginning of an empty sequence."""
-        self._llm.read_tokens([] if self.description.llm.bos is None else [self.description.llm.bos], sequence)
+        """Let the LLM read a prompt in a sequence that is empty or holds the BOS token."""
+        if self.description.llm.bos is not None and not self._llm.length(sequence):
+            self._llm.read_tokens([self.description.llm.bos], sequence)
         self._llm.read_vectors(prompt.vectors, sequence)
         self._llm.read_tokens(prompt.tokens, sequence)
 

@@ -197,11 +197,17 @@ class LlamaDecoder(LlamaModel):
             self._open_context(total, n_batch=total, n_seq_max=sequences, kv_unified=False, **self._settings)
             self.shape, self._next = shape, [0] * sequences
 
-    def forget(self, sequence: int) -> None:
-        """Empty one sequence."""
+    def forget(self, sequence: int, *, keep: int = 0) -> None:
+        """Empty one sequence, but for its first positions if it has them and the model can keep them."""
         memory = self._library.call("llama_get_memory", self._context)
-        self._library.call("llama_memory_seq_rm", memory, sequence, -1, -1)
-        self._next[sequence] = 0
+        if not 0 < keep <= self._next[sequence] or not self._library.call("llama_memory_seq_rm", memory, sequence, keep, -1):
+            self._library.call("llama_memory_seq_rm", memory, sequence, -1, -1)
+            keep = 0
+        self._next[sequence] = keep
+
+    def length(self, sequence: int) -> int:
+        """Positions that a sequence holds."""
+        return self._next[sequence]
 
     def read_tokens(self, tokens: Sequence[int], sequence: int = 0) -> None:
         """Add tokens to a sequence."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 
 from lilift.export.runner.answer_batch import AnswerBatch
 from lilift.export.runner.answer_text import Piece
-from lilift.export.runner.exported_bridge import ExportedBridge, Prompt
+from lilift.export.runner.exported_bridge import ExportedBridge, Prompt, usable_cores
 from lilift.export.server.chat_requests import ChatRequest
 from lilift.export.server.stop_texts import StopTexts
 
@@ -70,6 +71,8 @@ class Answer:
 class AnswerWorker:
     """Generates answers in a thread of its own.
 
+    If one thread more can compute without taking cores from the first, it runs the encoder for the answers that wait.
+
     Args:
         bridge: the model that answers.
         answers: how many grow side by side; further ones wait.
@@ -86,6 +89,8 @@ class AnswerWorker:
         self._wake = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="answers", daemon=True)
+        spare = 2 * bridge.threads <= usable_cores()
+        self._encoding = ThreadPoolExecutor(1, thread_name_prefix="encoder") if spare else None
 
     def begin(self) -> None:
         """Start the thread."""
@@ -96,11 +101,30 @@ class AnswerWorker:
         with self._wake:
             self._closing = True
             self._wake.notify()
+        if self._encoding is not None:
+            self._encoding.shutdown(cancel_futures=True)
         if self._thread.is_alive():
             self._thread.join()
 
     def submit(self, answer: Answer) -> None:
         """Generate this answer after those that wait already."""
+        if self._encoding is None:
+            self._append(answer)
+        else:
+            self._encoding.submit(self._encode, answer)
+
+    def _encode(self, answer: Answer) -> None:
+        """Runs in the encoder's thread."""
+        if answer.gone:
+            return
+        try:
+            answer.prompt = self._bridge.prepare(answer.asked.question)
+        except Exception as error:
+            answer.send(error)
+        else:
+            self._append(answer)
+
+    def _append(self, answer: Answer) -> None:
         with self._wake:
             self._waiting.append(answer)
             self._wake.notify()
