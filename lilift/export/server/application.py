@@ -24,6 +24,7 @@ from lilift.export.runner.exported_bridge import ExportedBridge
 from lilift.export.server.admission import Guard, json_of, refusal
 from lilift.export.server.answer_worker import Answer, AnswerWorker
 from lilift.export.server.chat_requests import RequestError, read_request
+from lilift.export.server.openapi import PATH, openapi_document
 from lilift.export.server.responses import AnswerFields, as_request_error, events
 from lilift.recipe.errors import LiliftError
 
@@ -78,6 +79,7 @@ def build_application(
         Route("/v1/models", service.models),
         Route("/v1/models/{model:path}", service.model),
         Route("/health", _health),
+        Route(PATH, _openapi),
         *(Route(path, _file(path)) for path in _FILES),
     ]
     application = Starlette(
@@ -210,6 +212,10 @@ async def _first_of(wanted: Coroutine[Any, Any, Any], other: Coroutine[Any, Any,
 
 async def _health(_: Request) -> Response:
     return JSONResponse({"status": "ok"})
+
+
+async def _openapi(_: Request) -> Response:
+    return JSONResponse(openapi_document())
 
 
 def _file(path: str) -> Callable[[Request], Awaitable[Response]]:

@@ -179,6 +179,21 @@ def read_request(content: Any, model: str) -> ChatRequest:
     return request
 
 
+def request_schema(reference: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The JSON schema of a request, and those of its parts by name.
+
+    Args:
+        reference: how a schema refers to a part, such as ``#/components/schemas/{model}``.
+    """
+    schema = ChatRequest.model_json_schema(ref_template=reference)
+    parts: dict[str, Any] = schema.pop("$defs")
+    kinds = {str: "string", dict: "object", bool: "boolean"}
+    schema["properties"] |= {name: {"type": [kinds[kind], "null"]} for name, kind in _NOTES.items()}
+    schema["properties"] |= {name: {"enum": [*values, None]} for name, values in _WITHOUT_EFFECT.items()}
+    schema["additionalProperties"] = {"type": "null"}  # clients send every field that they know, most of them empty
+    return schema, parts
+
+
 def _check_other_fields(content: Mapping[str, Any]) -> None:
     for name, value in content.items():
         if value is None or name in ChatRequest.model_fields:
