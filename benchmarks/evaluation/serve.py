@@ -208,7 +208,7 @@ def main() -> int:
         arguments.baseline = arguments.baseline.expanduser().resolve()
     baseline = commit_of(arguments.baseline) if arguments.baseline is not None else None
     arguments.export = arguments.export.resolve()
-    servers = measure(arguments, world_questions(limit=10))
+    servers = measure(arguments, world_questions(limit=5))
     for name, server in servers.items():
         rates, tokens = ", ".join(f"{rate:.1f}" for rate in server.rates), statistics.mean(server.tokens)
         print(f"{name}: {statistics.median(server.rates):.1f} answers a second of {tokens:.1f} tokens ({rates})")
