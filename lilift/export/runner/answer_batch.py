@@ -13,19 +13,54 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from lilift.export.runner.answer_text import AnswerText, Piece, chooser
+from lilift.export.runner.description import Description
 from lilift.export.runner.llama_cpp import Floats, LlamaDecoder
 from lilift.model.decoding.sampling import Sampling
 
-if TYPE_CHECKING:
-    from lilift.export.runner.exported_bridge import ExportedBridge, Prompt
-
 _TRIED_TOKENS = 4
 _FILLER = 0  # a token for sequences that have no answer
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A question, ready for the LLM.
+
+    Attributes:
+        vectors: [N, D] soft tokens with the learned vectors around them.
+        tokens: the tokens of the prompt text.
+        source_tokens: number of the question's tokens in the encoder, with those that were cut.
+        cut: whether the question was longer than the encoder can read.
+    """
+
+    vectors: Floats
+    tokens: list[int]
+    source_tokens: int
+    cut: bool
+
+
+class PromptReader(Protocol):
+    """What an `AnswerBatch` needs of `ExportedBridge`."""
+
+    description: Description
+
+    @property
+    def longest_sequence(self) -> int:
+        """Positions of a question and its answer together."""
+
+    def positions(self, prompt: Prompt) -> int:
+        """Positions of a prompt."""
+
+    def longest_answer(self, prompt: Prompt, max_new_tokens: int) -> int:
+        """Tokens of the longest answer."""
+
+    def read(self, prompt: Prompt, sequence: int = 0) -> None:
+        """Let the LLM read a prompt."""
 
 
 class AnswerBatch:
@@ -44,7 +79,7 @@ class AnswerBatch:
         ModelError: there is not enough memory for so many.
     """
 
-    def __init__(self, bridge: ExportedBridge, llm: LlamaDecoder, generating: threading.Lock, answers: int) -> None:
+    def __init__(self, bridge: PromptReader, llm: LlamaDecoder, generating: threading.Lock, answers: int) -> None:
         self._bridge, self._llm, self._generating = bridge, llm, generating
         self._texts: dict[int, AnswerText] = {}
         self._with_bos: set[int] = set()  # sequences that begin with the BOS token

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +16,10 @@ import psutil
 import sentencepiece
 
 from lilift.data.batches.control_tokens import ControlTokens
-from lilift.export.runner.answer_batch import AnswerBatch
+from lilift.export.runner.answer_batch import AnswerBatch, Prompt
 from lilift.export.runner.answer_text import AnswerText, Piece, chooser
 from lilift.export.runner.description import check_parts, read_description
-from lilift.export.runner.llama_cpp import Floats, LlamaDecoder, LlamaEncoder
+from lilift.export.runner.llama_cpp import LlamaDecoder, LlamaEncoder
 from lilift.export.runner.prompt_tokenizer import PromptTokenizer
 from lilift.export.runner.soft_tokens import EmbeddingTable, SoftTokens
 from lilift.model.decoding.sampling import Sampling
@@ -31,25 +30,6 @@ LONGEST_SEQUENCE = 4096
 
 The cache of keys and values grows with them (0.5 MiB for each position of Llama 2 7B), and a single request to a server must
 not fill the memory."""
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A question, ready for the LLM.
-
-    Attributes:
-        vectors: [N, D] soft tokens with the learned vectors around them.
-        tokens: the tokens of the prompt text.
-        source_tokens: number of the question's tokens in the encoder, with those that were cut.
-        cut: whether the question was longer than the encoder can read.
-    """
-
-    vectors: Floats
-    tokens: list[int]
-    source_tokens: int
-    cut: bool
-
-
 SMALL_MODEL = 32 * 2**20
 """Bytes of an LLM's file below which one thread is fastest: several would wait for each other longer than they compute."""
 

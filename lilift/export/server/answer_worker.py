@@ -7,9 +7,9 @@ import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
-from lilift.export.runner.answer_batch import AnswerBatch
+from lilift.export.runner.answer_batch import AnswerBatch, Prompt
 from lilift.export.runner.answer_text import Piece
-from lilift.export.runner.exported_bridge import ExportedBridge, Prompt, usable_cores
+from lilift.export.runner.exported_bridge import ExportedBridge, usable_cores
 from lilift.export.server.chat_requests import ChatRequest
 from lilift.export.server.stop_texts import StopTexts
 

@@ -199,7 +199,7 @@ async def _unless_left(waiting: Coroutine[Any, Any, Piece], request: Request) ->
     return None if found is None else found.result()
 
 
-async def _first_of(wanted: Coroutine[Any, Any, Any], other: Coroutine[Any, Any, Any]) -> asyncio.Task[Any] | None:
+async def _first_of(wanted: Awaitable[Any], other: Awaitable[Any]) -> asyncio.Task[Any] | None:
     """The task of `wanted` when it is complete, or None if `other` is complete first."""
     tasks = [asyncio.ensure_future(wanted), asyncio.ensure_future(other)]
     try:
