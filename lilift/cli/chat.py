@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from lilift.cli.console import HelpFormatter, print_notes
+from lilift.recipe.errors import RecipeError
 
 
 def add_parser(verbs: Any) -> None:
@@ -36,7 +37,9 @@ def add_parser(verbs: Any) -> None:
         "only one, otherwise English)",
     )
     parser.add_argument("--quant", metavar="TYPE", help="the GGUF file of an export, e.g. q8_0 (default: the first)")
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU cores for an export's GGUF files (default: all)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="CPU cores for an export's GGUF files (default: all, or one for a tiny model)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -44,7 +47,6 @@ def run(arguments: argparse.Namespace) -> int:
     from lilift.cli.language_options import language_code
     from lilift.phases.answering.answerer import AnswerOptions, asked_in
     from lilift.phases.answering.load_answerer import load_answerer
-    from lilift.recipe.errors import RecipeError
 
     for name in ("max_new_tokens", "threads"):
         value = getattr(arguments, name)
@@ -56,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     responder, note = asked_in(model, language)
     print_notes([*model.notes, *([note] if note else [])])
     if arguments.question is not None:
-        print(responder.generate([arguments.question])[0])
+        print(responder.generate([_checked(arguments.question, "the question")])[0])
         return 0
     for question in _questions():
         print(responder.generate([question])[0], flush=True)
@@ -66,11 +68,29 @@ def run(arguments: argparse.Namespace) -> int:
 def _questions() -> Any:
     """Lines from the terminal until an empty line, or every line of a file that is not empty."""
     asking = sys.stdin.isatty()
+    number = 0
     while True:
         if asking:
             print("> ", end="", flush=True)
-        line = sys.stdin.readline()
+        number += 1
+        try:
+            line = _checked(sys.stdin.readline(), f"line {number} of the input")
+        except UnicodeDecodeError as error:
+            raise _broken_text(f"line {number} of the input or one of the next lines") from error
         if not line or (asking and not line.strip()):
             return
         if line.strip():
             yield line.strip()
+
+
+def _checked(text: str, where: str) -> str:
+    """A text, if it can be encoded. Python reads bytes that are no text as halves of surrogate pairs in some locales."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _broken_text(where) from None
+    return text
+
+
+def _broken_text(where: str) -> RecipeError:
+    return RecipeError("the text is not valid UTF-8", where=where, remedy="save it as UTF-8 and try again")

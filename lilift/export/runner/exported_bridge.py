@@ -1,26 +1,25 @@
 """Answers questions with an exported bundle: encoder → alignment layer → LLM, without torch.
 
-docs/export.md describes the computation step by step; `lilift.model.bridge` does the same in torch. The bundle answers one
-question at a time, so an answer never depends on other questions.
+docs/export.md describes the computation step by step; `lilift.model.bridge` does the same in torch. An answer never depends on
+other questions, even if answers grow side by side.
 """
 
 from __future__ import annotations
 
-import codecs
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import psutil
 import sentencepiece
 
 from lilift.data.batches.control_tokens import ControlTokens
+from lilift.export.runner.answer_batch import AnswerBatch, Prompt
+from lilift.export.runner.answer_text import AnswerText, Piece, chooser
 from lilift.export.runner.description import check_parts, read_description
-from lilift.export.runner.llama_cpp import Floats, LlamaDecoder, LlamaEncoder
+from lilift.export.runner.llama_cpp import LlamaDecoder, LlamaEncoder
 from lilift.export.runner.prompt_tokenizer import PromptTokenizer
 from lilift.export.runner.soft_tokens import EmbeddingTable, SoftTokens
 from lilift.model.decoding.sampling import Sampling
@@ -31,40 +30,8 @@ LONGEST_SEQUENCE = 4096
 
 The cache of keys and values grows with them (0.5 MiB for each position of Llama 2 7B), and a single request to a server must
 not fill the memory."""
-
-Ending = Literal["stop", "length"]
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """A question, ready for the LLM.
-
-    Attributes:
-        vectors: [N, D] soft tokens with the learned vectors around them.
-        tokens: the tokens of the prompt text.
-        source_tokens: number of the question's tokens in the encoder, with those that were cut.
-        cut: whether the question was longer than the encoder can read.
-    """
-
-    vectors: Floats
-    tokens: list[int]
-    source_tokens: int
-    cut: bool
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A part of an answer.
-
-    Attributes:
-        text: the next part of the text; may be empty.
-        tokens: number of tokens of the answer so far.
-        ending: why the answer ends; only set in the last piece.
-    """
-
-    text: str
-    tokens: int
-    ending: Ending | None = None
+SMALL_MODEL = 32 * 2**20
+"""Bytes of an LLM's file below which one thread is fastest: several would wait for each other longer than they compute."""
 
 
 class ExportedBridge:
@@ -73,7 +40,8 @@ class ExportedBridge:
     Args:
         folder: the bundle.
         quantisation: the type of the LLM file; the first type of the bundle if left out.
-        threads: cores to compute on; all physical cores that this process may use if left out.
+        threads: cores to compute on. If left out, all physical cores that this process may use, or one if the LLM's file has
+            fewer than `SMALL_MODEL` bytes.
 
     Raises:
         EnvironmentUnfit: llama.cpp is not installed.
@@ -89,7 +57,9 @@ class ExportedBridge:
         encoder = description.encoder
         self.parts = (encoder.file, encoder.tokenizer.file, description.alignment.file, llm_file)
         check_parts(folder, description, self.parts)
-        threads = threads or usable_cores()
+        if threads is None:
+            threads = 1 if (folder / llm_file).stat().st_size < SMALL_MODEL else usable_cores()
+        self.threads = threads
         self._processor = _sentencepiece(folder / encoder.tokenizer.file)
         self._soft_tokens = SoftTokens(folder / description.alignment.file)
         self._embeddings = EmbeddingTable(folder / encoder.file) if encoder.add_embeddings else None
@@ -97,7 +67,7 @@ class ExportedBridge:
         self._llm = LlamaDecoder(folder / llm_file, threads=threads, exact=self.quantisation == "f32")
         self._control_tokens = ControlTokens(PromptTokenizer(self._llm, description.llm, folder))
         self._check_sizes()
-        self._busy = threading.Lock()
+        self._encoding, self._generating = threading.Lock(), threading.Lock()
 
     @property
     def name(self) -> str:
@@ -128,7 +98,7 @@ class ExportedBridge:
         if not question.strip():
             raise DataError("the question is empty", remedy="write a question")
         ids, source_tokens = self._source_ids(question)
-        with self._busy:
+        with self._encoding:
             states = self._encoder.states(ids)
         if self._embeddings is not None:
             states = self._embeddings.added_to(states, ids)
@@ -150,42 +120,59 @@ class ExportedBridge:
         Raises:
             DataError: the question leaves no room for an answer.
         """
-        bos = [] if self.description.llm.bos is None else [self.description.llm.bos]
-        read = len(bos) + len(prompt.vectors) + len(prompt.tokens)
+        most = self.longest_answer(prompt, max_new_tokens)
+        with self._generating:
+            self._llm.begin(self.positions(prompt) + most)
+            self.read(prompt)
+            text = AnswerText(self._llm.piece, self.description.llm.stop, most, chooser(sampling, seed))
+            piece = text.after(self._llm.logits())
+            while piece.ending is None:
+                yield piece
+                self._llm.read_tokens([text.token])
+                piece = text.after(self._llm.logits())
+            yield piece
+
+    def positions(self, prompt: Prompt) -> int:
+        """Positions of a prompt in the LLM's sequence."""
+        return (self.description.llm.bos is not None) + len(prompt.vectors) + len(prompt.tokens)
+
+    def longest_answer(self, prompt: Prompt, max_new_tokens: int) -> int:
+        """Tokens of the longest answer for which a sequence has room.
+
+        Raises:
+            DataError: there is no room.
+        """
+        read = self.positions(prompt)
         most = min(max_new_tokens, self.longest_sequence - read)
         if most < 1:
             raise DataError(
                 f"the question takes {read} of {self.longest_sequence} positions, so there is no room for an answer",
                 remedy="ask a shorter question",
             )
-        with self._busy:
-            self._llm.begin(read + most)
-            self._llm.read_tokens(bos)
-            self._llm.read_vectors(prompt.vectors)
-            self._llm.read_tokens(prompt.tokens)
-            yield from self._continued(most, _chooser(sampling, seed))
+        return most
+
+    def read(self, prompt: Prompt, sequence: int = 0) -> None:
+        """Let the LLM read a prompt in a sequence that is empty or holds the BOS token."""
+        if self.description.llm.bos is not None and not self._llm.length(sequence):
+            self._llm.read_tokens([self.description.llm.bos], sequence)
+        self._llm.read_vectors(prompt.vectors, sequence)
+        self._llm.read_tokens(prompt.tokens, sequence)
+
+    def batch(self, answers: int) -> AnswerBatch:
+        """Answers that grow side by side.
+
+        Args:
+            answers: how many at the same time.
+
+        Raises:
+            ModelError: there is not enough memory for so many.
+        """
+        return AnswerBatch(self, self._llm, self._generating, answers)
 
     def close(self) -> None:
         """Free the memory of the models."""
         self._encoder.close()
         self._llm.close()
-
-    def _continued(self, most: int, choose: Callable[[Floats], int]) -> Iterator[Piece]:
-        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        said = False
-        for count in range(1, most + 1):
-            token = choose(self._llm.logits())
-            if token in self.description.llm.stop:
-                yield Piece(decoder.decode(b"", final=True), count - 1, "stop")
-                return
-            last = count == most
-            text = decoder.decode(self._llm.piece(token), final=last)
-            if not said:
-                text = text.lstrip()  # the space between opener and answer
-                said = bool(text)
-            yield Piece(text, count, "length" if last else None)
-            if not last:
-                self._llm.read_tokens([token])
 
     def _source_ids(self, question: str) -> tuple[list[int], int]:
         """The encoder's tokens, cut to the encoder's limit, and their number before the cut."""
@@ -225,32 +212,6 @@ class ExportedBridge:
             raise RunFolderError(
                 "lilift.json has special tokens that the LLM does not have", where=self.folder, remedy="export the run again"
             )
-
-
-def _chooser(sampling: Sampling | None, seed: int) -> Callable[[Floats], int]:
-    """A function from the logits [V] of the next token to its id."""
-    if sampling is None:
-        return lambda logits: int(logits.argmax())
-    generator = np.random.default_rng([sampling.seed, seed])
-    return lambda logits: drawn(logits, float(generator.random()), sampling)
-
-
-def drawn(logits: Floats, uniform: float, sampling: Sampling) -> int:
-    """Sample one token in the same way as `lilift.model.decoding.sampling.draw`.
-
-    Args:
-        logits: [V].
-        uniform: in [0, 1).
-        sampling: temperature and top_p.
-    """
-    scaled = logits.astype(np.float64) / sampling.temperature
-    shares = np.exp(scaled - scaled.max())
-    shares /= shares.sum()
-    ordered = np.sort(shares)[::-1]
-    least = ordered[np.cumsum(ordered) - ordered < sampling.top_p].min()  # probability of the least likely possible token
-    summed = np.cumsum(np.where(shares < least, 0.0, shares))
-    target = min(uniform * summed[-1], np.nextafter(summed[-1], 0.0))
-    return int(np.searchsorted(summed, target, side="right"))
 
 
 def usable_cores() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ctypes import POINTER, c_float, c_int8, c_int32
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from lilift.recipe.errors import ModelError
 
 Floats = npt.NDArray[np.float32]
 _F32 = 0  # ggml_type
+_BLOCK = 256  # llama.cpp rounds the positions of a context up to this
 _NO_POOLING = 0  # llama_pooling_type
 _NO_FLASH_ATTENTION = 0  # llama_flash_attn_type
 
@@ -46,8 +47,8 @@ class LlamaModel:
         self._vocabulary = self._library.call("llama_model_get_vocab", self._model)
         self.vocabulary_size: int = self._library.call("llama_vocab_n_tokens", self._vocabulary)
         self.hidden_size: int = self._library.call("llama_model_n_embd", self._model)
+        self._pieces: dict[int, bytes] = {}
         self._context: int | None = None
-        self._position = 0
 
     def tokenize(self, text: str, *, as_text: bool = False) -> list[int]:
         """The tokens of a text, without special tokens around it.
@@ -66,6 +67,12 @@ class LlamaModel:
 
     def piece(self, token: int) -> bytes:
         """The UTF-8 bytes that a token adds to a text; a character may need several tokens. Empty for special tokens."""
+        found = self._pieces.get(token)
+        if found is None:
+            found = self._pieces[token] = self._piece(token)
+        return found
+
+    def _piece(self, token: int) -> bytes:
         size = 64
         while True:
             room = ctypes.create_string_buffer(size)
@@ -102,18 +109,7 @@ class LlamaModel:
                 remedy="free some memory and try again",
             )
 
-    def _run(self, function: str, count: int, *, tokens: Sequence[int] | None, vectors: Floats | None, every: bool) -> None:
-        """Feed `count` positions of the sequence; with `every`, each gives a result, otherwise only the last one."""
-        sequence = (c_int32 * 1)(0)
-        batch = self._library.batch(
-            n_tokens=count,
-            token=None if tokens is None else (c_int32 * count)(*tokens),
-            embd=None if vectors is None else vectors.ctypes.data_as(POINTER(c_float)),
-            pos=(c_int32 * count)(*range(self._position, self._position + count)),
-            n_seq_id=(c_int32 * count)(*[1] * count),
-            seq_id=(POINTER(c_int32) * count)(*[ctypes.cast(sequence, POINTER(c_int32))] * count),
-            logits=(c_int8 * count)(*([1] * count if every else [0] * (count - 1) + [1])),
-        )
+    def _run(self, function: str, batch: ctypes.Structure) -> None:
         failure = self._library.call(function, self._context, batch)
         if failure:
             raise ModelError(
@@ -121,7 +117,29 @@ class LlamaModel:
                 where=self.path,
                 remedy="free some memory and try again",
             )
-        self._position += count
+
+    def _batch(
+        self,
+        sequences: Sequence[int],
+        positions: Sequence[int],
+        *,
+        tokens: Sequence[int] | None = None,
+        vectors: Floats | None = None,
+        every: bool,
+    ) -> ctypes.Structure:
+        """Tokens or vectors at positions of sequences; with `every`, each gives a result, otherwise only the last one."""
+        count = len(sequences)
+        numbers = {sequence: (c_int32 * 1)(sequence) for sequence in set(sequences)}
+        pointers = {sequence: ctypes.cast(number, POINTER(c_int32)) for sequence, number in numbers.items()}
+        return self._library.batch(
+            n_tokens=count,
+            token=None if tokens is None else (c_int32 * count)(*tokens),
+            embd=None if vectors is None else vectors.ctypes.data_as(POINTER(c_float)),
+            pos=(c_int32 * count)(*positions),
+            n_seq_id=(c_int32 * count)(*[1] * count),
+            seq_id=(POINTER(c_int32) * count)(*[pointers[sequence] for sequence in sequences]),
+            logits=(c_int8 * count)(*([1] * count if every else [0] * (count - 1) + [1])),
+        )
 
 
 class LlamaEncoder(LlamaModel):
@@ -140,14 +158,14 @@ class LlamaEncoder(LlamaModel):
 
     def states(self, tokens: Sequence[int]) -> Floats:
         """The states [S, E] of tokens [S]."""
-        self._position = 0
-        self._run("llama_encode", len(tokens), tokens=tokens, vectors=None, every=True)
-        rows = [self._library.call("llama_get_embeddings_ith", self._context, index) for index in range(len(tokens))]
+        count = len(tokens)
+        self._run("llama_encode", self._batch([0] * count, range(count), tokens=tokens, every=True))
+        rows = [self._library.call("llama_get_embeddings_ith", self._context, index) for index in range(count)]
         return np.stack([np.ctypeslib.as_array(row, (self.hidden_size,)).copy() for row in rows])
 
 
 class LlamaDecoder(LlamaModel):
-    """An LLM that reads tokens and vectors, one sequence at a time.
+    """An LLM that reads tokens and vectors, in one sequence or in several side by side.
 
     Args:
         path: the GGUF file.
@@ -158,28 +176,75 @@ class LlamaDecoder(LlamaModel):
     def __init__(self, path: Path, *, threads: int, exact: bool) -> None:
         super().__init__(path, threads=threads)
         self._settings = {"type_k": _F32, "type_v": _F32, "flash_attn_type": _NO_FLASH_ATTENTION} if exact else {}
-        self._positions = 0
+        self.shape = (0, 0)
+        self._next = [0]  # for each sequence, its next position
 
     def begin(self, positions: int) -> None:
-        """Forget the last sequence, and make room for a new one of this many positions."""
-        if positions > self._positions:
-            self._positions = -(-positions // 256) * 256
-            self._open_context(self._positions, n_batch=self._positions, **self._settings)
-        self._library.call("llama_memory_clear", self._library.call("llama_get_memory", self._context), True)
-        self._position = 0
+        """Forget everything, and make room for one sequence of this many positions."""
+        sequences, room = self.shape
+        self.open(1, max(positions, room if sequences == 1 else 0))
+        self.forget(0)
 
-    def read_tokens(self, tokens: Sequence[int]) -> None:
-        """Add tokens to the sequence."""
+    def open(self, sequences: int, positions: int) -> None:
+        """Make room for sequences of this many positions each, and forget what they hold if the room changes.
+
+        Each sequence has keys and values of its own, so that nothing in one changes a result of another.
+        """
+        shape = (sequences, -(-positions // _BLOCK) * _BLOCK)
+        if shape != self.shape:
+            self.shape = (0, 0)
+            total = shape[0] * shape[1]
+            self._open_context(total, n_batch=total, n_seq_max=sequences, kv_unified=False, **self._settings)
+            self.shape, self._next = shape, [0] * sequences
+
+    def forget(self, sequence: int, *, keep: int = 0) -> None:
+        """Empty one sequence, but for its first positions if it has them and the model can keep them."""
+        memory = self._library.call("llama_get_memory", self._context)
+        if not 0 < keep <= self._next[sequence] or not self._library.call("llama_memory_seq_rm", memory, sequence, keep, -1):
+            self._library.call("llama_memory_seq_rm", memory, sequence, -1, -1)
+            keep = 0
+        self._next[sequence] = keep
+
+    def length(self, sequence: int) -> int:
+        """Positions that a sequence holds."""
+        return self._next[sequence]
+
+    def read_tokens(self, tokens: Sequence[int], sequence: int = 0) -> None:
+        """Add tokens to a sequence."""
         if tokens:
-            self._run("llama_decode", len(tokens), tokens=tokens, vectors=None, every=False)
+            self._decode([sequence] * len(tokens), tokens=tokens)
 
-    def read_vectors(self, vectors: Floats) -> None:
-        """Add vectors [N, D] to the sequence, in place of tokens."""
+    def read_vectors(self, vectors: Floats, sequence: int = 0) -> None:
+        """Add vectors [N, D] to a sequence, in place of tokens."""
         vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-        self._run("llama_decode", len(vectors), tokens=None, vectors=vectors, every=False)
+        self._decode([sequence] * len(vectors), vectors=vectors)
+
+    def read_side_by_side(self, tokens: Mapping[int, int]) -> Floats:
+        """Add one token to each of several sequences in one computation.
+
+        Returns:
+            The logits [B, V] of the next tokens, in the order of `tokens`. They are overwritten by the next call.
+        """
+        self._decode(list(tokens), tokens=list(tokens.values()), every=True)
+        found = self._library.call("llama_get_logits", self._context)
+        return np.ctypeslib.as_array(found, (len(tokens), self.vocabulary_size))
 
     def logits(self) -> Floats:
-        """The logits [V] of the next token."""
+        """The logits [V] of the token after the last one that was read."""
         found = self._library.call("llama_get_logits_ith", self._context, -1)
         logits: Floats = np.ctypeslib.as_array(found, (self.vocabulary_size,)).copy()
         return logits
+
+    def _decode(
+        self,
+        sequences: list[int],
+        *,
+        tokens: Sequence[int] | None = None,
+        vectors: Floats | None = None,
+        every: bool = False,
+    ) -> None:
+        positions = []
+        for sequence in sequences:
+            positions.append(self._next[sequence])
+            self._next[sequence] += 1
+        self._run("llama_decode", self._batch(sequences, positions, tokens=tokens, vectors=vectors, every=every))

@@ -203,7 +203,7 @@ class _ContextParameters(ctypes.Structure):
 
 
 class _Batch(ctypes.Structure):
-    """`llama_batch`: positions of one sequence, as tokens or as vectors."""
+    """`llama_batch`: positions of sequences, as tokens or as vectors."""
 
     _fields_ = (
         ("n_tokens", c_int32),
@@ -232,8 +232,10 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "llama_token_to_piece": (c_int32, (c_void_p, c_int32, c_char_p, c_int32, c_int32, c_bool)),
     "llama_get_memory": (c_void_p, (c_void_p,)),
     "llama_memory_clear": (None, (c_void_p, c_bool)),
+    "llama_memory_seq_rm": (c_bool, (c_void_p, c_int32, c_int32, c_int32)),
     "llama_decode": (c_int32, (c_void_p, _Batch)),
     "llama_encode": (c_int32, (c_void_p, _Batch)),
+    "llama_get_logits": (POINTER(c_float), (c_void_p,)),
     "llama_get_logits_ith": (POINTER(c_float), (c_void_p, c_int32)),
     "llama_get_embeddings_ith": (POINTER(c_float), (c_void_p, c_int32)),
 }

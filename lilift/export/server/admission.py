@@ -1,12 +1,13 @@
-"""Decides which requests the server accepts, and limits the size of their bodies."""
+"""Decides which requests the server accepts: host name, API key, and the size and time of their bodies."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 import json
-from typing import Any
-from urllib.parse import urlsplit
+import re
+from typing import Any, NoReturn
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -14,41 +15,76 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lilift.export.server.chat_requests import RequestError
 
-_BODY_SECONDS = 30.0
 _RETRY_SECONDS = "2"
+_HOST = re.compile(r"(?P<name>[A-Za-z0-9._~-]+|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(:(?P<port>[0-9]{0,5}))?\Z")
+_MOST_PORT = 65535
+_KEYED = "/v1"
 
 
 class Guard:
-    """Checks the host name and the API key of every request before anything else happens."""
+    """Checks the host name and the API key of every request before anything else happens.
+
+    Args:
+        app: the application behind it.
+        api_key: the key for every path below ``/v1``; None asks for no key.
+        hosts: the host names that requests may use; None accepts any valid name.
+    """
 
     def __init__(self, app: ASGIApp, *, api_key: str | None, hosts: tuple[str, ...] | None) -> None:
         self._app, self._api_key, self._hosts = app, api_key, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            request = Request(scope)
-            refused = self._objection(request)
+            refused = self._objection(scope)
             if refused is not None:
                 await refusal(refused)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _objection(self, request: Request) -> RequestError | None:
-        host = urlsplit("//" + request.headers.get("host", "")).hostname
-        if self._hosts is not None and host not in self._hosts:
+    def _objection(self, scope: Scope) -> RequestError | None:
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
+        names = [host_name(host) for host in hosts]
+        if len(names) > 1 or None in names:
             return RequestError(
-                403, f"this server does not accept the host name {host!r}; call it as 127.0.0.1", code="host_not_allowed"
+                400, "the Host header is not valid; send one host name, with or without a port", code="invalid_host"
             )
-        if self._api_key is None or not request.url.path.startswith("/v1"):
+        if self._hosts is not None and (not names or names[0] not in self._hosts):
+            named = repr(names[0]) if names else "that is missing"
+            return RequestError(
+                403, f"this server does not accept the host name {named}; call it as 127.0.0.1", code="host_not_allowed"
+            )
+        # The path that routing uses. A URL that also holds parts of the Host header could name another path.
+        path: str = scope["path"]
+        if self._api_key is None or not path.startswith(_KEYED):
             return None
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), self._api_key.encode()):
+        given = next((value for name, value in headers if name == b"authorization"), b"")
+        scheme, _, key = given.partition(b" ")
+        if scheme.lower() == b"bearer" and hmac.compare_digest(key.strip(), self._api_key.encode()):
             return None
         return RequestError(401, "the API key is missing or wrong; send `Authorization: Bearer KEY`", code="invalid_api_key")
 
 
-async def json_of(request: Request, most: int) -> Any:
-    """The JSON of a request; reading stops if the body is longer than `most` bytes.
+def host_name(header: str) -> str | None:
+    """The host name in a Host header, in small letters and without its port; None if the header is not valid."""
+    found = _HOST.match(header)
+    if found is None or int(found["port"] or 0) > _MOST_PORT:
+        return None
+    if found["ipv6"] is None:
+        return found["name"].lower()
+    try:
+        return str(ipaddress.IPv6Address(found["ipv6"]))
+    except ValueError:
+        return None
+
+
+async def json_of(request: Request, most: int, seconds: float) -> Any:
+    """The JSON of a request.
+
+    Args:
+        request: its body has not been read.
+        most: reading stops if the body is longer than this many bytes.
+        seconds: reading stops if the body is not complete after this time.
 
     Raises:
         RequestError: the body is not JSON, is too long, or does not arrive in time.
@@ -57,15 +93,23 @@ async def json_of(request: Request, most: int) -> Any:
     if kind != "application/json":  # pages of other web sites cannot send this type without a permission of this server (CORS)
         raise RequestError(415, "the body must be JSON; send `Content-Type: application/json`")
     try:
-        content = await asyncio.wait_for(_body_of(request, most), _BODY_SECONDS)
+        content = await asyncio.wait_for(_body_of(request, most), seconds)
     except (TimeoutError, asyncio.TimeoutError):
-        raise RequestError(
-            408, f"the request did not arrive within {_BODY_SECONDS:.0f} seconds; check the connection and send it again"
-        ) from None
+        message = f"the request did not arrive within {seconds:g} seconds; check the connection and send it again"
+        raise RequestError(408, message, code="request_timeout") from None
     try:
-        return json.loads(content)
+        found = json.loads(content, parse_constant=_no_number)
+        # Half of a surrogate pair, as in "\ud800", is valid JSON but no text: nothing can encode it.
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise RequestError(400, "a text has half of a surrogate pair; send whole characters", code="invalid_text") from None
     except (ValueError, RecursionError):
         raise RequestError(400, "the body is not valid JSON; send a chat completion request as JSON") from None
+    return found
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"JSON has no number {name}")
 
 
 async def _body_of(request: Request, most: int) -> bytes:
@@ -83,4 +127,6 @@ def refusal(error: RequestError) -> Response:
     headers = {"Retry-After": _RETRY_SECONDS} if error.status == 503 else {}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if error.status == 408:
+        headers["Connection"] = "close"  # the rest of the body must not be read as the next request
     return JSONResponse(error.as_dict(), status_code=error.status, headers=headers)

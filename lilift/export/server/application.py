@@ -1,13 +1,13 @@
-"""The HTTP application: it serves one model and generates one answer at a time, and other requests wait."""
+"""The HTTP application: it serves one model, whose answers grow side by side, and further requests wait."""
 
 from __future__ import annotations
 
-import threading
+import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,15 @@ from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
+from lilift.export.runner.answer_text import Piece
 from lilift.export.runner.exported_bridge import ExportedBridge
 from lilift.export.server.admission import Guard, json_of, refusal
-from lilift.export.server.answer_stream import Answer, events, whole
+from lilift.export.server.answer_worker import Answer, AnswerWorker
 from lilift.export.server.chat_requests import RequestError, read_request
+from lilift.export.server.openapi import PATH, openapi_document
+from lilift.export.server.responses import AnswerFields, as_request_error, events
 from lilift.recipe.errors import LiliftError
 
 PAGE = Path(__file__).parent / "page"
@@ -34,6 +38,7 @@ _PAGE_HEADERS = {
     "Cache-Control": "no-cache",
 }
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_CLIENT_LEFT = 499  # nginx's status; nobody reads it
 
 
 @dataclass(frozen=True)
@@ -42,17 +47,21 @@ class Limits:
 
     Attributes:
         body_bytes: size of the largest request.
+        body_seconds: time in which the body of a request must arrive.
         requests: requests that are running or waiting; the server refuses further ones with status 503.
+        answers: answers that grow side by side.
     """
 
     body_bytes: int = 256 * 1024
+    body_seconds: float = 30.0
     requests: int = 8
+    answers: int = 4
 
 
 def build_application(
     bridge: ExportedBridge, *, limits: Limits, api_key: str | None = None, hosts: tuple[str, ...] | None = LOOPBACK
 ) -> Starlette:
-    """The application for one export.
+    """The application for one export; its `state.stop` refuses all requests from then on, also those that wait.
 
     Args:
         bridge: the model that answers.
@@ -60,6 +69,9 @@ def build_application(
         api_key: the key that requests below ``/v1`` must send as `Authorization: Bearer`; None accepts requests without a key.
         hosts: the host names that requests may use, so that pages of other web sites cannot call the server (DNS rebinding);
             None accepts any name.
+
+    Raises:
+        ModelError: there is not enough memory for so many answers side by side.
     """
     service = _Service(bridge, limits)
     routes = [
@@ -67,14 +79,17 @@ def build_application(
         Route("/v1/models", service.models),
         Route("/v1/models/{model:path}", service.model),
         Route("/health", _health),
+        Route(PATH, _openapi),
         *(Route(path, _file(path)) for path in _FILES),
     ]
-    return Starlette(
+    application = Starlette(
         routes=routes,
         middleware=[Middleware(Guard, api_key=api_key, hosts=hosts)],
-        exception_handlers={RequestError: _refused, HTTPException: _no_route, LiliftError: _failed, Exception: _bug},
+        exception_handlers={RequestError: _refused, HTTPException: _no_route, LiliftError: _bug, Exception: _bug},
         lifespan=service.lifespan,
     )
+    application.state.stop = service.stop
+    return application
 
 
 class _Service:
@@ -83,17 +98,25 @@ class _Service:
     def __init__(self, bridge: ExportedBridge, limits: Limits) -> None:
         self._bridge = bridge
         self._limits = limits
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="answers")
-        self._closing = threading.Event()
-        self._active = 0
+        self._worker = AnswerWorker(bridge, limits.answers)
+        self._answers: set[Answer] = set()
+        self._stopping = asyncio.Event()
         self._since = int(time.time())
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        """Stops the running answer when the server ends."""
+        """The worker runs as long as the server."""
+        self._worker.begin()
         yield
-        self._closing.set()
-        self._worker.shutdown(cancel_futures=True)
+        self.stop()
+        self._worker.close()
+
+    def stop(self) -> None:
+        """Refuse all requests, also those that wait or run."""
+        self._stopping.set()
+        for answer in self._answers:
+            answer.gone = True
+            answer.fail(_stopped())
 
     async def models(self, _: Request) -> Response:
         """The one model, as a list."""
@@ -108,33 +131,91 @@ class _Service:
 
     async def complete(self, request: Request) -> Response:
         """`POST /v1/chat/completions`."""
-        asked = read_request(await json_of(request, self._limits.body_bytes), self._bridge.name)
-        if self._active >= self._limits.requests:
+        content = await self._unless_stopped(json_of(request, self._limits.body_bytes, self._limits.body_seconds))
+        asked = read_request(content, self._bridge.name)
+        if len(self._answers) >= self._limits.requests:
             raise RequestError(
-                503, f"the server is busy with {self._active} requests; try again in a few seconds", code="overloaded"
+                503, f"the server is busy with {len(self._answers)} requests; try again in a few seconds", code="overloaded"
             )
-        self._active += 1
-        answer = Answer(self._bridge, asked, self._worker, self._closing, self._finished)
+        answer = Answer(asked, self._bridge.description.max_new_tokens)
+        self._answers.add(answer)
+        self._worker.submit(answer)
+        leave = partial(self._leave, answer)
+        streamed = False
         try:
-            first = await answer.next()  # an error of the question appears here, before the server sends anything
-        except BaseException:
-            answer.leave()
-            raise
-        if asked.stream:
-            return StreamingResponse(
-                events(answer, first, asked), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-            )
-        return await whole(answer, first, request)
+            piece = await _unless_left(answer.next(), request)  # an error of the question appears before anything is sent
+            if piece is None:
+                return Response(status_code=_CLIENT_LEFT)
+            fields = AnswerFields(answer, self._bridge.name)
+            if not asked.stream:
+                return JSONResponse(fields.whole(piece))
+            streamed = True
+            return _Stream(events(answer, piece, fields), leave)
+        finally:
+            if not streamed:
+                leave()
 
-    def _finished(self) -> None:
-        self._active -= 1
+    def _leave(self, answer: Answer) -> None:
+        answer.gone = True
+        self._answers.discard(answer)
+
+    async def _unless_stopped(self, reading: Coroutine[Any, Any, Any]) -> Any:
+        """What a coroutine reads.
+
+        Raises:
+            RequestError: the server stops meanwhile.
+        """
+        found = await _first_of(reading, self._stopping.wait())
+        content = None if found is None else found.result()
+        if self._stopping.is_set():
+            raise _stopped()
+        return content
 
     def _described(self) -> dict[str, Any]:
         return {"id": self._bridge.name, "object": "model", "created": self._since, "owned_by": "lilift"}
 
 
+class _Stream(StreamingResponse):
+    """A stream of events that calls `leave` at its end, whether or not the client has read any of it."""
+
+    def __init__(self, content: AsyncIterator[str], leave: Callable[[], None]) -> None:
+        super().__init__(content, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        self._leave = leave
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._leave()
+
+
+def _stopped() -> RequestError:
+    return RequestError(503, "the server is stopping; send the request again after it has started", code="shutting_down")
+
+
+async def _unless_left(waiting: Coroutine[Any, Any, Piece], request: Request) -> Piece | None:
+    """What a coroutine waits for; None if the client disconnects first."""
+    found = await _first_of(waiting, request.receive())
+    return None if found is None else found.result()
+
+
+async def _first_of(wanted: Awaitable[Any], other: Awaitable[Any]) -> asyncio.Task[Any] | None:
+    """The task of `wanted` when it is complete, or None if `other` is complete first."""
+    tasks = [asyncio.ensure_future(wanted), asyncio.ensure_future(other)]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return tasks[0] if tasks[0].done() else None
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
 async def _health(_: Request) -> Response:
     return JSONResponse({"status": "ok"})
+
+
+async def _openapi(_: Request) -> Response:
+    return JSONResponse(openapi_document())
 
 
 def _file(path: str) -> Callable[[Request], Awaitable[Response]]:
@@ -159,12 +240,7 @@ async def _no_route(request: Request, error: Exception) -> Response:
     return response
 
 
-async def _failed(_: Request, error: Exception) -> Response:
-    assert isinstance(error, LiliftError)
-    return refusal(RequestError(400, error.line(), param="messages"))
-
-
 async def _bug(_: Request, error: Exception) -> Response:
     if isinstance(error, ClientDisconnect):
-        return Response(status_code=499)
-    return refusal(RequestError(500, f"this is a bug in lilift ({type(error).__name__}); please report it"))
+        return Response(status_code=_CLIENT_LEFT)
+    return refusal(as_request_error(error))

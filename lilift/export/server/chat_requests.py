@@ -7,19 +7,22 @@ messages and earlier turns, and the response says how many messages these were.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, field_validator
+from pydantic_core import PydanticCustomError
 
-from lilift.export.runner.exported_bridge import Piece
 from lilift.model.decoding.sampling import Sampling
 
-# Settings that would change an answer and that lilift does not support. The values here have no effect and are accepted.
+# OpenAI's other settings, each with the values that have no effect here. lilift refuses their other values, because these would
+# change an answer. It also refuses every field that it does not know.
 _WITHOUT_EFFECT: Mapping[str, tuple[Any, ...]] = {
     "n": (1,),
     "tools": ([],),
+    "tool_choice": ("none",),
     "functions": ([],),
+    "function_call": ("none",),
     "logprobs": (False,),
     "top_logprobs": (0,),
     "frequency_penalty": (0,),
@@ -27,8 +30,21 @@ _WITHOUT_EFFECT: Mapping[str, tuple[Any, ...]] = {
     "logit_bias": ({},),
     "response_format": ({"type": "text"},),
     "modalities": (["text"],),
-    "audio": (),
+    "service_tier": ("auto", "default"),
+    "store": (False,),
 }
+# These say who asks or where OpenAI keeps something, or are about tools alone. They change no answer, so lilift ignores them.
+_NOTES: Mapping[str, type] = {
+    "user": str,
+    "metadata": dict,
+    "parallel_tool_calls": bool,
+    "prompt_cache_key": str,
+    "safety_identifier": str,
+}
+LONGEST_STOP = 256
+"""Characters of the longest stop text. A text that may be the beginning of one has to wait, so a stream would wait as long."""
+LEAST_TEMPERATURE = 1e-6
+"""The smallest temperature but 0. Logits that are divided by less than about 1e-270 are no finite numbers."""
 
 
 class RequestError(Exception):
@@ -52,7 +68,7 @@ class RequestError(Exception):
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)
 
 
 class TextPart(_Part):
@@ -79,11 +95,17 @@ class Message(_Part):
 class StreamOptions(_Part):
     """Options of a stream: whether it ends with the numbers of tokens."""
 
-    include_usage: bool = False
+    model_config = ConfigDict(extra="forbid")
+
+    include_usage: bool | None = False
+
+
+_TEMPERATURES = {"anyOf": [{"const": 0}, {"type": "number", "minimum": LEAST_TEMPERATURE, "maximum": 2}]}
+_Stop = Annotated[str, Field(min_length=1, max_length=LONGEST_STOP)]
 
 
 class ChatRequest(_Part):
-    """The fields that lilift uses; it ignores other fields, except those in `_WITHOUT_EFFECT`."""
+    """The fields that lilift uses; `read_request` checks the other fields."""
 
     model: str | None = None
     messages: Annotated[list[Message], Field(min_length=1)]
@@ -91,12 +113,17 @@ class ChatRequest(_Part):
     stream_options: StreamOptions | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2), WithJsonSchema(_TEMPERATURES)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     seed: int | None = None
-    stop: (
-        Annotated[str, Field(min_length=1)] | Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=4)] | None
-    ) = None
+    stop: _Stop | Annotated[list[_Stop], Field(max_length=4)] | None = None
+
+    @field_validator("temperature")
+    @classmethod
+    def _finite_logits(cls, value: float | None) -> float | None:
+        if value and value < LEAST_TEMPERATURE:
+            raise PydanticCustomError("temperature", f"Input should be 0 or at least {LEAST_TEMPERATURE:g}")
+        return value
 
     @property
     def question(self) -> str:
@@ -135,14 +162,12 @@ def read_request(content: Any, model: str) -> ChatRequest:
     """
     if not isinstance(content, dict):
         raise RequestError(400, "the body is not a JSON object; send an object with `messages`")
-    for name, harmless in _WITHOUT_EFFECT.items():
-        if content.get(name) is not None and content[name] not in harmless:
-            raise RequestError(400, f"lilift does not support {name}; leave it out", param=name, code="unsupported_parameter")
+    _check_other_fields(content)
     try:
         request = ChatRequest.model_validate(content)
     except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(str(part) for part in problem["loc"])
+        problem = max(error.errors(), key=lambda one: len(one["loc"]))  # of a type's alternatives, the one that fits best
+        place = _place_in(content, problem["loc"], missing=problem["type"] == "missing")
         raise RequestError(400, f"{place}: {problem['msg']}", param=place, code="invalid_value") from None
     if request.model not in (None, model):
         message = f"this server has no model {request.model!r}; use {model!r}"
@@ -154,38 +179,57 @@ def read_request(content: Any, model: str) -> ChatRequest:
     return request
 
 
-class StopTexts:
-    """Ends an answer before the first of some stop texts; a stop text may be spread over several pieces.
+def request_schema(reference: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The JSON schema of a request, and those of its parts by name.
 
     Args:
-        texts: the stop texts; none of them is empty.
+        reference: how a schema refers to a part, such as ``#/components/schemas/{model}``.
     """
+    schema = ChatRequest.model_json_schema(ref_template=reference)
+    parts: dict[str, Any] = schema.pop("$defs")
+    kinds = {str: "string", dict: "object", bool: "boolean"}
+    schema["properties"] |= {name: {"type": [kinds[kind], "null"]} for name, kind in _NOTES.items()}
+    schema["properties"] |= {name: {"enum": [*values, None]} for name, values in _WITHOUT_EFFECT.items()}
+    schema["additionalProperties"] = {"type": "null"}  # clients send every field that they know, most of them empty
+    return schema, parts
 
-    def __init__(self, texts: list[str]) -> None:
-        self._texts = texts
-        self._held = ""
-        self.found = False
 
-    def passed(self, piece: Piece) -> Piece:
-        """The part of the answer that may be sent now: a text that could be the beginning of a stop text waits."""
-        self._held += piece.text
-        places = [place for text in self._texts if (place := self._held.find(text)) >= 0]
-        if places:
-            self.found = True
-            return Piece(self._held[: min(places)], piece.tokens, "stop")
-        safe = len(self._held) if piece.ending else len(self._held) - self._beginning()
-        shown, self._held = self._held[:safe], self._held[safe:]
-        return Piece(shown, piece.tokens, piece.ending)
+def _check_other_fields(content: Mapping[str, Any]) -> None:
+    for name, value in content.items():
+        if value is None or name in ChatRequest.model_fields:
+            continue
+        if name in _NOTES:
+            if not isinstance(value, _NOTES[name]):
+                raise RequestError(400, f"{name}: not a value of the right type", param=name, code="invalid_value")
+        elif not any(_same(value, harmless) for harmless in _WITHOUT_EFFECT.get(name, ())):
+            message = f"lilift does not support {_shown(name)}; leave it out"
+            raise RequestError(400, message, param=name, code="unsupported_parameter")
 
-    def _beginning(self) -> int:
-        """How many of the last characters could be the beginning of a stop text."""
-        lengths = (size for text in self._texts for size in range(1, len(text)) if self._held.endswith(text[:size]))
-        return max(lengths, default=0)
 
-    def until(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
-        """The pieces of the answer up to a stop text."""
-        for piece in pieces:
-            shown = self.passed(piece)
-            yield shown
-            if shown.ending:
-                return
+def _same(value: Any, other: Any) -> bool:
+    """Whether two values are the same in JSON, where `true` is not 1."""
+    return bool(value == other) and isinstance(value, bool) == isinstance(other, bool)
+
+
+def _shown(name: str) -> str:
+    return name if len(name) <= 100 else name[:100] + "…"
+
+
+def _place_in(content: Any, location: Sequence[int | str], *, missing: bool) -> str:
+    """A place in the request as OpenAI writes it, such as `messages[0].content`.
+
+    Args:
+        content: the request.
+        location: pydantic's path, which also names the alternatives of a type.
+        missing: the last part is a field that is not in the request.
+    """
+    place = ""
+    for index, part in enumerate(location):
+        if isinstance(content, list) and isinstance(part, int) and part < len(content):
+            place += f"[{part}]"
+        elif isinstance(content, dict) and (part in content or (missing and index == len(location) - 1)):
+            place += f".{part}" if place else str(part)
+        else:
+            continue
+        content = content[part] if not isinstance(content, dict) or part in content else None
+    return place

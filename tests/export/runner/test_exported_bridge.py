@@ -17,7 +17,8 @@ import torch
 from lilift.data.texts.examples import Row
 from lilift.export.gguf.alignment_gguf import write_alignment
 from lilift.export.runner import llama_cpp, llama_library
-from lilift.export.runner.exported_bridge import LONGEST_SEQUENCE, ExportedBridge, drawn
+from lilift.export.runner.answer_text import drawn
+from lilift.export.runner.exported_bridge import LONGEST_SEQUENCE, ExportedBridge
 from lilift.export.runner.soft_tokens import SoftTokens, gelu
 from lilift.model.alignment_layer import build_alignment
 from lilift.model.bridge import BridgedModel

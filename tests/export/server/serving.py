@@ -5,23 +5,67 @@ from __future__ import annotations
 import http.client
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import uvicorn
-
+from lilift.export.runner.answer_text import Piece
 from lilift.export.runner.exported_bridge import ExportedBridge
 from lilift.export.server.application import LOOPBACK, Limits, build_application
-from lilift.export.server.listening import listen
+from lilift.export.server.listening import listen, server_of
+
+
+class Endless:
+    """The bridge, but for answers that go on until somebody takes them away."""
+
+    def __init__(self, bridge: ExportedBridge) -> None:
+        self._bridge = bridge
+        self.ended = threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._bridge, name)
+
+    def batch(self, answers: int) -> _EndlessBatch:
+        return _EndlessBatch(answers, self.ended)
+
+
+class _EndlessBatch:
+    def __init__(self, answers: int, ended: threading.Event) -> None:
+        self._answers, self._ended = answers, ended
+        self._counts: dict[int, int] = {}
+
+    def has_room(self, *_: Any) -> bool:
+        return len(self._counts) < self._answers
+
+    def start(self, *_: Any, **__: Any) -> tuple[int, Piece]:
+        number = next(number for number in range(self._answers) if number not in self._counts)
+        self._counts[number] = 1
+        return number, Piece("more ", 1)
+
+    def step(self) -> dict[int, Piece]:
+        time.sleep(0.02)
+        self._counts = {number: count + 1 for number, count in self._counts.items()}
+        return {number: Piece("more ", count) for number, count in self._counts.items()}
+
+    def leave(self, number: int) -> None:
+        del self._counts[number]
+        self._ended.set()
 
 
 @contextmanager
-def served(bridge: ExportedBridge, *, limits: Limits | None = None, api_key: str | None = None) -> Iterator[str]:
+def served(
+    bridge: ExportedBridge | Endless, *, limits: Limits | None = None, api_key: str | None = None, **options: Any
+) -> Iterator[str]:
     """The address of a server, for as long as the block runs."""
-    application = build_application(bridge, limits=limits or Limits(), api_key=api_key, hosts=LOOPBACK)
+    application = build_application(
+        bridge,  # type: ignore[arg-type]
+        limits=limits or Limits(),
+        api_key=api_key,
+        hosts=LOOPBACK,
+    )
     with listen("127.0.0.1", 0) as (socket, address):
-        server = uvicorn.Server(uvicorn.Config(application, log_level="warning", timeout_graceful_shutdown=1))
+        server = server_of(application, **options)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [socket]}, daemon=True)
         thread.start()
         try:

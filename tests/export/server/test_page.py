@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lilift.export.runner.exported_bridge import ExportedBridge, Piece
+from lilift.export.runner.exported_bridge import ExportedBridge
 from lilift.phases.answering.gguf_answerer import ExportResponder
 from tests.export.exported_run import QUESTIONS
-from tests.export.server.serving import served
+from tests.export.server.serving import Endless, served
 
 sync_api = pytest.importorskip("playwright.sync_api")
 
@@ -98,21 +97,8 @@ def test_a_key_is_asked_for_and_nothing_typed_is_lost(bridge: ExportedBridge, pa
 
 
 def test_escape_stops_an_answer(bridge: ExportedBridge, page: Any) -> None:
-    stopped = threading.Event()
-
-    class Endless:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(bridge, name)
-
-        def stream(self, *_: Any, **__: Any) -> Iterator[Piece]:
-            try:
-                for count in range(1, 10**6):
-                    yield Piece("more ", count)
-                    threading.Event().wait(0.02)
-            finally:
-                stopped.set()
-
-    with served(Endless()) as address:  # type: ignore[arg-type]
+    endless = Endless(bridge)
+    with served(endless) as address:
         page.goto(address)
         page.fill("#question", "Omar")
         page.keyboard.press("Enter")
@@ -120,5 +106,5 @@ def test_escape_stops_an_answer(bridge: ExportedBridge, page: Any) -> None:
         page.keyboard.press("Escape")
         page.wait_for_selector("#talk .note")
         assert page.inner_text("#talk .note") == "Stopped."
-        assert stopped.wait(60), "the server must stop, too"
+        assert endless.ended.wait(60), "the server must stop, too"
         assert page.is_enabled("#send")

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ import openai
 import pytest
 
 from lilift.cli import app
-from lilift.export.runner.exported_bridge import ExportedBridge, Piece
+from lilift.export.runner.answer_text import Piece
+from lilift.export.runner.exported_bridge import ExportedBridge
 from lilift.export.server.application import Limits
-from lilift.export.server.chat_requests import StopTexts
+from lilift.export.server.stop_texts import StopTexts
 from lilift.phases.answering.gguf_answerer import ExportResponder
 from tests.export.exported_run import QUESTIONS
-from tests.export.server.serving import call, post, question, served
+from tests.export.server.serving import Endless, call, post, question, served
 
 KEY = "ključ-1"
 
@@ -167,31 +167,9 @@ def test_a_key_is_asked_for_below_v1_alone(bridge: ExportedBridge, expected: str
             openai.OpenAI(base_url=f"{address}/v1", api_key="wrong").models.list()
 
 
-class Endless:
-    """The bridge, but for answers that go on until somebody takes them away."""
-
-    def __init__(self, bridge: ExportedBridge) -> None:
-        self._bridge = bridge
-        self.ended = threading.Event()
-        self.step = threading.Semaphore(0)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._bridge, name)
-
-    def stream(self, *_: Any, **__: Any) -> Iterator[Piece]:
-        count = 0
-        try:
-            while True:
-                count += 1
-                yield Piece("more ", count)
-                self.step.acquire(timeout=0.05)
-        finally:
-            self.ended.set()
-
-
 def test_who_leaves_makes_room_and_who_comes_too_many_is_told(bridge: ExportedBridge) -> None:
     endless = Endless(bridge)
-    with served(endless, limits=Limits(requests=1)) as address:  # type: ignore[arg-type]
+    with served(endless, limits=Limits(requests=1)) as address:
         connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=120)
         body = json.dumps(question("x", stream=True)).encode()
         connection.request("POST", "/v1/chat/completions", body, {"Content-Type": "application/json"})
