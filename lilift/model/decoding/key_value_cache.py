@@ -51,14 +51,14 @@ class _Layer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
         """Length and offset of the mask that a step of `query_length` columns needs."""
         return self.columns + query_length, 0
 
-    def rebuild(self, keep: Tensor, columns: int, room: int, added: _Layer | None) -> None:
+    def rebuild(self, keep: Tensor, columns: int, room: int, added: Sequence[_Layer]) -> None:
         """See `KeyValueCache.rebuild`."""
-        self.keys = self._rebuilt(self.keys, keep, columns, room, None if added is None else added.keys)
-        self.values = self._rebuilt(self.values, keep, columns, room, None if added is None else added.values)
+        self.keys = self._rebuilt(self.keys, keep, columns, room, [layer.keys for layer in added])
+        self.values = self._rebuilt(self.values, keep, columns, room, [layer.values for layer in added])
         self.columns = columns
 
-    def _rebuilt(self, old: Tensor, keep: Tensor, columns: int, room: int, added: Tensor | None) -> Tensor:
-        rows = keep.shape[0] + (0 if added is None else added.shape[0])
+    def _rebuilt(self, old: Tensor, keep: Tensor, columns: int, room: int, added: Sequence[Tensor]) -> Tensor:
+        rows = keep.shape[0] + sum(len(new) for new in added)
         # Zeros, because a NaN from uninitialised memory would stay a NaN behind the mask.
         new = old.new_zeros(rows, old.shape[1], columns + room, old.shape[3])
         if keep.shape[0]:
@@ -67,8 +67,10 @@ class _Layer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
             new[: keep.shape[0], :, columns - kept : columns] = old[:, :, self.columns - kept : self.columns].index_select(
                 0, keep
             )
-        if added is not None:
-            new[keep.shape[0] :, :, columns - added.shape[2] : columns] = added
+        first = keep.shape[0]
+        for one in added:
+            new[first : first + len(one), :, columns - one.shape[2] : columns] = one
+            first += len(one)
         return new
 
 
@@ -94,20 +96,20 @@ class KeyValueCache(Cache):  # type: ignore[misc]  # transformers is not typed
             layer.columns = columns
 
     def rebuild(
-        self, keep: Sequence[int], columns: int, added: KeyValueCache | None = None, *, room: int | None = None
+        self, keep: Sequence[int], columns: int, added: Sequence[KeyValueCache] = (), *, room: int | None = None
     ) -> None:
         """Keep some rows and some columns, and add new rows.
 
         Args:
             keep: the rows that stay, in their new order.
             columns: how many columns are in use afterwards; the left side loses or gains columns.
-            added: new rows that follow them, with at most `columns` columns; do not use it afterwards.
+            added: new rows that follow them, with at most `columns` columns each; do not use them afterwards.
             room: how many columns fit afterwards; by default `BLOCK`.
         """
         room = BLOCK if room is None else room
         device = self.layers[0].keys.device
         chosen = torch.tensor(keep, dtype=torch.long, device=device)
         for place, layer in enumerate(self.layers):
-            layer.rebuild(chosen, columns, room, None if added is None else added.layers[place])
-            if added is not None:
-                added.layers[place] = None  # so that memory holds the copies of one layer at a time
+            layer.rebuild(chosen, columns, room, [cache.layers[place] for cache in added])
+            for cache in added:
+                cache.layers[place] = None  # so that memory holds the copies of one layer at a time
