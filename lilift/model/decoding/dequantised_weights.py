@@ -21,6 +21,8 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lilift.model.decoding.step_graphs import forget_step_graphs
+
 
 def dequantise(llm: nn.Module) -> None:
     """Let the 4-bit layers of an LLM compute with dequantised weights. Do this after the adapter has its weights.
@@ -45,9 +47,11 @@ def dequantise(llm: nn.Module) -> None:
 def quantise_again(llm: nn.Module) -> bool:
     """Undo `dequantise`; return whether there was something to undo."""
     undone = False
-    for layer, adapted in _layers(llm):
-        for module in (layer, adapted):
-            undone = module is not None and module.__dict__.pop("forward", None) is not None or undone
+    for pair in _layers(llm):
+        for module in pair:
+            if module is not None and module.__dict__.pop("forward", None) is not None:
+                undone = True
+    forget_step_graphs(llm)
     return undone
 
 

@@ -27,6 +27,7 @@ from lilift.model.decoding.cached_layers import cannot_generate
 from lilift.model.decoding.key_value_cache import KeyValueCache
 from lilift.model.decoding.sampling import Sampling, draw
 from lilift.model.decoding.step_attention import step_attention
+from lilift.model.decoding.step_graphs import step_graphs_of
 from lilift.model.llms.llm_architecture import layers_without_keys
 
 _REFILL_SHARE = 8  # refill places when one in this many is free, because a prompt pass for a single row uses the device poorly
@@ -97,6 +98,7 @@ class Continuer:
         budget: tokens of prompts and longest responses side by side; a longer row runs alone.
         most_rows: the largest number of rows side by side; None for no limit.
         sampling: how lilift draws tokens; None takes the likeliest.
+        graphs: record the steps as CUDA graphs if the LLM is on a GPU.
 
     Raises:
         ModelError: the LLM caches something other than keys and values.
@@ -111,6 +113,7 @@ class Continuer:
         budget: int,
         most_rows: int | None = None,
         sampling: Sampling | None = None,
+        graphs: bool = True,
     ) -> None:
         check_keeps_keys_and_values(llm)
         self._llm = llm
@@ -120,6 +123,7 @@ class Continuer:
         self._budget = budget
         self._most_rows = most_rows
         self._sampling = sampling
+        self._graphs = step_graphs_of(llm) if graphs else None
         # Ask for the last position's logits only, where the model supports it. All logits of a prompt are B * T * V numbers.
         self._last_only: dict[str, int] = (
             {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(llm.forward).parameters else {}
@@ -142,6 +146,8 @@ class Continuer:
         """
         if self._sampling is not None and seeds is None:
             raise ValueError("sampling needs a seed for every row")
+        if self._graphs is not None:
+            self._graphs.begin()
         waiting = deque(sorted(range(len(lengths)), key=lambda row: -lengths[row]))
         side_by_side: _SideBySide | None = None
         while waiting or side_by_side is not None:
@@ -202,7 +208,7 @@ class Continuer:
     def _prefill(self, embedded: Embedded, places: list[_Place]) -> _SideBySide:
         """Read prompts and choose each row's first token."""
         inputs, mask, positions = embedded
-        rows = _SideBySide(places, KeyValueCache(), mask, positions[:, -1:])
+        rows = _SideBySide(places, KeyValueCache(self._graphs), mask, positions[:, -1:])
         self._choose(self._logits(rows, inputs_embeds=inputs, position_ids=positions), rows)
         return rows
 
@@ -214,8 +220,10 @@ class Continuer:
         # A row that has ended keeps its position, because a model with a table of positions may have no further one.
         rows.positions = rows.positions + torch.tensor(advance, device=rows.positions.device)
         ids = torch.tensor(tokens, device=rows.positions.device)
-        with step_attention(self._llm):
-            logits = self._logits(rows, input_ids=ids, position_ids=rows.positions)
+        logits = self._graphs.step(ids, rows.positions, rows.mask, rows.cache) if self._graphs is not None else None
+        if logits is None:
+            with step_attention(self._llm):
+                logits = self._logits(rows, input_ids=ids, position_ids=rows.positions)
         self._choose(logits, rows)
 
     def _logits(self, rows: _SideBySide, **inputs: Tensor) -> Tensor:
