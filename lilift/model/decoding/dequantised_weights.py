@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, cast
 
 import bitsandbytes
@@ -34,11 +35,15 @@ def dequantise(llm: nn.Module) -> None:
     try:
         for layer, adapted in _layers(llm):
             weight = _dequantised(layer)
-            replaced: nn.Module = layer
-            if adapted is not None and weight.dtype == torch.float32 and (delta := _delta(adapted)) is not None:
-                weight, replaced = weight + delta, adapted
-            # An attribute of the object hides the method of its class. The tree of modules stays as it is.
-            cast("Any", replaced).forward = _product_with(weight, layer.bias)
+            forward = _product_with(weight, layer.bias)
+            adapter = None if adapted is None else _adapter_of(adapted)
+            if adapter is None:
+                _replace(layer, forward)
+            elif weight.dtype == torch.float32:
+                _replace(adapted, _product_with(weight + adapter.second @ adapter.first, layer.bias))
+            else:
+                _replace(layer, forward)
+                _replace(adapted, _adapted(forward, adapter))
     except BaseException:
         quantise_again(llm)
         raise
@@ -87,16 +92,28 @@ def _dequantised(layer: bitsandbytes.nn.Linear4bit) -> Tensor:
     return weight
 
 
-def _delta(adapted: LoraLayer) -> Tensor | None:
-    """What the one active float32 adapter adds to the weight [out, in]; None if the adapter is of another kind."""
+@dataclass(frozen=True)
+class _Adapter:
+    """A LoRA adapter of one layer: `first` [R, in] and `second` [out, R], which includes the factor alpha / R."""
+
+    first: Tensor
+    second: Tensor
+
+
+def _adapter_of(adapted: LoraLayer) -> _Adapter | None:
+    """The one active float32 adapter of a layer; None if its adapter is of another kind, or there are several."""
     active = [name for name in adapted.active_adapters if name in adapted.lora_A]
     if len(active) != 1 or adapted.disable_adapters or adapted.lora_variant or adapted.merged_adapters:
         return None
-    first, second = adapted.lora_A[active[0]].weight, adapted.lora_B[active[0]].weight  # [R, in], [out, R]
-    if first.dtype != torch.float32 or adapted.lora_B[active[0]].bias is not None:
+    first, second = adapted.lora_A[active[0]], adapted.lora_B[active[0]]
+    if first.weight.dtype != torch.float32 or second.weight.dtype != torch.float32 or second.bias is not None:
         return None
-    delta: Tensor = (second @ first).detach() * adapted.scaling[active[0]]
-    return delta
+    return _Adapter(first.weight.detach(), second.weight.detach() * adapted.scaling[active[0]])
+
+
+def _replace(module: nn.Module | None, forward: Callable[..., Tensor]) -> None:
+    """Let a module compute with `forward`. The attribute of the object hides the method of its class."""
+    cast("Any", module).forward = forward
 
 
 def _product_with(weight: Tensor, bias: Tensor | None) -> Callable[..., Tensor]:
@@ -105,5 +122,16 @@ def _product_with(weight: Tensor, bias: Tensor | None) -> Callable[..., Tensor]:
 
     def forward(x: Tensor, *_: object, **__: object) -> Tensor:
         return functional.linear(x.to(weight.dtype), weight, bias).to(x.dtype)
+
+    return forward
+
+
+def _adapted(product: Callable[..., Tensor], adapter: _Adapter) -> Callable[..., Tensor]:
+    """The forward pass of a layer with an adapter beside its weight, in the adapter's precision as in training."""
+
+    def forward(x: Tensor, *_: object, **__: object) -> Tensor:
+        found = product(x)
+        inner = functional.linear(x.to(adapter.first.dtype), adapter.first)
+        return found + functional.linear(inner, adapter.second).to(found.dtype)
 
     return forward

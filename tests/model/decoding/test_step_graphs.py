@@ -23,7 +23,6 @@ from lilift.model.decoding.step_graphs import (
 from tests.model.conftest import LLMS, VOCABULARY
 from tests.model.decoding.test_generation import embedder
 
-
 STOPS = range(3, VOCABULARY, 12)  # many, so that random models end some of their answers
 
 
