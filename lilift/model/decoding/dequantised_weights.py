@@ -12,7 +12,7 @@ as little as another batch does. In 16 bits it would round the adapter away, so 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -34,16 +34,14 @@ def dequantise(llm: nn.Module) -> None:
     quantise_again(llm)
     try:
         for layer, adapted in _layers(llm):
-            weight = _dequantised(layer)
-            forward = _product_with(weight, layer.bias)
+            weight, bias = _dequantised(layer), layer.bias
             adapter = None if adapted is None else _adapter_of(adapted)
-            if adapter is None:
-                _replace(layer, forward)
-            elif weight.dtype == torch.float32:
-                _replace(adapted, _product_with(weight + adapter.second @ adapter.first, layer.bias))
+            if adapter is not None and weight.dtype == torch.float32:
+                weight, adapter, replaced = weight + adapter.second @ adapter.first, None, adapted
             else:
-                _replace(layer, forward)
-                _replace(adapted, _adapted(forward, adapter))
+                replaced = layer if adapter is None else adapted
+            # The attribute of the object hides the method of its class. The tree of modules stays as it is.
+            cast("Any", replaced).forward = _Product(weight, None if bias is None else bias.to(weight.dtype), adapter)
     except BaseException:
         quantise_again(llm)
         raise
@@ -60,9 +58,10 @@ def quantise_again(llm: nn.Module) -> bool:
     return undone
 
 
-def is_dequantised(llm: nn.Module) -> bool:
-    """Whether `dequantise` has changed the LLM."""
-    return any("forward" in vars(module) for pair in _layers(llm) for module in pair if module is not None)
+def dequantised(llm: nn.Module) -> list[Tensor]:
+    """The dequantised weights that `dequantise` has made; empty without them."""
+    replaced = (vars(module).get("forward") for pair in _layers(llm) for module in pair if module is not None)
+    return [product.weight for product in replaced if isinstance(product, _Product)]
 
 
 def dequantised_bytes(llm: nn.Module) -> int:
@@ -111,27 +110,17 @@ def _adapter_of(adapted: LoraLayer) -> _Adapter | None:
     return _Adapter(first.weight.detach(), second.weight.detach() * adapted.scaling[active[0]])
 
 
-def _replace(module: nn.Module | None, forward: Callable[..., Tensor]) -> None:
-    """Let a module compute with `forward`. The attribute of the object hides the method of its class."""
-    cast("Any", module).forward = forward
+@dataclass(frozen=True)
+class _Product:
+    """The forward pass of a layer with a dequantised weight [out, in], and an adapter beside it or None."""
 
+    weight: Tensor
+    bias: Tensor | None
+    adapter: _Adapter | None
 
-def _product_with(weight: Tensor, bias: Tensor | None) -> Callable[..., Tensor]:
-    """The forward pass of a layer with a dequantised weight [out, in]."""
-    bias = None if bias is None else bias.to(weight.dtype)
-
-    def forward(x: Tensor, *_: object, **__: object) -> Tensor:
-        return functional.linear(x.to(weight.dtype), weight, bias).to(x.dtype)
-
-    return forward
-
-
-def _adapted(product: Callable[..., Tensor], adapter: _Adapter) -> Callable[..., Tensor]:
-    """The forward pass of a layer with an adapter beside its weight, in the adapter's precision as in training."""
-
-    def forward(x: Tensor, *_: object, **__: object) -> Tensor:
-        found = product(x)
-        inner = functional.linear(x.to(adapter.first.dtype), adapter.first)
-        return found + functional.linear(inner, adapter.second).to(found.dtype)
-
-    return forward
+    def __call__(self, x: Tensor, *_: object, **__: object) -> Tensor:
+        found = functional.linear(x.to(self.weight.dtype), self.weight, self.bias).to(x.dtype)
+        if self.adapter is None:
+            return found
+        inner = functional.linear(x.to(self.adapter.first.dtype), self.adapter.first)
+        return found + functional.linear(inner, self.adapter.second).to(found.dtype)

@@ -188,7 +188,9 @@ class StepGraphs:
             raise ValueError(f"the logits of a recorded step differ by {difference:.2g} standard deviations")
 
     def _give_up(self, error: Exception) -> None:
-        self.refused = (str(error).splitlines() or [""])[0] or type(error).__name__
+        # The end of a recording that failed raises an error of its own, after the model's.
+        cause = error.__context__ or error
+        self.refused = (str(cause).splitlines() or [""])[0] or type(cause).__name__
         self._graphs.clear()
         self._pool = None
         warnings.warn(
