@@ -146,6 +146,6 @@ class EvaluateSettings(Settings):
     dequantize: Literal["auto"] | bool = Field(
         "auto",
         exclude_if=lambda wanted: wanted == "auto",  # runs without this setting keep their fingerprint
-        description="Keep the LLM's 4-bit weights dequantised while it answers. This is faster and takes 2 bytes more for each weight "
-        "(4 in float32). auto: if the memory is free. true: always, and the memory plan counts them. false: never.",
+        description="Keep the LLM's 4-bit weights dequantised while it answers. This is faster, and takes 2 bytes more for "
+        "each weight (4 in float32). auto: if there is room. true: always, and the memory plan counts them. false: never.",
     )
