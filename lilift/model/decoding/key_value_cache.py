@@ -39,6 +39,8 @@ class _Layer(DynamicLayer):  # type: ignore[misc]  # transformers is not typed
     window. The mask hides the columns outside the window.
     """
 
+    keys: Tensor
+    values: Tensor
     columns = 0
     column: Tensor | None = None
     """While a step is recorded: the column [1] that it writes. Such a step returns all columns, and the mask hides the rest."""

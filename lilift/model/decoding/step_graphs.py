@@ -161,7 +161,7 @@ class StepGraphs:
 
     def _captured(self, inputs: StepInputs, cache: KeyValueCache) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         cache.write_to(inputs.column)
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(2):  # libraries set themselves up in the first passes, which a graph must not contain
@@ -222,7 +222,7 @@ def static_logits(llm: PreTrainedModel, inputs: StepInputs, cache: KeyValueCache
 def _masks(llm: PreTrainedModel, inputs: StepInputs) -> Tensor | dict[str, Tensor]:
     """The masks of a step in the form that transformers passes to attention layers: [R, 1, 1, W], one by kind of layer."""
     config: Any = llm.config.get_text_config()
-    window = getattr(config, "sliding_window", None)
+    window: Any = getattr(config, "sliding_window", None)
     kinds = set(getattr(config, "layer_types", None) or ["full_attention" if window is None else "sliding_attention"])
     found = {}
     for kind in kinds:

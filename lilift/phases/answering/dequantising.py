@@ -49,7 +49,7 @@ def answer_bytes(llm: PreTrainedModel, batch_tokens: int) -> int:
     keys_and_values = 2 * config.num_hidden_layers * (getattr(config, "num_key_value_heads", None) or heads) * head
     inner = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
     activations = 6 * config.hidden_size + 3 * inner
-    return batch_tokens * (keys_and_values + activations) * llm.dtype.itemsize
+    return int(batch_tokens * (keys_and_values + activations) * llm.dtype.itemsize)
 
 
 def free_bytes(device: torch.device) -> int:
