@@ -3,17 +3,25 @@
 python -m benchmarks evaluation_throughput --check
 python -m benchmarks evaluation_throughput --mmwp FOLDER --check      also all of MMWP, at most 15 minutes on two cores
 python -m benchmarks evaluation_throughput --mmwp FOLDER --limit 40   a part of MMWP, to estimate how long all of it takes
+python -m benchmarks evaluation_throughput --baseline CHECKOUT        also the code of another checkout, in alternate pairs
 
 The models are those of `tiny-cpu`: the stand-in LLM alone, which ends its answers by itself, and the bridged model before
 training, in 4 bits. With `--run RUN` the bridged model is a finished run. The speed-ups are in processor time of one thread, so
 that other work on the machine does not count. MMWP is timed by the clock on all cores, and includes tokenising, judging,
 analysis and files.
+
+`--baseline` compares the responder of an evaluation, for a bridge before training and for one with an adapter of random
+weights. Two processes answer the same questions in five languages by turns. The results go to a file of their own.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,11 +30,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.shared.result_files import keep, report_goals
+from benchmarks.shared.result_files import commit_of, keep, report_goals
 from lilift.data.languages import languages
 from lilift.evaluate.evaluator import LIFTED, evaluate, load_benchmarks
 from lilift.evaluate.responders import Responder
-from lilift.model.assemble_bridge import load_bridge
+from lilift.model.assemble_bridge import attach_lora, load_bridge
 from lilift.phases.answering.answerer import AnswerOptions
 from lilift.phases.answering.load_answerer import load_answerer
 from lilift.phases.answering.systems import load_system, responder_for, tokenisation_for
@@ -38,6 +46,13 @@ GOALS = {
     "bridged: speed-up": ("at least", 8.0),
     "different answers": ("at most", 0.0),
 }
+BASELINE_GOALS = {
+    "bridged: speed beside the baseline": ("at least", 1.5),
+    "with adapter: speed beside the baseline": ("at least", 1.5),
+    "answers that differ from the baseline's": ("at most", 0.0),
+}
+SYSTEMS = ("bridged", "with adapter")
+PAIRS = 7
 MMWP_GOAL = {"MMWP, 48 languages: minutes": ("at most", 15.0)}
 
 
@@ -85,14 +100,84 @@ def whole_mmwp(folder: Path, run: Path | None, limit: int | None) -> dict[str, f
     }
 
 
+def answer_by_turns(questions: int) -> None:
+    """Answer for one line of standard input at a time, and print the processor time and the answers."""
+    torch.set_num_threads(1)
+    recipe = load_recipe("tiny-cpu")
+    benchmarks = load_benchmarks([BenchmarkSettings(name="world", limit=questions)], recipe.languages, seed=0)
+    texts = [[question.text for question in benchmark.questions] for benchmark in benchmarks]
+    responders = {}
+    for system in SYSTEMS:
+        bridge = load_bridge(recipe, device="cpu")
+        if system == "with adapter":
+            attach_lora(bridge, recipe.transfer.lora)
+            generator = torch.Generator().manual_seed(0)
+            with torch.no_grad():
+                for name, parameter in bridge.llm.named_parameters():
+                    if "lora_B" in name:
+                        parameter.normal_(std=0.003, generator=generator)
+        responders[system] = responder_for(bridge, recipe, None, recipe.evaluate)
+        responders[system].generate(texts[0][:4])  # fills caches
+    for line in sys.stdin:
+        responder = responders[line.strip()]
+        started = time.process_time()
+        answers = [responder.generate(language) for language in texts]
+        print(json.dumps({"seconds": time.process_time() - started, "answers": answers}), flush=True)
+
+
+def beside_baseline(checkout: Path, questions: int) -> dict[str, float]:
+    """Answer with another checkout's code and with this one's, by turns; the median of the pairs' ratios."""
+    here = Path(__file__).parents[2]
+    processes = []
+    for root in (checkout, here):
+        command = [sys.executable, __file__, "--by-turns", "--questions", str(questions)]
+        paths = os.pathsep.join([str(root), str(root / "kernels")])
+        environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+        pipe = subprocess.PIPE
+        processes.append(subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True))
+
+    def answered(number: int, system: str) -> dict[str, Any]:
+        process = processes[number]
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{system}\n")
+        process.stdin.flush()
+        reply: dict[str, Any] = json.loads(process.stdout.readline())
+        return reply
+
+    found: dict[str, float] = {}
+    different = 0
+    for system in SYSTEMS:
+        pairs = []
+        for turn in range(PAIRS):
+            order = (0, 1) if turn % 2 else (1, 0)
+            replies = {number: answered(number, system) for number in order}
+            pairs.append((replies[0]["seconds"], replies[1]["seconds"]))
+            print(f"{system}: {pairs[-1][0]:.2f} s before, {pairs[-1][1]:.2f} s now", flush=True)
+        answers = [[text for language in replies[number]["answers"] for text in language] for number in (0, 1)]
+        different += sum(one != other for one, other in zip(*answers, strict=True))
+        before, now = (statistics.median(pair[number] for pair in pairs) for number in (0, 1))
+        found[f"{system}: questions a second, baseline"] = len(answers[0]) / before
+        found[f"{system}: questions a second"] = len(answers[0]) / now
+        found[f"{system}: speed beside the baseline"] = statistics.median(one / other for one, other in pairs)
+    for process in processes:
+        process.communicate()
+    return {**found, "answers that differ from the baseline's": different}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Compare answering in batches with answering one by one.")
     parser.add_argument("--questions", type=int, default=128)
     parser.add_argument("--run", type=Path, help="a finished run of tiny-cpu")
     parser.add_argument("--mmwp", type=Path, help="folder with MMWP's files, to time all of MMWP too")
     parser.add_argument("--limit", type=int, help="answer this many questions of MMWP in each language; write no result")
+    parser.add_argument("--baseline", type=Path, metavar="CHECKOUT", help="a checkout with the code of before")
+    parser.add_argument("--by-turns", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args()
+    if arguments.by_turns:
+        answer_by_turns(arguments.questions)
+        return 0
     if arguments.limit:
         part = whole_mmwp(arguments.mmwp, arguments.run, arguments.limit)
         for name, value in part.items():
@@ -132,10 +217,16 @@ def main() -> int:
     different += compared("bridged", by_bridge, rows, found, budget)
     found["different answers"] = different
     goals = dict(GOALS)
+    extra = {}
+    if arguments.baseline:
+        extra["baseline"] = commit_of(arguments.baseline)
+        found |= beside_baseline(arguments.baseline, arguments.questions)
+        goals |= BASELINE_GOALS
     if arguments.mmwp:
         found |= whole_mmwp(arguments.mmwp, run, None)
         goals |= MMWP_GOAL
-    keep("evaluation_throughput", {"goals": goals, "summary": found, "questions": len(texts), "batch_tokens": budget})
+    content = {"goals": goals, "summary": found, "questions": len(texts), "batch_tokens": budget}
+    keep("evaluation_throughput-baseline" if arguments.baseline else "evaluation_throughput", extra | content)
     for name, value in found.items():
         print(f"{name}: {value:.4g}")
     return 0 if report_goals(found, goals) or not arguments.check else 1

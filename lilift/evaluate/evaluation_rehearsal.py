@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from lilift.memory.simulation.allocation_trace import MemoryTrace
 from lilift.memory.simulation.simulate import Rehearsal
 from lilift.model.assemble_bridge import attach_lora
 from lilift.model.bridge import BridgedModel
+from lilift.model.decoding.dequantised_weights import dequantise, dequantised
 from lilift.model.decoding.generation import Continuer, _Place, _SideBySide
 from lilift.model.decoding.key_value_cache import BLOCK, KeyValueCache
 from lilift.recipe.schema import Recipe
@@ -20,9 +22,12 @@ KV_CACHE = "kv_cache"
 REFILL_SHARE = 4  # the plan assumes that at most 1 in 4 rows ends at the same time and makes room for a new row
 
 
-def rehearsal(rows: Sequence[Row]) -> Rehearsal:
-    """The rehearsal of generation for `rows`; the length of each row's response is the room for its answer."""
-    return Rehearsal("evaluate", _prepare, _answer, rows)
+def rehearsal(rows: Sequence[Row], *, dequantises: bool = False) -> Rehearsal:
+    """The rehearsal of generation for `rows`; the length of each row's response is the room for its answer.
+
+    With `dequantises`, the LLM's 4-bit weights are dequantised first.
+    """
+    return Rehearsal("evaluate", _prepare, partial(_answer, dequantises=dequantises), rows)
 
 
 def _prepare(bridge: BridgedModel, recipe: Recipe) -> None:
@@ -41,8 +46,12 @@ class _Blind(Continuer):
 
 
 @torch.no_grad()
-def _answer(bridge: BridgedModel, rows: Sequence[Row], trace: MemoryTrace) -> None:
+def _answer(bridge: BridgedModel, rows: Sequence[Row], trace: MemoryTrace, *, dequantises: bool) -> None:
     bridge.eval()
+    if dequantises:
+        dequantise(bridge.causal_lm)
+        for weight in dequantised(bridge.causal_lm):
+            trace.add(weight, "llm")
     longest = max(len(row.response_ids) for row in rows)
     continuer = _Blind(bridge.causal_lm, stop=bridge.tokens.stop, max_new_tokens=longest, budget=0)
     side_by_side = _prefill(bridge, continuer, rows, trace)

@@ -132,6 +132,7 @@ class _ModelResponder:
         max_new_tokens: longest response.
         batch_tokens: tokens of all prompts and responses of a batch together.
         sampling: None always takes the most likely token.
+        spare: frees memory that only makes answers faster, and returns whether there was some.
     """
 
     def __init__(
@@ -143,8 +144,10 @@ class _ModelResponder:
         max_new_tokens: int,
         batch_tokens: int,
         sampling: Sampling | None = None,
+        spare: Callable[[], bool] | None = None,
     ) -> None:
         self._model = model
+        self._spare = spare
         self._rows_of = rows_of
         self._continuations_of = continuations_of
         self._max_new_tokens = max_new_tokens
@@ -177,7 +180,10 @@ class _ModelResponder:
             yield Response(row // samples, reply.text, reply.tokens, reply.ended)
 
     def _replies(self, rows: Sequence[Any], seeds: Sequence[int]) -> Iterator[tuple[int, Reply]]:
-        """The reply to every row. If memory runs out, the incomplete rows start again in batches of half the size."""
+        """The reply to every row.
+
+        If memory runs out, the incomplete rows start again: first without spare memory, then in batches of half the size.
+        """
         from lilift.memory.guard import free_memory, is_out_of_memory  # imports torch
 
         waiting = list(range(len(rows)))
@@ -190,13 +196,16 @@ class _ModelResponder:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
-                if self._batch_tokens <= LEAST_BATCH_TOKENS:
+                if self._spare is not None and self._spare():
+                    pass
+                elif self._batch_tokens <= LEAST_BATCH_TOKENS:
                     raise TrainingError(
                         "memory runs out even with one answer at a time",
                         where="evaluate",
                         remedy="close other programs that use the memory, or set evaluate.max_new_tokens lower",
                     ) from None
-                self._batch_tokens //= 2
+                else:
+                    self._batch_tokens //= 2
             else:
                 return
             free_memory()
@@ -228,6 +237,7 @@ class BridgeResponder(_ModelResponder):
         max_new_tokens: longest response.
         batch_tokens: tokens of all prompts and responses of a batch together.
         sampling: None always takes the most likely token.
+        spare: frees memory that only makes answers faster, and returns whether there was some.
     """
 
     def __init__(
@@ -238,6 +248,7 @@ class BridgeResponder(_ModelResponder):
         max_new_tokens: int,
         batch_tokens: int,
         sampling: Sampling | None = None,
+        spare: Callable[[], bool] | None = None,
     ) -> None:
         from lilift.data.batches.tokenization import continuation_ids
 
@@ -249,6 +260,7 @@ class BridgeResponder(_ModelResponder):
             max_new_tokens=max_new_tokens,
             batch_tokens=batch_tokens,
             sampling=sampling,
+            spare=spare,
         )
         self._bridge = bridge
         self._tokenisation = tokenisation

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoModelForSeq2SeqLM, PreTrainedConfig
+from transformers.pytorch_utils import Conv1D
 
 from lilift.memory.model_configurations import empty_encoder, empty_llm
 from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard
@@ -45,6 +46,7 @@ class Footprint:
         largest_weight: elements of the LLM's largest weight.
         expert_bytes: experts of the LLM that stay in full precision although the recipe asks for 4 bits.
         expert_share: their share of the LLM's weights.
+        dequantised_bytes: the LLM's 4-bit weights in the precision of its computation.
         hours: training time; None if the recipe does not determine the number of tokens.
         time_basis: the assumptions behind `hours`.
     """
@@ -58,6 +60,7 @@ class Footprint:
     time_basis: str
     expert_bytes: int = 0
     expert_share: float = 0.0
+    dequantised_bytes: int = 0
 
     @property
     def disk_bytes(self) -> int:
@@ -120,7 +123,16 @@ def estimate_footprint(recipe: Recipe, models: Models, card: PlannedCard, traine
         time_basis=basis,
         expert_bytes=experts * _bytes_of(recipe.llm.dtype),
         expert_share=experts / parameters,
+        dequantised_bytes=_dequantised_bytes(recipe, llm),
     )
+
+
+def _dequantised_bytes(recipe: Recipe, llm: nn.Module) -> int:
+    if recipe.llm.quantization != "nf4":
+        return 0
+    head = llm.get_output_embeddings()  # type: ignore[operator]  # every LLM of transformers has it
+    linear = [module for module in llm.modules() if isinstance(module, nn.Linear | Conv1D) and module is not head]
+    return sum(module.weight.numel() for module in linear) * _bytes_of(recipe.llm.dtype)
 
 
 def _hours(recipe: Recipe, llm: nn.Module, card: PlannedCard) -> tuple[float | None, str]:

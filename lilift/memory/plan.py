@@ -71,6 +71,13 @@ class Plan:
         return 1 - self.peak_bytes / self.card.total_bytes
 
     @property
+    def dequantised_bytes(self) -> int:
+        """What `evaluate.dequantize: auto` adds to the peak of the evaluation: all dequantised weights, or 0 without room."""
+        added = self.footprint.dequantised_bytes
+        fits = self.of("evaluate").peak_bytes + added <= self.limit_bytes
+        return added if fits and self.recipe.evaluate.dequantize == "auto" else 0
+
+    @property
     def on_card(self) -> tuple[PhasePlan, ...]:
         """The phases that use the card's memory. The export uses the host's memory."""
         return tuple(phase for phase in self.phases if phase.phase != "export" or self.card.kind == "cpu")

@@ -68,7 +68,8 @@ class Job:
         for planned in self.plan.phases:
             if planned.phase == ("transfer" if phase == "control" else phase):
                 unseen = planned.parts["context"] if self.device.kind == "cuda" and phase != "export" else 0
-                return round((planned.peak_bytes - unseen) / MIB, 1)
+                dequantised = self.plan.dequantised_bytes if phase == "evaluate" else 0
+                return round((planned.peak_bytes + dequantised - unseen) / MIB, 1)
         return None
 
     def say(self, line: str) -> None:
@@ -157,7 +158,10 @@ def _evaluate(job: Job, where: Path) -> None:
     read_questions(job.recipe, questions, where, device=device, note=job.say)
     for system in evaluated_systems(job.recipe):
         bridge = load_system(job.recipe, job.folder.path, system, device=device, states_folder=where / STATES)
-        responder = responder_for(bridge, job.recipe, job.folder.path, job.recipe.evaluate)
+        settings = job.recipe.evaluate
+        if settings.dequantize == "auto" and not job.plan.dequantised_bytes:
+            settings = settings.model_copy(update={"dequantize": False})  # the plan has no room
+        responder = responder_for(bridge, job.recipe, job.folder.path, settings)
         shown = nullcontext(None) if job.quiet else answer_progress(sys.stdout)
         with polite_interrupts() as interruption, shown as progress:
             evaluate(

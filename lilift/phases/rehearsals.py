@@ -33,7 +33,8 @@ def require_plan_fits(plan: Plan) -> None:
 def rehearse(recipe: Recipe) -> Sequence[Rehearsal]:
     """Rehearsals of the phases that hold a model on the card, each with the heaviest batch that the recipe allows."""
     stages = [rehearse_stage(recipe, name, heaviest_rows(recipe, getattr(recipe, name))) for name in recipe.stages]
-    return *stages, rehearse_evaluation(heaviest_questions(recipe))
+    dequantises = recipe.evaluate.dequantize is True
+    return *stages, rehearse_evaluation(heaviest_questions(recipe), dequantises=dequantises)
 
 
 def heaviest_rows(recipe: Recipe, stage: StageSettings) -> list[Row]:

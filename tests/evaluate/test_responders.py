@@ -102,6 +102,29 @@ def test_each_sample_of_a_question_comes_with_the_question_and_has_a_seed_of_its
     assert parrot.seeds[6:] == parrot.seeds[3:6]
 
 
+def test_spare_memory_is_freed_before_batches_shrink(
+    parrot: Parrot, responder: BridgeResponder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions = ["a", "b", "c"]
+    expected = responder.generate(questions)
+    stream, failures = Parrot.stream, [True, True]
+
+    def scarce(self: Parrot, rows: Sequence[Row], **limits: Any) -> Iterator[Reply]:
+        for reply in stream(self, rows, **limits):
+            if failures:
+                failures.pop()
+                raise MemoryError
+            yield reply
+
+    monkeypatch.setattr(Parrot, "stream", scarce)
+    spare = [False, True]
+    responder._spare = spare.pop
+    parrot.limits.clear()
+    assert responder.generate(questions) == expected
+    assert [budget for _, budget in parrot.limits] == [99, 99, 49]
+    assert not spare
+
+
 def test_where_memory_runs_out_the_other_rows_are_begun_again_with_half_the_batch(
     parrot: Parrot, responder: BridgeResponder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

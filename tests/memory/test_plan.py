@@ -209,3 +209,14 @@ def test_the_probe_sees_memory_that_came_and_went() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert float(done.stdout) >= 40
+
+
+def test_dequantised_weights_are_planned_where_they_have_room() -> None:
+    plan = plan_recipe(load_recipe("tiny-cpu"), strict=True)
+    weights = 4 * (4 * 128 * 128 + 3 * 128 * 384) * 4  # four layers, in float32
+    assert plan.dequantised_bytes == weights
+    full = replace(plan, card=replace(plan.card, usable_bytes=plan.of("evaluate").peak_bytes + weights - 1))
+    assert full.dequantised_bytes == 0
+    always = plan_recipe(load_recipe("tiny-cpu", overrides=["evaluate.dequantize=true"]), strict=True)
+    assert always.dequantised_bytes == 0, "they are part of the peak"
+    assert always.of("evaluate").parts["llm"] == plan.of("evaluate").parts["llm"] + weights

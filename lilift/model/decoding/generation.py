@@ -26,10 +26,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from lilift.model.decoding.cached_layers import cannot_generate
 from lilift.model.decoding.key_value_cache import KeyValueCache
 from lilift.model.decoding.sampling import Sampling, draw
+from lilift.model.decoding.step_attention import step_attention
+from lilift.model.decoding.step_graphs import step_graphs_of
 from lilift.model.llms.llm_architecture import layers_without_keys
 
 _REFILL_SHARE = 8  # refill places when one in this many is free, because a prompt pass for a single row uses the device poorly
 _SHRINK_SHARE = 4  # when no row waits, drop rows that have ended once they are one in this many
+PROMPT_TOKENS_ON_CPU = 1024  # a CPU reads this many positions of prompts at once, because more do not fit into its cache
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,7 @@ class Continuer:
         budget: tokens of prompts and longest responses side by side; a longer row runs alone.
         most_rows: the largest number of rows side by side; None for no limit.
         sampling: how lilift draws tokens; None takes the likeliest.
+        graphs: record the steps as CUDA graphs if the LLM is on a GPU.
 
     Raises:
         ModelError: the LLM caches something other than keys and values.
@@ -109,6 +113,7 @@ class Continuer:
         budget: int,
         most_rows: int | None = None,
         sampling: Sampling | None = None,
+        graphs: bool = True,
     ) -> None:
         check_keeps_keys_and_values(llm)
         self._llm = llm
@@ -118,6 +123,7 @@ class Continuer:
         self._budget = budget
         self._most_rows = most_rows
         self._sampling = sampling
+        self._graphs = step_graphs_of(llm) if graphs else None
         # Ask for the last position's logits only, where the model supports it. All logits of a prompt are B * T * V numbers.
         self._last_only: dict[str, int] = (
             {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(llm.forward).parameters else {}
@@ -140,16 +146,20 @@ class Continuer:
         """
         if self._sampling is not None and seeds is None:
             raise ValueError("sampling needs a seed for every row")
+        if self._graphs is not None:
+            self._graphs.begin()
         waiting = deque(sorted(range(len(lengths)), key=lambda row: -lengths[row]))
         side_by_side: _SideBySide | None = None
         while waiting or side_by_side is not None:
             admitted = self._admit(waiting, lengths, side_by_side.living if side_by_side else [])
             if admitted:
-                new = [_Place(row, lengths[row], self._draws(row, seeds)) for row in admitted]
-                fresh = self._prefill(embed(admitted), new)
+                fresh = []
+                for part in self._parts(admitted, lengths):
+                    new = [_Place(row, lengths[row], self._draws(row, seeds)) for row in part]
+                    fresh.append(self._prefill(embed(part), new))
                 if side_by_side is None:
-                    side_by_side = fresh
-                else:
+                    side_by_side = fresh.pop(0)
+                if fresh:
                     side_by_side.rebuild(fresh)
             elif side_by_side is not None:
                 ended = len(side_by_side.places) - len(side_by_side.living)
@@ -184,10 +194,21 @@ class Continuer:
             return []
         return [waiting.popleft() for _ in range(min(free, len(waiting)))]
 
+    def _parts(self, rows: list[int], lengths: Sequence[int]) -> list[list[int]]:
+        """Rows whose prompts the LLM reads at once. Neighbours have similar lengths, so that there is little padding."""
+        if self._llm.device.type != "cpu":
+            return [rows]
+        parts: list[list[int]] = [[]]
+        for row in rows:  # the longest come first
+            if parts[-1] and (len(parts[-1]) + 1) * lengths[parts[-1][0]] > PROMPT_TOKENS_ON_CPU:
+                parts.append([])
+            parts[-1].append(row)
+        return parts
+
     def _prefill(self, embedded: Embedded, places: list[_Place]) -> _SideBySide:
         """Read prompts and choose each row's first token."""
         inputs, mask, positions = embedded
-        rows = _SideBySide(places, KeyValueCache(), mask, positions[:, -1:])
+        rows = _SideBySide(places, KeyValueCache(self._graphs), mask, positions[:, -1:])
         self._choose(self._logits(rows, inputs_embeds=inputs, position_ids=positions), rows)
         return rows
 
@@ -199,7 +220,11 @@ class Continuer:
         # A row that has ended keeps its position, because a model with a table of positions may have no further one.
         rows.positions = rows.positions + torch.tensor(advance, device=rows.positions.device)
         ids = torch.tensor(tokens, device=rows.positions.device)
-        self._choose(self._logits(rows, input_ids=ids, position_ids=rows.positions), rows)
+        logits = self._graphs.step(ids, rows.positions, rows.mask, rows.cache) if self._graphs is not None else None
+        if logits is None:
+            with step_attention(self._llm):
+                logits = self._logits(rows, input_ids=ids, position_ids=rows.positions)
+        self._choose(logits, rows)
 
     def _logits(self, rows: _SideBySide, **inputs: Tensor) -> Tensor:
         """Logits of each row's next token: [B, V]."""
@@ -245,18 +270,17 @@ class _SideBySide:
     def living(self) -> list[_Place]:
         return [place for place in self.places if not place.left]
 
-    def rebuild(self, fresh: _SideBySide | None = None) -> None:
+    def rebuild(self, fresh: Sequence[_SideBySide] = ()) -> None:
         """Drop rows that have left and columns that no row uses, and add new rows."""
         keep = [index for index, place in enumerate(self.places) if not place.left]
         chosen = torch.tensor(keep, dtype=torch.long, device=self.mask.device)
-        self.places = self.living + (fresh.places if fresh else [])
+        self.places = [*self.living, *(place for rows in fresh for place in rows.places)]
         columns = max(place.columns for place in self.places)
         parts = [(self.mask.index_select(0, chosen), self.positions.index_select(0, chosen))]
-        if fresh:
-            parts.append((fresh.mask, fresh.positions))
+        parts.extend((rows.mask, rows.positions) for rows in fresh)
         self.mask = torch.cat([_at_width(mask, columns) for mask, _ in parts])
         self.positions = torch.cat([positions for _, positions in parts])
-        self.cache.rebuild(keep, columns, fresh.cache if fresh else None)
+        self.cache.rebuild(keep, columns, [rows.cache for rows in fresh])
 
 
 @contextmanager

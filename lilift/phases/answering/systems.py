@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from lilift.model.bridge_files import load_part
 from lilift.model.decoding.sampling import Sampling
 from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer
 from lilift.model.llms.special_tokens import first_token
+from lilift.phases.answering.dequantising import dequantise_if_it_fits, free_dequantised
 from lilift.phases.run_folder import phase_fingerprint
 from lilift.recipe import sealed_folders, storage
 from lilift.recipe.errors import ModelError
@@ -105,13 +107,18 @@ def answers_depend_on(recipe: Recipe, run: Path, system: System) -> dict[str, st
 def responder_for(
     bridge: BridgedModel, recipe: Recipe, run: Path | None, settings: EvaluateSettings, *, sampling: Sampling | None = None
 ) -> BridgeResponder:
-    """A responder for evaluation and chat, with the template and the limits of training."""
+    """A responder for evaluation and chat, with the template and the limits of training.
+
+    The bridge's LLM has dequantised weights afterwards, if `settings.dequantize` allows it.
+    """
+    dequantise_if_it_fits(bridge.causal_lm, settings.dequantize, batch_tokens=settings.tokens_per_batch)
     return BridgeResponder(
         bridge,
         tokenisation_for(bridge, recipe, run),
         max_new_tokens=settings.max_new_tokens,
         batch_tokens=settings.tokens_per_batch,
         sampling=sampling,
+        spare=partial(free_dequantised, bridge.causal_lm),
     )
 
 

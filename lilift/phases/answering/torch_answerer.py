@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from lilift.model.encoders.source_languages import missing_languages
 from lilift.model.llms.plain_llm import load_plain_llm
 from lilift.model.sources import STAND_IN
 from lilift.phases.answering.answerer import DESCRIPTION, EXPORTED, Answerer, AnswerOptions, drawing, refuse, refuse_template
+from lilift.phases.answering.dequantising import dequantise_if_it_fits, free_dequantised
 from lilift.phases.answering.systems import SYSTEMS, answers_depend_on, load_system, responder_for
 from lilift.phases.run_folder import recipe_of
 from lilift.recipe import sealed_folders, sealed_records, storage
@@ -108,12 +110,15 @@ def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
         has_llm_bos=bridge.tokens.bos is not None,
         limits=Limits(encoder.max_tokens, longest, "truncate"),
     )
+    batch_tokens = options.batch_tokens or _BATCH_TOKENS
+    dequantise_if_it_fits(bridge.causal_lm, "auto", batch_tokens=batch_tokens)
     responder = BridgeResponder(
         bridge,
         tokenisation,
         max_new_tokens=most_new,
-        batch_tokens=options.batch_tokens or _BATCH_TOKENS,
+        batch_tokens=batch_tokens,
         sampling=options.sampling,
+        spare=partial(free_dequantised, bridge.causal_lm),
     )
     inputs = {"export": fingerprint(content), "llm": fingerprint(llm.model_dump(mode="json")), "max_new_tokens": most_new}
     notes = missing_languages(bridge.encoder.tokenizer.source_languages, languages)
@@ -166,13 +171,16 @@ def _of_plain(model: str, options: AnswerOptions) -> Answerer:
     if template is None:
         llm.chat_prompts([])  # raises at once if the LLM has no chat template
     most_new = options.max_new_tokens or _MAX_NEW_TOKENS
+    batch_tokens = options.batch_tokens or _BATCH_TOKENS
+    dequantise_if_it_fits(llm.llm, "auto", batch_tokens=batch_tokens)
     responder = PlainResponder(
         llm,
         llm.chat_prompts if template is None else lambda questions: llm.prompts(questions, template),
         lambda labels: llm.continuations(labels, template),
         max_new_tokens=most_new,
-        batch_tokens=options.batch_tokens or _BATCH_TOKENS,
+        batch_tokens=batch_tokens,
         sampling=options.sampling,
+        spare=partial(free_dequantised, llm.llm),
     )
     inputs = {"llm": llm_settings.model_dump(mode="json"), "template": name, "max_new_tokens": most_new}
     folder = Path("evaluations") / model.removeprefix(STAND_IN).strip("/").split("/")[-1]

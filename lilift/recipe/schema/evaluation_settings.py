@@ -143,3 +143,9 @@ class EvaluateSettings(Settings):
         description="Tokens of prompts and responses that the LLM processes side by side. Lower it if memory runs out during "
         "evaluation.",
     )
+    dequantize: Literal["auto"] | bool = Field(
+        "auto",
+        exclude_if=lambda wanted: wanted == "auto",  # runs without this setting keep their fingerprint
+        description="Keep the LLM's 4-bit weights dequantised while it answers. This is faster, and takes 2 bytes more for "
+        "each weight (4 in float32). auto: if there is room. true: always, and the memory plan counts them. false: never.",
+    )

@@ -14,7 +14,7 @@ Target = Literal["reconstruct", "respond"]
 
 # These settings decide how often a stage saves or logs, or what lilift trains beside it. The stage's result does not depend on
 # them, so a run may continue after you change them.
-WITHOUT_EFFECT_ON_RESULT = frozenset({"checkpoint_every", "keep_checkpoints", "log_every", "control"})
+WITHOUT_EFFECT_ON_RESULT = frozenset({"checkpoint_every", "keep_checkpoints", "log_every", "control", "dequantize"})
 
 _LEARNING_RATE = "Learning rate after the warm-up."
 _SCHEDULE = "The learning rate after the warm-up. constant: it stays. cosine: it falls to 0 along a cosine."

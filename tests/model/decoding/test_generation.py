@@ -62,6 +62,7 @@ def embedder(llm: Any, texts: Sequence[Sequence[int]]) -> Callable[[Sequence[int
         longest = max(len(texts[row]) for row in chosen)
         ids = torch.tensor([[0] * (longest - len(texts[row])) + list(texts[row]) for row in chosen])
         mask = torch.tensor([[False] * (longest - len(texts[row])) + [True] * len(texts[row]) for row in chosen])
+        ids, mask = ids.to(llm.device), mask.to(llm.device)
         return llm.get_input_embeddings()(ids), mask, (mask.cumsum(-1) - 1).clamp_min(0)
 
     return embed

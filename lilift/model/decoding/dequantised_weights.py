@@ -1,0 +1,126 @@
+"""Keeps an LLM's 4-bit weights dequantised while it answers, so that it does not dequantise every weight at every token.
+
+bitsandbytes' 4-bit layer dequantises its weight at every call and multiplies. `dequantise` does the first half once. The 4-bit
+weights stay, so that `quantise_again` restores the LLM at once when memory runs out. The results are those of bitsandbytes to
+the bit where it dequantises and multiplies: on a CPU, and on a GPU for batches that its fused kernels do not take. Its fused
+kernels round differently in 16 bits.
+
+In float32, the product of a LoRA adapter's two matrices also goes into the dequantised weight. There this changes a result by
+as little as another batch does. In 16 bits it would round the adapter away, so there the adapter stays beside the weight.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+import bitsandbytes
+import torch
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lilift.model.decoding.step_graphs import forget_step_graphs
+
+
+def dequantise(llm: nn.Module) -> None:
+    """Let the 4-bit layers of an LLM compute with dequantised weights. Do this after the adapter has its weights.
+
+    Raises:
+        MemoryError, torch.OutOfMemoryError, RuntimeError: memory runs out; then the LLM is as it was before.
+    """
+    quantise_again(llm)
+    try:
+        for layer, adapted in _layers(llm):
+            weight, bias = _dequantised(layer), layer.bias
+            adapter = None if adapted is None else _adapter_of(adapted)
+            if adapter is not None and weight.dtype == torch.float32:
+                weight, adapter, replaced = weight + adapter.second @ adapter.first, None, adapted
+            else:
+                replaced = layer if adapter is None else adapted
+            # The attribute of the object hides the method of its class. The tree of modules stays as it is.
+            cast("Any", replaced).forward = _Product(weight, None if bias is None else bias.to(weight.dtype), adapter)
+    except BaseException:
+        quantise_again(llm)
+        raise
+
+
+def quantise_again(llm: nn.Module) -> bool:
+    """Undo `dequantise`; return whether there was something to undo."""
+    undone = False
+    for pair in _layers(llm):
+        for module in pair:
+            if module is not None and module.__dict__.pop("forward", None) is not None:
+                undone = True
+    forget_step_graphs(llm)
+    return undone
+
+
+def dequantised(llm: nn.Module) -> list[Tensor]:
+    """The dequantised weights that `dequantise` has made; empty without them."""
+    replaced = (vars(module).get("forward") for pair in _layers(llm) for module in pair if module is not None)
+    return [product.weight for product in replaced if isinstance(product, _Product)]
+
+
+def dequantised_bytes(llm: nn.Module) -> int:
+    """How much memory `dequantise` takes: 2 bytes a weight in 16 bits, 4 in float32. 0 for an LLM without 4-bit layers."""
+    return sum(layer.in_features * layer.out_features * _precision(layer).itemsize for layer, _ in _layers(llm))
+
+
+def _layers(llm: nn.Module) -> Iterator[tuple[bitsandbytes.nn.Linear4bit, LoraLayer | None]]:
+    """The 4-bit layers, each with the LoRA layer around it."""
+    around = {id(module.base_layer): module for module in llm.modules() if isinstance(module, LoraLayer)}
+    for module in llm.modules():
+        if isinstance(module, bitsandbytes.nn.Linear4bit):
+            yield module, around.get(id(module))
+
+
+def _precision(layer: bitsandbytes.nn.Linear4bit) -> torch.dtype:
+    """The precision that the layer computes in."""
+    dtype: torch.dtype = layer.compute_dtype or layer.weight.quant_state.dtype
+    return dtype
+
+
+def _dequantised(layer: bitsandbytes.nn.Linear4bit) -> Tensor:
+    """The weight [out, in] as the layer itself dequantises it."""
+    state = copy.copy(layer.weight.quant_state)
+    state.dtype = _precision(layer)
+    weight: Tensor = bitsandbytes.functional.dequantize_4bit(layer.weight.data.view(-1, 1), state)
+    return weight
+
+
+@dataclass(frozen=True)
+class _Adapter:
+    """A LoRA adapter of one layer: `first` [R, in] and `second` [out, R], which includes the factor alpha / R."""
+
+    first: Tensor
+    second: Tensor
+
+
+def _adapter_of(adapted: LoraLayer) -> _Adapter | None:
+    """The one active float32 adapter of a layer; None if its adapter is of another kind, or there are several."""
+    active = [name for name in adapted.active_adapters if name in adapted.lora_A]
+    if len(active) != 1 or adapted.disable_adapters or adapted.lora_variant or adapted.merged_adapters:
+        return None
+    first, second = adapted.lora_A[active[0]], adapted.lora_B[active[0]]
+    if first.weight.dtype != torch.float32 or second.weight.dtype != torch.float32 or second.bias is not None:
+        return None
+    return _Adapter(first.weight.detach(), second.weight.detach() * adapted.scaling[active[0]])
+
+
+@dataclass(frozen=True)
+class _Product:
+    """The forward pass of a layer with a dequantised weight [out, in], and an adapter beside it or None."""
+
+    weight: Tensor
+    bias: Tensor | None
+    adapter: _Adapter | None
+
+    def __call__(self, x: Tensor, *_: object, **__: object) -> Tensor:
+        found = functional.linear(x.to(self.weight.dtype), self.weight, self.bias).to(x.dtype)
+        if self.adapter is None:
+            return found
+        inner = functional.linear(x.to(self.adapter.first.dtype), self.adapter.first)
+        return found + functional.linear(inner, self.adapter.second).to(found.dtype)
