@@ -149,6 +149,11 @@ class BridgedModel(nn.Module):
         """
         inputs, mask, positions = self.embed(batch)
         arguments = {"inputs_embeds": inputs, "attention_mask": mask.long(), "position_ids": positions, "use_cache": False}
+        if not batch.left_pad:
+            # Causal attention does not see padding on the right. Without a mask it is faster, and does not repeat the keys of
+            # grouped heads. Positions go on in the padding, because transformers takes a jump for a new text.
+            arguments["attention_mask"] = None
+            arguments["position_ids"] = torch.arange(inputs.shape[1], device=inputs.device)[None]  # [1, T]
         items = max(1, batch.loss_tokens if num_items is None else num_items)
         head = self._head
         if head is None:

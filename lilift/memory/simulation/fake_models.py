@@ -28,6 +28,7 @@ from lilift.model.bridge import BridgedModel
 from lilift.model.encoders.encoder import UNQUANTISED, AbsentEncoder, Encoder
 from lilift.model.encoders.encoder_architecture import loader_of, text_encoder_in
 from lilift.model.encoders.encoder_states import EncoderStates, StatesInMemory, TokenIds
+from lilift.model.llms.lean_layers.lean_llm import bind_lean_layers
 from lilift.model.llms.llm import enable_gradient_checkpointing, without_dropout
 from lilift.model.llms.output_head import OutputHead
 from lilift.model.llms.special_tokens import LLMTokens
@@ -168,6 +169,8 @@ def _fake_llm(recipe: Recipe, config: PreTrainedConfig) -> PreTrainedModel:
         quantise(llm, partial(FakeLinear4bit, dtype=dtype), skip=llm.get_output_embeddings())
         llm.is_loaded_in_4bit = True  # peft reads this
     llm.requires_grad_(False).eval()
+    # The kernels of Liger cannot run on fake tensors. torch's versions hold the same tensors, and one small chunk more.
+    bind_lean_layers(llm, recipe.llm.model_copy(update={"kernels": "torch"}), torch.device("cpu"))
     if recipe.llm.gradient_checkpointing:
         enable_gradient_checkpointing(llm)
     return llm
