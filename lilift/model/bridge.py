@@ -149,7 +149,7 @@ class BridgedModel(nn.Module):
         """
         inputs, mask, positions = self.embed(batch)
         arguments = {"inputs_embeds": inputs, "attention_mask": mask.long(), "position_ids": positions, "use_cache": False}
-        if not batch.left_pad:
+        if not batch.left_pad and _attends_fast_without_mask(inputs.device):
             # Causal attention does not see padding on the right. Without a mask it is faster, and does not repeat the keys of
             # grouped heads. Positions go on in the padding, because transformers takes a jump for a new text.
             arguments["attention_mask"] = None
@@ -263,3 +263,8 @@ class BridgedModel(nn.Module):
 
     def _find_head(self, llm: PreTrainedModel) -> OutputHead | None:
         return find_output_head(llm)
+
+
+def _attends_fast_without_mask(device: torch.device) -> bool:
+    """Whether torch has a fast kernel for causal attention with grouped heads; on GPUs before Ampere it has not."""
+    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= (8, 0)

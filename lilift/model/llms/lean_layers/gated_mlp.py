@@ -136,14 +136,19 @@ class GatedMLP:
         return total, [*matrices, *of_down]
 
 
-class _TiledMLP(torch.autograd.Function):
-    """`GatedMLP` as one function of autograd, which keeps the input alone."""
+class _Backward(torch.autograd.Function):
+    """Returns the inputs of an MLP, and takes the gradient of its output.
+
+    An MLP has two functions of autograd, because its output has the shape of its inputs. The first one keeps the inputs and has
+    the backward pass. The second one has the forward pass. The recomputation of a layer ends once everything is kept again, and
+    so before the forward pass of its MLP.
+    """
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, mlp: GatedMLP, *matrices: Tensor | None) -> Tensor:
         ctx.save_for_backward(inputs, *matrices)
         ctx.mlp = mlp.with_adapters((None,) * len(matrices))
-        return mlp.with_adapters(matrices).forward(inputs)
+        return inputs.view_as(inputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -151,6 +156,18 @@ class _TiledMLP(torch.autograd.Function):
         mlp: GatedMLP = ctx.mlp.with_adapters(tuple(matrices))
         of_inputs, of_matrices = mlp.backward(gradients[0], inputs, of_inputs=ctx.needs_input_grad[0])
         return of_inputs, None, *of_matrices
+
+
+class _Forward(torch.autograd.Function):
+    """The output of an MLP; its gradient is passed on as it is."""
+
+    @staticmethod
+    def forward(_ctx: Any, inputs: Tensor, mlp: GatedMLP) -> Tensor:
+        return mlp.forward(inputs)
+
+    @staticmethod
+    def backward(_ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        return gradients[0], None
 
 
 class _Gating(torch.autograd.Function):
@@ -206,8 +223,8 @@ def _mlp_forward(module: Any, inputs: Tensor) -> Tensor:
         plain: Tensor = type(module).forward(module, inputs)
         return plain
     if module.lean_recomputes:
-        rows: Tensor = _TiledMLP.apply(inputs.reshape(-1, inputs.shape[-1]), mlp, *mlp.adapters)
-        return rows.view(inputs.shape)
+        rows: Tensor = _Backward.apply(inputs.reshape(-1, inputs.shape[-1]), mlp, *mlp.adapters)  # [N, D]
+        return _Forward.apply(rows, mlp).view(inputs.shape)  # type: ignore[no-any-return]
     names = _layers_of(module)
     assert names is not None
     found = [getattr(module, name)(inputs) for name in names]

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import unset_fake_temporarily
+from torch.nn import functional
 
 from lilift.model.llms.lean_layers.elementwise_kernels import Kernels
 
@@ -47,7 +48,7 @@ class _RMSNorm(torch.autograd.Function):
                 scaled = (gradient[part] * weight).to(inverse.dtype)
             else:
                 scaled = gradient[part].to(inverse.dtype) * (1.0 + weight.to(inverse.dtype))
-            normal = rows[part].to(inverse.dtype).mul_(inverse[part])
+            normal = rows[part].to(inverse.dtype) * inverse[part]
             shared = (scaled * normal).mean(-1, keepdim=True)
             found[part] = scaled.sub_(normal.mul_(shared)).mul_(inverse[part])
         return found.view(inputs.shape), None, None, None
@@ -93,6 +94,8 @@ def _norm_forward(norm: Any, inputs: Tensor) -> Tensor:
         # Not in place: the gradient of a norm after a layer (Gemma) is also that of the residual.
         out: Tensor = LigerRMSNormFunction.apply(inputs, norm.weight, eps, float(convention == "gemma"), convention, False)
         return out
+    if inputs.is_cuda and convention == "llama":  # torch's own kernel, which rounds once less
+        return functional.rms_norm(inputs, (inputs.shape[-1],), norm.weight, eps)
     lean: Tensor = _RMSNorm.apply(inputs, norm.weight, eps, convention)
     return lean
 
