@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
-from torch.autograd.graph import save_on_cpu
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -27,6 +26,7 @@ from lilift.model.decoding.likelihood import Likelihood, log_likelihoods
 from lilift.model.decoding.sampling import Sampling
 from lilift.model.encoders.encoder import Encoder
 from lilift.model.encoders.encoder_states import EncoderStates
+from lilift.model.llms.offloaded_checkpoints import OffloadedCheckpoints
 from lilift.model.llms.output_head import OutputHead, backbone_of, find_output_head
 from lilift.model.llms.special_tokens import LLMTokens, special_tokens
 from lilift.recipe.schema import TrainedPart
@@ -256,7 +256,7 @@ class BridgedModel(nn.Module):
 
     def _saving(self) -> AbstractContextManager[Any]:
         """Where autograd keeps what the LLM's forward pass saves for the backward pass."""
-        return save_on_cpu(pin_memory=True) if self.offloads and self.training else nullcontext()
+        return OffloadedCheckpoints() if self.offloads and self.training else nullcontext()
 
     def _find_tokens(self, llm: PreTrainedModel, name: str) -> LLMTokens:
         return special_tokens(llm, self.llm_tokenizer, name)

@@ -18,7 +18,6 @@ import torch
 from bitsandbytes.functional import QuantState
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
-from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.integrations import moe as transformers_moe
 from transformers.pytorch_utils import Conv1D
@@ -30,6 +29,7 @@ from lilift.model.encoders.encoder_architecture import loader_of, text_encoder_i
 from lilift.model.encoders.encoder_states import EncoderStates, StatesInMemory, TokenIds
 from lilift.model.llms.lean_layers.lean_llm import bind_lean_layers
 from lilift.model.llms.llm import enable_gradient_checkpointing, without_dropout
+from lilift.model.llms.offloaded_checkpoints import OffloadedCheckpoints, Waiting
 from lilift.model.llms.output_head import OutputHead
 from lilift.model.llms.special_tokens import LLMTokens
 from lilift.model.sources import loading
@@ -62,12 +62,7 @@ class FakeBridge(BridgedModel):
     """A bridge that reads no numbers from the tensors of its LLM."""
 
     def _saving(self) -> AbstractContextManager[Any]:
-        """Keep only the shape of an offloaded tensor, because the tensor has left the card."""
-        if not self.offloads:
-            return nullcontext()
-        return saved_tensors_hooks(
-            lambda tensor: (tensor.shape, tensor.dtype), lambda kept: torch.empty(kept[0], dtype=kept[1])
-        )
+        return FakeOffloadedCheckpoints() if self.offloads else nullcontext()
 
     def _find_tokens(self, llm: PreTrainedModel, name: str) -> LLMTokens:  # noqa: ARG002
         return LLMTokens(bos=0, eos=0, stop=(0,))
@@ -77,6 +72,29 @@ class FakeBridge(BridgedModel):
         if type(linear) is not nn.Linear:
             return None
         return OutputHead(linear, 1.0, getattr(llm.config.get_text_config(), "final_logit_softcapping", None))
+
+
+class FakeOffloadedCheckpoints(OffloadedCheckpoints):
+    """Keeps only the shape of an offloaded tensor, because the tensor has left the card."""
+
+    def _unpack(self, kept: Tensor | Waiting) -> Tensor:
+        tensor = super()._unpack(kept)
+        if isinstance(kept, Waiting) and kept.place == 0:
+            kept.back = self._fetch(kept)  # as in every other layer, because lilift extrapolates from two layers and four
+        return tensor
+
+    def _leaves(self, tensor: Tensor) -> bool:  # noqa: ARG002
+        return True
+
+    def _send(self, tensor: Tensor) -> Any:
+        return tensor.shape, tensor.dtype
+
+    def _fetch(self, waiting: Waiting) -> tuple[Tensor, Any]:
+        shape, dtype = waiting.away
+        return torch.empty(shape, dtype=dtype), None
+
+    def _await(self, tensor: Tensor, copied: Any) -> None:
+        """Nothing is copied."""
 
 
 class FakeStates(EncoderStates):
