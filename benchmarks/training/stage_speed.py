@@ -13,15 +13,10 @@ one micro-batch with two layers, and the script sorts its device time by the kin
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import os
-import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,11 +28,8 @@ from torch.profiler import ProfilerActivity, profile
 # A baseline runs this file with its own lilift. So functions import lilift where they use it.
 ROOT = Path(__file__).parents[2]
 STAGES = ("align", "transfer")
-LIMITS = {"cuda": 55.0, "cpu": 540.0}  # seconds of all builds together
-NEWS = 5.0  # seconds between two signs of life
 WARM_UP, TIMED = 2, 3
 PROFILED_LAYERS = 2
-READY = ".ready"
 RANK = 16
 SHAPES = {
     "cuda": {"width": 4096, "inner": 11008, "heads": 32, "kv_heads": 32, "layers": 8, "rows": 4, "source": 320, "whole": 1280},
@@ -70,7 +62,7 @@ def run_build(kernels: str, device_name: str, output: Path) -> None:
     device = torch.device(device_name)
     shape = SHAPES[device_name]
     bridge, recipe = build_bridge(shape, kernels, device)
-    output.with_suffix(READY).touch()
+    output.with_suffix(".ready").touch()
     print(f"  {kernels}: loaded after {time.perf_counter() - began:.1f} s", flush=True)
     sys.stdin.readline()  # until it is this build's turn
     found: dict[str, Any] = {}
@@ -242,13 +234,15 @@ def main() -> int:
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("this machine has no CUDA GPU; rehearse with --device cpu")
     from benchmarks.shared.result_files import commit_of, keep, report_goals
+    from benchmarks.training.build_processes import measure_builds
 
     builds = ["torch"]
     if arguments.device == "cuda" and find_spec("liger_kernel") is not None:
         builds.append("liger")
     if arguments.baseline is not None:
         builds.append("baseline")
-    found = measure_builds(builds, arguments.baseline, arguments.device)
+    checkouts = {build: arguments.baseline.resolve() if build == "baseline" else ROOT for build in builds}
+    found = measure_builds(Path(__file__).resolve(), checkouts, arguments.device)
     summary = compare_builds(found)
     print_table(found)
     commits = {"baseline": commit_of(arguments.baseline)} if arguments.baseline is not None else {}
@@ -257,68 +251,6 @@ def main() -> int:
     met = report_goals(summary, GOALS)
     failed = any("failed" in stages for stages in found.values())
     return 1 if failed or (arguments.check and not met) else 0
-
-
-def measure_builds(builds: list[str], baseline: Path | None, device: str) -> dict[str, dict[str, Any]]:
-    """Let every build load in a process of its own, then measure one after the other. Returns their figures."""
-    from benchmarks.shared.result_files import commit_of
-
-    ends = time.monotonic() + LIMITS[device]
-    processes: dict[str, subprocess.Popen[bytes]] = {}
-    found: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        outputs = {build: Path(folder) / f"{build}.json" for build in builds}
-        try:
-            for build in builds:
-                checkout = baseline.resolve() if build == "baseline" and baseline is not None else ROOT
-                print(f"{build}: {checkout.name}, {commit_of(checkout)}", flush=True)
-                processes[build] = start(build, checkout, device, outputs[build])
-            wait(
-                ends,
-                "loading",
-                lambda: [
-                    name
-                    for name, process in processes.items()
-                    if process.poll() is None and not outputs[name].with_suffix(READY).exists()
-                ],
-            )
-            for build, process in processes.items():
-                with contextlib.suppress(BrokenPipeError):
-                    assert process.stdin is not None
-                    process.stdin.write(b"go\n")
-                    process.stdin.flush()
-                wait(ends, "measuring", lambda process=process, build=build: [build] if process.poll() is None else [])
-                found[build] = json.loads(outputs[build].read_text(encoding="utf-8")) if outputs[build].exists() else {}
-                if process.poll() != 0:
-                    found[build]["failed"] = "ran out of time" if process.poll() is None else f"exit code {process.poll()}"
-                    process.kill()
-        finally:
-            for process in processes.values():
-                if process.poll() is None:
-                    process.kill()
-                process.wait()
-    return found
-
-
-def wait(ends: float, what: str, unfinished: Callable[[], list[str]]) -> None:
-    """Wait until no build is unfinished or the time is over, and say every few seconds which are."""
-    said = time.monotonic()
-    while (names := unfinished()) and time.monotonic() < ends:
-        time.sleep(0.05)
-        if time.monotonic() - said > NEWS:
-            said = time.monotonic()
-            print(f"  {what}: {', '.join(names)}", flush=True)
-
-
-def start(build: str, checkout: Path, device: str, output: Path) -> subprocess.Popen[bytes]:
-    """Start the process of one build, with the lilift of a checkout."""
-    # The checkout's own `benchmarks` come first, so that its models are built as it builds them.
-    paths = [str(checkout), str(checkout / "kernels"), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    if device == "cpu":
-        environment["OMP_NUM_THREADS"] = "1"  # threads of several processes would wait for each other
-    command = [sys.executable, str(Path(__file__).resolve()), "--build", build, "--device", device, "--output", str(output)]
-    return subprocess.Popen(command, env=environment, cwd=checkout, stdin=subprocess.PIPE)
 
 
 if __name__ == "__main__":
