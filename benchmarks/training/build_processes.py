@@ -24,8 +24,8 @@ def measure_builds(script: Path, checkouts: dict[str, Path], device: str) -> dic
     """Let every build load in a process of its own, then measure one after the other.
 
     Args:
-        script: takes ``--build NAME --device DEVICE --output FILE``. Once it has loaded, it touches FILE with the suffix `READY`,
-            and waits for a line on its standard input. It ends when it has measured.
+        script: takes ``--build NAME --device DEVICE --output FILE``. Once it has loaded, it touches FILE with the suffix
+            `READY`, and waits for a line on its standard input. It ends when it has measured.
         checkouts: of lilift, by the names of the builds.
         device: ``cuda`` or ``cpu``.
 
