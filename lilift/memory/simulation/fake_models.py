@@ -18,7 +18,7 @@ import torch
 from bitsandbytes.functional import QuantState
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
-from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, masking_utils
 from transformers.integrations import moe as transformers_moe
 from transformers.pytorch_utils import Conv1D
 
@@ -154,6 +154,21 @@ def products_of_any_precision(recipe: Recipe) -> Iterator[None]:
         yield
     finally:
         moe._can_use_grouped_mm = usable
+
+
+@contextmanager
+def one_text_in_a_row() -> Iterator[None]:
+    """Let transformers leave out the mask of causal attention on fake tensors too.
+
+    It reads the positions to see whether a row holds several texts. lilift's rows hold one, and fake positions have no values.
+    """
+    masking: Any = masking_utils
+    find = masking.find_packed_sequence_indices
+    masking.find_packed_sequence_indices = lambda *_: None
+    try:
+        yield
+    finally:
+        masking.find_packed_sequence_indices = find
 
 
 def with_depth(config: PreTrainedConfig, layers: int) -> PreTrainedConfig:
