@@ -80,8 +80,11 @@ def measure(recipe: Recipe, models: Models) -> dict[str, Any]:
     found: dict[str, Simulation] = {}
     for name, rehearsal in phases(recipe, ROWS).items():
         found[name] = simulate(recipe, models, rehearsal, device="cuda", expandable=True)
-    twice = simulate(recipe, models, phases(recipe, 2 * ROWS)["transfer"], device="cuda", expandable=True)
-    a_row = (twice.total - found["transfer"].total) / ROWS
+    # Between larger batches, because from about 2,700 tokens on the MLP computes in tiles, which takes some memory once.
+    larger, largest = (
+        simulate(recipe, models, phases(recipe, count * ROWS)["transfer"], device="cuda", expandable=True) for count in (2, 4)
+    )
+    a_row = (largest.total - larger.total) / (2 * ROWS)
     fixed = found["transfer"].total - ROWS * a_row
     fixed_without_encoder = fixed - found["transfer"].parts["encoder"]
     cached = recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update={"placement": "cached-ram"})})

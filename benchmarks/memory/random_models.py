@@ -19,6 +19,7 @@ from lilift.model.alignment_layer import build_alignment
 from lilift.model.bridge import BridgedModel
 from lilift.model.encoders.encoder import UNQUANTISED, Encoder
 from lilift.model.four_bit_loading import keep_autograd_on_cpu
+from lilift.model.llms.lean_layers.lean_llm import bind_lean_layers
 from lilift.model.llms.llm import enable_gradient_checkpointing, without_dropout
 from lilift.model.llms.special_tokens import LLMTokens
 from lilift.recipe.schema import Recipe
@@ -70,6 +71,7 @@ def _random_llm(recipe: Recipe, config: PreTrainedConfig, device: torch.device) 
     llm.config = llm.get_decoder().config = config
     llm.requires_grad_(False).eval()
     keep_autograd_on_cpu(llm)
+    bind_lean_layers(llm, recipe.llm, device)
     if recipe.llm.gradient_checkpointing:
         enable_gradient_checkpointing(llm)
     return llm

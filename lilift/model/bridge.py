@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
-from torch.autograd.graph import save_on_cpu
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -27,6 +26,7 @@ from lilift.model.decoding.likelihood import Likelihood, log_likelihoods
 from lilift.model.decoding.sampling import Sampling
 from lilift.model.encoders.encoder import Encoder
 from lilift.model.encoders.encoder_states import EncoderStates
+from lilift.model.llms.offloaded_checkpoints import OffloadedCheckpoints
 from lilift.model.llms.output_head import OutputHead, backbone_of, find_output_head
 from lilift.model.llms.special_tokens import LLMTokens, special_tokens
 from lilift.recipe.schema import TrainedPart
@@ -149,6 +149,11 @@ class BridgedModel(nn.Module):
         """
         inputs, mask, positions = self.embed(batch)
         arguments = {"inputs_embeds": inputs, "attention_mask": mask.long(), "position_ids": positions, "use_cache": False}
+        if not batch.left_pad and _attends_fast_without_mask(inputs.device):
+            # Causal attention does not see padding on the right. Without a mask it is faster, and does not repeat the keys of
+            # grouped heads. Positions go on in the padding, because transformers takes a jump for a new text.
+            arguments["attention_mask"] = None
+            arguments["position_ids"] = torch.arange(inputs.shape[1], device=inputs.device)[None]  # [1, T]
         items = max(1, batch.loss_tokens if num_items is None else num_items)
         head = self._head
         if head is None:
@@ -251,10 +256,15 @@ class BridgedModel(nn.Module):
 
     def _saving(self) -> AbstractContextManager[Any]:
         """Where autograd keeps what the LLM's forward pass saves for the backward pass."""
-        return save_on_cpu(pin_memory=True) if self.offloads and self.training else nullcontext()
+        return OffloadedCheckpoints() if self.offloads and self.training else nullcontext()
 
     def _find_tokens(self, llm: PreTrainedModel, name: str) -> LLMTokens:
         return special_tokens(llm, self.llm_tokenizer, name)
 
     def _find_head(self, llm: PreTrainedModel) -> OutputHead | None:
         return find_output_head(llm)
+
+
+def _attends_fast_without_mask(device: torch.device) -> bool:
+    """Whether torch has a fast kernel for causal attention with grouped heads; on GPUs before Ampere it has not."""
+    return device.type != "cuda" or torch.cuda.get_device_capability(device) >= (8, 0)

@@ -62,3 +62,36 @@ def test_a_4_bit_bridge_learns_alike_with_either_kernel(
     monkeypatch.setenv("LILIFT_KERNELS", "auto")
     with torch.no_grad():
         assert bridge.loss(batch).isfinite()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3", "gemma2", "gemma3", "phi3"])
+def test_ligers_kernels_learn_like_torchs_operators(
+    family: str, quantization: str, recipe_of: Callable[..., Recipe], rows_of: Callable[[BridgedModel], list[Row]]
+) -> None:
+    pytest.importorskip("liger_kernel")
+    found = []
+    # The exact results are those of float32; bfloat16 rounds them alike with either kernels.
+    for kernels, dtype in (("torch", "float32"), ("torch", "bfloat16"), ("liger", "bfloat16")):
+        llm_settings = {"quantization": quantization, "dtype": dtype, "kernels": kernels}
+        bridge = load_bridge(recipe_of(family, llm_settings=llm_settings), device="cuda")
+        attach_lora(bridge, LoraSettings(rank=2))
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for name, weight in bridge.llm.named_parameters():
+                if "lora_B" in name:
+                    weight.copy_(0.1 * torch.randn(weight.shape, generator=generator))
+        batch = bridge.collate(rows_of(bridge)).to("cuda")
+        gradients: list[torch.Tensor] = []
+        for part in ("alignment", "adapter"):
+            bridge.train_only(part)
+            bridge.train()
+            learning = [parameter for parameter in bridge.parameters() if parameter.requires_grad]
+            loss = bridge.loss(batch)
+            gradients += torch.autograd.grad(loss, learning)
+        found.append((float(loss), torch.cat([gradient.flatten().float() for gradient in gradients])))
+    (_, exact), (plain_loss, plain), (loss, ours) = found
+    assert loss == pytest.approx(plain_loss, rel=2e-2)
+    assert (ours - exact).norm() <= 1.5 * (plain - exact).norm() + 0.01 * exact.norm()

@@ -72,6 +72,7 @@ class Batch:
         loss_labels: [N] this next token.
         row_ids: index of each row among the caller's rows.
         encoder_states: [B, S, E] the encoder's states, if they are already computed.
+        left_pad: the padding is before each row instead of after it.
     """
 
     encoder_ids: Tensor
@@ -88,6 +89,7 @@ class Batch:
     loss_labels: Tensor
     row_ids: tuple[int, ...]
     encoder_states: Tensor | None = None
+    left_pad: bool = False
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
@@ -185,6 +187,7 @@ def collate(
         loss_rows=torch.from_numpy(_ranges(starts + response_at - 1, response_lengths)),
         loss_labels=torch.from_numpy(_concatenated([row.response_ids for row in rows])),
         row_ids=ids,
+        left_pad=left_pad,
     )
 
 

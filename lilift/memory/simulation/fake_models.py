@@ -18,8 +18,7 @@ import torch
 from bitsandbytes.functional import QuantState
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
-from torch.autograd.graph import saved_tensors_hooks
-from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, masking_utils
 from transformers.integrations import moe as transformers_moe
 from transformers.pytorch_utils import Conv1D
 
@@ -28,7 +27,9 @@ from lilift.model.bridge import BridgedModel
 from lilift.model.encoders.encoder import UNQUANTISED, AbsentEncoder, Encoder
 from lilift.model.encoders.encoder_architecture import loader_of, text_encoder_in
 from lilift.model.encoders.encoder_states import EncoderStates, StatesInMemory, TokenIds
+from lilift.model.llms.lean_layers.lean_llm import bind_lean_layers
 from lilift.model.llms.llm import enable_gradient_checkpointing, without_dropout
+from lilift.model.llms.offloaded_checkpoints import OffloadedCheckpoints, Waiting
 from lilift.model.llms.output_head import OutputHead
 from lilift.model.llms.special_tokens import LLMTokens
 from lilift.model.sources import loading
@@ -61,12 +62,7 @@ class FakeBridge(BridgedModel):
     """A bridge that reads no numbers from the tensors of its LLM."""
 
     def _saving(self) -> AbstractContextManager[Any]:
-        """Keep only the shape of an offloaded tensor, because the tensor has left the card."""
-        if not self.offloads:
-            return nullcontext()
-        return saved_tensors_hooks(
-            lambda tensor: (tensor.shape, tensor.dtype), lambda kept: torch.empty(kept[0], dtype=kept[1])
-        )
+        return FakeOffloadedCheckpoints() if self.offloads else nullcontext()
 
     def _find_tokens(self, llm: PreTrainedModel, name: str) -> LLMTokens:  # noqa: ARG002
         return LLMTokens(bos=0, eos=0, stop=(0,))
@@ -76,6 +72,29 @@ class FakeBridge(BridgedModel):
         if type(linear) is not nn.Linear:
             return None
         return OutputHead(linear, 1.0, getattr(llm.config.get_text_config(), "final_logit_softcapping", None))
+
+
+class FakeOffloadedCheckpoints(OffloadedCheckpoints):
+    """Keeps only the shape of an offloaded tensor, because the tensor has left the card."""
+
+    def _unpack(self, kept: Tensor | Waiting) -> Tensor:
+        tensor = super()._unpack(kept)
+        if isinstance(kept, Waiting) and kept.place == 0:
+            kept.back = self._fetch(kept)  # as in every other layer, because lilift extrapolates from two layers and four
+        return tensor
+
+    def _leaves(self, tensor: Tensor) -> bool:  # noqa: ARG002
+        return True
+
+    def _send(self, tensor: Tensor) -> Any:
+        return tensor.shape, tensor.dtype
+
+    def _fetch(self, waiting: Waiting) -> tuple[Tensor, Any]:
+        shape, dtype = waiting.away
+        return torch.empty(shape, dtype=dtype), None
+
+    def _await(self, tensor: Tensor, copied: Any) -> None:
+        """Nothing is copied."""
 
 
 class FakeStates(EncoderStates):
@@ -137,6 +156,21 @@ def products_of_any_precision(recipe: Recipe) -> Iterator[None]:
         moe._can_use_grouped_mm = usable
 
 
+@contextmanager
+def one_text_in_a_row() -> Iterator[None]:
+    """Let transformers leave out the mask of causal attention on fake tensors too.
+
+    It reads the positions to see whether a row holds several texts. lilift's rows hold one, and fake positions have no values.
+    """
+    masking: Any = masking_utils
+    find = masking.find_packed_sequence_indices
+    masking.find_packed_sequence_indices = lambda *_: None
+    try:
+        yield
+    finally:
+        masking.find_packed_sequence_indices = find
+
+
 def with_depth(config: PreTrainedConfig, layers: int) -> PreTrainedConfig:
     """The configuration of the same model with another number of layers."""
     config = copy.deepcopy(config)
@@ -168,6 +202,8 @@ def _fake_llm(recipe: Recipe, config: PreTrainedConfig) -> PreTrainedModel:
         quantise(llm, partial(FakeLinear4bit, dtype=dtype), skip=llm.get_output_embeddings())
         llm.is_loaded_in_4bit = True  # peft reads this
     llm.requires_grad_(False).eval()
+    # The kernels of Liger cannot run on fake tensors. torch's versions hold the same tensors, and one small chunk more.
+    bind_lean_layers(llm, recipe.llm.model_copy(update={"kernels": "torch"}), torch.device("cpu"))
     if recipe.llm.gradient_checkpointing:
         enable_gradient_checkpointing(llm)
     return llm

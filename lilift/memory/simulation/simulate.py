@@ -24,6 +24,7 @@ from lilift.memory.simulation.fake_models import (
     depth_of,
     fake_bridge,
     fake_encoder,
+    one_text_in_a_row,
     products_of_any_precision,
     replace_real_parameters,
     with_depth,
@@ -159,7 +160,7 @@ def run_traced(recipe: Recipe, models: Models, rehearsal: Rehearsal, *, device: 
         for part, category in ((bridge.alignment, "alignment"), (bridge.llm, "llm")):
             trace.add_module(part, category)
         _mark_segments(bridge, trace)
-        with trace, products_of_any_precision(recipe):
+        with trace, products_of_any_precision(recipe), one_text_in_a_row():
             rehearsal.run(bridge, rehearsal.rows, trace)
     return trace
 

@@ -20,6 +20,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from lilift.model.four_bit_loading import keep_autograd_on_cpu, quantization
 from lilift.model.llms import unsloth_backend
+from lilift.model.llms.lean_layers.lean_llm import bind_lean_layers
 from lilift.model.llms.llm_architecture import check_takes_embeddings
 from lilift.model.llms.output_head import backbone_of, check_reads_embeddings
 from lilift.model.llms.special_tokens import check_tokens_have_rows
@@ -108,6 +109,7 @@ def _load_with_transformers(settings: LLMSettings, device: torch.device) -> PreT
         )
     llm.requires_grad_(False).eval()
     keep_autograd_on_cpu(llm)
+    bind_lean_layers(llm, settings, device)
     return llm
 
 

@@ -8,6 +8,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel
 
 from lilift.model.llms.experts import layers_to_adapt, names_as_they_are
+from lilift.model.llms.lean_layers.frozen_linear import bind_adapted_layers
 from lilift.model.seeding import seeded
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.schema import LoraSettings
@@ -42,10 +43,12 @@ def add_adapter(llm: PreTrainedModel, config: LoraConfig, *, seed: int = 0) -> P
         with seeded(seed), warnings.catch_warnings(), names_as_they_are():
             warnings.simplefilter("ignore", FutureWarning)  # peft calls a function that transformers wants to remove
             warnings.filterwarnings("ignore", message="fan_in_fan_out")  # peft itself sets it right, for GPT-2's layers
-            return get_peft_model(llm, config)
+            adapted = get_peft_model(llm, config)
     except ValueError as error:
         raise RecipeError(
             f"LoRA cannot be added to these layers ({str(error).split('.')[0]})",
             where="transfer.lora.target_modules",
             remedy="write `all-linear`, or names of the LLM's linear layers",
         ) from error
+    bind_adapted_layers(adapted)
+    return adapted

@@ -83,6 +83,13 @@ class LLMSettings(Settings):
         description="The library that trains the LLM. auto: transformers. unsloth: the kernels of unsloth, if you installed "
         "`lilift[unsloth]`; experimental. Evaluation always uses transformers.",
     )
+    kernels: Literal["auto", "torch", "liger"] = Field(
+        "auto",
+        exclude_if=lambda kernels: kernels == "auto",  # runs without this setting keep their fingerprint
+        description="Who computes the LLM's norms, rotary embeddings and gated activations in training. liger: the kernels of "
+        "Liger, on an NVIDIA GPU, if you installed `lilift[liger]`. torch: torch's own operators. auto: liger where it works, "
+        "else torch. Results differ by rounding alone.",
+    )
     gradient_checkpointing: bool | Literal["offload"] = Field(
         True,
         description="true: compute the activations again in the backward pass; training is about a quarter slower and needs a "
