@@ -20,12 +20,14 @@ class Device:
         name: the name of the GPU or processor.
         total_bytes: memory of the GPU, or of the host if there is no GPU.
         free_bytes: the part of this memory that is free now.
+        capability: the GPU's compute capability, such as (8, 6); None without a GPU.
     """
 
     kind: str
     name: str
     total_bytes: int
     free_bytes: int
+    capability: tuple[int, int] | None = None
 
     @property
     def torch_device(self) -> torch.device:
@@ -36,7 +38,7 @@ def find_device() -> Device:
     """The first CUDA GPU, or this machine's processor."""
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info(0)
-        return Device("cuda", torch.cuda.get_device_name(0), total, free)
+        return Device("cuda", torch.cuda.get_device_name(0), total, free, torch.cuda.get_device_capability(0))
     memory = psutil.virtual_memory()
     return Device("cpu", "CPU", memory.total, memory.available)
 

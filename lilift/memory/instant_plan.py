@@ -12,7 +12,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from lilift.memory.phase_plan import PhasePlan
+from lilift.memory.phase_plan import PhasePlan, phase_on_card
 from lilift.memory.planned_card import GIB, PlannedCard, planned_card
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.load import fingerprint
@@ -124,9 +124,7 @@ def _phase(name: str, fit: dict[str, Any], recipe: Recipe, card: PlannedCard) ->
     ]
     parts = max(segments, key=lambda parts: sum(parts.values()))
     base, slope = fit["overhead"]
-    return PhasePlan(
-        name, {"context": card.context_bytes, **parts, "overhead": round(base + slope * rows)}, rows, fit["row_tokens"]
-    )
+    return phase_on_card(card, name, parts, round(base + slope * rows), rows=rows, row_tokens=fit["row_tokens"])
 
 
 @cache

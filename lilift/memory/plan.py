@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lilift.data.texts.examples import Row
-from lilift.memory.calibration import ratio
 from lilift.memory.changes import Change, next_change, shorter_rows, with_batches_of, with_change
 from lilift.memory.footprint import Footprint, estimate_footprint
 from lilift.memory.model_configurations import load_models
-from lilift.memory.phase_plan import PhasePlan
+from lilift.memory.phase_plan import PhasePlan, phase_on_card
 from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard, planned_card, smallest_card_for
 from lilift.memory.simulation.simulate import LASTING, Models, Rehearsal, Simulation, simulate
 from lilift.model.alignment_layer import sequence_shape
@@ -223,11 +222,15 @@ class _Planner:
             self.trained[rehearsal.name] = trained
         rows, tokens = len(rehearsal.rows), row_tokens(self.recipe, rehearsal.rows[0])
         a_step = getattr(getattr(self.recipe, rehearsal.name), "tokens_per_step", 0)
-        overhead = overhead_bytes(simulation)
-        if card.gpu is not None:
-            overhead += math.ceil((ratio(card.gpu, rehearsal.name) - 1) * (simulation.total + overhead))
-        parts = {"context": card.context_bytes, **simulation.parts, "overhead": overhead}
-        return PhasePlan(rehearsal.name, parts, rows, tokens, math.ceil(a_step / (rows * tokens)))
+        return phase_on_card(
+            card,
+            rehearsal.name,
+            simulation.parts,
+            overhead_bytes(simulation),
+            rows=rows,
+            row_tokens=tokens,
+            accumulation=math.ceil(a_step / (rows * tokens)),
+        )
 
 
 def row_tokens(recipe: Recipe, row: Row) -> int:

@@ -43,6 +43,10 @@ CUDA_CONTEXT_BYTES = int(0.6 * GIB)
 DESKTOP_BYTES = int(0.7 * GIB)
 # The driver keeps a small part of every card.
 USABLE_SHARE = 0.98
+# torch gives each thread that multiplies matrices on a GPU a workspace for cuBLAS, from its own allocator, and never takes it
+# back: the main thread, and in training the thread of the backward pass (torch: aten/src/ATen/cuda/CUDABlas.cpp).
+CUBLAS_WORKSPACE = int(8.125 * MIB)
+CUBLAS_WORKSPACE_ON_HOPPER = 32 * MIB
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class PlannedCard:
         context_bytes: the part that is in use before the first tensor.
         expandable_segments: whether torch's allocator uses expandable segments on it.
         gpu: the name of this machine's GPU, if the plan is for that GPU.
+        workspace_bytes: cuBLAS's workspace of one thread.
     """
 
     name: str
@@ -66,6 +71,7 @@ class PlannedCard:
     context_bytes: int
     expandable_segments: bool
     gpu: str | None = None
+    workspace_bytes: int = 0
 
     @property
     def allocatable_bytes(self) -> int:
@@ -98,13 +104,30 @@ def planned_card(name: str) -> PlannedCard:
         taken = device.total_bytes - device.free_bytes
         usable = int(USABLE_SHARE * device.total_bytes)
         before = CUDA_CONTEXT_BYTES + taken
-        return PlannedCard(device.name, "cuda", device.total_bytes, usable, before, EXPANDABLE_SEGMENTS, device.name)
+        return PlannedCard(
+            device.name,
+            "cuda",
+            device.total_bytes,
+            usable,
+            before,
+            EXPANDABLE_SEGMENTS,
+            device.name,
+            _workspace(device.capability),
+        )
     size = CARD_NAMES.get(key, key)
     if size not in CARD_GIB:
         known = ", ".join([*CARD_GIB, *CARD_NAMES, "auto", "cpu"])
         raise RecipeError(f"lilift does not know the card {name!r}", remedy=f"choose from {known}")
     total = int(CARD_GIB[size] * GIB)
-    return PlannedCard(name.lower(), "cuda", total, int(USABLE_SHARE * total), context, EXPANDABLE_SEGMENTS)
+    workspace = _workspace((9, 0) if key == "h100" else (8, 0))
+    return PlannedCard(
+        name.lower(), "cuda", total, int(USABLE_SHARE * total), context, EXPANDABLE_SEGMENTS, workspace_bytes=workspace
+    )
+
+
+def _workspace(capability: tuple[int, int] | None) -> int:
+    """Bytes of cuBLAS's workspace of one thread on a GPU of this compute capability."""
+    return CUBLAS_WORKSPACE_ON_HOPPER if capability == (9, 0) else CUBLAS_WORKSPACE
 
 
 def limited_card(limit: str) -> PlannedCard:
@@ -131,7 +154,7 @@ def limited_card(limit: str) -> PlannedCard:
             where="--memory-limit",
             remedy="leave it out, or name a smaller card",
         )
-    return replace(smaller, name=f"{limit} of {real.name}", gpu=real.gpu)
+    return replace(smaller, name=f"{limit} of {real.name}", gpu=real.gpu, workspace_bytes=real.workspace_bytes)
 
 
 def smallest_card_for(peak_bytes: int) -> str:

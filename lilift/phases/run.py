@@ -179,8 +179,9 @@ def _run_phase(phase: Phase, job: Job) -> None:
         predicted = job.predicted_mib(phase)
         if predicted is not None:
             measured["predicted_mib"] = predicted
-            if job.device.kind == "cuda" and phase != "export":
-                calibration.record(job.device.name, phase, predicted_mib=predicted, measured_mib=probe.peak_mib)
+            simulated = job.simulated_mib(phase)
+            if job.device.kind == "cuda" and phase != "export" and simulated is not None:
+                calibration.record(job.device.name, phase, predicted_mib=simulated, measured_mib=probe.peak_mib)
         job.folder.finish(phase, measured)
 
 
