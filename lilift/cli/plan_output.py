@@ -50,11 +50,26 @@ def print_plan(plan: Plan, missing: Sequence[LiliftError] = ()) -> None:
     else:
         print(f"the peak is {-plan.margin:.0%} above the {plan.card.total_bytes / GIB:.1f} GiB of {plan.card.name}")
     for change in plan.changes:
+        if change.setting in ("llm.dtype", "encoder.dtype"):
+            print(f"changed for this card: {change.setting} {change.before} → {change.after} ({change.cost})")
+            continue
         saved = f"{change.saved_bytes / GIB:.1f} GiB less"
         print(f"changed to make it fit: {change.setting} {change.before} → {change.after} ({saved}; {change.cost})")
+    if plan.emulates_bfloat16:
+        print("this card only emulates bfloat16, many times slower; set llm.dtype=float16 encoder.dtype=float32")
+    if plan.unconfirmed:
+        print(unconfirmed_line(plan.unconfirmed))
     _print_footprint(plan)
     for error in missing:
         print(f"missing: {error}")
+
+
+def unconfirmed_line(phases: Sequence[str]) -> str:
+    """The line about the share that a plan adds until the GPU of this machine has finished these phases."""
+    from lilift.memory.calibration import UNCONFIRMED
+
+    share = f"{UNCONFIRMED - 1:.0%}"
+    return f"the plan adds {share} ({', '.join(phases)}) until a run on your GPU measures it; the first GPU took {share} more"
 
 
 def print_instant_plan(plan: InstantPlan) -> None:
@@ -72,6 +87,9 @@ def print_instant_plan(plan: InstantPlan) -> None:
     total = f"{plan.card.total_bytes / MIB:,.0f}"
     title = f"{plan.recipe} on {plan.card.name}: predicted memory in MiB (fitted); the card has {total}"
     console().print(table(title, ("", "peak", "parts"), rows, right=(1,)))
+    unconfirmed = [phase.phase for phase in plan.phases if not phase.confirmed]
+    if unconfirmed:
+        print(unconfirmed_line(unconfirmed))
 
 
 def _print_footprint(plan: Plan) -> None:

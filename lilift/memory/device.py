@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import psutil
 import torch
 
+from lilift.memory.planned_card import FIRST_WITH_BFLOAT16
 from lilift.recipe.errors import EnvironmentUnfit
 from lilift.recipe.schema import Card
 
@@ -28,6 +29,11 @@ class Device:
     total_bytes: int
     free_bytes: int
     capability: tuple[int, int] | None = None
+
+    @property
+    def has_bfloat16(self) -> bool:
+        """Whether the device computes in bfloat16. ``torch.cuda.is_bf16_supported()`` also counts GPUs that only emulate it."""
+        return self.capability is None or self.capability >= FIRST_WITH_BFLOAT16
 
     @property
     def torch_device(self) -> torch.device:

@@ -131,13 +131,14 @@ def _hours(recipe: Recipe, llm: nn.Module, card: PlannedCard) -> tuple[float | N
     if None in tokens:
         return None, "no estimate, because the recipe sets neither data.instructions.limit nor max_steps"
     size = min(TFLOPS, key=lambda gib: abs(gib - card.total_bytes / GIB))
+    tflops, utilisation = card.tflops or TFLOPS[size], card.utilisation or UTILISATION
     weights = sum(module.weight.numel() for module in llm.modules() if isinstance(module, nn.Linear))
     passes = 6 if recipe.llm.gradient_checkpointing else 4
     total = sum(count for count in tokens if count is not None)
-    seconds = total * weights * passes / (UTILISATION * TFLOPS[size] * 1e12)
+    seconds = total * weights * passes / (utilisation * tflops * 1e12)
     basis = (
         f"{total / 1e6:,.0f}M tokens ({TOKENS_PER_ROW} for each row if max_steps is not set), {passes} operations for each "
-        f"weight and token, {UTILISATION:.0%} of {TFLOPS[size]:.0f} TFLOP/s; this is an estimate, not a measurement"
+        f"weight and token, {utilisation:.0%} of {tflops:.0f} TFLOP/s; this is an estimate, not a measurement"
     )
     return seconds / 3600, basis
 

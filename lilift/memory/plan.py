@@ -13,7 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lilift.data.texts.examples import Row
-from lilift.memory.changes import Change, next_change, shorter_rows, with_batches_of, with_change
+from lilift.memory.changes import (
+    Change,
+    next_change,
+    number_type_changes,
+    shorter_rows,
+    with_batches_of,
+    with_change,
+)
 from lilift.memory.footprint import Footprint, estimate_footprint
 from lilift.memory.model_configurations import load_models
 from lilift.memory.phase_plan import PhasePlan, phase_on_card
@@ -74,6 +81,17 @@ class Plan:
         """The phases that use the card's memory. The export uses the host's memory."""
         return tuple(phase for phase in self.phases if phase.phase != "export" or self.card.kind == "cpu")
 
+    @property
+    def emulates_bfloat16(self) -> bool:
+        """Whether the recipe computes in bfloat16 on a card that only emulates it."""
+        types = [self.recipe.llm.dtype, *([self.recipe.encoder.dtype] if self.recipe.has_encoder else [])]
+        return not self.card.bfloat16 and "bfloat16" in types
+
+    @property
+    def unconfirmed(self) -> tuple[str, ...]:
+        """The phases that no GPU of this machine has finished yet, so that the plan adds what another GPU took."""
+        return tuple(phase.phase for phase in self.on_card if not phase.confirmed)
+
     def of(self, phase: str) -> PhasePlan:
         return next(plan for plan in self.phases if plan.phase == phase)
 
@@ -115,7 +133,11 @@ def make_plan(recipe: Recipe, rehearse: Rehearse, *, card: PlannedCard | None = 
     Raises:
         ModelError: a model's configuration cannot be found.
     """
-    planner = _Planner(recipe, rehearse, card or planned_card(recipe.card))
+    card = card or planned_card(recipe.card)
+    of_number_types = [] if strict or card.bfloat16 else number_type_changes(recipe)
+    if of_number_types:
+        recipe = of_number_types[-1].recipe
+    planner = _Planner(recipe, rehearse, card)
     changes = [] if strict else _adapted(planner)
     lasting = [change for change in changes if not change.is_of_batch]
     if planner.too_large() is None and lasting and lasting != changes:
@@ -128,7 +150,7 @@ def make_plan(recipe: Recipe, rehearse: Rehearse, *, card: PlannedCard | None = 
         recipe=planner.recipe,
         card=planner.card,
         phases=(*phases, _export_plan(footprint)) if planner.recipe.export.formats else phases,
-        changes=tuple(changes),
+        changes=(*of_number_types, *changes),
         footprint=footprint,
         trained=planner.trained,
     )

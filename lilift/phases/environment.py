@@ -19,6 +19,7 @@ import psutil
 from packaging.requirements import Requirement
 
 from lilift import __version__
+from lilift.memory.planned_card import FIRST_WITH_BFLOAT16
 
 # Packages that change results or speed. Every run records their versions.
 _RECORDED_PACKAGES = ("torch", "transformers", "bitsandbytes", "peft", "accelerate", "safetensors", "sentencepiece", "triton")
@@ -136,7 +137,12 @@ def _gpu() -> list[Finding]:
         return [Finding("GPU", "note", "no CUDA GPU", advice)]
     free, total = torch.cuda.mem_get_info(0)
     found = f"{torch.cuda.get_device_name(0)}, {free / GIB:.1f} of {total / GIB:.1f} GiB free, CUDA {torch.version.cuda}"
-    return [Finding("GPU", "works", found)]
+    findings = [Finding("GPU", "works", found)]
+    if torch.cuda.get_device_capability(0) < FIRST_WITH_BFLOAT16:
+        lacking = "no bfloat16 in hardware (compute capability below 8.0)"
+        advice = "lilift computes the LLM in float16 and the encoder in float32, and scales the loss"
+        findings.append(Finding("number types", "note", lacking, advice))
+    return findings
 
 
 def _memory() -> list[Finding]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pytest
 
+from lilift.memory import phase_plan
 from lilift.memory import plan as planning
 from lilift.memory.plan import Plan
 from lilift.memory.planned_card import PlannedCard
@@ -41,6 +42,7 @@ def taken(recipe: Recipe, _models: object, rehearsal: Rehearsal, **_: object) ->
 def arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "simulate", taken)
     monkeypatch.setattr(planning, "LEAST_OVERHEAD", 0.0)
+    monkeypatch.setattr(phase_plan, "ratio", lambda *_: 1.0)
 
 
 def planned(mib: float, *overrides: str) -> Plan:
