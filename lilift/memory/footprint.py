@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AutoModelForSeq2SeqLM, PreTrainedConfig
 
 from lilift.memory.model_configurations import empty_encoder, empty_llm
+from lilift.memory.model_loading import stored_bytes
 from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard
 from lilift.memory.simulation.simulate import Models
 from lilift.model.llms.experts import expert_parameters
@@ -93,7 +94,7 @@ def estimate_footprint(recipe: Recipe, models: Models, card: PlannedCard, traine
         # This needs a copy, because transformers changes the configuration of an encoder that it builds alone.
         encoder = sum(parameter.numel() for parameter in empty_encoder(copy.deepcopy(encoder_config)).parameters())
         on_hub.append((recipe.encoder.model, encoder_config, _whole(encoder_config, encoder)))
-    download = sum(count * _stored_bytes(config) for name, config, count in on_hub if not name.startswith(("stand-in:", "/")))
+    download = sum(count * stored_bytes(config) for name, config, count in on_hub if not name.startswith(("stand-in:", "/")))
     stages = {name: getattr(recipe, name) for name in recipe.stages}
     checkpoints = max(
         (stage.keep_checkpoints + 1) * trained.get(name, 0) * _checkpoint_bytes(stage) for name, stage in stages.items()
@@ -185,12 +186,6 @@ def _states_bytes(recipe: Recipe, encoder: PreTrainedConfig, rows: float) -> int
     width = encoder.get_text_config().hidden_size
     needed = int(rows * SOURCE_TOKENS * width * _bytes_of(recipe.encoder.dtype))
     return min(needed, int(recipe.encoder.cache_gib * GIB))
-
-
-def _stored_bytes(config: PreTrainedConfig) -> int:
-    """Bytes for each parameter in the files: from the configuration, or float32 if it names no dtype."""
-    dtype = getattr(config, "dtype", None)
-    return dtype.itemsize if isinstance(dtype, torch.dtype) else 4
 
 
 def _checkpoint_bytes(stage: StageSettings) -> int:

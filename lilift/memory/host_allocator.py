@@ -1,4 +1,4 @@
-"""Makes the C library return large freed blocks to the system, so that a run on a CPU holds only the memory that it uses.
+"""Makes the C library return freed blocks to the system, so that a run on a CPU holds only the memory that it uses.
 
 glibc serves blocks of up to 32 MiB from a heap that shrinks only at its end. One small block that lives on keeps everything
 below it. A training step frees hundreds of large blocks in another order than it took them, so the heap grows over the steps,
@@ -35,3 +35,13 @@ def return_large_blocks() -> bool:
     except (OSError, AttributeError):  # musl and others
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)) and bool(mallopt(_M_TRIM_THRESHOLD, KEPT_AT_END))
+
+
+def return_small_blocks() -> None:
+    """Return the free pages between small blocks too, which costs milliseconds. Call it after a model was released."""
+    if sys.platform != "linux":
+        return
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+    except (OSError, AttributeError):  # another C library
+        return

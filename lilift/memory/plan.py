@@ -23,6 +23,7 @@ from lilift.memory.changes import (
 )
 from lilift.memory.footprint import Footprint, estimate_footprint
 from lilift.memory.model_configurations import load_models
+from lilift.memory.model_loading import loading_parts
 from lilift.memory.phase_plan import PhasePlan, phase_on_card
 from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard, planned_card, smallest_card_for
 from lilift.memory.simulation.simulate import LASTING, Models, Rehearsal, Simulation, simulate
@@ -33,6 +34,9 @@ from lilift.recipe.schema import Recipe
 # The least share of memory that the allocator reserves beyond what is in use: rounding, and workspaces that torch does not
 # show.
 LEAST_OVERHEAD = 0.02
+# In host memory, large blocks go back to the system (`lilift.memory.host_allocator`). Only the heap of small blocks has holes:
+# a share of small tensors, and at most so much (measured with SmolLM2-135M's shape).
+HEAP_SHARE, HEAP_BYTES = 0.25, 64 * MIB
 BASIS = (
     "each phase's own code on fake tensors with its heaviest batch, through a model of torch's allocator; context and desktop "
     "are estimates, and nothing is measured"
@@ -242,13 +246,18 @@ class _Planner:
         trained = simulation.segments.get("optimizer", {}).get("gradients", 0) // 4
         if trained:
             self.trained[rehearsal.name] = trained
+        parts, overhead = simulation.parts, overhead_bytes(simulation, card.kind)
+        if card.kind == "cpu":
+            loading = loading_parts(self.recipe, self.models, simulation.parts)
+            if sum(loading.values()) > simulation.total + overhead:
+                parts, overhead = loading, math.ceil(LEAST_OVERHEAD * sum(loading.values()))
         rows, tokens = len(rehearsal.rows), row_tokens(self.recipe, rehearsal.rows[0])
         a_step = getattr(getattr(self.recipe, rehearsal.name), "tokens_per_step", 0)
         return phase_on_card(
             card,
             rehearsal.name,
-            simulation.parts,
-            overhead_bytes(simulation),
+            parts,
+            overhead,
             rows=rows,
             row_tokens=tokens,
             accumulation=math.ceil(a_step / (rows * tokens)),
@@ -261,9 +270,11 @@ def row_tokens(recipe: Recipe, row: Row) -> int:
     return soft + len(row.prompt_ids) + len(row.response_ids) + OWN_TOKENS
 
 
-def overhead_bytes(simulation: Simulation) -> int:
-    """Bytes that the allocator keeps beyond what is in use."""
+def overhead_bytes(simulation: Simulation, kind: str = "cuda") -> int:
+    """Bytes that the allocator keeps beyond what is in use. `kind` is that of the card."""
     changing = sum(size for name, size in simulation.parts.items() if name not in LASTING)
+    if kind == "cpu":
+        return math.ceil(min(HEAP_SHARE * changing, HEAP_BYTES) + LEAST_OVERHEAD * simulation.total)
     return math.ceil(max(simulation.fragmentation * changing, LEAST_OVERHEAD * simulation.total))
 
 
