@@ -88,7 +88,7 @@ def _copy_tokenizer(stand_in: str, folder: Path) -> None:
 def write_instructions(path: Path, longest: int) -> None:
     """Rows of many lengths, up to about the longest that fits."""
     chance = random.Random(0)
-    words = "tom has apples and buys more boxes with cakes so how many does he have now".split()
+    words = ["tom", "has", "apples", "and", "buys", "more", "boxes", "with", "cakes", "so", "how", "many"]
     with path.open("w", encoding="utf-8") as file:
         for number in range(ROWS):
             length = longest if number % 4 == 0 else chance.randint(longest // 4, longest)
