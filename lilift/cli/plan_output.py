@@ -12,11 +12,27 @@ from lilift.memory.phase_plan import CATEGORIES, CATEGORY_COLOURS, CATEGORY_LETT
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from lilift.memory.changes import Change
     from lilift.memory.instant_plan import InstantPlan
     from lilift.memory.phase_plan import PhasePlan
     from lilift.memory.plan import Plan
     from lilift.recipe.errors import LiliftError
 
+EXPLAINED_PARTS = 5
+# What each category of a plan is, in a few words.
+EXPLAINED = {
+    "context": "the process or the CUDA context, and a desktop: settings do not change it",
+    "llm": "the LLM's weights (llm.quantization, llm.dtype, a smaller LLM)",
+    "encoder": "the encoder's weights (encoder.placement, encoder.quantization)",
+    "alignment": "the alignment layer's weights (alignment.expansion)",
+    "adapter": "the LoRA adapter's weights (transfer.lora.rank)",
+    "gradients": "gradients, in float32, of what is trained",
+    "optimizer": "the optimizer's moments (optimizer: adamw_8bit or paged_adamw_8bit)",
+    "activations": "hidden states of the batch (tokens_per_micro_batch, llm.gradient_checkpointing)",
+    "temporaries": "logits, temporary tensors, and files while they are read (tokens_per_micro_batch)",
+    "kv_cache": "keys and values of the answers (evaluate.tokens_per_batch, evaluate.max_new_tokens)",
+    "overhead": "what the allocator keeps beyond the tensors, and what GPUs took beyond earlier plans",
+}
 BAR_WIDTH = 64
 LEGEND_ENTRIES = 6
 
@@ -62,6 +78,23 @@ def print_plan(plan: Plan, missing: Sequence[LiliftError] = ()) -> None:
     _print_footprint(plan)
     for error in missing:
         print(f"missing: {error}")
+
+
+def print_explanation(plan: Plan, savings: Sequence[Change]) -> None:
+    """Print where the memory of the fullest phase goes, and the changes that would free most of it, with their cost."""
+    from lilift.memory.explain_plan import fullest_phase
+    from lilift.memory.planned_card import GIB
+
+    phase = fullest_phase(plan)
+    batch = f", with {phase.rows} rows of {phase.row_tokens} tokens at once" if phase.rows else ""
+    print(f"\nThe fullest phase is {phase.phase}: {phase.peak_bytes / GIB:.2f} GiB{batch}.")
+    largest = sorted(phase.parts.items(), key=lambda part: -part[1])[:EXPLAINED_PARTS]
+    for name, size in largest:
+        print(f"  {size / GIB:6.2f} GiB  {size / phase.peak_bytes:4.0%}  {EXPLAINED[name]}")
+    print("These settings would free most of it:" if savings else "No setting would free any of it.")
+    for change in savings:
+        setting = f"{change.setting}={change.after}"
+        print(f"  {change.saved_bytes / GIB:6.2f} GiB  {setting} (now {change.before}): {change.cost}")
 
 
 def unconfirmed_line(phases: Sequence[str]) -> str:

@@ -74,6 +74,14 @@ def next_change(recipe: Recipe, phase: PhasePlan, limit_bytes: int) -> Change | 
     return None
 
 
+def possible_changes(recipe: Recipe, phase: PhasePlan) -> list[Change]:
+    """Every change that may make `phase` smaller, each alone. One that makes batches smaller halves what they take."""
+    fixed = sum(size for name, size in phase.parts.items() if name in (*LASTING, "context"))
+    half = fixed + (phase.peak_bytes - fixed) // 2
+    proposed = [proposal(recipe, phase, half) for proposal in _ORDER]
+    return [change for change in proposed if change is not None]
+
+
 def number_type_changes(recipe: Recipe) -> list[Change]:
     """The changes for a GPU without bfloat16 in hardware (before Ampere, such as a T4): float16 for the LLM, float32 for the
     encoder.

@@ -84,10 +84,11 @@ def instant_plan(recipe: Recipe, *, card: str | None = None) -> InstantPlan:
         RecipeError: the recipe differs from every shipped one in more than the tokens of a batch, or there is no such card.
     """
     chosen = planned_card(card or recipe.card)
-    fit = _fits().get(shape_of(recipe, chosen.kind))
+    fit = _fit_for(recipe, chosen)
     if fit is None:
         raise RecipeError(
-            "lilift has no instant plan for this recipe, because it differs from every shipped recipe in more than batch sizes",
+            "lilift has no instant plan for this recipe, because it differs from every shipped recipe in more than batch sizes"
+            + ("" if chosen.bfloat16 else ", or because this card needs other number types"),
             where=recipe.name,
             remedy="leave out --instant",
         )
@@ -97,7 +98,7 @@ def instant_plan(recipe: Recipe, *, card: str | None = None) -> InstantPlan:
 
 def is_fitted(recipe: Recipe, card: str | None = None) -> bool:
     """Whether there is an instant plan for the recipe, on its own card or on another one."""
-    return shape_of(recipe, planned_card(card or recipe.card).kind) in _fits()
+    return _fit_for(recipe, planned_card(card or recipe.card)) is not None
 
 
 def measured_peaks() -> dict[str, dict[str, float]]:
@@ -114,6 +115,12 @@ def shape_of(recipe: Recipe, kind: str) -> str:
     depends_on["lora"] = {key: settings["transfer"]["lora"][key] for key in ("rank", "target_modules")}
     limits = {"max_tokens": recipe.data.max_tokens, "max_new_tokens": recipe.evaluate.max_new_tokens}
     return fingerprint("shape", kind, depends_on, limits)
+
+
+def _fit_for(recipe: Recipe, card: PlannedCard) -> dict[str, Any] | None:
+    """The lines of a recipe; None without lines. A card without bfloat16 needs other number types than the lines are for."""
+    emulates = not card.bfloat16 and "bfloat16" in (recipe.llm.dtype, recipe.encoder.dtype)
+    return None if emulates else _fits().get(shape_of(recipe, card.kind))
 
 
 def _phase(name: str, fit: dict[str, Any], recipe: Recipe, card: PlannedCard) -> PhasePlan:
