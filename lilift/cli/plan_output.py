@@ -82,8 +82,8 @@ def print_plan(plan: Plan, missing: Sequence[LiliftError] = ()) -> None:
 
 def print_explanation(plan: Plan, savings: Sequence[Change]) -> None:
     """Print where the memory of the fullest phase goes, and the changes that would free most of it, with their cost."""
-    from lilift.memory.explain_plan import fullest_phase
     from lilift.memory.planned_card import GIB
+    from lilift.phases.rehearsals import fullest_phase
 
     phase = fullest_phase(plan)
     batch = f", with {phase.rows} rows of {phase.row_tokens} tokens at once" if phase.rows else ""

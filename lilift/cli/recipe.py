@@ -182,11 +182,10 @@ def run_plan(arguments: argparse.Namespace) -> int:
     if arguments.instant or find_spec("torch") is None:
         return _run_instant_plan(recipe, arguments)
     from lilift.cli.plan_output import print_explanation, print_plan
-    from lilift.memory.explain_plan import largest_savings
     from lilift.memory.planned_card import planned_card
     from lilift.phases.model_check.recipe_models import require_usable_models, unfit_models
     from lilift.phases.readiness import missing_for
-    from lilift.phases.rehearsals import plan_recipe, rehearse, require_plan_fits
+    from lilift.phases.rehearsals import largest_savings, plan_recipe, require_plan_fits
     from lilift.phases.run_folder import wanted_phases
 
     phases = wanted_phases(recipe)
@@ -194,7 +193,7 @@ def run_plan(arguments: argparse.Namespace) -> int:
     require_usable_models(unfit)
     plan = plan_recipe(recipe, card=planned_card(arguments.card or recipe.card), strict=arguments.strict)
     missing = [*missing_for(recipe, phases), *(error for errors in unfit.values() for error in errors)]
-    savings = largest_savings(plan, rehearse) if arguments.explain else []
+    savings = largest_savings(plan) if arguments.explain else []
     if arguments.json:
         explanation = {"largest_savings": [change.as_dict() for change in savings]} if arguments.explain else {}
         print_json(plan.as_dict() | {"missing": [str(error) for error in missing]} | explanation)

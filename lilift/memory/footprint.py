@@ -11,8 +11,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForSeq2SeqLM, PreTrainedConfig
 
-from lilift.memory.model_configurations import empty_encoder, empty_llm
-from lilift.memory.model_loading import stored_bytes
+from lilift.memory.model_configurations import empty_encoder, empty_llm, stored_bytes
 from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard
 from lilift.memory.simulation.simulate import Models
 from lilift.model.llms.experts import expert_parameters

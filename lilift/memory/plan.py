@@ -22,8 +22,7 @@ from lilift.memory.changes import (
     with_change,
 )
 from lilift.memory.footprint import Footprint, estimate_footprint
-from lilift.memory.model_configurations import load_models
-from lilift.memory.model_loading import loading_parts
+from lilift.memory.model_configurations import load_models, loading_parts
 from lilift.memory.phase_plan import PhasePlan, phase_on_card
 from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard, planned_card, smallest_card_for
 from lilift.memory.simulation.simulate import LASTING, Models, Rehearsal, Simulation, simulate

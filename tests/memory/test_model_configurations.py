@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lilift.memory.model_configurations import load_config
-from lilift.memory.model_loading import loading_parts
+from lilift.memory.model_configurations import load_config, loading_parts
 from tests.memory import tiny_models
 
 PARTS = {"llm": 300, "encoder": 200}
