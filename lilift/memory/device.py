@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import psutil
 import torch
 
-from lilift.memory.planned_card import FIRST_WITH_BFLOAT16
 from lilift.recipe.errors import EnvironmentUnfit
 from lilift.recipe.schema import Card
+
+# The first GPUs with bfloat16 in hardware. Older ones only emulate it, many times slower.
+FIRST_WITH_BFLOAT16 = (8, 0)
 
 
 @dataclass(frozen=True)

@@ -113,4 +113,5 @@ def _mapped(model: PreTrainedModel, config: PreTrainedConfig, settings: object) 
     dtype: torch.dtype = getattr(torch, getattr(settings, "dtype"))  # noqa: B009
     if getattr(settings, "quantization", "none") == "none" and dtype.itemsize == stored_bytes(config):
         return 0
-    return sum(parameter.numel() for parameter in model.parameters()) * stored_bytes(config)
+    count: int = sum(parameter.numel() for parameter in model.parameters())
+    return count * stored_bytes(config)

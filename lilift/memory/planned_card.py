@@ -45,16 +45,12 @@ DESKTOP_BYTES = int(0.7 * GIB)
 # The vendor's figure for dense float16 products of a T4, and the share of it that training reaches. The share is an estimate: a
 # T4 lowers its clock under load to stay within 70 W, and elementwise work takes longer beside its 300 GB/s.
 T4_TFLOPS, T4_UTILISATION = 65.0, 0.2
-# The first GPUs with bfloat16 in hardware. Older ones only emulate it, many times slower.
-FIRST_WITH_BFLOAT16 = (8, 0)
 # The driver keeps a small part of every card.
 USABLE_SHARE = 0.98
 # torch gives each thread that multiplies matrices on a GPU a workspace for cuBLAS, from its own allocator, and never takes it
 # back: the main thread, and in training the thread of the backward pass (torch: aten/src/ATen/cuda/CUDABlas.cpp).
 CUBLAS_WORKSPACE = int(8.125 * MIB)
 CUBLAS_WORKSPACE_ON_HOPPER = 32 * MIB
-
-_T4_SPEED = {"tflops": T4_TFLOPS, "utilisation": T4_UTILISATION}
 
 
 @dataclass(frozen=True)
@@ -118,6 +114,7 @@ def planned_card(name: str) -> PlannedCard:
         taken = device.total_bytes - device.free_bytes
         usable = int(USABLE_SHARE * device.total_bytes)
         before = CUDA_CONTEXT_BYTES + taken
+        is_t4 = "T4" in device.name.split()
         return PlannedCard(
             device.name,
             "cuda",
@@ -128,7 +125,8 @@ def planned_card(name: str) -> PlannedCard:
             device.name,
             _workspace(device.capability),
             bfloat16=device.has_bfloat16,
-            **(_T4_SPEED if "T4" in device.name.split() else {}),
+            tflops=T4_TFLOPS if is_t4 else None,
+            utilisation=T4_UTILISATION if is_t4 else None,
         )
     if key in ("t4", "teslat4"):
         total = int(T4_GIB * GIB)
@@ -142,7 +140,8 @@ def planned_card(name: str) -> PlannedCard:
             EXPANDABLE_SEGMENTS,
             workspace_bytes=CUBLAS_WORKSPACE,
             bfloat16=False,
-            **_T4_SPEED,
+            tflops=T4_TFLOPS,
+            utilisation=T4_UTILISATION,
         )
     size = CARD_NAMES.get(key, key)
     if size not in CARD_GIB:

@@ -19,7 +19,6 @@ import psutil
 from packaging.requirements import Requirement
 
 from lilift import __version__
-from lilift.memory.planned_card import FIRST_WITH_BFLOAT16
 
 # Packages that change results or speed. Every run records their versions.
 _RECORDED_PACKAGES = ("torch", "transformers", "bitsandbytes", "peft", "accelerate", "safetensors", "sentencepiece", "triton")
@@ -131,6 +130,8 @@ def _exports() -> list[Finding]:
 
 def _gpu() -> list[Finding]:
     import torch
+
+    from lilift.memory.device import FIRST_WITH_BFLOAT16
 
     if not torch.cuda.is_available():
         advice = "tiny-cpu runs without a GPU; all other recipes need an NVIDIA GPU and a CUDA build of torch"
