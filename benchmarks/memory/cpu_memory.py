@@ -25,7 +25,11 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, BertModel
 
 from benchmarks.shared.result_files import FOLDER, keep, report_goals
+from lilift.memory.plan import Plan
+from lilift.memory.planned_card import MIB
 from lilift.model.sources import model_folder_or_hub
+from lilift.phases.rehearsals import plan_recipe
+from lilift.recipe.load import load_recipe
 
 LLMS: dict[str, dict[str, Any]] = {
     "tiny-cpu": {},  # the recipe's own stand-ins
@@ -96,40 +100,49 @@ def write_instructions(path: Path, longest: int) -> None:
             file.write(json.dumps({"question": f"{question} {number}?", "response": f"{response} #### {number}"}) + "\n")
 
 
-def run(name: str, quantisation: str, rows: int, tokens: int, folder: Path) -> dict[str, Any]:
-    """Run the recipe in a process of its own; return planned and measured MiB of each phase."""
-    target = folder / "run"
-    shutil.rmtree(target, ignore_errors=True)
+def overrides_of(name: str, quantisation: str, rows: int, tokens: int, folder: Path) -> list[str]:
+    """Write a model's files and the instructions, and return the changes to `tiny-cpu` that use them."""
     overrides = ["evaluate.max_new_tokens=16", "transfer.control=false", "evaluate.untrained=false", "evaluate.alignment=null"]
     overrides += ["languages=[om]", "export.formats=[]", "evaluate.benchmarks=[{name: world, limit: 4}]"]
     overrides += [f"{stage}.max_steps=2" for stage in ("align", "transfer")]
-    if name != "tiny-cpu":
-        write_models(folder, name)
-        write_instructions(folder / "instructions.jsonl", tokens)
-        overrides += [f"llm.model={folder / name}", f"llm.quantization={quantisation}", f"encoder.model={folder / 'encoder'}"]
-        overrides += ["encoder.add_embeddings=false", f"encoder.max_tokens={tokens // 2}", f"data.max_tokens={tokens}"]
-        overrides += [f"data.instructions={{source: {folder / 'instructions.jsonl'}}}", f"evaluate.tokens_per_batch={tokens}"]
-        for stage in ("align", "transfer"):
-            overrides += [f"{stage}.tokens_per_micro_batch={rows * tokens}", f"{stage}.tokens_per_step={rows * tokens}"]
+    if name == "tiny-cpu":
+        return overrides
+    write_models(folder, name)
+    write_instructions(folder / "instructions.jsonl", tokens)
+    overrides += [f"llm.model={folder / name}", f"llm.quantization={quantisation}", f"encoder.model={folder / 'encoder'}"]
+    overrides += ["encoder.add_embeddings=false", f"encoder.max_tokens={tokens // 2}", f"data.max_tokens={tokens}"]
+    overrides += [f"data.instructions={{source: {folder / 'instructions.jsonl'}}}", f"evaluate.tokens_per_batch={tokens}"]
+    for stage in ("align", "transfer"):
+        overrides += [f"{stage}.tokens_per_micro_batch={rows * tokens}", f"{stage}.tokens_per_step={rows * tokens}"]
+    return overrides
+
+
+def beside(planned: Plan, measured: dict[str, float]) -> dict[str, Any]:
+    """Planned and measured MiB of each phase."""
+    found: dict[str, Any] = {}
+    for phase in PHASES:
+        plan = planned.of(phase)
+        found[phase] = {
+            "planned_mib": round(plan.peak_bytes / MIB, 1),
+            "measured_mib": measured[phase],
+            "share": round(measured[phase] / (plan.peak_bytes / MIB) - 1, 4),
+        }
+        found.setdefault("parts_mib", {})[phase] = {name: round(size / MIB, 1) for name, size in plan.parts.items() if size}
+    return found
+
+
+def run(overrides: list[str], folder: Path) -> dict[str, float]:
+    """Run the recipe in a process of its own; return the measured MiB of each phase."""
+    target = folder / "run"
+    shutil.rmtree(target, ignore_errors=True)
     command = [sys.executable, "-m", "lilift.cli.app", "recipe", "run", "tiny-cpu", "--run-folder", str(target)]
     done = subprocess.run(
         [*command, *(part for one in overrides for part in ("--set", one))], capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise RuntimeError(f"{name}: {done.stderr.strip().splitlines()[-1]}")
+        raise RuntimeError(done.stderr.strip().splitlines()[-1])
     found = json.loads((target / "measured.json").read_text(encoding="utf-8"))
-    plan = json.loads((target / "plan.json").read_text(encoding="utf-8"))
-    return {
-        "parts_mib": {phase: plan["phases"][phase]["parts_mib"] for phase in PHASES},
-        **{
-            phase: {
-                "planned_mib": found[phase]["predicted_mib"],
-                "measured_mib": found[phase]["peak_mib"],
-                "share": round(found[phase]["peak_mib"] / found[phase]["predicted_mib"] - 1, 4),
-            }
-            for phase in PHASES
-        },
-    }
+    return {phase: found[phase]["peak_mib"] for phase in PHASES}
 
 
 def summary_of(found: dict[str, dict[str, Any]]) -> dict[str, float]:
@@ -147,11 +160,16 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=4, help="rows of the longest kind in a micro-batch")
     parser.add_argument("--tokens", type=int, default=192, help="tokens of the longest row")
     parser.add_argument("--keep", action="store_true", help="keep the runs in the result file that are not repeated")
+    parser.add_argument("--plan-again", action="store_true", help="measure nothing; plan again beside the kept measurements")
     parser.add_argument("--folder", type=Path, help="keep models here (default: a temporary folder)")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args()
     path = FOLDER / "cpu_memory.json"
-    found = json.loads(path.read_text(encoding="utf-8"))["runs"] if arguments.keep and path.exists() else {}
+    found = (
+        json.loads(path.read_text(encoding="utf-8"))["runs"]
+        if (arguments.keep or arguments.plan_again) and path.exists()
+        else {}
+    )
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
@@ -159,7 +177,12 @@ def main() -> int:
         for name in arguments.models:
             for quantisation in arguments.quantisations if name != "tiny-cpu" else ["nf4"]:
                 title = f"{name}, {quantisation}"
-                found[title] = run(name, quantisation, arguments.rows, arguments.tokens, folder)
+                overrides = overrides_of(name, quantisation, arguments.rows, arguments.tokens, folder)
+                if arguments.plan_again:
+                    measured = {phase: found[title][phase]["measured_mib"] for phase in PHASES}
+                else:
+                    measured = run(overrides, folder)
+                found[title] = beside(plan_recipe(load_recipe("tiny-cpu", overrides)), measured)
                 found[title] |= {"rows": arguments.rows, "tokens": arguments.tokens} if name != "tiny-cpu" else {}
                 line = ", ".join(f"{phase} {found[title][phase]}" for phase in PHASES)
                 print(f"{title}: {line}", flush=True)

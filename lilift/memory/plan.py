@@ -36,6 +36,8 @@ LEAST_OVERHEAD = 0.02
 # In host memory, large blocks go back to the system (`lilift.memory.host_allocator`). Only the heap of small blocks has holes:
 # a share of small tensors, and at most so much (measured with SmolLM2-135M's shape).
 HEAP_SHARE, HEAP_BYTES = 0.25, 64 * MIB
+# Beyond the weights and the mapped files, loading takes copies of single weights and small trial runs.
+LOADING_SHARE = 0.05
 BASIS = (
     "each phase's own code on fake tensors with its heaviest batch, through a model of torch's allocator; context and desktop "
     "are estimates, and nothing is measured"
@@ -249,7 +251,7 @@ class _Planner:
         if card.kind == "cpu":
             loading = loading_parts(self.recipe, self.models, simulation.parts)
             if sum(loading.values()) > simulation.total + overhead:
-                parts, overhead = loading, math.ceil(LEAST_OVERHEAD * sum(loading.values()))
+                parts, overhead = loading, math.ceil(HEAP_BYTES + LOADING_SHARE * sum(loading.values()))
         rows, tokens = len(rehearsal.rows), row_tokens(self.recipe, rehearsal.rows[0])
         a_step = getattr(getattr(self.recipe, rehearsal.name), "tokens_per_step", 0)
         return phase_on_card(
