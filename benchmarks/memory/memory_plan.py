@@ -23,6 +23,7 @@ from transformers import AutoConfig
 from benchmarks.shared.result_files import keep, report_goals
 from lilift.evaluate.evaluation_rehearsal import rehearsal as rehearse_evaluation
 from lilift.memory.model_configurations import load_config
+from lilift.memory.phase_plan import phase_on_card
 from lilift.memory.plan import overhead_bytes
 from lilift.memory.planned_card import planned_card
 from lilift.memory.simulation.simulate import Models, Rehearsal, Simulation, example_row, simulate
@@ -104,7 +105,8 @@ def most_rows(recipe: Recipe, models: Models, card_name: str, fixed: float, a_ro
     count = int((room - fixed) // a_row)
     while count > 0:
         simulation = simulate(recipe, models, phases(recipe, count)["transfer"], device="cuda", expandable=True)
-        excess = simulation.total + overhead_bytes(simulation) - room
+        plan = phase_on_card(card, "transfer", simulation.parts, overhead_bytes(simulation), rows=count, row_tokens=WHOLE)
+        excess = plan.peak_bytes - card.usable_bytes
         if excess <= 0:
             return count
         count -= max(1, int(excess // a_row))

@@ -12,11 +12,27 @@ from lilift.memory.phase_plan import CATEGORIES, CATEGORY_COLOURS, CATEGORY_LETT
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from lilift.memory.changes import Change
     from lilift.memory.instant_plan import InstantPlan
     from lilift.memory.phase_plan import PhasePlan
     from lilift.memory.plan import Plan
     from lilift.recipe.errors import LiliftError
 
+EXPLAINED_PARTS = 5
+# What each category of a plan is, in a few words.
+EXPLAINED = {
+    "context": "the process or the CUDA context, and a desktop: settings do not change it",
+    "llm": "the LLM's weights (llm.quantization, llm.dtype, a smaller LLM)",
+    "encoder": "the encoder's weights (encoder.placement, encoder.quantization)",
+    "alignment": "the alignment layer's weights (alignment.expansion)",
+    "adapter": "the LoRA adapter's weights (transfer.lora.rank)",
+    "gradients": "gradients, in float32, of what is trained",
+    "optimizer": "the optimizer's moments (optimizer: adamw_8bit or paged_adamw_8bit)",
+    "activations": "hidden states of the batch (tokens_per_micro_batch, llm.gradient_checkpointing)",
+    "temporaries": "logits, temporary tensors, and files while they are read (tokens_per_micro_batch)",
+    "kv_cache": "keys and values of the answers (evaluate.tokens_per_batch, evaluate.max_new_tokens)",
+    "overhead": "what the allocator keeps beyond the tensors, and what GPUs took beyond earlier plans",
+}
 BAR_WIDTH = 64
 LEGEND_ENTRIES = 6
 
@@ -50,11 +66,43 @@ def print_plan(plan: Plan, missing: Sequence[LiliftError] = ()) -> None:
     else:
         print(f"the peak is {-plan.margin:.0%} above the {plan.card.total_bytes / GIB:.1f} GiB of {plan.card.name}")
     for change in plan.changes:
+        if change.setting in ("llm.dtype", "encoder.dtype"):
+            print(f"changed for this card: {change.setting} {change.before} → {change.after} ({change.cost})")
+            continue
         saved = f"{change.saved_bytes / GIB:.1f} GiB less"
         print(f"changed to make it fit: {change.setting} {change.before} → {change.after} ({saved}; {change.cost})")
+    if plan.emulates_bfloat16:
+        print("this card only emulates bfloat16, many times slower; set llm.dtype=float16 encoder.dtype=float32")
+    if plan.unconfirmed:
+        print(unconfirmed_line(plan.unconfirmed))
     _print_footprint(plan)
     for error in missing:
         print(f"missing: {error}")
+
+
+def print_explanation(plan: Plan, savings: Sequence[Change]) -> None:
+    """Print where the memory of the fullest phase goes, and the changes that would free most of it, with their cost."""
+    from lilift.memory.planned_card import GIB
+    from lilift.phases.rehearsals import fullest_phase
+
+    phase = fullest_phase(plan)
+    batch = f", with {phase.rows} rows of {phase.row_tokens} tokens at once" if phase.rows else ""
+    print(f"\nThe fullest phase is {phase.phase}: {phase.peak_bytes / GIB:.2f} GiB{batch}.")
+    largest = sorted(phase.parts.items(), key=lambda part: -part[1])[:EXPLAINED_PARTS]
+    for name, size in largest:
+        print(f"  {size / GIB:6.2f} GiB  {size / phase.peak_bytes:4.0%}  {EXPLAINED[name]}")
+    print("These settings would free most of it:" if savings else "No setting would free any of it.")
+    for change in savings:
+        setting = f"{change.setting}={change.after}"
+        print(f"  {change.saved_bytes / GIB:6.2f} GiB  {setting} (now {change.before}): {change.cost}")
+
+
+def unconfirmed_line(phases: Sequence[str]) -> str:
+    """The line about the share that a plan adds until the GPU of this machine has finished these phases."""
+    from lilift.memory.calibration import UNCONFIRMED
+
+    share = f"{UNCONFIRMED - 1:.0%}"
+    return f"the plan adds {share} ({', '.join(phases)}) until a run on your GPU measures it; the first GPU took {share} more"
 
 
 def print_instant_plan(plan: InstantPlan) -> None:
@@ -72,6 +120,9 @@ def print_instant_plan(plan: InstantPlan) -> None:
     total = f"{plan.card.total_bytes / MIB:,.0f}"
     title = f"{plan.recipe} on {plan.card.name}: predicted memory in MiB (fitted); the card has {total}"
     console().print(table(title, ("", "peak", "parts"), rows, right=(1,)))
+    unconfirmed = [phase.phase for phase in plan.phases if not phase.confirmed]
+    if unconfirmed:
+        print(unconfirmed_line(unconfirmed))
 
 
 def _print_footprint(plan: Plan) -> None:

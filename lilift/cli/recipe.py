@@ -46,6 +46,9 @@ def add_parser(verbs: Any) -> None:
     plan.add_argument("--card", metavar="CARD", help="another card: 24gb, rtx4090 …; auto takes this machine's")
     plan.add_argument("--instant", action="store_true", help="predict at once, from fitted lines; shipped recipes only")
     plan.add_argument("--strict", action="store_true", help="do not change the recipe to make it fit")
+    plan.add_argument(
+        "--explain", action="store_true", help="also say where the memory goes, and which settings would free most of it"
+    )
     plan.add_argument("--json", action="store_true", help="print JSON")
     plan.set_defaults(run=run_plan)
 
@@ -178,11 +181,11 @@ def run_plan(arguments: argparse.Namespace) -> int:
     recipe = load(arguments)
     if arguments.instant or find_spec("torch") is None:
         return _run_instant_plan(recipe, arguments)
-    from lilift.cli.plan_output import print_plan
+    from lilift.cli.plan_output import print_explanation, print_plan
     from lilift.memory.planned_card import planned_card
     from lilift.phases.model_check.recipe_models import require_usable_models, unfit_models
     from lilift.phases.readiness import missing_for
-    from lilift.phases.rehearsals import plan_recipe, require_plan_fits
+    from lilift.phases.rehearsals import largest_savings, plan_recipe, require_plan_fits
     from lilift.phases.run_folder import wanted_phases
 
     phases = wanted_phases(recipe)
@@ -190,10 +193,14 @@ def run_plan(arguments: argparse.Namespace) -> int:
     require_usable_models(unfit)
     plan = plan_recipe(recipe, card=planned_card(arguments.card or recipe.card), strict=arguments.strict)
     missing = [*missing_for(recipe, phases), *(error for errors in unfit.values() for error in errors)]
+    savings = largest_savings(plan) if arguments.explain else []
     if arguments.json:
-        print_json(plan.as_dict() | {"missing": [str(error) for error in missing]})
+        explanation = {"largest_savings": [change.as_dict() for change in savings]} if arguments.explain else {}
+        print_json(plan.as_dict() | {"missing": [str(error) for error in missing]} | explanation)
     else:
         print_plan(plan, missing)
+        if arguments.explain:
+            print_explanation(plan, savings)
     require_plan_fits(plan)
     return 0
 

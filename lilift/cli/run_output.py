@@ -119,7 +119,10 @@ def print_results(run: FinishedRun) -> None:
     print()
     print_scores(run.scores)
     for phase, figures in run.measured.items():
-        predicted = f", {figures['predicted_mib']:,.0f} predicted" if "predicted_mib" in figures else ""
+        predicted = ""
+        if "predicted_mib" in figures:
+            share = figures["peak_mib"] / figures["predicted_mib"] - 1
+            predicted = f", {figures['predicted_mib']:,.0f} predicted ({share:+.0%})"
         print(f"  {phase:<9} {figures['seconds']:7.1f} s   peak {figures['peak_mib']:7,.0f} MiB{predicted}")
     print(f"\nrun folder   {run.path}")
     print(f"report       {run.path / 'report.html'}")

@@ -20,6 +20,13 @@ _PLACEMENT_COSTS = {
 }
 
 
+_NUMBER_TYPE_COSTS = {
+    "llm.dtype": "this GPU has no bfloat16 in hardware; lilift scales the loss so that small gradients survive float16",
+    "encoder.dtype": "this GPU has no bfloat16 in hardware and mT5 overflows in float16; the encoder takes twice the memory",
+}
+_FOUR_BIT_ENCODER_COST = "this GPU has no bfloat16 in hardware and mT5 overflows in float16; the 4-bit encoder computes slower"
+
+
 @dataclass(frozen=True)
 class Change:
     """A change of one setting.
@@ -65,6 +72,31 @@ def next_change(recipe: Recipe, phase: PhasePlan, limit_bytes: int) -> Change | 
         if change is not None:
             return change
     return None
+
+
+def possible_changes(recipe: Recipe, phase: PhasePlan) -> list[Change]:
+    """Every change that may make `phase` smaller, each alone. One that makes batches smaller halves what they take."""
+    fixed = sum(size for name, size in phase.parts.items() if name in (*LASTING, "context"))
+    half = fixed + (phase.peak_bytes - fixed) // 2
+    proposed = [proposal(recipe, phase, half) for proposal in _ORDER]
+    return [change for change in proposed if change is not None]
+
+
+def number_type_changes(recipe: Recipe) -> list[Change]:
+    """The changes for a GPU without bfloat16 in hardware (before Ampere, such as a T4): float16 for the LLM, float32 for the
+    encoder.
+    """
+    found = []
+    for section, after in (("llm", "float16"), ("encoder", "float32")):
+        before = getattr(recipe, section).dtype
+        if before != "bfloat16" or (section == "encoder" and not recipe.has_encoder):
+            continue
+        setting = f"{section}.dtype"
+        four_bit = section == "encoder" and recipe.encoder.quantization == "nf4"
+        recipe = _changed(recipe, {section: {"dtype": after}})
+        cost = _FOUR_BIT_ENCODER_COST if four_bit else _NUMBER_TYPE_COSTS[setting]
+        found.append(Change(setting, before, after, cost, None, recipe))
+    return found
 
 
 def with_change(changes: Sequence[Change], change: Change) -> list[Change]:

@@ -10,6 +10,9 @@ import torch
 from lilift.recipe.errors import EnvironmentUnfit
 from lilift.recipe.schema import Card
 
+# The first GPUs with bfloat16 in hardware. Older ones only emulate it, many times slower.
+FIRST_WITH_BFLOAT16 = (8, 0)
+
 
 @dataclass(frozen=True)
 class Device:
@@ -20,12 +23,19 @@ class Device:
         name: the name of the GPU or processor.
         total_bytes: memory of the GPU, or of the host if there is no GPU.
         free_bytes: the part of this memory that is free now.
+        capability: the GPU's compute capability, such as (8, 6); None without a GPU.
     """
 
     kind: str
     name: str
     total_bytes: int
     free_bytes: int
+    capability: tuple[int, int] | None = None
+
+    @property
+    def has_bfloat16(self) -> bool:
+        """Whether the device computes in bfloat16. ``torch.cuda.is_bf16_supported()`` also counts GPUs that only emulate it."""
+        return self.capability is None or self.capability >= FIRST_WITH_BFLOAT16
 
     @property
     def torch_device(self) -> torch.device:
@@ -36,7 +46,7 @@ def find_device() -> Device:
     """The first CUDA GPU, or this machine's processor."""
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info(0)
-        return Device("cuda", torch.cuda.get_device_name(0), total, free)
+        return Device("cuda", torch.cuda.get_device_name(0), total, free, torch.cuda.get_device_capability(0))
     memory = psutil.virtual_memory()
     return Device("cpu", "CPU", memory.total, memory.available)
 

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AutoModelForSeq2SeqLM, PreTrainedConfig
 from transformers.pytorch_utils import Conv1D
 
-from lilift.memory.model_configurations import empty_encoder, empty_llm
+from lilift.memory.model_configurations import empty_encoder, empty_llm, stored_bytes
 from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard
 from lilift.memory.simulation.simulate import Models
 from lilift.model.llms.experts import expert_parameters
@@ -96,7 +96,7 @@ def estimate_footprint(recipe: Recipe, models: Models, card: PlannedCard, traine
         # This needs a copy, because transformers changes the configuration of an encoder that it builds alone.
         encoder = sum(parameter.numel() for parameter in empty_encoder(copy.deepcopy(encoder_config)).parameters())
         on_hub.append((recipe.encoder.model, encoder_config, _whole(encoder_config, encoder)))
-    download = sum(count * _stored_bytes(config) for name, config, count in on_hub if not name.startswith(("stand-in:", "/")))
+    download = sum(count * stored_bytes(config) for name, config, count in on_hub if not name.startswith(("stand-in:", "/")))
     stages = {name: getattr(recipe, name) for name in recipe.stages}
     checkpoints = max(
         (stage.keep_checkpoints + 1) * trained.get(name, 0) * _checkpoint_bytes(stage) for name, stage in stages.items()
@@ -143,13 +143,14 @@ def _hours(recipe: Recipe, llm: nn.Module, card: PlannedCard) -> tuple[float | N
     if None in tokens:
         return None, "no estimate, because the recipe sets neither data.instructions.limit nor max_steps"
     size = min(TFLOPS, key=lambda gib: abs(gib - card.total_bytes / GIB))
+    tflops, utilisation = card.tflops or TFLOPS[size], card.utilisation or UTILISATION
     weights = sum(module.weight.numel() for module in llm.modules() if isinstance(module, nn.Linear))
     passes = 6 if recipe.llm.gradient_checkpointing else 4
     total = sum(count for count in tokens if count is not None)
-    seconds = total * weights * passes / (UTILISATION * TFLOPS[size] * 1e12)
+    seconds = total * weights * passes / (utilisation * tflops * 1e12)
     basis = (
         f"{total / 1e6:,.0f}M tokens ({TOKENS_PER_ROW} for each row if max_steps is not set), {passes} operations for each "
-        f"weight and token, {UTILISATION:.0%} of {TFLOPS[size]:.0f} TFLOP/s; this is an estimate, not a measurement"
+        f"weight and token, {utilisation:.0%} of {tflops:.0f} TFLOP/s; this is an estimate, not a measurement"
     )
     return seconds / 3600, basis
 
@@ -196,12 +197,6 @@ def _states_bytes(recipe: Recipe, encoder: PreTrainedConfig, rows: float) -> int
     width = encoder.get_text_config().hidden_size
     needed = int(rows * SOURCE_TOKENS * width * _bytes_of(recipe.encoder.dtype))
     return min(needed, int(recipe.encoder.cache_gib * GIB))
-
-
-def _stored_bytes(config: PreTrainedConfig) -> int:
-    """Bytes for each parameter in the files: from the configuration, or float32 if it names no dtype."""
-    dtype = getattr(config, "dtype", None)
-    return dtype.itemsize if isinstance(dtype, torch.dtype) else 4
 
 
 def _checkpoint_bytes(stage: StageSettings) -> int:

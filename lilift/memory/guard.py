@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import torch
 
+from lilift.memory.host_allocator import return_small_blocks
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 # Number of attempts for a single row, because another program may have taken the memory for a moment.
@@ -90,8 +92,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Free the memory that Python and torch's allocator hold but do not use."""
+    """Free the memory that Python, the C library and torch's allocator hold but do not use."""
     gc.collect()
+    return_small_blocks()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

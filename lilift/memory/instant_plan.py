@@ -12,7 +12,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from lilift.memory.phase_plan import PhasePlan
+from lilift.memory.phase_plan import PhasePlan, phase_on_card
 from lilift.memory.planned_card import GIB, PlannedCard, planned_card
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.load import fingerprint
@@ -84,10 +84,11 @@ def instant_plan(recipe: Recipe, *, card: str | None = None) -> InstantPlan:
         RecipeError: the recipe differs from every shipped one in more than the tokens of a batch, or there is no such card.
     """
     chosen = planned_card(card or recipe.card)
-    fit = _fits().get(shape_of(recipe, chosen.kind))
+    fit = _fit_for(recipe, chosen)
     if fit is None:
         raise RecipeError(
-            "lilift has no instant plan for this recipe, because it differs from every shipped recipe in more than batch sizes",
+            "lilift has no instant plan for this recipe, because it differs from every shipped recipe in more than batch sizes"
+            + ("" if chosen.bfloat16 else ", or because this card needs other number types"),
             where=recipe.name,
             remedy="leave out --instant",
         )
@@ -97,7 +98,7 @@ def instant_plan(recipe: Recipe, *, card: str | None = None) -> InstantPlan:
 
 def is_fitted(recipe: Recipe, card: str | None = None) -> bool:
     """Whether there is an instant plan for the recipe, on its own card or on another one."""
-    return shape_of(recipe, planned_card(card or recipe.card).kind) in _fits()
+    return _fit_for(recipe, planned_card(card or recipe.card)) is not None
 
 
 def measured_peaks() -> dict[str, dict[str, float]]:
@@ -116,6 +117,12 @@ def shape_of(recipe: Recipe, kind: str) -> str:
     return fingerprint("shape", kind, depends_on, limits)
 
 
+def _fit_for(recipe: Recipe, card: PlannedCard) -> dict[str, Any] | None:
+    """The lines of a recipe; None without lines. A card without bfloat16 needs other number types than the lines are for."""
+    emulates = not card.bfloat16 and "bfloat16" in (recipe.llm.dtype, recipe.encoder.dtype)
+    return None if emulates else _fits().get(shape_of(recipe, card.kind))
+
+
 def _phase(name: str, fit: dict[str, Any], recipe: Recipe, card: PlannedCard) -> PhasePlan:
     rows = max(1, getattr(getattr(recipe, name), TOKEN_SETTINGS[name]) // fit["row_tokens"])
     segments = [
@@ -124,9 +131,7 @@ def _phase(name: str, fit: dict[str, Any], recipe: Recipe, card: PlannedCard) ->
     ]
     parts = max(segments, key=lambda parts: sum(parts.values()))
     base, slope = fit["overhead"]
-    return PhasePlan(
-        name, {"context": card.context_bytes, **parts, "overhead": round(base + slope * rows)}, rows, fit["row_tokens"]
-    )
+    return phase_on_card(card, name, parts, round(base + slope * rows), rows=rows, row_tokens=fit["row_tokens"])
 
 
 @cache

@@ -5,7 +5,12 @@ This module imports no heavy package.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from lilift.memory.calibration import measured_ratios, ratio
+from lilift.memory.planned_card import PlannedCard
 
 # Lasting categories come first, then temporary ones. A page shows the colour, a terminal without colours the letter.
 CATEGORY_COLOURS = {
@@ -41,6 +46,8 @@ class PhasePlan:
         parts: bytes by category.
         rows, row_tokens: the heaviest batch; 0 for a phase without batches.
         accumulation: micro-batches in one optimizer step; 0 for a phase without training.
+        raised_bytes: the part of "overhead" that `lilift.memory.calibration` adds.
+        confirmed: whether this part comes from the GPU's own runs. It is True on a CPU, where lilift adds nothing.
     """
 
     phase: str
@@ -48,6 +55,8 @@ class PhasePlan:
     rows: int = 0
     row_tokens: int = 0
     accumulation: int = 0
+    raised_bytes: int = 0
+    confirmed: bool = True
 
     @property
     def peak_bytes(self) -> int:
@@ -57,3 +66,34 @@ class PhasePlan:
     def largest(self) -> str:
         """The largest category."""
         return max(self.parts, key=lambda name: self.parts[name])
+
+
+def phase_on_card(
+    card: PlannedCard,
+    name: str,
+    tensors: Mapping[str, int],
+    overhead: int,
+    *,
+    rows: int,
+    row_tokens: int,
+    accumulation: int = 0,
+) -> PhasePlan:
+    """The plan of a phase that runs on a card: its tensors, and what the card takes besides them.
+
+    lilift adds the context, cuBLAS's workspaces, and what GPUs took beyond earlier plans (see `lilift.memory.calibration`).
+
+    Args:
+        card: the card.
+        name: the name of the phase.
+        tensors: bytes by category.
+        overhead: bytes that the allocator keeps beyond the tensors.
+        rows, row_tokens, accumulation: see `PhasePlan`.
+    """
+    # The backward pass has a thread of its own, and each thread that multiplies matrices has a workspace.
+    overhead += card.workspace_bytes * (1 if name == "evaluate" else 2)
+    raised, confirmed = 0, True
+    if card.kind != "cpu":
+        raised = math.ceil((ratio(card.gpu, name) - 1) * (sum(tensors.values()) + overhead))
+        confirmed = bool(measured_ratios(card.gpu, name))
+    parts = {"context": card.context_bytes, **tensors, "overhead": overhead + raised}
+    return PhasePlan(name, parts, rows, row_tokens, accumulation, raised, confirmed)

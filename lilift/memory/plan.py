@@ -13,11 +13,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lilift.data.texts.examples import Row
-from lilift.memory.calibration import ratio
-from lilift.memory.changes import Change, next_change, shorter_rows, with_batches_of, with_change
+from lilift.memory.changes import (
+    Change,
+    next_change,
+    number_type_changes,
+    shorter_rows,
+    with_batches_of,
+    with_change,
+)
 from lilift.memory.footprint import Footprint, estimate_footprint
-from lilift.memory.model_configurations import load_models
-from lilift.memory.phase_plan import PhasePlan
+from lilift.memory.model_configurations import load_models, loading_parts
+from lilift.memory.phase_plan import PhasePlan, phase_on_card
 from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard, planned_card, smallest_card_for
 from lilift.memory.simulation.simulate import LASTING, Models, Rehearsal, Simulation, simulate
 from lilift.model.alignment_layer import sequence_shape
@@ -27,6 +33,11 @@ from lilift.recipe.schema import Recipe
 # The least share of memory that the allocator reserves beyond what is in use: rounding, and workspaces that torch does not
 # show.
 LEAST_OVERHEAD = 0.02
+# In host memory, large blocks go back to the system (`lilift.memory.host_allocator`). Only the heap of small blocks has holes:
+# a share of small tensors, and at most so much (measured with SmolLM2-135M's shape).
+HEAP_SHARE, HEAP_BYTES = 0.25, 64 * MIB
+# Beyond the weights and the mapped files, loading takes copies of single weights and small trial runs.
+LOADING_SHARE = 0.05
 BASIS = (
     "each phase's own code on fake tensors with its heaviest batch, through a model of torch's allocator; context and desktop "
     "are estimates, and nothing is measured"
@@ -82,6 +93,17 @@ class Plan:
         """The phases that use the card's memory. The export uses the host's memory."""
         return tuple(phase for phase in self.phases if phase.phase != "export" or self.card.kind == "cpu")
 
+    @property
+    def emulates_bfloat16(self) -> bool:
+        """Whether the recipe computes in bfloat16 on a card that only emulates it."""
+        types = [self.recipe.llm.dtype, *([self.recipe.encoder.dtype] if self.recipe.has_encoder else [])]
+        return not self.card.bfloat16 and "bfloat16" in types
+
+    @property
+    def unconfirmed(self) -> tuple[str, ...]:
+        """The phases that no GPU of this machine has finished yet, so that the plan adds what another GPU took."""
+        return tuple(phase.phase for phase in self.on_card if not phase.confirmed)
+
     def of(self, phase: str) -> PhasePlan:
         return next(plan for plan in self.phases if plan.phase == phase)
 
@@ -123,7 +145,11 @@ def make_plan(recipe: Recipe, rehearse: Rehearse, *, card: PlannedCard | None = 
     Raises:
         ModelError: a model's configuration cannot be found.
     """
-    planner = _Planner(recipe, rehearse, card or planned_card(recipe.card))
+    card = card or planned_card(recipe.card)
+    of_number_types = [] if strict or card.bfloat16 else number_type_changes(recipe)
+    if of_number_types:
+        recipe = of_number_types[-1].recipe
+    planner = _Planner(recipe, rehearse, card)
     changes = [] if strict else _adapted(planner)
     lasting = [change for change in changes if not change.is_of_batch]
     if planner.too_large() is None and lasting and lasting != changes:
@@ -136,7 +162,7 @@ def make_plan(recipe: Recipe, rehearse: Rehearse, *, card: PlannedCard | None = 
         recipe=planner.recipe,
         card=planner.card,
         phases=(*phases, _export_plan(footprint)) if planner.recipe.export.formats else phases,
-        changes=tuple(changes),
+        changes=(*of_number_types, *changes),
         footprint=footprint,
         trained=planner.trained,
     )
@@ -228,13 +254,22 @@ class _Planner:
         trained = simulation.segments.get("optimizer", {}).get("gradients", 0) // 4
         if trained:
             self.trained[rehearsal.name] = trained
+        parts, overhead = simulation.parts, overhead_bytes(simulation, card.kind)
+        if card.kind == "cpu":
+            loading = loading_parts(self.recipe, self.models, simulation.parts)
+            if sum(loading.values()) > simulation.total + overhead:
+                parts, overhead = loading, math.ceil(HEAP_BYTES + LOADING_SHARE * sum(loading.values()))
         rows, tokens = len(rehearsal.rows), row_tokens(self.recipe, rehearsal.rows[0])
         a_step = getattr(getattr(self.recipe, rehearsal.name), "tokens_per_step", 0)
-        overhead = overhead_bytes(simulation)
-        if card.gpu is not None:
-            overhead += math.ceil((ratio(card.gpu, rehearsal.name) - 1) * (simulation.total + overhead))
-        parts = {"context": card.context_bytes, **simulation.parts, "overhead": overhead}
-        return PhasePlan(rehearsal.name, parts, rows, tokens, math.ceil(a_step / (rows * tokens)))
+        return phase_on_card(
+            card,
+            rehearsal.name,
+            parts,
+            overhead,
+            rows=rows,
+            row_tokens=tokens,
+            accumulation=math.ceil(a_step / (rows * tokens)),
+        )
 
 
 def row_tokens(recipe: Recipe, row: Row) -> int:
@@ -243,9 +278,11 @@ def row_tokens(recipe: Recipe, row: Row) -> int:
     return soft + len(row.prompt_ids) + len(row.response_ids) + OWN_TOKENS
 
 
-def overhead_bytes(simulation: Simulation) -> int:
-    """Bytes that the allocator keeps beyond what is in use."""
+def overhead_bytes(simulation: Simulation, kind: str = "cuda") -> int:
+    """Bytes that the allocator keeps beyond what is in use. `kind` is that of the card."""
     changing = sum(size for name, size in simulation.parts.items() if name not in LASTING)
+    if kind == "cpu":
+        return math.ceil(min(HEAP_SHARE * changing, HEAP_BYTES) + LEAST_OVERHEAD * simulation.total)
     return math.ceil(max(simulation.fragmentation * changing, LEAST_OVERHEAD * simulation.total))
 
 

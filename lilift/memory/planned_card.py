@@ -17,6 +17,8 @@ MIB = 1024**2
 EXPANDABLE_SEGMENTS = sys.platform == "linux"
 # GiB of a card, including the share of the desktop.
 CARD_GIB = {"8gb": 8.0, "12gb": 12.0, "16gb": 16.0, "24gb": 24.0, "32gb": 32.0, "40gb": 40.0, "48gb": 48.0, "80gb": 80.0}
+# A Tesla T4, which free notebooks lend. It has 15 GiB, because error correction takes the 16th, and no desktop.
+T4_GIB = 15.0
 # Names of common cards, and their sizes.
 CARD_NAMES = {
     "rtx3060": "12gb",
@@ -29,20 +31,26 @@ CARD_NAMES = {
     "rtx5070": "12gb",
     "rtx5080": "16gb",
     "rtx5090": "32gb",
-    "t4": "16gb",
     "l4": "24gb",
     "a10": "24gb",
     "a100": "80gb",
     "h100": "80gb",
 }
-# Host memory of a process besides tensors: Python and its libraries, the prepared data, and freed memory that the C library
-# keeps (measured on tiny-cpu, Linux x86-64).
-CPU_PROCESS_BYTES = 900 * MIB
+# Host memory of a process besides tensors: Python and its libraries, the prepared data, and the small blocks that the C library
+# keeps (measured on whole runs, Linux x86-64; benchmarks/results/cpu_memory.json).
+CPU_PROCESS_BYTES = 740 * MIB
 # Estimates of a CUDA context with cuBLAS's workspaces, and of a desktop on the same card. A run measures the real sizes.
 CUDA_CONTEXT_BYTES = int(0.6 * GIB)
 DESKTOP_BYTES = int(0.7 * GIB)
+# The vendor's figure for dense float16 products of a T4, and the share of it that training reaches. The share is an estimate: a
+# T4 lowers its clock under load to stay within 70 W, and elementwise work takes longer beside its 300 GB/s.
+T4_TFLOPS, T4_UTILISATION = 65.0, 0.2
 # The driver keeps a small part of every card.
 USABLE_SHARE = 0.98
+# torch gives each thread that multiplies matrices on a GPU a workspace for cuBLAS, from its own allocator, and never takes it
+# back: the main thread, and in training the thread of the backward pass (torch: aten/src/ATen/cuda/CUDABlas.cpp).
+CUBLAS_WORKSPACE = int(8.125 * MIB)
+CUBLAS_WORKSPACE_ON_HOPPER = 32 * MIB
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,10 @@ class PlannedCard:
         context_bytes: the part that is in use before the first tensor.
         expandable_segments: whether torch's allocator uses expandable segments on it.
         gpu: the name of this machine's GPU, if the plan is for that GPU.
+        workspace_bytes: cuBLAS's workspace of one thread.
+        bfloat16: whether the card has bfloat16 in hardware.
+        tflops, utilisation: TFLOP/s of the card and the share that training reaches, if lilift knows this card; None for the
+            figures of a common card of its size.
     """
 
     name: str
@@ -66,6 +78,10 @@ class PlannedCard:
     context_bytes: int
     expandable_segments: bool
     gpu: str | None = None
+    workspace_bytes: int = 0
+    bfloat16: bool = True
+    tflops: float | None = None
+    utilisation: float | None = None
 
     @property
     def allocatable_bytes(self) -> int:
@@ -98,13 +114,49 @@ def planned_card(name: str) -> PlannedCard:
         taken = device.total_bytes - device.free_bytes
         usable = int(USABLE_SHARE * device.total_bytes)
         before = CUDA_CONTEXT_BYTES + taken
-        return PlannedCard(device.name, "cuda", device.total_bytes, usable, before, EXPANDABLE_SEGMENTS, device.name)
+        is_t4 = "T4" in device.name.split()
+        return PlannedCard(
+            device.name,
+            "cuda",
+            device.total_bytes,
+            usable,
+            before,
+            EXPANDABLE_SEGMENTS,
+            device.name,
+            _workspace(device.capability),
+            bfloat16=device.has_bfloat16,
+            tflops=T4_TFLOPS if is_t4 else None,
+            utilisation=T4_UTILISATION if is_t4 else None,
+        )
+    if key in ("t4", "teslat4"):
+        total = int(T4_GIB * GIB)
+        usable = int(USABLE_SHARE * total)
+        return PlannedCard(
+            "t4",
+            "cuda",
+            total,
+            usable,
+            CUDA_CONTEXT_BYTES,
+            EXPANDABLE_SEGMENTS,
+            workspace_bytes=CUBLAS_WORKSPACE,
+            bfloat16=False,
+            tflops=T4_TFLOPS,
+            utilisation=T4_UTILISATION,
+        )
     size = CARD_NAMES.get(key, key)
     if size not in CARD_GIB:
-        known = ", ".join([*CARD_GIB, *CARD_NAMES, "auto", "cpu"])
+        known = ", ".join([*CARD_GIB, *CARD_NAMES, "t4", "auto", "cpu"])
         raise RecipeError(f"lilift does not know the card {name!r}", remedy=f"choose from {known}")
     total = int(CARD_GIB[size] * GIB)
-    return PlannedCard(name.lower(), "cuda", total, int(USABLE_SHARE * total), context, EXPANDABLE_SEGMENTS)
+    workspace = _workspace((9, 0) if key == "h100" else (8, 0))
+    return PlannedCard(
+        name.lower(), "cuda", total, int(USABLE_SHARE * total), context, EXPANDABLE_SEGMENTS, workspace_bytes=workspace
+    )
+
+
+def _workspace(capability: tuple[int, int] | None) -> int:
+    """Bytes of cuBLAS's workspace of one thread on a GPU of this compute capability."""
+    return CUBLAS_WORKSPACE_ON_HOPPER if capability == (9, 0) else CUBLAS_WORKSPACE
 
 
 def limited_card(limit: str) -> PlannedCard:
@@ -131,7 +183,15 @@ def limited_card(limit: str) -> PlannedCard:
             where="--memory-limit",
             remedy="leave it out, or name a smaller card",
         )
-    return replace(smaller, name=f"{limit} of {real.name}", gpu=real.gpu)
+    return replace(
+        smaller,
+        name=f"{limit} of {real.name}",
+        gpu=real.gpu,
+        workspace_bytes=real.workspace_bytes,
+        bfloat16=real.bfloat16,
+        tflops=real.tflops,
+        utilisation=real.utilisation,
+    )
 
 
 def smallest_card_for(peak_bytes: int) -> str:

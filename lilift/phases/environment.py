@@ -131,12 +131,19 @@ def _exports() -> list[Finding]:
 def _gpu() -> list[Finding]:
     import torch
 
+    from lilift.memory.device import FIRST_WITH_BFLOAT16
+
     if not torch.cuda.is_available():
         advice = "tiny-cpu runs without a GPU; all other recipes need an NVIDIA GPU and a CUDA build of torch"
         return [Finding("GPU", "note", "no CUDA GPU", advice)]
     free, total = torch.cuda.mem_get_info(0)
     found = f"{torch.cuda.get_device_name(0)}, {free / GIB:.1f} of {total / GIB:.1f} GiB free, CUDA {torch.version.cuda}"
-    return [Finding("GPU", "works", found)]
+    findings = [Finding("GPU", "works", found)]
+    if torch.cuda.get_device_capability(0) < FIRST_WITH_BFLOAT16:
+        lacking = "no bfloat16 in hardware (compute capability below 8.0)"
+        advice = "lilift computes the LLM in float16 and the encoder in float32, and scales the loss"
+        findings.append(Finding("number types", "note", lacking, advice))
+    return findings
 
 
 def _memory() -> list[Finding]:

@@ -49,7 +49,7 @@ def fit(recipe: Recipe) -> dict[str, Any]:
                 }
                 for segment, parts in points[1][1].segments.items()
             },
-            "overhead": _line(*((rows, overhead_bytes(simulation)) for rows, simulation in points)),
+            "overhead": _line(*((rows, overhead_bytes(simulation, card.kind)) for rows, simulation in points)),
         }
     return phases
 

@@ -72,6 +72,12 @@ class Job:
                 return round((planned.peak_bytes + dequantised - unseen) / MIB, 1)
         return None
 
+    def simulated_mib(self, phase: Phase) -> float | None:
+        """`predicted_mib` without the share that lilift adds from earlier runs of GPUs."""
+        predicted = self.predicted_mib(phase)
+        planned = next((one for one in self.plan.phases if one.phase == ("transfer" if phase == "control" else phase)), None)
+        return None if predicted is None or planned is None else round(predicted - planned.raised_bytes / MIB, 1)
+
     def say(self, line: str) -> None:
         """Print a line for the user, unless the run is quiet."""
         if not self.quiet:

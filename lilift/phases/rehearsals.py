@@ -6,9 +6,12 @@ A rehearsal runs a phase's own code on fake tensors.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from lilift.data.texts.examples import Row
 from lilift.evaluate.evaluation_rehearsal import rehearsal as rehearse_evaluation
+from lilift.memory.changes import Change, possible_changes
+from lilift.memory.phase_plan import PhasePlan
 from lilift.memory.plan import OWN_TOKENS, Plan, make_plan, require_fit
 from lilift.memory.planned_card import PlannedCard
 from lilift.memory.simulation.simulate import Rehearsal, example_row
@@ -18,6 +21,8 @@ from lilift.train.stage_rehearsal import rehearsal as rehearse_stage
 
 # Tokens of the prompt template around a question that the LLM reads as text.
 TEMPLATE_TOKENS = 48
+# How many settings `largest_savings` returns.
+SHOWN_SAVINGS = 3
 
 
 def plan_recipe(recipe: Recipe, *, card: PlannedCard | None = None, strict: bool = False) -> Plan:
@@ -28,6 +33,26 @@ def plan_recipe(recipe: Recipe, *, card: PlannedCard | None = None, strict: bool
 def require_plan_fits(plan: Plan) -> None:
     """Refuse a plan that does not fit; see `require_fit`."""
     require_fit(plan, rehearse)
+
+
+def fullest_phase(plan: Plan) -> PhasePlan:
+    """The phase on the card with the highest peak."""
+    return max(plan.on_card, key=lambda phase: phase.peak_bytes)
+
+
+def largest_savings(plan: Plan) -> list[Change]:
+    """The changes that free most memory in the fullest phase, each alone, the largest first. It plans that phase for each."""
+    fullest = fullest_phase(plan)
+
+    def only_fullest(recipe: Recipe) -> Sequence[Rehearsal]:
+        return [rehearsal for rehearsal in rehearse(recipe) if rehearsal.name == fullest.phase]
+
+    found = []
+    for change in possible_changes(plan.recipe, fullest):
+        after = make_plan(change.recipe, only_fullest, card=plan.card, strict=True).of(fullest.phase)
+        found.append(replace(change, saved_bytes=fullest.peak_bytes - after.peak_bytes))
+    useful = [change for change in found if change.saved_bytes > 0]
+    return sorted(useful, key=lambda change: -change.saved_bytes)[:SHOWN_SAVINGS]
 
 
 def rehearse(recipe: Recipe) -> Sequence[Rehearsal]:

@@ -18,6 +18,7 @@ from lilift.evaluate.scores.scores import SystemScores
 from lilift.memory import calibration
 from lilift.memory.changes import with_recorded_changes
 from lilift.memory.device import Device, cap_memory, device_for
+from lilift.memory.guard import free_memory
 from lilift.memory.plan import Plan
 from lilift.memory.planned_card import limited_card, planned_card
 from lilift.memory.probe import MemoryProbe
@@ -171,6 +172,7 @@ def _start_anew(options: RunOptions) -> None:
 def _run_phase(phase: Phase, job: Job) -> None:
     where = job.folder.begin(phase)
     started = time.monotonic()
+    free_memory()  # the models of the phase before
     # Long phases handle signals themselves and save. A short phase is finished first.
     with polite_interrupts():
         with MemoryProbe(job.device.kind) as probe:
@@ -179,8 +181,9 @@ def _run_phase(phase: Phase, job: Job) -> None:
         predicted = job.predicted_mib(phase)
         if predicted is not None:
             measured["predicted_mib"] = predicted
-            if job.device.kind == "cuda" and phase != "export":
-                calibration.record(job.device.name, phase, predicted_mib=predicted, measured_mib=probe.peak_mib)
+            simulated = job.simulated_mib(phase)
+            if job.device.kind == "cuda" and phase != "export" and simulated is not None:
+                calibration.record(job.device.name, phase, predicted_mib=simulated, measured_mib=probe.peak_mib)
         job.folder.finish(phase, measured)
 
 

@@ -21,6 +21,7 @@ from lilift.data.batches.batching import Batch
 from lilift.data.texts.examples import Row
 from lilift.memory.guard import OutOfMemoryGuard
 from lilift.train.learner import Learner
+from lilift.train.loss_scale import loss_scales, unscale
 from lilift.train.randomness import replayable
 
 
@@ -66,7 +67,7 @@ def compute_gradients(
 ) -> StepOutcome:
     """Compute the gradients of one step in the parameters, scaled down to `max_grad_norm`.
 
-    It waits for the device once, at the end.
+    It waits for the device once, at the end. In float16 it does so for each factor of the loss that it tries.
 
     Args:
         model: gives the loss of a batch.
@@ -79,11 +80,24 @@ def compute_gradients(
     Raises:
         MemoryError, torch.OutOfMemoryError, RuntimeError: a single row does not fit into memory.
     """
-    done = accumulate_gradients(
-        model, micro_batches, parameters, loss_tokens=loss_tokens, max_grad_norm=max_grad_norm, guard=guard
-    )
-    loss, norm = guard.retry(lambda: torch.stack([done.loss.float(), done.grad_norm.float().to(done.loss.device)]).tolist())
-    return StepOutcome(loss, norm, loss_tokens, done.tokens)
+    outcome = None
+    for scale in loss_scales((parameter for _, parameter in model.named_parameters()), loss_tokens):
+        if outcome is not None:
+            _set_gradients(parameters, [None] * len(parameters))
+        done = accumulate_gradients(
+            model,
+            micro_batches,
+            parameters,
+            loss_tokens=loss_tokens,
+            max_grad_norm=max_grad_norm,
+            guard=guard,
+            loss_scale=scale,
+        )
+        outcome = _outcome(done, loss_tokens, guard)
+        if outcome.finite or not math.isfinite(outcome.loss):  # a smaller factor does not help a loss that is not finite
+            break
+    assert outcome is not None
+    return outcome
 
 
 def accumulate_gradients(
@@ -94,15 +108,16 @@ def accumulate_gradients(
     loss_tokens: int,
     max_grad_norm: float,
     guard: OutOfMemoryGuard,
+    loss_scale: float = 1.0,
 ) -> Accumulated:
-    """`compute_gradients` without waiting for the device: nothing here depends on a tensor's values."""
+    """`compute_gradients` with one factor of the loss, without waiting for the device: nothing depends on a tensor's values."""
     if not micro_batches:
         raise ValueError("a step needs at least one micro-batch")
     device = parameters[0].device
 
     def part(rows: Sequence[Row]) -> tuple[Tensor, int]:
         batch = model.collate(rows).to(device)
-        return micro_step(model, batch, parameters, loss_tokens=loss_tokens), batch.tokens
+        return micro_step(model, batch, parameters, loss_tokens=loss_tokens, loss_scale=loss_scale), batch.tokens
 
     parts = [done for rows in micro_batches for done in guard.run(rows, part, size=model.padded_tokens)]
     loss = guard.retry(lambda: torch.stack([loss for loss, _ in parts]).sum())
@@ -113,8 +128,23 @@ def accumulate_gradients(
     return Accumulated(loss, norm, sum(tokens for _, tokens in parts))
 
 
-def micro_step(model: Learner, batch: Batch, parameters: Sequence[nn.Parameter], *, loss_tokens: int) -> Tensor:
+def _outcome(done: Accumulated, loss_tokens: int, guard: OutOfMemoryGuard) -> StepOutcome:
+    """The step's numbers, once the device has computed them."""
+    loss, norm = guard.retry(lambda: torch.stack([done.loss.float(), done.grad_norm.float().to(done.loss.device)]).tolist())
+    return StepOutcome(loss, norm, loss_tokens, done.tokens)
+
+
+def micro_step(
+    model: Learner,
+    batch: Batch,
+    parameters: Sequence[nn.Parameter],
+    *,
+    loss_tokens: int,
+    loss_scale: float = 1.0,
+) -> Tensor:
     """Add the gradients of one micro-batch to the parameters', all of them or none. Returns its share of the loss.
+
+    The backward pass starts from the loss times `loss_scale`, and the gradients are divided by it again.
 
     Meanwhile the gradients of earlier micro-batches wait outside the parameters. They do not raise the peak of memory. The peak
     is at the start of the backward pass, and new gradients come only as activations go.
@@ -125,8 +155,10 @@ def micro_step(model: Learner, batch: Batch, parameters: Sequence[nn.Parameter],
     try:
         with replayable(device):
             loss = model.loss(batch, num_items=loss_tokens)
-            loss.backward()  # type: ignore[no-untyped-call]
+            # A product with 1 would take another tensor.
+            (loss if loss_scale == 1.0 else loss * loss_scale).backward()  # type: ignore[no-untyped-call]
             loss = loss.detach()
+            unscale(parameters, loss_scale)
     except BaseException:
         _set_gradients(parameters, before)
         raise

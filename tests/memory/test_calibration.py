@@ -1,4 +1,4 @@
-"""What a machine took is remembered, for this machine and these versions alone, and never makes a plan smaller."""
+"""What a machine took is remembered, for this machine and these versions alone, and never makes a simulated peak smaller."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_nothing_is_known_at_first() -> None:
-    assert calibration.ratio("a GPU", "align") == 1.0
+def test_until_a_gpu_has_confirmed_a_plan_the_plan_has_what_another_gpu_took_beyond_it() -> None:
+    assert calibration.ratio("a GPU", "align") == calibration.ratio(None, "align") == calibration.UNCONFIRMED > 1.06
+    assert not calibration.measured_ratios("a GPU", "align")
+    calibration.record("a GPU", "align", predicted_mib=100, measured_mib=101)
+    assert calibration.ratio("a GPU", "align") == 1.01  # its own figure replaces the other one, although it is smaller
+    assert calibration.ratio(None, "align") == calibration.UNCONFIRMED
 
 
 def test_the_largest_of_the_last_few_counts() -> None:
@@ -34,10 +38,10 @@ def test_a_phase_that_took_less_does_not_lower_a_plan() -> None:
 
 def test_other_phases_cards_and_versions_are_not_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     calibration.record("a GPU", "align", predicted_mib=100, measured_mib=120)
-    assert calibration.ratio("a GPU", "transfer") == 1.0
-    assert calibration.ratio("another GPU", "align") == 1.0
+    assert calibration.ratio("a GPU", "transfer") == calibration.UNCONFIRMED
+    assert calibration.ratio("another GPU", "align") == calibration.UNCONFIRMED
     monkeypatch.setattr(calibration.metadata, "version", lambda _name: "99")
-    assert calibration.ratio("a GPU", "align") == 1.0
+    assert calibration.ratio("a GPU", "align") == calibration.UNCONFIRMED
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "\x00"])
@@ -45,7 +49,7 @@ def test_a_damaged_file_is_as_none_and_is_replaced(content: str) -> None:
     path = calibration.calibration_file()
     path.parent.mkdir(parents=True)
     path.write_text(content, encoding="utf-8")
-    assert calibration.ratio("a GPU", "align") == 1.0
+    assert calibration.ratio("a GPU", "align") == calibration.UNCONFIRMED
     calibration.record("a GPU", "align", predicted_mib=100, measured_mib=110)
     assert calibration.ratio("a GPU", "align") == 1.1
 
@@ -53,4 +57,4 @@ def test_a_damaged_file_is_as_none_and_is_replaced(content: str) -> None:
 def test_a_folder_that_cannot_be_written_stops_nothing(cache: Path) -> None:
     (cache / "lilift").write_text("a file where the folder should be", encoding="utf-8")
     calibration.record("a GPU", "align", predicted_mib=100, measured_mib=110)
-    assert calibration.ratio("a GPU", "align") == 1.0
+    assert calibration.ratio("a GPU", "align") == calibration.UNCONFIRMED

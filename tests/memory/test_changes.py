@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import pytest
 
+from lilift.memory import phase_plan
 from lilift.memory import plan as planning
+from lilift.memory.changes import with_recorded_changes
 from lilift.memory.plan import Plan
-from lilift.memory.planned_card import PlannedCard
+from lilift.memory.planned_card import PlannedCard, planned_card
 from lilift.memory.simulation.simulate import Rehearsal, Simulation
 from lilift.phases.rehearsals import plan_recipe, require_plan_fits
 from lilift.recipe.errors import RecipeError
@@ -41,6 +43,7 @@ def taken(recipe: Recipe, _models: object, rehearsal: Rehearsal, **_: object) ->
 def arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "simulate", taken)
     monkeypatch.setattr(planning, "LEAST_OVERHEAD", 0.0)
+    monkeypatch.setattr(phase_plan, "ratio", lambda *_: 1.0)
 
 
 def planned(mib: float, *overrides: str) -> Plan:
@@ -53,6 +56,35 @@ def planned(mib: float, *overrides: str) -> Plan:
 
 def settings(plan: Plan) -> dict[str, tuple[str, str]]:
     return {change.setting: (change.before, change.after) for change in plan.changes}
+
+
+def without_bfloat16(*overrides: str, strict: bool = False) -> Plan:
+    recipe = load_recipe("tiny-cpu", ["card=16gb", "llm.dtype=bfloat16", "encoder.dtype=bfloat16", *overrides])
+    return plan_recipe(recipe, card=planned_card("t4"), strict=strict)
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_a_gpu_without_bfloat16_gets_number_types_that_it_computes_in(quantization: str) -> None:
+    plan = without_bfloat16(f"encoder.quantization={quantization}")
+    assert settings(plan) == {"llm.dtype": ("bfloat16", "float16"), "encoder.dtype": ("bfloat16", "float32")}
+    assert (plan.recipe.llm.dtype, plan.recipe.encoder.dtype) == ("float16", "float32")
+    assert not plan.emulates_bfloat16
+    again = with_recorded_changes(load_recipe("tiny-cpu", ["llm.dtype=bfloat16"]), [one.as_dict() for one in plan.changes])
+    assert again.llm.dtype == "float16"  # a resumed run keeps it
+
+
+def test_a_strict_plan_keeps_bfloat16_and_knows_that_it_is_emulated() -> None:
+    plan = without_bfloat16(strict=True)
+    assert not plan.changes
+    assert plan.emulates_bfloat16
+    assert not without_bfloat16("llm.dtype=float16", "encoder.dtype=float32", strict=True).emulates_bfloat16
+
+
+def test_a_t4_is_planned_with_its_own_memory_and_speed() -> None:
+    t4, ordinary = planned_card("T4"), planned_card("16gb")
+    assert (t4.total_bytes, t4.bfloat16, t4.tflops) == (15 * 2**30, False, 65.0)
+    assert t4.context_bytes < ordinary.context_bytes  # a card of a free notebook shows no desktop
+    assert "of 65 TFLOP/s" in without_bfloat16("align.max_steps=9", "transfer.max_steps=9").footprint.time_basis
 
 
 def test_what_fits_is_left_alone() -> None:

@@ -10,6 +10,7 @@ import torch
 
 from lilift.memory import calibration, device
 from lilift.memory.device import Device, cap_memory
+from lilift.memory.phase_plan import phase_on_card
 from lilift.memory.planned_card import GIB, limited_card, planned_card
 from lilift.phases.rehearsals import plan_recipe
 from lilift.recipe.errors import EnvironmentUnfit, RecipeError
@@ -57,12 +58,24 @@ def test_the_allocator_is_given_what_the_plan_may_take(monkeypatch: pytest.Monke
 def test_a_plan_for_this_machine_is_raised_by_what_it_took_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     recipe = load_recipe("tiny-cpu")
-    here = replace(planned_card("cpu"), gpu=BIG.name)
+    here = replace(planned_card("24gb"), gpu=BIG.name)
     before = plan_recipe(recipe, card=here, strict=True)
     calibration.record(BIG.name, "transfer", predicted_mib=100, measured_mib=110)
     after = plan_recipe(recipe, card=here, strict=True)
     unseen = before.of("transfer").parts["context"]
     planned, raised = before.of("transfer").peak_bytes - unseen, after.of("transfer").peak_bytes - unseen
-    assert raised == pytest.approx(1.1 * planned, rel=1e-6)
+    assert planned - before.of("transfer").raised_bytes == pytest.approx(planned / calibration.UNCONFIRMED, rel=1e-6)
+    assert raised == pytest.approx(1.1 / calibration.UNCONFIRMED * planned, rel=1e-6)
     assert after.of("align").peak_bytes == before.of("align").peak_bytes
-    assert calibration.ratio("another card", "transfer") == 1  # plans of other cards stay as they are
+    assert [phase.phase for phase in after.on_card if not phase.confirmed] == ["align", "evaluate"]
+    assert calibration.ratio("another card", "transfer") == calibration.UNCONFIRMED  # plans of other cards stay as they are
+
+
+def test_a_plan_counts_the_workspaces_that_cublas_takes_on_this_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """32 MiB for each thread on a Hopper, an eighth elsewhere (torch: CUDABlas.cpp)."""
+    found = {}
+    for capability in ((8, 6), (9, 0)):
+        monkeypatch.setattr(device, "find_device", lambda capability=capability: replace(BIG, capability=capability))
+        phases = [phase_on_card(planned_card("auto"), name, {}, 0, rows=1, row_tokens=1) for name in ("align", "evaluate")]
+        found[capability] = [phase.parts["overhead"] - phase.raised_bytes for phase in phases]
+    assert found == {(8, 6): [17039360, 8519680], (9, 0): [64 * 2**20, 32 * 2**20]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -90,6 +90,9 @@ class Line:
 
     def __init__(self) -> None:
         self.weight = nn.Parameter(torch.ones(3))
+
+    def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        yield "weight", self.weight
 
     def collate(self, rows: Sequence[Row]) -> Batch:
         return collate(rows, SequenceShape(has_bos=False, has_eos=False, latents=None), llm_bos=None, encoder_pad=0)
