@@ -42,7 +42,8 @@ NEEDS = ("packaging", "psutil")  # of every result file, which names the machine
 TEST_NEEDS = ("hypothesis", "pytest")
 KERNEL_TESTS = sorted((ROOT / "tests" / "kernels").rglob("test_triton_*.py"))  # `make test` runs them in the interpreter
 PROJECTION_TESTS = ROOT / "tests" / "kernels" / "projection" / "test_gpu_projection.py"
-MODEL_TESTS = ROOT / "tests" / "model" / "test_gpu.py"  # a 4-bit LLM in a bridge
+# A 4-bit LLM in a bridge, with lean layers; decoding steps as graphs.
+MODEL_TESTS = [ROOT / "tests" / "model" / name for name in ("test_gpu.py", "decoding/test_step_graphs.py")]
 MODEL_NEEDS = ("bitsandbytes", "peft", "pydantic", "regex", "sentencepiece", "tokenizers", "transformers", "yaml")
 TESTS = "tests"  # the first part
 TESTS_SECONDS = 90
@@ -78,6 +79,8 @@ PARTS = (
         seconds=90,
         resumes=True,
     ),
+    Part("stages", "stage_speed", "", seconds=75, needs=MODEL_NEEDS),
+    Part("answers", "generation_speed", "", seconds=75, needs=MODEL_NEEDS),
     Part(
         "memory",
         "card_memory",
@@ -125,10 +128,10 @@ def run_tests(session: Session, chosen: list[str] | None) -> dict[str, Any]:
         paths.append(str(PROJECTION_TESTS))
     if chosen is None:
         if reason := lacking(MODEL_NEEDS):
-            print(f"skipped {MODEL_TESTS.name}: {reason}")
-            skipped[MODEL_TESTS.name] = reason
+            print(f"skipped the tests of models: {reason}")
+            skipped["tests of models"] = reason
         else:
-            paths.append(str(MODEL_TESTS))
+            paths += map(str, MODEL_TESTS)
     report = session.folder / "tests.xml"
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", "-rs", f"--junitxml={report}"]
     if session.device == "cuda" and _has_room_for_six():
