@@ -64,7 +64,7 @@ def bind_norms(model: nn.Module, kernels: Kernels) -> int:
 
 
 @cache
-def convention_of(kind: type[nn.Module]) -> Convention | None:
+def convention_of(kind: Any) -> Convention | None:
     """How a class of norms rounds and applies its weight; None for a class that is no such norm."""
     if "RMSNorm" not in kind.__name__ or not kind.__module__.startswith("transformers.") or _arguments(kind) is None:
         return None
@@ -79,7 +79,8 @@ def convention_of(kind: type[nn.Module]) -> Convention | None:
         except (AttributeError, RuntimeError, TypeError):
             return None
         conventions: tuple[Convention, ...] = ("llama", "gemma")
-        return next((one for one in conventions if torch.equal(found, _RMSNorm.apply(inputs, weight, 1e-6, one))), None)
+        apply: Any = _RMSNorm.apply
+        return next((one for one in conventions if torch.equal(found, apply(inputs, weight, 1e-6, one))), None)
 
 
 def _norm_forward(norm: Any, inputs: Tensor) -> Tensor:
@@ -96,7 +97,7 @@ def _norm_forward(norm: Any, inputs: Tensor) -> Tensor:
         return out
     if inputs.is_cuda and convention == "llama":  # torch's own kernel, which rounds once less
         return functional.rms_norm(inputs, (inputs.shape[-1],), norm.weight, eps)
-    lean: Tensor = _RMSNorm.apply(inputs, norm.weight, eps, convention)
+    lean: Tensor = _RMSNorm.apply(inputs, norm.weight, eps, convention)  # type: ignore[no-untyped-call]
     return lean
 
 

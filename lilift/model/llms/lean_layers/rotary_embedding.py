@@ -33,7 +33,7 @@ def _attention_forward(attention: Any, *arguments: Any, **named: Any) -> Any:
 
 
 @cache
-def _with_liger(kind: type[nn.Module]) -> FunctionType | None:
+def _with_liger(kind: Any) -> FunctionType | None:
     """The forward pass of a class of attention layers with Liger's rotation; None if the class rotates in another way."""
     forward = kind.forward
     if not isinstance(forward, FunctionType) or NAME not in forward.__code__.co_names:
