@@ -64,7 +64,7 @@ def gated_backward(
 
 def gating_of(act: Callable[[Tensor], Tensor]) -> Gating | None:
     """Which of Liger's gated activations an activation of transformers is; a few numbers show it."""
-    return _gating_of(type(act)) if isinstance(act, nn.Module) else None
+    return _gating_of(type(act)) if isinstance(act, nn.Module) else None  # type: ignore[arg-type]
 
 
 @cache

@@ -56,7 +56,7 @@ class _RMSNorm(torch.autograd.Function):
 
 def bind_norms(model: nn.Module, kernels: Kernels) -> int:
     """Let every norm of a model whose convention is known compute as described above, while it trains. Returns their number."""
-    found = [module for module in model.modules() if convention_of(type(module)) is not None]
+    found = [module for module in model.modules() if convention_of(type(module)) is not None]  # type: ignore[arg-type]
     for norm in found:
         own: Any = norm
         own.forward, own.lean_kernels = MethodType(_norm_forward, norm), kernels
@@ -87,7 +87,7 @@ def _norm_forward(norm: Any, inputs: Tensor) -> Tensor:
     if not torch.is_grad_enabled() or norm.weight.requires_grad or norm.weight.dtype != inputs.dtype:
         plain: Tensor = type(norm).forward(norm, inputs)
         return plain
-    convention = convention_of(type(norm))
+    convention = convention_of(type(norm))  # type: ignore[arg-type]
     eps = norm.variance_epsilon if hasattr(norm, "variance_epsilon") else norm.eps
     if norm.lean_kernels == "liger" and inputs.is_cuda:
         from liger_kernel.ops.rms_norm import LigerRMSNormFunction

@@ -21,14 +21,14 @@ Rotation = Callable[..., tuple[Tensor, Tensor]]
 
 def bind_rotary_embeddings(model: nn.Module) -> int:
     """Let the attention layers of a model rotate with Liger's kernel while they train. Returns their number."""
-    found = [module for module in model.modules() if _with_liger(type(module)) is not None]
+    found = [module for module in model.modules() if _with_liger(type(module)) is not None]  # type: ignore[arg-type]
     for attention in found:
         attention.forward = MethodType(_attention_forward, attention)
     return len(found)
 
 
 def _attention_forward(attention: Any, *arguments: Any, **named: Any) -> Any:
-    forward = _with_liger(type(attention)) if torch.is_grad_enabled() else None
+    forward = _with_liger(type(attention)) if torch.is_grad_enabled() else None  # type: ignore[arg-type]
     return (forward or type(attention).forward)(attention, *arguments, **named)
 
 
