@@ -42,7 +42,7 @@ class OffloadedCheckpoints(saved_tensors_hooks):
     """
 
     def __init__(self) -> None:
-        super().__init__(self._pack, self._unpack)  # type: ignore[no-untyped-call]
+        super().__init__(self._pack, self._unpack)
         self._sent: list[Waiting] = []
         self._stream: Any = None
 
@@ -93,6 +93,6 @@ class OffloadedCheckpoints(saved_tensors_hooks):
     def _side(self, device: torch.device) -> Any:
         """The stream of the copies, after everything that the card has been told so far."""
         if self._stream is None:
-            self._stream = torch.cuda.Stream(device)
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._stream.wait_stream(torch.cuda.current_stream(device))
         return self._stream

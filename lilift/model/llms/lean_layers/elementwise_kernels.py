@@ -64,11 +64,11 @@ def gated_backward(
 
 def gating_of(act: Callable[[Tensor], Tensor]) -> Gating | None:
     """Which of Liger's gated activations an activation of transformers is; a few numbers show it."""
-    return _gating_of(type(act)) if isinstance(act, nn.Module) else None
+    return _gating_of(type(act)) if isinstance(act, nn.Module) else None  # type: ignore[arg-type]
 
 
 @cache
-def _gating_of(kind: type[nn.Module]) -> Gating | None:
+def _gating_of(kind: Any) -> Gating | None:
     numbers = torch.linspace(-4, 4, 33, dtype=torch.float64)
     try:
         found = kind()(numbers)

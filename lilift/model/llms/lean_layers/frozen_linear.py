@@ -170,7 +170,8 @@ def _adapted_forward(layer: Any, inputs: Tensor, *others: Any, **named: Any) -> 
     noise = None
     if projection.dropout > 0:
         noise = functional.dropout(torch.ones_like(inputs), projection.dropout)
-    out: Tensor = _AdaptedLinear.apply(inputs, projection.a, projection.b, projection, noise)
+    apply: Any = _AdaptedLinear.apply
+    out: Tensor = apply(inputs, projection.a, projection.b, projection, noise)
     return out
 
 

@@ -77,7 +77,7 @@ class GatedMLP:
 
     def split(self, inputs: Tensor, weights: list[Tensor] | None) -> tuple[Tensor, Tensor]:
         """gate and up [N, F] of inputs [N, D]."""
-        found = [layer.forward(inputs, weight=weights and weights[index]) for index, layer in enumerate(self.inner)]
+        found = [layer.forward(inputs, weight=_at(weights, index)) for index, layer in enumerate(self.inner)]
         return (found[0], found[1]) if len(found) == 2 else found[0].chunk(2, dim=-1)  # type: ignore[return-value]
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class GatedMLP:
             gate, up = self.split(inputs[tile], weights)
             inner = gated(self.act, gate, up, kernels=self.kernels)
             del gate, up
-            part = self.down.forward(inner, weight=weights and weights[-1])
+            part = self.down.forward(inner, weight=_at(weights, -1))
             if out is None:
                 return part
             out[tile] = part
@@ -117,7 +117,7 @@ class GatedMLP:
     ) -> tuple[Tensor | None, list[Tensor | None]]:
         gate, up = self.split(inputs, weights)
         inner = gated(self.act, gate, up, kernels=self.kernels) if self.down.a is not None else None
-        of_inner, *of_down = self.down.backward(gradient, inner, weight=weights and weights[-1])
+        of_inner, *of_down = self.down.backward(gradient, inner, weight=_at(weights, -1))
         del inner
         assert of_inner is not None
         parts = gated_backward(self.act, gate, up, of_inner, kernels=self.kernels)
@@ -130,7 +130,8 @@ class GatedMLP:
             if not of_inputs:
                 matrices += [None, None] if layer.a is None else layer.adapter_gradients(part, inputs)[:2]
                 continue
-            read, of_a, of_b = layer.backward(part, inputs, weight=weights and weights[index])
+            read, of_a, of_b = layer.backward(part, inputs, weight=_at(weights, index))
+            assert read is not None
             total = read if total is None else total.add_(read)
             matrices += [of_a, of_b]
         return total, [*matrices, *of_down]
@@ -223,13 +224,16 @@ def _mlp_forward(module: Any, inputs: Tensor) -> Tensor:
         plain: Tensor = type(module).forward(module, inputs)
         return plain
     if module.lean_recomputes:
-        rows: Tensor = _Backward.apply(inputs.reshape(-1, inputs.shape[-1]), mlp, *mlp.adapters)  # [N, D]
-        return _Forward.apply(rows, mlp).view(inputs.shape)  # type: ignore[no-any-return]
+        rows = inputs.reshape(-1, inputs.shape[-1])  # [N, D]
+        kept: Tensor = _Backward.apply(rows, mlp, *mlp.adapters)  # type: ignore[no-untyped-call]
+        computed: Tensor = _Forward.apply(kept, mlp)  # type: ignore[no-untyped-call]
+        return computed.view(inputs.shape)
     names = _layers_of(module)
     assert names is not None
     found = [getattr(module, name)(inputs) for name in names]
     gate, up = found if len(found) == 2 else found[0].chunk(2, dim=-1)
-    out: Tensor = module.down_proj(_Gating.apply(gate, up, mlp.act, mlp.kernels))
+    inner: Tensor = _Gating.apply(gate, up, mlp.act, mlp.kernels)  # type: ignore[no-untyped-call]
+    out: Tensor = module.down_proj(inner)
     return out
 
 
@@ -247,3 +251,7 @@ def _layers_of(module: nn.Module) -> tuple[str, ...] | None:
 
 def _activation_of(module: nn.Module) -> Any:
     return next((getattr(module, name) for name in ACTIVATIONS if hasattr(module, name)), None)
+
+
+def _at(weights: list[Tensor] | None, index: int) -> Tensor | None:
+    return None if weights is None else weights[index]

@@ -56,7 +56,7 @@ class _RMSNorm(torch.autograd.Function):
 
 def bind_norms(model: nn.Module, kernels: Kernels) -> int:
     """Let every norm of a model whose convention is known compute as described above, while it trains. Returns their number."""
-    found = [module for module in model.modules() if convention_of(type(module)) is not None]
+    found = [module for module in model.modules() if convention_of(type(module)) is not None]  # type: ignore[arg-type]
     for norm in found:
         own: Any = norm
         own.forward, own.lean_kernels = MethodType(_norm_forward, norm), kernels
@@ -64,7 +64,7 @@ def bind_norms(model: nn.Module, kernels: Kernels) -> int:
 
 
 @cache
-def convention_of(kind: type[nn.Module]) -> Convention | None:
+def convention_of(kind: Any) -> Convention | None:
     """How a class of norms rounds and applies its weight; None for a class that is no such norm."""
     if "RMSNorm" not in kind.__name__ or not kind.__module__.startswith("transformers.") or _arguments(kind) is None:
         return None
@@ -79,14 +79,15 @@ def convention_of(kind: type[nn.Module]) -> Convention | None:
         except (AttributeError, RuntimeError, TypeError):
             return None
         conventions: tuple[Convention, ...] = ("llama", "gemma")
-        return next((one for one in conventions if torch.equal(found, _RMSNorm.apply(inputs, weight, 1e-6, one))), None)
+        apply: Any = _RMSNorm.apply
+        return next((one for one in conventions if torch.equal(found, apply(inputs, weight, 1e-6, one))), None)
 
 
 def _norm_forward(norm: Any, inputs: Tensor) -> Tensor:
     if not torch.is_grad_enabled() or norm.weight.requires_grad or norm.weight.dtype != inputs.dtype:
         plain: Tensor = type(norm).forward(norm, inputs)
         return plain
-    convention = convention_of(type(norm))
+    convention = convention_of(type(norm))  # type: ignore[arg-type]
     eps = norm.variance_epsilon if hasattr(norm, "variance_epsilon") else norm.eps
     if norm.lean_kernels == "liger" and inputs.is_cuda:
         from liger_kernel.ops.rms_norm import LigerRMSNormFunction
@@ -96,7 +97,7 @@ def _norm_forward(norm: Any, inputs: Tensor) -> Tensor:
         return out
     if inputs.is_cuda and convention == "llama":  # torch's own kernel, which rounds once less
         return functional.rms_norm(inputs, (inputs.shape[-1],), norm.weight, eps)
-    lean: Tensor = _RMSNorm.apply(inputs, norm.weight, eps, convention)
+    lean: Tensor = _RMSNorm.apply(inputs, norm.weight, eps, convention)  # type: ignore[no-untyped-call]
     return lean
 
 

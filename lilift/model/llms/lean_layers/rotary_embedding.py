@@ -21,19 +21,19 @@ Rotation = Callable[..., tuple[Tensor, Tensor]]
 
 def bind_rotary_embeddings(model: nn.Module) -> int:
     """Let the attention layers of a model rotate with Liger's kernel while they train. Returns their number."""
-    found = [module for module in model.modules() if _with_liger(type(module)) is not None]
+    found = [module for module in model.modules() if _with_liger(type(module)) is not None]  # type: ignore[arg-type]
     for attention in found:
         attention.forward = MethodType(_attention_forward, attention)
     return len(found)
 
 
 def _attention_forward(attention: Any, *arguments: Any, **named: Any) -> Any:
-    forward = _with_liger(type(attention)) if torch.is_grad_enabled() else None
+    forward = _with_liger(type(attention)) if torch.is_grad_enabled() else None  # type: ignore[arg-type]
     return (forward or type(attention).forward)(attention, *arguments, **named)
 
 
 @cache
-def _with_liger(kind: type[nn.Module]) -> FunctionType | None:
+def _with_liger(kind: Any) -> FunctionType | None:
     """The forward pass of a class of attention layers with Liger's rotation; None if the class rotates in another way."""
     forward = kind.forward
     if not isinstance(forward, FunctionType) or NAME not in forward.__code__.co_names:
