@@ -1,6 +1,6 @@
 """Compile every launch of the Triton kernels, without a GPU, and report its registers, stack and shared memory on each card.
 
-python -m benchmarks kernel_resources --check      # about half an hour of processor time
+python -m benchmarks kernel_resources --check      # about ten minutes of processor time
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import triton
 from benchmarks.shared.measuring import markdown
 from benchmarks.shared.result_files import keep
 from lilift_kernels.compilation import SHARED_MEMORY, Launch, Resources, compile_launch, faults, launches
-from lilift_kernels.launch_configurations import FEW, MANY, LossCall, every
+from lilift_kernels.launch_configurations import ROWS, LossCall, every
 
 TABLE = Path(__file__).parents[2] / "docs" / "kernel_resources.md"
-USUAL = (LossCall(), LossCall(rows=FEW), LossCall(training=False))
+USUAL = (LossCall(), LossCall(training=False))
 Found = dict[Launch, dict[int, Resources]]  # by card
 
 
@@ -106,14 +106,14 @@ def page(found: Found, capabilities: list[int]) -> str:
 `python -m benchmarks kernel_resources` compiles, without a GPU, every launch that the options of the loss and its cut lead to
 (`launch_configurations.py`). With triton {triton.__version__} these are {count} launches for {len(capabilities)} cards.
 {verdict}
-`make test` compiles a sample anew, in which every two choices (card, type, rows, size, option) occur together, and compares it
+`make test` compiles a sample anew, in which every two choices (card, type, size, option) occur together, and compares it
 with `benchmarks/results/kernel_resources.json`.
 
 Each cell holds the registers of a thread / the KiB of shared memory of a block of threads. "Columns" are those that one program
 holds in its registers. The column "with" says what a launch does: `stores` computes the gradient, `cap` applies a softcap,
 `smooths` applies label smoothing, `odd columns` is the last, narrower slice of a vocabulary that 16 does not divide.
 
-## The usual case: bf16, a head of 128,256 x 4,096, {MANY:,} rows, then {FEW} rows, then without a gradient
+## The usual case: bf16, a head of 128,256 x 4,096, {ROWS:,} rows, with and without a gradient
 
 {usual(found, capabilities)}
 

@@ -8,7 +8,7 @@ MEBIBYTE = 2**20
 WORKSPACE_BYTES = 44 * MEBIBYTE  # of the loss, for any V
 LOGIT_BYTES = SUM_BYTES = 4  # logits and sums are fp32
 MOST_ROWS = 1280  # of a chunk: enough for the library's products to run at their full rate
-MOST_COLUMNS = 16_384  # of a slice: one program of the kernel holds a row of it in its registers
+MOST_COLUMNS = 8192  # of a slice: one program of the kernel holds a row of it in its registers
 COLUMN_STEP = 64  # slices are whole multiples of it, so that every row begins where the library's products read fastest
 ROW_STEP = 8
 STATES_SHARE = 2 / 3  # of the workspace, at most, for the gradient's running sums

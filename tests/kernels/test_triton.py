@@ -80,14 +80,14 @@ def test_what_is_launched_fits_the_card(capability: int) -> None:
 def test_every_launch_was_compiled_for_every_card_once() -> None:
     committed = json.loads(COMMITTED.read_text(encoding="utf-8"))
     assert committed["triton"] in {pin.removeprefix("triton==") for pin in PINS.read_text(encoding="utf-8").splitlines()}
-    for call in every()[::7]:
+    for call in every()[::5]:
         for launch in launches(call):
             assert set(committed["kernels"].get(str(launch), {})) == {str(card) for card in CARDS}, str(launch)
 
 
 def test_faults_are_seen() -> None:
     (launch,) = (launch for launch in launches(LossCall()) if launch.kernel == "exponentials")
-    # 16,384 columns in one warp are 512 numbers for each thread: more than its registers.
+    # 8,192 columns in one warp are 256 numbers for each thread: more than its registers.
     wide = replace(launch, warps=1, constants=tuple(_widened(launch).items()))
     assert any("spills: " in fault for fault in faults(wide, compile_launch(wide, 86), 86))
     large = Resources(registers=100, stack=0, shared=101_377)
@@ -99,4 +99,4 @@ def test_faults_are_seen() -> None:
 
 def _widened(launch: Launch) -> dict[str, object]:
     constants = dict(launch.constants)
-    return {**constants, "SIZES": constants["SIZES"]._replace(columns=16_384)}
+    return {**constants, "SIZES": constants["SIZES"]._replace(columns=8192)}

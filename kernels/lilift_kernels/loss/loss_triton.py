@@ -41,7 +41,7 @@ from lilift_kernels.loss.loss_triton_kernels import exponentials, finish
 from lilift_kernels.tiles import CANDIDATE_ROWS, ROW_SUMS, LossCut, loss_cut
 
 LOG2_E = math.log2(math.e)
-ELEMENTS_PER_WARP = 1024  # of a row: 32 to each thread
+ELEMENTS_PER_WARP = 512  # of a row: 16 to each thread; with 32, some launches spill registers
 MOST_WARPS = 16
 RESCALED = 1024  # sums that a program rescales at a time
 FINISH_ROWS, FINISH_COLUMNS = 8, 512
