@@ -1,21 +1,37 @@
-# Every target sets up what it needs. PYTHON chooses the interpreter, PIP_FLAGS goes to pip
-# (for example an index with CPU-only builds of torch, where the default ones are too large).
+# Every target sets up what it needs. PYTHON chooses the interpreter (3.11.5 or newer). pip compares every package with the SHA-256
+# sums of requirements.lock. Only torch comes from the index that you choose, because its builds for CPU, CUDA and ROCm differ:
+# PIP_FLAGS goes to pip when it installs torch (for example an index with CPU builds, where the default ones are too large), and
+# TORCH="--require-hashes --requirement torch.lock" takes PyPI's build for CUDA and compares its sums too.
 PYTHON ?= python3
 PIP_FLAGS ?=
+TORCH ?= torch
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+INSTALL := $(BIN)/python -m pip install --quiet
+LOCK := build/uv/bin/uv pip compile --quiet --native-tls --universal --python-version 3.11.5 --default-index https://pypi.org/simple \
+	--constraint constraints.txt --generate-hashes --no-annotate --custom-compile-command "make lock"
 
-.PHONY: setup demo test test-long coverage lint docs docs-check bench gpu stand-ins clean
+.PHONY: setup lock demo test test-long coverage lint audit docs docs-check bench gpu stand-ins clean
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt requirements.lock torch.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet $(PIP_FLAGS) --constraint constraints.txt --editable ".[dev]"
+	$(INSTALL) --require-hashes --no-deps --requirement requirements.lock
+	$(INSTALL) $(PIP_FLAGS) --constraint constraints.txt $(TORCH)
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
 	touch $(STAMP)
+
+# The sums of every package that constraints.txt pins, for all platforms, from PyPI. torch.lock has torch for CUDA and its libraries;
+# they are not in requirements.lock, because other builds of torch need none of them.
+lock:
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/python -m pip install --quiet uv==0.13.9
+	echo torch | $(LOCK) --output-file torch.lock -
+	echo hatchling | $(LOCK) --output-file requirements.lock --extra dev pyproject.toml - \
+		$$(sed -nE 's/^(torch|cuda-[a-z0-9-]+|nvidia-[a-z0-9-]+)==.*/--no-emit-package \1/p' torch.lock)
 
 demo: setup
 	$(BIN)/lilift doctor
@@ -36,6 +52,11 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tests.audit_packages
+
+# Published advisories on the locked packages: part of `make lint`. Where their database is out of reach, it says so and passes.
+audit: setup
+	$(BIN)/python -m tests.audit_packages
 
 # The documentation at http://127.0.0.1:8765, built again at each change of docs/; its reference pages are made from the code first.
 docs: export NO_MKDOCS_2_WARNING = 1

@@ -13,11 +13,13 @@ def generated_pages() -> dict[str, str]:
     from docs.reference_pages.commands import commands_page
     from docs.reference_pages.exit_codes import exit_codes_page
     from docs.reference_pages.recipe_keys import recipe_page
+    from docs.reference_pages.shipped_files import shipped_files_page
 
     pages: dict[str, Callable[[], str]] = {
         "recipe.md": recipe_page,
         "commands.md": commands_page,
         "exit_codes.md": exit_codes_page,
+        "shipped_files.md": shipped_files_page,
     }
     return {name: page() for name, page in pages.items()}
 

@@ -135,8 +135,8 @@ def _agree(publishers: list[Publisher], yes: bool) -> None:
 
 def _lexicon(publisher: Publisher, code: str, folder: Path) -> Lexicon | None:
     """A publisher's lexicon of a language. None if the publisher has none, or (with a printed line) none that is usable."""
-    from lilift.data.downloads import fetch
     from lilift.data.lexicons.lexicon_folder import import_lexicon
+    from lilift.data.lexicons.published_dictionaries import fetch
     from lilift.data.lexicons.publishers import download_for
     from lilift.recipe.errors import DataError
 

@@ -202,7 +202,7 @@ def test_fetch_shows_licences_first_and_makes_a_lexicon_of_each_language(
         path.write_text(texts[download.file], encoding="utf-8")
         return path
 
-    monkeypatch.setattr("lilift.data.downloads.fetch", from_here)
+    monkeypatch.setattr("lilift.data.lexicons.published_dictionaries.fetch", from_here)
     monkeypatch.setattr("sys.stdin", io.StringIO())
     command = ("lexicon", "fetch", "muse,wiktionary", "--languages", "bn,sw", "--into", tmp_path, "--json")
     code, _, err = call(capsys, *command)
@@ -268,7 +268,7 @@ def test_fetch_makes_a_lexicon_of_the_publishers_own_files(
     (tmp_path / "downloads" / "afromt" / "en-sw.txt").unlink()
     (folder / "afromt" / "en-sw.txt").write_text("dog\tmbwa\n", encoding="utf-8")
     code, _, err = call(capsys, *command, "--replace")
-    assert (code, "is not the one that lilift knows" in err) == (3, True)
+    assert (code, "is not the published one that lilift knows" in err) == (3, True)
 
 
 @pytest.mark.parametrize(

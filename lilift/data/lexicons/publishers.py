@@ -1,7 +1,8 @@
 """Who publishes dictionaries, under which licence, what each is good for, and which files there are (`downloads.tsv`).
 
 `downloads.tsv` has a row a file: source, language (`*` where one file serves all), file, and its SHA-256 where the address is
-pinned to a commit, so that the file cannot change; for the others the first download's sum is kept (`lilift.data.downloads`).
+pinned to a commit, so that the file cannot change; for the others lilift keeps the first download's sum
+(`published_dictionaries.py`).
 """
 
 from __future__ import annotations

@@ -1,36 +1,33 @@
 """Downloads a benchmark's files from the place where its authors published them.
 
 `public_files.tsv` has the size and SHA-256 of every file. lilift does not download a complete file again, resumes an incomplete
-one, and rejects a file with another hash. MMWP, MGSM, MSVAMP, SIB-200 and PolyMath are files in repositories, each at one
-commit; their sums were computed from the files. XNLI, X-CSQA and Belebele are archives, and lilift unpacks the files that it
-needs into the archive's folder. Others recorded the archives' sums: TensorFlow Datasets (url_checksums/xnli.txt) and Hugging
-Face's datasets (xnli and xcsr, dataset_infos.json), which agree on XNLI, and for Belebele two public evaluation projects, which
-agree. Nobody recorded the size of Belebele's archive, so an interrupted download of it starts again.
+one, and rejects a file with another hash (`lilift.data.downloads` holds the rule for every download).
+
+MMWP, MGSM, MSVAMP, SIB-200 and PolyMath are files in repositories, each at one commit; their sums were computed from the files.
+XNLI, X-CSQA and Belebele are archives, and lilift unpacks the files that it needs into the archive's folder. Others recorded
+the archives' sums: TensorFlow Datasets (url_checksums/xnli.txt) and Hugging Face's datasets (xnli and xcsr,
+dataset_infos.json), which agree on XNLI, and for Belebele two public evaluation projects, which agree. Nobody recorded the
+size of Belebele's archive.
 
 AfriMGSM and Global-MMLU-Lite are on the Hugging Face hub alone, and no sums of their files are known.
 """
 
 from __future__ import annotations
 
-import http
-import http.client
-import os
-import urllib.error
-import urllib.request
+import urllib.parse
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
+from lilift.data.downloads import WebFile, download
 from lilift.evaluate.benchmarks.benchmark_sources import languages_of
-from lilift.recipe.errors import DataError, EnvironmentUnfit
-from lilift.recipe.storage import sha256_of, storage_errors, write_bytes
+from lilift.recipe.errors import DataError
+from lilift.recipe.storage import write_bytes
 
 HOST = "https://raw.githubusercontent.com"
-_PIECE = 1 << 16
-_SECONDS_TO_ANSWER = 30.0
 
 
 @dataclass(frozen=True)
@@ -92,10 +89,6 @@ class PublicFile:
     size: int | None
     sha256: str
 
-    def is_at(self, path: Path) -> bool:
-        """Whether the complete file is there."""
-        return path.is_file() and self.size in (None, path.stat().st_size) and sha256_of(path) == self.sha256
-
 
 def public_files(benchmark: str) -> list[PublicFile]:
     """Every file of a benchmark."""
@@ -118,7 +111,7 @@ def fetch(benchmark: str, folder: Path, *, progress: Callable[[int, int], None],
 
     Raises:
         EnvironmentUnfit: lilift cannot reach the host, or the connection breaks.
-        DataError: the server does not have a file, or has a file with another hash.
+        DataError: the server does not have a file, or has another one, as `download` says.
         StorageError: the folder cannot be written.
     """
     files, source = public_files(benchmark), PUBLIC[benchmark]
@@ -126,12 +119,10 @@ def fetch(benchmark: str, folder: Path, *, progress: Callable[[int, int], None],
     for number, file in enumerate(files):
         progress(number, len(files))
         path = folder / file.name
-        if file.is_at(path):
-            continue
-        with storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _fetch_file(f"{host or source.host}/{source.place}/{file.name}", file, path)
-        fetched += 1
+        on_the_web = WebFile(f"{host or source.host}/{source.place}/{urllib.parse.quote(file.name)}", file.sha256, file.size)
+        if not on_the_web.is_at(path):
+            download(on_the_web, path)
+            fetched += 1
     progress(len(files), len(files))
     if source.members:
         for file in files:
@@ -160,68 +151,3 @@ def _unpack(archive: Path, members: Mapping[str, str]) -> None:
             if path.is_file() and path.stat().st_size == info.file_size and zlib.crc32(path.read_bytes()) == info.CRC:
                 continue
             write_bytes(path, opened.read(info))
-
-
-def _fetch_file(address: str, file: PublicFile, path: Path) -> None:
-    """Download a file, or resume its download, under a temporary name; rename it after its size and hash are checked."""
-    partial = path.with_name(path.name + ".partial")
-    if partial.exists() and (file.size is None or partial.stat().st_size >= file.size):
-        partial.unlink()
-    start = partial.stat().st_size if partial.exists() else 0
-    with _open(address, start) as answer:
-        announced = answer.headers.get("Content-Length", "")
-        whole = file.size or (int(announced) if announced.isdigit() else 0)
-        begins_anew = start > 0 and answer.status != http.HTTPStatus.PARTIAL_CONTENT
-        with partial.open("wb" if begins_anew else "ab") as output:
-            for piece in _pieces(answer, address):
-                output.write(piece)
-            output.flush()
-            os.fsync(output.fileno())
-    size = partial.stat().st_size
-    if size < whole:
-        raise EnvironmentUnfit(
-            f"the connection broke after {size} of {whole} bytes",
-            where=address,
-            remedy="run the command again to resume the download",
-        )
-    if file.size not in (None, size) or sha256_of(partial) != file.sha256:
-        partial.unlink()
-        raise DataError(
-            "the downloaded file is not the published one: its SHA-256 differs",
-            where=address,
-            remedy="run the command again; if the error stays, download the file by hand and compare it",
-        )
-    partial.replace(path)
-
-
-def _open(address: str, start: int) -> http.client.HTTPResponse:
-    request = urllib.request.Request(address, headers={"Range": f"bytes={start}-"} if start else {})
-    try:
-        answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=_SECONDS_TO_ANSWER)
-    except urllib.error.HTTPError as error:
-        raise DataError(
-            f"the server does not give the file (HTTP {error.code})",
-            where=address,
-            remedy="try again later, or download the files by hand and give their folder with --path",
-        ) from None
-    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
-        raise EnvironmentUnfit(
-            f"lilift cannot reach this address ({reason})",
-            where=address,
-            remedy="connect to the network, or download the files by hand and give their folder with --path",
-        ) from None
-    return answer
-
-
-def _pieces(answer: http.client.HTTPResponse, address: str) -> Iterator[bytes]:
-    while True:
-        try:
-            piece = answer.read(_PIECE)
-        except (TimeoutError, ConnectionError, http.client.HTTPException):
-            raise EnvironmentUnfit(
-                "the connection broke", where=address, remedy="run the command again to resume the download"
-            ) from None
-        if not piece:
-            return
-        yield piece
