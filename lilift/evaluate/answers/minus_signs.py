@@ -20,11 +20,10 @@ _BEFORE_LESS = ("es", "est", "è", "é", "ni", "=")
 _IS_OF_LESS = re.compile(r"(?:^|[^\w])(?:es|est|era|était|è|é|era) d[ei] \w+$")
 _MINUS_AT_ONCE = ("负", "負", "零下", "氷点下", "マイナス", "마이너스", "영하", "ติดลบ", "ลบ", "ຕິດລົບ", "ລົບ", "အနုတ်")
 _BELOW_ZERO = ("ติดลบ", "ຕິດລົບ", "영하", "氷点下", "零下")  # also before a space, where ลบ and ລົບ mean "subtract"
-SIGN_ENDINGS = frozenset(
+_SIGN_ENDINGS = frozenset(
     "-–—― " + _CURRENCIES + "".join(word[-1] for word in _MINUS_AT_ONCE)
 )  # the last characters of every minus sign
 _LAST_PAIRS = frozenset(word[-2:] for word in (*_MINUS_WORDS, *_LESS_WORDS, *_MINUS_AT_ONCE))
-_LAST_BEFORE_SPACE = frozenset("-–负負" + "".join(pair[-1].lower() + pair[-1].upper() for pair in _LAST_PAIRS))  # a quick test
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3400-\u9fff\uac00-\ud7af々"  # Thai to Hangul
 _HYPHEN_AFTER = re.compile(rf"(?:[\d)\]}}%°]|(?:(?![{_UNSPACED}])\w))$")
 _SUBTRACTED_FROM = re.compile(rf"\d(?:[{_UNSPACED}]{{1,3}}|[年月日号號頁页])$")
@@ -35,12 +34,9 @@ _QUANTITY_BEFORE = re.compile(r"\d ?(?!(?:to|is|was|be|are|by|of|at|bis|auf|ist|
 def is_negative(text: str, start: int) -> bool:
     """Whether a number that begins at `start`, which is not 0, has a minus sign before it."""
     last = text[start - 1]
-    if last not in SIGN_ENDINGS:
+    if last not in _SIGN_ENDINGS:
         return False
-    if last == " " and (
-        text[start - 2] not in _LAST_BEFORE_SPACE
-        or (text[start - 2] not in "-–负負" and text[max(0, start - 3) : start - 1].lower() not in _LAST_PAIRS)
-    ):
+    if last == " " and text[start - 2] not in "-–负負" and text[max(0, start - 3) : start - 1].lower() not in _LAST_PAIRS:
         return False
     kind, sign = _minus_before(text, start)
     if not kind:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lilift.evaluate.answers.magnitude_letters import magnitude_letter
 from lilift.evaluate.answers.mathematics import IRRATIONAL, ReadNumber, as_decimal, exponent_at, factorial_at, power_of
-from lilift.evaluate.answers.minus_signs import SIGN_ENDINGS, is_negative
+from lilift.evaluate.answers.minus_signs import is_negative
 from lilift.evaluate.answers.number_words import has_magnitudes_before, magnitude_at, magnitude_before, magnitude_initials
 from lilift.evaluate.answers.plain_text import FACTORIAL
 
@@ -32,7 +32,6 @@ _CENTS = re.compile(  # between 18 and 50 in "18 dollars and 50 cents"
 )
 _CURRENCY_NAME = re.compile(r"d[oó]l|euro|pound|rand|rupee|peso|reais|€", re.IGNORECASE)
 _CENT = re.compile(r"\d ?(?:cents?|centimes?|c[éê]ntimos|centavos|centesimi|pence|paise?|öre|øre)\b", re.IGNORECASE)
-_CENT_INITIALS = frozenset("cCpPöÖøØ")  # of the words in `_CENT`
 
 _SPACES = (" ", *_FIXED_SPACES)
 
@@ -67,26 +66,11 @@ def composed_numbers(text: str, numbers: list[Number], language: str, read: Read
         numbers = _joined_fractions(text, numbers)
     if "π" in text or "√" in text or "\\sqrt" in text:
         numbers = _with_irrational_factors(text, numbers)
-    prefixed, beside = _beside(language)
-    following = _following(text, numbers)
-    if prefixed or not beside.isdisjoint(following):
-        numbers = _scaled(text, numbers, language)
-    if not _CENT_INITIALS.isdisjoint(following):
-        numbers = _with_cents(text, numbers)
+    numbers = _with_cents(text, _scaled(text, numbers, language))
     for place, number in enumerate(numbers):
-        start = number[1]
-        if start and text[start - 1] in SIGN_ENDINGS and is_negative(text, start):
+        if number.start and is_negative(text, number.start):
             numbers[place] = Number(-number.value, *number[1:])
     return numbers
-
-
-def _following(text: str, numbers: list[Number]) -> list[str]:
-    """The first character after each number, or after the space that follows it; empty at the end of the text."""
-    found = []
-    for _, _, end, *_ in numbers:
-        after = text[end : end + 1]
-        found.append(text[end + 1 : end + 2] if after in _SPACES else after)
-    return found
 
 
 def _without_overlap(numbers: list[Number]) -> list[Number]:
@@ -232,16 +216,17 @@ def _money_before(text: str, whole: Number, cents: Number) -> bool:
 
 
 @cache
-def _beside(language: str) -> tuple[bool, frozenset[str]]:
-    """Whether a word before a number may multiply it, and the characters after a number, or after its space, that may do so."""
-    return has_magnitudes_before(language), magnitude_initials(language) | frozenset("eEkKmMbBtT*×x·X")
+def _beside(language: str) -> frozenset[str]:
+    """The characters that may follow a number, at once or after a space, if what follows multiplies it."""
+    return magnitude_initials(language) | frozenset("eEkKmMbBtT*×x·X")
 
 
 def _scaled(text: str, numbers: list[Number], language: str) -> list[Number]:
     """Multiply numbers by the magnitude or power of ten beside them: ``2 million``, ``elfu 3``, ``5 सय 42``, ``3 × 10^4``."""
     scaled: list[Number] = []
     index = 0
-    prefixed, beside = _beside(language)
+    prefixed = has_magnitudes_before(language)
+    beside = _beside(language)
     while index < len(numbers):
         number = numbers[index]
         index += 1

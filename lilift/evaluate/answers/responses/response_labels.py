@@ -75,8 +75,6 @@ def _numbered_questions(low: str) -> Iterator[ResponseLabel]:
 def _before_colons(low: str) -> Iterator[ResponseLabel]:
     for match in _COLON.finditer(low):
         position = match.start()
-        if low[position] == "=" and (low[position - 1].isdigit() or (low[position - 1] == " " and low[position - 2].isdigit())):
-            continue  # an equation, which is the usual case
         left = low[max(0, position - _LONGEST) : position].rstrip(_AROUND)
         if left.endswith(")"):
             left = left[: max(0, left.rfind("("))].rstrip(_AROUND)
