@@ -11,7 +11,7 @@ MOST_ROWS = 1280  # of a chunk: enough for the library's products to run at thei
 MOST_COLUMNS = 8192  # of a slice: one program of the kernel holds a row of it in its registers
 COLUMN_STEP = 64  # slices are whole multiples of it, so that every row begins where the library's products read fastest
 ROW_STEP = 8
-STATES_SHARE = 2 / 3  # of the workspace, at most, for the gradient's running sums
+STATES_SHARE = 1 / 2  # of the workspace, at most, for the gradient's running sums
 ROW_SUMS = 5  # numbers in fp32 that a row keeps from slice to slice
 
 
