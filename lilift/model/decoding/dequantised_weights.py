@@ -36,12 +36,14 @@ def dequantise(llm: nn.Module) -> None:
         for layer, adapted in _layers(llm):
             weight, bias = _dequantised(layer), layer.bias
             adapter = None if adapted is None else _adapter_of(adapted)
+            replaced = cast("Any", layer if adapter is None else adapted)
             if adapter is not None and weight.dtype == torch.float32:
-                weight, adapter, replaced = weight + adapter.second @ adapter.first, None, adapted
-            else:
-                replaced = layer if adapter is None else adapted
+                weight, adapter = weight + (adapter.second * adapter.scaling) @ adapter.first, None
+            if adapter is not None:
+                adapter = adapter.to(weight.dtype)
             # The attribute of the object hides the method of its class. The tree of modules stays as it is.
-            cast("Any", replaced).forward = _Product(weight, None if bias is None else bias.to(weight.dtype), adapter)
+            hidden = vars(replaced).get("forward")
+            replaced.forward = _Product(weight, None if bias is None else bias.to(weight.dtype), adapter, hidden)
     except BaseException:
         quantise_again(llm)
         raise
@@ -52,8 +54,13 @@ def quantise_again(llm: nn.Module) -> bool:
     undone = False
     for pair in _layers(llm):
         for module in pair:
-            if module is not None and module.__dict__.pop("forward", None) is not None:
-                undone = True
+            product = None if module is None else vars(module).get("forward")
+            if module is None or not isinstance(product, _Product):
+                continue
+            del module.forward
+            if product.hidden is not None:
+                cast("Any", module).forward = product.hidden
+            undone = True
     forget_step_graphs(llm)
     return undone
 
@@ -93,10 +100,15 @@ def _dequantised(layer: bitsandbytes.nn.Linear4bit) -> Tensor:
 
 @dataclass(frozen=True)
 class _Adapter:
-    """A LoRA adapter of one layer: `first` [R, in] and `second` [out, R], which includes the factor alpha / R."""
+    """A LoRA adapter of one layer: `first` [R, in], `second` [out, R], and the factor of its result."""
 
     first: Tensor
     second: Tensor
+    scaling: float
+
+    def to(self, dtype: torch.dtype) -> _Adapter:
+        """The same in this precision, in which `frozen_linear` computes an adapter too."""
+        return _Adapter(self.first.to(dtype), self.second.to(dtype), self.scaling)
 
 
 def _adapter_of(adapted: LoraLayer) -> _Adapter | None:
@@ -107,20 +119,25 @@ def _adapter_of(adapted: LoraLayer) -> _Adapter | None:
     first, second = adapted.lora_A[active[0]], adapted.lora_B[active[0]]
     if first.weight.dtype != torch.float32 or second.weight.dtype != torch.float32 or second.bias is not None:
         return None
-    return _Adapter(first.weight.detach(), second.weight.detach() * adapted.scaling[active[0]])
+    return _Adapter(first.weight.detach(), second.weight.detach(), float(adapted.scaling[active[0]]))
 
 
 @dataclass(frozen=True)
 class _Product:
-    """The forward pass of a layer with a dequantised weight [out, in], and an adapter beside it or None."""
+    """The forward pass of a layer with a dequantised weight [out, in], and an adapter beside it or None.
+
+    ``hidden`` is what the object's ``forward`` was before, if it was not that of its class.
+    """
 
     weight: Tensor
     bias: Tensor | None
     adapter: _Adapter | None
+    hidden: Any
 
     def __call__(self, x: Tensor, *_: object, **__: object) -> Tensor:
-        found = functional.linear(x.to(self.weight.dtype), self.weight, self.bias).to(x.dtype)
-        if self.adapter is None:
-            return found
-        inner = functional.linear(x.to(self.adapter.first.dtype), self.adapter.first)
-        return found + functional.linear(inner, self.adapter.second).to(found.dtype)
+        read = x.to(self.weight.dtype)
+        found = functional.linear(read, self.weight, self.bias)
+        if self.adapter is not None:  # in the same steps as `frozen_linear`, for the same bits
+            inner = read.reshape(-1, read.shape[-1]) @ self.adapter.first.t()
+            found.view(-1, found.shape[-1]).addmm_(inner, self.adapter.second.t(), alpha=self.adapter.scaling)
+        return found.to(x.dtype)
