@@ -11,29 +11,29 @@ import pytest
 import torch
 
 from lilift_kernels import autotuning
-from lilift_kernels.tiles import Blocks
+from lilift_kernels.tiles import LossCut
 
 pytest.importorskip("triton", reason="triton is not installed")
 
 CPU = torch.device("cpu")
-TABLE, SLOW, FAST, BROKEN = (Blocks(16 * size, 64, 32, 4, 2) for size in (1, 2, 3, 4))
+TABLE, SLOW, FAST, BROKEN = (LossCut(256 * size, 4096) for size in (1, 2, 3, 4))
 
 
 class Work:
     """A kernel whose configurations take known times."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.calls: list[Blocks] = []
+        self.calls: list[LossCut] = []
         self.now = 0.0
         monkeypatch.setattr(time, "perf_counter", lambda: self.now)
 
-    def run(self, blocks: Blocks) -> None:
-        self.calls.append(blocks)
-        if blocks == BROKEN:
+    def run(self, cut: LossCut) -> None:
+        self.calls.append(cut)
+        if cut == BROKEN:
             raise RuntimeError("out of shared memory")
-        self.now += {TABLE: 2.0, SLOW: 3.0, FAST: 1.0}[blocks]
+        self.now += {TABLE: 2.0, SLOW: 3.0, FAST: 1.0}[cut]
 
-    def fastest(self, *candidates: Blocks, shape: tuple[int, ...] = (2, 32_000)) -> Blocks:
+    def fastest(self, *candidates: LossCut, shape: tuple[int, ...] = (2, 32_000)) -> LossCut:
         return autotuning.fastest("some kernel", shape, CPU, TABLE, candidates, self.run)
 
 
@@ -91,7 +91,7 @@ def test_if_nothing_works_the_table_is_taken(place: Path, work: Work) -> None:
     assert place.exists()
 
 
-@pytest.mark.parametrize("content", ["{", '{"format": 1, "fastest": {"a": {"rows": 1}}}', "[]", '{"format": 0}'])
+@pytest.mark.parametrize("content", ["{", '{"format": 2, "fastest": {"a": {"rows": 1}}}', "[]", '{"format": 0}'])
 def test_a_bad_file_is_written_anew(content: str, place: Path, work: Work) -> None:
     place.parent.mkdir()
     place.write_text(content, encoding="utf-8")
