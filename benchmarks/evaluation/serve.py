@@ -136,20 +136,8 @@ def measure(arguments: argparse.Namespace, questions: list[str]) -> dict[str, Se
     description = json.loads((arguments.export / "lilift.json").read_text(encoding="utf-8"))
     kind = arguments.quant or next(iter(description["llm"]["files"]))
     file = arguments.export / description["llm"]["files"][kind]
-    threads = str(arguments.threads)
-    serve = [
-        sys.executable,
-        "-m",
-        "lilift",
-        "serve",
-        str(arguments.export),
-        "--quant",
-        kind,
-        "--port",
-        "0",
-        "--threads",
-        threads,
-    ]
+    serve = [sys.executable, "-m", "lilift", "serve", str(arguments.export), "--quant", kind, "--port", "0"]
+    serve += [] if arguments.threads is None else ["--threads", str(arguments.threads)]
     settings = {"max_tokens": arguments.max_tokens}
     with ExitStack() as stack:
         own = [*serve, "--max-requests", "64", "--parallel", str(arguments.parallel)]
