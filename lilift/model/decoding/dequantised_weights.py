@@ -20,9 +20,9 @@ import bitsandbytes
 import torch
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lilift.model.decoding.step_graphs import forget_step_graphs
+from lilift.model.llms.lean_layers.frozen_linear import Projection, projection_of
 
 
 def dequantise(llm: nn.Module) -> None:
@@ -34,16 +34,17 @@ def dequantise(llm: nn.Module) -> None:
     quantise_again(llm)
     try:
         for layer, adapted in _layers(llm):
-            weight, bias = _dequantised(layer), layer.bias
-            adapter = None if adapted is None else _adapter_of(adapted)
-            replaced = cast("Any", layer if adapter is None else adapted)
-            if adapter is not None and weight.dtype == torch.float32:
-                weight, adapter = weight + (adapter.second * adapter.scaling) @ adapter.first, None
-            if adapter is not None:
-                adapter = adapter.to(weight.dtype)
+            weight = _dequantised(layer)
+            projection = projection_of(layer if adapted is None else adapted) or Projection(layer)
+            replaced = cast("Any", layer if adapted is None or projection.a is None else adapted)
+            if projection.a is not None and projection.b is not None:
+                first, second = projection.a.detach(), projection.b.detach()
+                if weight.dtype == torch.float32:
+                    weight, projection = weight + (second * projection.scaling) @ first, Projection(layer)
+                else:
+                    projection = projection.with_adapter(first.to(weight.dtype), second.to(weight.dtype))
             # The attribute of the object hides the method of its class. The tree of modules stays as it is.
-            hidden = vars(replaced).get("forward")
-            replaced.forward = _Product(weight, None if bias is None else bias.to(weight.dtype), adapter, hidden)
+            replaced.forward = _Product(weight, projection, vars(replaced).get("forward"))
     except BaseException:
         quantise_again(llm)
         raise
@@ -99,45 +100,15 @@ def _dequantised(layer: bitsandbytes.nn.Linear4bit) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Adapter:
-    """A LoRA adapter of one layer: `first` [R, in], `second` [out, R], and the factor of its result."""
-
-    first: Tensor
-    second: Tensor
-    scaling: float
-
-    def to(self, dtype: torch.dtype) -> _Adapter:
-        """The same in this precision, in which `frozen_linear` computes an adapter too."""
-        return _Adapter(self.first.to(dtype), self.second.to(dtype), self.scaling)
-
-
-def _adapter_of(adapted: LoraLayer) -> _Adapter | None:
-    """The one active float32 adapter of a layer; None if its adapter is of another kind, or there are several."""
-    active = [name for name in adapted.active_adapters if name in adapted.lora_A]
-    if len(active) != 1 or adapted.disable_adapters or adapted.lora_variant or adapted.merged_adapters:
-        return None
-    first, second = adapted.lora_A[active[0]], adapted.lora_B[active[0]]
-    if first.weight.dtype != torch.float32 or second.weight.dtype != torch.float32 or second.bias is not None:
-        return None
-    return _Adapter(first.weight.detach(), second.weight.detach(), float(adapted.scaling[active[0]]))
-
-
-@dataclass(frozen=True)
 class _Product:
-    """The forward pass of a layer with a dequantised weight [out, in], and an adapter beside it or None.
+    """The forward pass of a layer with a dequantised weight [out, in].
 
     ``hidden`` is what the object's ``forward`` was before, if it was not that of its class.
     """
 
     weight: Tensor
-    bias: Tensor | None
-    adapter: _Adapter | None
+    projection: Projection
     hidden: Any
 
     def __call__(self, x: Tensor, *_: object, **__: object) -> Tensor:
-        read = x.to(self.weight.dtype)
-        found = functional.linear(read, self.weight, self.bias)
-        if self.adapter is not None:  # in the same steps as `frozen_linear`, for the same bits
-            inner = read.reshape(-1, read.shape[-1]) @ self.adapter.first.t()
-            found.view(-1, found.shape[-1]).addmm_(inner, self.adapter.second.t(), alpha=self.adapter.scaling)
-        return found.to(x.dtype)
+        return self.projection.forward(x.to(self.weight.dtype), weight=self.weight).to(x.dtype)

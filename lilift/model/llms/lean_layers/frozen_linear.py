@@ -62,7 +62,10 @@ class Projection:
             noise: [..., I], the factors of dropout.
         """
         base: Any = self.base
-        out: Tensor = base(inputs) if weight is None else functional.linear(inputs, weight, base.bias)
+        if weight is None:
+            out: Tensor = base(inputs)
+        else:
+            out = functional.linear(inputs, weight, None if base.bias is None else base.bias.to(weight.dtype))
         if self.a is None or self.b is None:
             return out
         read = _rows(inputs if noise is None else inputs * noise)  # [N, I]
