@@ -11,7 +11,6 @@ own loop.
 
 from __future__ import annotations
 
-import inspect
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from lilift.model.decoding.cached_layers import cannot_generate
 from lilift.model.decoding.key_value_cache import KeyValueCache
+from lilift.model.decoding.last_logits import last_logits_only
 from lilift.model.decoding.sampling import Sampling, draw
 from lilift.model.decoding.step_attention import step_attention
 from lilift.model.decoding.step_graphs import step_graphs_of
@@ -124,10 +124,7 @@ class Continuer:
         self._most_rows = most_rows
         self._sampling = sampling
         self._graphs = step_graphs_of(llm) if graphs else None
-        # Ask for the last position's logits only, where the model supports it. All logits of a prompt are B * T * V numbers.
-        self._last_only: dict[str, int] = (
-            {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(llm.forward).parameters else {}
-        )
+        self._last_only = last_logits_only(llm)
 
     @torch.no_grad()
     def run(

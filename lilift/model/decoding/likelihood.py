@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from transformers import PreTrainedModel
 
 from lilift.model.decoding.generation import Embedded, check_keeps_keys_and_values
 from lilift.model.decoding.key_value_cache import KeyValueCache
+from lilift.model.decoding.last_logits import last_logits_only
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,8 @@ class _ReadPrompts:
         inputs, self._mask, self._positions = embedded  # [B, T, D], [B, T], [B, T]
         self._llm = llm
         self._cache = KeyValueCache()
-        last_only = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(llm.forward).parameters else {}
         # Logits of the token after each prompt: [B, 1, V]
-        self._next = self._read(self._mask, inputs_embeds=inputs, position_ids=self._positions, **last_only)[:, -1:]
+        self._next = self._read(self._mask, inputs_embeds=inputs, position_ids=self._positions, **last_logits_only(llm))[:, -1:]
         if room > 1:
             self._cache.rebuild(range(len(inputs)), inputs.shape[1], room=room)
 

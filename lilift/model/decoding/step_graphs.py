@@ -10,7 +10,6 @@ read numbers from the GPU in the middle of a step) or its logits differ, lilift 
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from lilift.model.decoding.key_value_cache import BLOCK, KeyValueCache
+from lilift.model.decoding.last_logits import last_logits_only
 
 _ROWS = 4  # above 8, the rows of a graph are a multiple of this
 _LEAST_ROOM = 16  # columns that are free after a cache was rebuilt
@@ -206,14 +206,13 @@ def static_logits(llm: PreTrainedModel, inputs: StepInputs, cache: KeyValueCache
 
     It reads no number from the device, and its tensors have the same shapes at every step.
     """
-    last_only = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(llm.forward).parameters else {}
     output = llm(
         input_ids=inputs.ids,
         position_ids=inputs.positions,
         attention_mask=_masks(llm, inputs),
         past_key_values=cache,
         use_cache=True,
-        **last_only,
+        **last_logits_only(llm),
     )
     logits: Tensor = output.logits[:, -1]
     return logits
