@@ -184,13 +184,11 @@ def limited_card(limit: str) -> PlannedCard:
             remedy="leave it out, or name a smaller card",
         )
     return replace(
-        smaller,
+        real,
         name=f"{limit} of {real.name}",
-        gpu=real.gpu,
-        workspace_bytes=real.workspace_bytes,
-        bfloat16=real.bfloat16,
-        tflops=real.tflops,
-        utilisation=real.utilisation,
+        total_bytes=smaller.total_bytes,
+        usable_bytes=smaller.usable_bytes,
+        context_bytes=smaller.context_bytes,
     )
 
 

@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,11 +20,6 @@ from lilift.export.server.application import LOOPBACK, Limits
 from tests.export.server.serving import call, post, question, served
 
 KEY = "secret"
-
-
-@pytest.fixture(scope="module")
-def bridge(exported: Path) -> ExportedBridge:
-    return ExportedBridge(exported, quantisation="f32", threads=1)
 
 
 @pytest.fixture(scope="module")

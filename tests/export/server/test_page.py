@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,11 +44,6 @@ def page(browser: Any) -> Iterator[Any]:
     yield page
     context.close()
     assert not complaints
-
-
-@pytest.fixture(scope="module")
-def bridge(exported: Path) -> ExportedBridge:
-    return ExportedBridge(exported, quantisation="f32", threads=1)
 
 
 def test_a_question_typed_on_a_phone_is_answered(bridge: ExportedBridge, page: Any) -> None:

@@ -28,11 +28,6 @@ KEY = "ključ-1"
 
 
 @pytest.fixture(scope="module")
-def bridge(exported: Path) -> ExportedBridge:
-    return ExportedBridge(exported, quantisation="f32", threads=1)
-
-
-@pytest.fixture(scope="module")
 def address(bridge: ExportedBridge) -> Iterator[str]:
     with served(bridge, limits=Limits(body_bytes=20_000)) as found:
         yield found

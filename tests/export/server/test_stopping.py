@@ -18,11 +18,6 @@ from lilift.recipe.errors import ModelError
 from tests.export.server.serving import Endless, post, question, served
 
 
-@pytest.fixture(scope="module")
-def bridge(exported: Path) -> ExportedBridge:
-    return ExportedBridge(exported, quantisation="f32", threads=1)
-
-
 def test_requests_that_run_or_wait_get_503_and_streams_end_with_done(bridge: ExportedBridge) -> None:
     with ThreadPoolExecutor(6) as pool:
         with served(Endless(bridge), limits=Limits(answers=2)) as address:
