@@ -1,4 +1,4 @@
-"""The two hot paths of lilift, in Triton and in plain torch: the loss over the vocabulary and the alignment projection.
+"""The two hot paths of lilift: the loss over the vocabulary, in Triton and in plain torch, and the alignment projection.
 
 This package imports torch and, if it is installed, triton. It imports nothing of lilift.
 """

@@ -143,8 +143,8 @@ def workspace_bytes(rows: int, vocabulary: int, width: int, *, device: str = "cp
     """
     on_gpu = torch.device(device).type == "cuda"
     if on_gpu and dispatch.setting() != "torch":
-        plan = tiles.loss_cut(rows, vocabulary, width, with_gradient=training)
-        return tiles.workspace_bytes(plan, rows, width, 2, with_gradient=training)
+        slices = tiles.loss_cut(rows, vocabulary, width, with_gradient=training)
+        return tiles.workspace_bytes(slices, rows, width, 2, with_gradient=training)
     cut = chunking(rows, vocabulary, width, on_gpu=on_gpu)
     logits = 4 * cut.rows * cut.columns
     states = 4 * cut.rows * width
