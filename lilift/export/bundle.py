@@ -41,6 +41,7 @@ from lilift.recipe import sealed_folders, storage
 from lilift.recipe.schema import ExportFormat, ExportSettings, Recipe
 
 BUNDLE_FORMAT = 2
+PREFIX_FORMAT = 3  # with `encoder.prefix`, which earlier versions would silently leave out
 DESCRIPTION = "lilift.json"
 # Everything that an export may write; parts of an earlier export that this one does not write again are deleted.
 _PARTS_OF: Mapping[ExportFormat, tuple[str, ...]] = {
@@ -239,7 +240,7 @@ def _model_card(export: Export) -> str:
 def _description(recipe: Recipe, settings: ExportSettings, template: Template) -> dict[str, Any]:
     """The content of `lilift.json` that does not depend on the format."""
     return {
-        "format": BUNDLE_FORMAT,
+        "format": PREFIX_FORMAT if recipe.encoder.prefix else BUNDLE_FORMAT,
         "lilift": __version__,
         "recipe": recipe.name,
         "languages": list(recipe.languages),

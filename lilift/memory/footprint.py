@@ -15,6 +15,7 @@ from transformers.pytorch_utils import Conv1D
 from lilift.memory.model_configurations import empty_encoder, empty_llm, stored_bytes
 from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard
 from lilift.memory.simulation.simulate import Models
+from lilift.model.encoders.encoder_architecture import mixed_layers
 from lilift.model.llms.experts import expert_parameters
 from lilift.recipe.schema import Recipe, StageSettings
 
@@ -195,7 +196,8 @@ def _cached_on_disk(recipe: Recipe, encoder: PreTrainedConfig) -> int:
 
 def _states_bytes(recipe: Recipe, encoder: PreTrainedConfig, rows: float) -> int:
     width = encoder.get_text_config().hidden_size
-    needed = int(rows * SOURCE_TOKENS * width * _bytes_of(recipe.encoder.dtype))
+    layers = mixed_layers(encoder, recipe.alignment.layers) or 1
+    needed = int(rows * SOURCE_TOKENS * layers * width * _bytes_of(recipe.encoder.dtype))
     return min(needed, int(recipe.encoder.cache_gib * GIB))
 
 

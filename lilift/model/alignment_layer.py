@@ -29,6 +29,9 @@ LATENT_BLOCKS = 2
 ATTENTION_HEADS = 8
 HEAD_WIDTH = 64
 SMALL = 1e-6
+MIX_SPEED = 10.0
+"""An optimizer step of Adam changes a parameter by at most about the learning rate. At 1e-3, 100 steps can thus change the
+weight of a layer by a factor of e. Without this factor it would take 1,000 steps, which is all of a small run."""
 
 
 class AlignmentLayer(nn.Module):
@@ -36,12 +39,15 @@ class AlignmentLayer(nn.Module):
 
     Attributes:
         bos, eos: learned vectors [D] before and after the soft tokens, or None.
+        mix: learned logits [L + 1] of the encoder's layers and its token embeddings, divided by `MIX_SPEED`; None if the layer
+            reads the last states.
         size: the root mean square of the elements of every vector that the layer gives, a scalar; None if the layer does not
             normalise them.
     """
 
     bos: nn.Parameter | None
     eos: nn.Parameter | None
+    mix: nn.Parameter | None
     size: Tensor | None
     latents: int | None = None
 
@@ -51,6 +57,7 @@ class AlignmentLayer(nn.Module):
         self.register_buffer("size", torch.ones(()) if normalized else None)
         self.bos = nn.Parameter(torch.randn(llm_size)) if has_bos else None
         self.eos = nn.Parameter(torch.randn(llm_size)) if has_eos else None
+        self.register_parameter("mix", None)
 
     @property
     def shape(self) -> SequenceShape:
@@ -61,27 +68,27 @@ class AlignmentLayer(nn.Module):
         """The soft tokens of a batch, without boundary vectors.
 
         Args:
-            states: [B, S, E] encoder states.
+            states: [B, S, E] encoder states, or [B, S, L + 1, E] with `mix`.
             mask: [B, S] bool, True on real states.
             state_rows: [N_state] the real states, as indices into [B * S]; ``latent`` does not need them.
 
         Returns:
             [N_soft, D]: one row per real state in their order, or B * latents rows.
         """
-        return self._sized(self._project(states, mask, state_rows))
+        return self._sized(self._project(self._mixed(states), mask, state_rows))
 
     def write_into(self, out: Tensor, states: Tensor, batch: Batch) -> Tensor:
         """Write soft tokens and boundary vectors into their places of the packed sequence.
 
         Args:
             out: [B * T, D] input embeddings, changed in place.
-            states: [B, S, E] encoder states.
+            states: [B, S, E] encoder states, or [B, S, L + 1, E] with `mix`.
             batch: holds the places.
 
         Returns:
             `out`, which carries the gradients to the layer.
         """
-        out = self._write_into(out, states, batch)
+        out = self._write_into(out, self._mixed(states), batch)
         if self.size is None:
             return out
         boundaries = ((self.bos, batch.bos_slots), (self.eos, batch.eos_slots))
@@ -97,7 +104,7 @@ class AlignmentLayer(nn.Module):
         that is many times too small is lost in it.
 
         Args:
-            states: [B, S, E] of an ordinary text.
+            states: [B, S, E] of an ordinary text, or [B, S, L + 1, E] with `mix`.
             mask: [B, S] bool, True on real states.
             size: root mean square of the elements of the LLM's input embeddings.
         """
@@ -105,11 +112,32 @@ class AlignmentLayer(nn.Module):
             if self.size is not None:
                 self.size.fill_(size)
                 size = 1.0  # before the normalisation, so that an optimizer step means the same for any LLM
-            soft = self._project(states, mask, mask.flatten().nonzero().squeeze(1))
+            soft = self._project(self._mixed(states), mask, mask.flatten().nonzero().squeeze(1))
             self._scale(size / float(soft.float().square().mean().sqrt()))
             for vector in (self.bos, self.eos):
                 if vector is not None:
                     vector.mul_(size)
+
+    def _mixed(self, states: Tensor) -> Tensor:
+        """States [B, S, E]: the weighted mean of [B, S, L + 1, E] with `mix`, as in ELMo (arXiv 1802.05365), or unchanged.
+
+        The encoder scales the states of each layer to the same size. ELMo's factor for the whole is the layer's own weights.
+        """
+        if self.mix is None:
+            return states
+        mixed: Tensor = self.mixing_weights.to(states.dtype) @ states
+        return mixed
+
+    @property
+    def mixing_weights(self) -> Tensor:
+        """The weights [L + 1] of the token embeddings and of each of the encoder's layers, which add up to 1.
+
+        Raises:
+            ValueError: the layer reads the last states.
+        """
+        if self.mix is None:
+            raise ValueError("the layer reads the last states")
+        return (MIX_SPEED * self.mix).softmax(0)
 
     def _sized(self, vectors: Tensor) -> Tensor:
         """Vectors [N, D], normalised to `size` if the layer has one."""
@@ -248,12 +276,28 @@ def sequence_shape(settings: AlignmentSettings) -> SequenceShape:
     return SequenceShape(settings.kind == "ffn", True, settings.latents if settings.kind == "latent" else None)
 
 
-def build_alignment(settings: AlignmentSettings, *, encoder_size: int, llm_size: int, seed: int) -> AlignmentLayer:
-    """A fresh alignment layer in float32 on the CPU. The same seed always gives the same weights."""
+def build_alignment(
+    settings: AlignmentSettings, *, encoder_size: int, llm_size: int, seed: int, mixed_layers: int | None = None
+) -> AlignmentLayer:
+    """A fresh alignment layer in float32 on the CPU. The same seed always gives the same weights.
+
+    Args:
+        settings: the recipe's section `alignment`.
+        encoder_size: E, the width of the encoder's states.
+        llm_size: D, the width of the LLM.
+        seed: of the initial weights.
+        mixed_layers: `Encoder.mixed_layers`.
+    """
     if settings.layout == "text":
         return AbsentLayer(encoder_size, llm_size, has_bos=False, has_eos=False, normalized=False)
+    layer: AlignmentLayer
     with seeded(seed):
         if settings.kind == "latent":
-            return LatentLayer(encoder_size, llm_size, latents=settings.latents, normalized=settings.normalize)
-        hidden_size = settings.expansion * encoder_size if settings.kind == "ffn" else None
-        return ProjectionLayer(encoder_size, llm_size, hidden_size=hidden_size, normalized=settings.normalize)
+            layer = LatentLayer(encoder_size, llm_size, latents=settings.latents, normalized=settings.normalize)
+        else:
+            hidden_size = settings.expansion * encoder_size if settings.kind == "ffn" else None
+            layer = ProjectionLayer(encoder_size, llm_size, hidden_size=hidden_size, normalized=settings.normalize)
+    if mixed_layers is not None:
+        # All layers begin with the same weight: a softmax that begins at one layer hardly gives the others a gradient.
+        layer.mix = nn.Parameter(torch.zeros(mixed_layers))
+    return layer

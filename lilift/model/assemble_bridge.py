@@ -65,13 +65,19 @@ def join_models(
     device = torch.device(device)
     states = None
     if encoder_settings.placement == "resident":
-        encoder = load_encoder(encoder_settings, device=device)
+        encoder = load_encoder(encoder_settings, device=device, layers=alignment_settings.layers)
     else:
-        states = load_encoder_states(encoder_settings, device=device, folder=states_folder)
+        states = load_encoder_states(encoder_settings, device=device, folder=states_folder, layers=alignment_settings.layers)
         encoder = states.encoder
     llm, tokenizer = load_llm(llm_settings, device=device, longest_trained=longest_trained)
     llm_size = llm.get_input_embeddings().embedding_dim
-    alignment = build_alignment(alignment_settings, encoder_size=encoder.hidden_size, llm_size=llm_size, seed=seed)
+    alignment = build_alignment(
+        alignment_settings,
+        encoder_size=encoder.hidden_size,
+        llm_size=llm_size,
+        seed=seed,
+        mixed_layers=encoder.mixed_layers,
+    )
     bridge = BridgedModel(
         encoder,
         alignment.to(device),

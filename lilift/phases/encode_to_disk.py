@@ -95,5 +95,5 @@ def _reader(
     recipe: Recipe, where: Path, device: torch.device, cache: TokenCache | None = None
 ) -> tuple[EncoderStates, Tokenisation]:
     """The encoder with the states that exist, and the tokenisation of a bridge, without loading the LLM."""
-    states = load_encoder_states(recipe.encoder, device=device, folder=where / STATES)
+    states = load_encoder_states(recipe.encoder, device=device, folder=where / STATES, layers=recipe.alignment.layers)
     return states, tokenisation_of(recipe, where.parent, states.encoder.tokenizer, load_llm_tokenizer(recipe.llm), cache)

@@ -28,6 +28,7 @@ from lilift.memory.planned_card import MIB
 from lilift.model.assemble_bridge import attach_lora, load_bridge
 from lilift.model.bridge_files import load_part
 from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer
+from lilift.model.encoders.expected_prefix import missing_prefix
 from lilift.model.encoders.source_languages import missing_languages
 from lilift.model.snapshot import local_model_folder
 from lilift.phases.alignment_quality import measure_alignment
@@ -144,6 +145,10 @@ def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows, encoder: 
         job.say(f"  {line}")
     for line in missing_languages(encoder.source_languages, recipe.languages):
         job.say(f"  {line}")
+    if recipe.has_encoder:
+        prefix = missing_prefix(recipe.encoder, local_model_folder(recipe.encoder.model, recipe.encoder.revision))
+        if prefix is not None:
+            job.say(f"  {prefix}")
     unreadable = rows.unreadable()
     for script, share in unreadable.items():
         job.say(f"  the encoder does not know {share:.1%} of the tokens in {script} script: it reads <unk> instead")

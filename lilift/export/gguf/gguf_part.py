@@ -30,6 +30,7 @@ from lilift.model.encoders.encoder_tokenizer import SentencePieceTokenizer, load
 from lilift.model.llms.special_tokens import LLMTokens, check_tokens_have_rows, tokens_of
 from lilift.model.snapshot import local_model_folder
 from lilift.model.sources import loading
+from lilift.recipe.errors import ModelError
 from lilift.recipe.schema import EncoderSettings
 
 MODELFILE_CONTEXT = 4096  # positions that Ollama reserves memory for; problems and their answers are shorter
@@ -46,10 +47,17 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
         A function to call after the merged weights are written; it writes the other files.
 
     Raises:
-        ModelError: llama.cpp cannot run the LLM or the encoder.
+        ModelError: llama.cpp cannot run the LLM or the encoder, or does not give the states that the alignment layer mixes.
         EnvironmentUnfit: the settings need llama.cpp's quantiser, and it is not installed.
         StorageError: the disk does not have enough room.
     """
+    if export.recipe.alignment.layers == "mix":
+        raise ModelError(
+            "llama.cpp gives only the last states of an encoder, and this alignment layer mixes the states of all layers "
+            "(alignment.layers: mix)",
+            where=export.recipe.name,
+            remedy="export with --to hf",
+        )
     config = read_config(export.base)
     tokens, vocabulary = llm_vocabulary(export.base, config["vocab_size"])
     vocabulary.chat_template = chat_template(export.template, vocabulary.text(tokens.eos))

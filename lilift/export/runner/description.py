@@ -13,7 +13,7 @@ from lilift.recipe.errors import RecipeError, RunFolderError
 from lilift.recipe.schema import Layout
 
 DESCRIPTION = "lilift.json"
-KNOWN_FORMAT = 2
+KNOWN_FORMATS = (2, 3)
 _SEQUENCE = ("llm bos", "alignment bos", "soft tokens", "alignment eos", "prompt text", "response")
 
 
@@ -41,6 +41,7 @@ class EncoderPart(_Part):
     hidden_size: _Count
     max_tokens: _Count
     add_embeddings: bool
+    prefix: str = ""  # before every text; only exports of the format 3 have one
     tokenizer: TokenizerPart
 
 
@@ -138,10 +139,11 @@ def read_description(folder: Path) -> Description:
         )
     content = storage.read_json(path)
     version = content.get("format") if isinstance(content, dict) else None
-    if not isinstance(version, int) or version != KNOWN_FORMAT:
-        remedy = "update lilift" if isinstance(version, int) and version > KNOWN_FORMAT else "export the run again"
+    if not isinstance(version, int) or version not in KNOWN_FORMATS:
+        remedy = "update lilift" if isinstance(version, int) and version > max(KNOWN_FORMATS) else "export the run again"
+        known = " and ".join(map(str, KNOWN_FORMATS))
         raise RunFolderError(
-            f"the file has the format {version}, but this lilift reads the format {KNOWN_FORMAT}", where=path, remedy=remedy
+            f"the file has the format {version}, but this lilift reads the formats {known}", where=path, remedy=remedy
         )
     storage.check_seal(content, path)
     if not isinstance(content.get("llm"), dict) or "files" not in content["llm"]:

@@ -178,7 +178,7 @@ class ExportedBridge:
         """The encoder's tokens, cut to the encoder's limit, and their number before the cut."""
         encoder = self.description.encoder
         prefix, suffix = encoder.tokenizer.prefix, encoder.tokenizer.suffix
-        ids: list[int] = self._processor.encode(question.strip())
+        ids: list[int] = self._processor.encode(f"{encoder.prefix}{question.strip()}")
         room = max(0, encoder.max_tokens - len(prefix) - len(suffix))
         return [*prefix, *ids[:room], *suffix], len(prefix) + len(ids) + len(suffix)
 

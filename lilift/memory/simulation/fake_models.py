@@ -104,7 +104,8 @@ class FakeStates(EncoderStates):
         super().__init__(encoder, StatesInMemory(0), torch.device("cpu"))
 
     def padded(self, texts: Sequence[TokenIds]) -> Tensor:
-        shape = len(texts), max(len(text) for text in texts), self.encoder.hidden_size
+        layers = [] if self.encoder.mixed_layers is None else [self.encoder.mixed_layers]
+        shape = len(texts), max(len(text) for text in texts), *layers, self.encoder.hidden_size
         return torch.empty(shape, dtype=next(self.encoder.parameters()).dtype)
 
 
@@ -115,7 +116,13 @@ def fake_bridge(
     encoder = fake_encoder(recipe, encoder_config)
     llm = _fake_llm(recipe, llm_config)
     width = llm.get_input_embeddings().weight.shape[1]
-    alignment = build_alignment(recipe.alignment, encoder_size=encoder.hidden_size, llm_size=width, seed=recipe.seed)
+    alignment = build_alignment(
+        recipe.alignment,
+        encoder_size=encoder.hidden_size,
+        llm_size=width,
+        seed=recipe.seed,
+        mixed_layers=encoder.mixed_layers,
+    )
     tokenizer: Any = SimpleNamespace()
     # Without a card, the encoder and the checkpoints stay in host memory.
     on_card = device != "cpu"
@@ -219,7 +226,7 @@ def fake_encoder(recipe: Recipe, config: PreTrainedConfig | None) -> Encoder:
     if recipe.encoder.quantization == "nf4":
         quantise(half, partial(FakeLinear4bit, dtype=dtype), skip_names=UNQUANTISED)
     tokenizer: Any = SimpleNamespace(pad_id=0)
-    return Encoder(half, tokenizer, add_embeddings=recipe.encoder.add_embeddings)
+    return Encoder(half, tokenizer, add_embeddings=recipe.encoder.add_embeddings, layers=recipe.alignment.layers)
 
 
 def quantise(

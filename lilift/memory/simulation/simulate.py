@@ -99,10 +99,12 @@ def simulate(
         trace = run_traced(recipe, models, rehearsal, device=device)
         segments = trace.segments | _reading(recipe, encoder, trace.segments, device)
         return _fullest(segments, _fragmentation(trace, expandable=expandable))
+    # A layer that mixes the encoder's layers keeps the states of all of them, which do not grow with the LLM's depth.
+    shrinks = encoder_depth > DEEP and recipe.alignment.layers == "last"
     shallow, deep = (
         run_traced(
             recipe,
-            (with_depth(llm, layers), with_depth(encoder, layers) if encoder is not None and encoder_depth > DEEP else encoder),
+            (with_depth(llm, layers), with_depth(encoder, layers) if encoder is not None and shrinks else encoder),
             rehearsal,
             device=device,
         )

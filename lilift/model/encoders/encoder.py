@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
-from lilift.model.encoders.encoder_architecture import loader_of, text_encoder_in
+from lilift.model.encoders.encoder_architecture import loader_of, mixed_layers, text_encoder_in
 from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer, load_encoder_tokenizer
 from lilift.model.four_bit_loading import keep_autograd_on_cpu, nf4
 from lilift.model.sources import loading, model_folder_or_hub
 from lilift.recipe.errors import ModelError
-from lilift.recipe.schema import EncoderSettings
+from lilift.recipe.schema import EncoderLayers, EncoderSettings
 
 # T5's second feed-forward layer has outliers that 4 bits cannot represent; transformers does not quantise it either.
 UNQUANTISED = ("wo",)
@@ -32,13 +32,22 @@ class Encoder(nn.Module):
         model: takes ``input_ids`` and ``attention_mask`` and gives ``last_hidden_state``. `Encoder` freezes its parameters.
         tokenizer: gives the model's ids.
         add_embeddings: see `EncoderSettings`.
+        layers: see `AlignmentSettings`.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: EncoderTokenizer, *, add_embeddings: bool = False) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: EncoderTokenizer,
+        *,
+        add_embeddings: bool = False,
+        layers: EncoderLayers = "last",
+    ) -> None:
         super().__init__()
         self.model = model.requires_grad_(False).eval()
         self.tokenizer = tokenizer
         self.add_embeddings = add_embeddings
+        self.mixed_layers = mixed_layers(model.config, layers)
         self.hidden_size: int = model.config.get_text_config().hidden_size
 
     @property
@@ -66,8 +75,15 @@ class Encoder(nn.Module):
             mask: [B, S] bool, True on real tokens.
 
         Returns:
-            [B, S, E] states in the encoder's precision, zero at padding.
+            [B, S, E] states in the encoder's precision, zero at padding. With `mixed_layers`,
+            [B, S, L + 1, E]: the token embeddings and the states after each layer, each scaled to a root mean square of 1.
+            Layers differ in size by a factor of up to a hundred, so that the largest would hide the others in a mean.
+
+        Raises:
+            ModelError: the model does not give the states of every layer.
         """
+        if self.mixed_layers is not None:
+            return self._all_layers(ids, mask)
         states: Tensor = self.model(input_ids=ids, attention_mask=mask.long()).last_hidden_state
         if self.add_embeddings:
             # The layer itself runs, not only its table, because some embedding layers scale their rows. Each token's embedding
@@ -75,6 +91,20 @@ class Encoder(nn.Module):
             embeddings: Tensor = self.model.get_input_embeddings()(ids)
             states = states + embeddings * (_size(states) / _size(embeddings).clamp_min(SMALL)).to(states.dtype)
         return states.masked_fill(~mask[..., None], 0)
+
+    def _all_layers(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """[B, S, L + 1, E]; see `forward`. It scales one layer at a time, so that no second copy of all states is made."""
+        found = self.model(input_ids=ids, attention_mask=mask.long(), output_hidden_states=True).hidden_states or ()
+        if len(found) != self.mixed_layers:
+            raise ModelError(
+                f"the encoder gives the states of {len(found)} layers, not of the {self.mixed_layers} in its configuration",
+                where=self.model.name_or_path or None,
+                remedy="set alignment.layers to last",
+            )
+        states = found[-1].new_empty(*ids.shape, len(found), self.hidden_size)
+        for place, layer in enumerate(found):
+            states[:, :, place] = (layer / _size(layer).clamp_min(SMALL).to(layer.dtype)).masked_fill(~mask[..., None], 0)
+        return states
 
 
 class AbsentTokenizer:
@@ -102,6 +132,7 @@ class AbsentEncoder(Encoder):
         self.tokenizer = AbsentTokenizer()
         self.hidden_size = 0
         self.add_embeddings = False
+        self.mixed_layers = None
         self._device = device
 
     @property
@@ -119,8 +150,13 @@ class AbsentEncoder(Encoder):
         return torch.empty(ids.shape[0], 0, 0, device=ids.device)
 
 
-def load_encoder(settings: EncoderSettings, *, device: torch.device) -> Encoder:
+def load_encoder(settings: EncoderSettings, *, device: torch.device, layers: EncoderLayers = "last") -> Encoder:
     """Load the frozen encoder of a recipe, or an `AbsentEncoder` if the recipe names none.
+
+    Args:
+        settings: the recipe's section `encoder`.
+        device: gets the encoder.
+        layers: the recipe's setting `alignment.layers`.
 
     Raises:
         ModelError: lilift cannot find it, load it or use it as an encoder, or it has no positions for `settings.max_tokens`.
@@ -140,12 +176,18 @@ def load_encoder(settings: EncoderSettings, *, device: torch.device) -> Encoder:
             **_quantised(settings, device),
         )
         keep_autograd_on_cpu(model)
-        tokenizer = load_encoder_tokenizer(location, settings.revision, config, settings.language_codes)
+        tokenizer = load_encoder_tokenizer(
+            location, settings.revision, config, settings.language_codes, text_prefix=settings.prefix
+        )
         missing = [parameter for name, parameter in model.named_parameters() if name in report["missing_keys"]]
         half = text_encoder_in(model)  # the rest is dropped before anything moves to the device
         _check_states(half, missing, tokenizer, settings)
-        encoder = Encoder(half.to(device), tokenizer, add_embeddings=settings.add_embeddings)
+        encoder = Encoder(half.to(device), tokenizer, add_embeddings=settings.add_embeddings, layers=layers)
+    check_prefix(settings, tokenizer)
     check_positions(settings, encoder.max_positions)
+    if encoder.mixed_layers is not None:
+        ids = torch.tensor([tokenizer.encode(PROBE)], device=device)
+        encoder(ids, torch.ones_like(ids, dtype=torch.bool))  # raises its error now, before the long work
     return encoder
 
 
@@ -174,6 +216,21 @@ def check_positions(settings: EncoderSettings, limit: int | None) -> None:
             f"the encoder reads at most {limit} tokens, not encoder.max_tokens = {settings.max_tokens}",
             where=settings.model,
             remedy=f"set encoder.max_tokens to {limit} or less",
+        )
+
+
+def check_prefix(settings: EncoderSettings, tokenizer: EncoderTokenizer) -> None:
+    """Check that `encoder.prefix` leaves room for a text.
+
+    Raises:
+        ModelError: it fills `encoder.max_tokens`.
+    """
+    frame = len(tokenizer.encode(""))
+    if settings.prefix and frame >= settings.max_tokens:
+        raise ModelError(
+            f"encoder.prefix takes {frame} tokens of encoder.max_tokens = {settings.max_tokens}, so no text fits after it",
+            where=settings.model,
+            remedy="set encoder.prefix shorter, or encoder.max_tokens higher",
         )
 
 

@@ -11,6 +11,8 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_TEXT_ENCODING_MAPPING,
 )
 
+from lilift.recipe.schema import EncoderLayers
+
 # T5GemmaEncoderModel refuses the configuration of its own checkpoints, which are encoder-decoders.
 _LOADED_WHOLE = {"t5gemma"}
 
@@ -47,3 +49,21 @@ def reads_left_to_right(config: PreTrainedConfig) -> bool:
         return False
     encoders = (MODEL_FOR_TEXT_ENCODING_MAPPING, MODEL_FOR_MASKED_LM_MAPPING)
     return type(text) in MODEL_FOR_CAUSAL_LM_MAPPING and not any(type(text) in known for known in encoders)
+
+
+def mixed_layers(config: PreTrainedConfig, layers: EncoderLayers) -> int | None:
+    """How many states of each token the alignment layer mixes: one for each layer of the encoder and its token embeddings.
+
+    Args:
+        config: of the encoder, or of an encoder-decoder.
+        layers: the setting `alignment.layers`.
+
+    Returns:
+        The number; None if the alignment layer reads the last states alone.
+    """
+    if layers == "last":
+        return None
+    text = config.get_text_config()
+    # An encoder-decoder counts the layers of its encoder under a name of its own.
+    names = ("encoder_layers", "num_layers", "num_hidden_layers")
+    return 1 + next(int(found) for name in names if (found := getattr(text, name, None)) is not None)

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from lilift.model.encoders.encoder import Encoder, load_encoder
-from lilift.recipe.schema import EncoderSettings
+from lilift.recipe.schema import EncoderLayers, EncoderSettings
 from lilift.recipe.storage import remove_partial, whole_file
 
 TokenIds = tuple[int, ...]
@@ -38,7 +38,7 @@ class StateStore(Protocol):
         """The texts whose states the caller must compute and add, without repetitions and in their order."""
 
     def add(self, text: TokenIds, states: Tensor) -> None:
-        """Keep the states [S, E] of a text if there is room for them."""
+        """Keep the states [S, E] (or [S, L + 1, E]) of a text if there is room for them."""
 
     def flush(self) -> None:
         """Make what was added durable."""
@@ -221,18 +221,21 @@ class EncoderStates:
         return [states[row, :length].clone() for row, length in enumerate(lengths)]
 
 
-def load_encoder_states(settings: EncoderSettings, *, device: torch.device, folder: Path | None) -> EncoderStates:
+def load_encoder_states(
+    settings: EncoderSettings, *, device: torch.device, folder: Path | None, layers: EncoderLayers = "last"
+) -> EncoderStates:
     """Load a recipe's encoder that does not stay on the card.
 
     Args:
         settings: the recipe's section `encoder`.
         device: the encoder reads here.
         folder: keeps states if the settings want them on the disk; without it they stay in host memory.
+        layers: the recipe's setting `alignment.layers`.
 
     Raises:
         ModelError: see `load_encoder`.
     """
-    encoder = load_encoder(settings, device=torch.device("cpu"))
+    encoder = load_encoder(settings, device=torch.device("cpu"), layers=layers)
     limit = int(settings.cache_gib * 2**30)
     if settings.placement == "cached-disk" and folder is not None:
         return EncoderStates(encoder, StatesOnDisk(folder, limit), device)

@@ -47,7 +47,10 @@ class EncoderTokenizer(Protocol):
         """The languages that the tokenizer can announce; None if it announces none."""
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
-        """The tokens of a text, with the prefix and end tokens that the encoder expects. A cut to `max_tokens` keeps these."""
+        """The tokens of a text, with `encoder.prefix` and the encoder's own tokens around it.
+
+        A cut to `max_tokens` keeps all of these and cuts the text.
+        """
 
     def in_language(self, language: str | None) -> EncoderTokenizer:
         """The same tokenizer for texts in a language (lilift's code); None means its default language."""
@@ -60,15 +63,20 @@ class HuggingFaceTokenizer:
         tokenizer: of transformers.
         pad_id: see `EncoderTokenizer`.
         source_languages: see `EncoderTokenizer`.
+        text_prefix: the setting `encoder.prefix`.
     """
 
-    def __init__(self, tokenizer: Any, pad_id: int, source_languages: SourceLanguages | None = None) -> None:
+    def __init__(
+        self, tokenizer: Any, pad_id: int, source_languages: SourceLanguages | None = None, text_prefix: str = ""
+    ) -> None:
         self.tokenizer = tokenizer
         self.pad_id = pad_id
+        self.text_prefix = text_prefix
         self.unknown_id: int | None = tokenizer.unk_token_id
         self.source_languages = source_languages
         self.prefix, self.suffix = special_tokens_around(tokenizer)
-        self._identity = identity_of(tokenizer)  # covers the tokens that it puts around a text in its default language
+        # This covers the tokens that it puts around a text in its default language.
+        self._identity = _identity_with(text_prefix, identity_of(tokenizer))
         self.identity = self._identity
         self._control_tokens = ControlTokens(tokenizer)
 
@@ -87,7 +95,8 @@ class HuggingFaceTokenizer:
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
         """See `EncoderTokenizer`."""
-        return _framed(self._control_tokens.encode_as_text(text), self.prefix, self.suffix, max_tokens)
+        ids = self._control_tokens.encode_as_text(with_prefix(self.text_prefix, text))
+        return _framed(ids, self.prefix, self.suffix, max_tokens)
 
 
 class SentencePieceTokenizer:
@@ -96,18 +105,25 @@ class SentencePieceTokenizer:
     source_languages = None
 
     def __init__(
-        self, processor: sentencepiece.SentencePieceProcessor, prefix: Sequence[int], suffix: Sequence[int], pad_id: int
+        self,
+        processor: sentencepiece.SentencePieceProcessor,
+        prefix: Sequence[int],
+        suffix: Sequence[int],
+        pad_id: int,
+        text_prefix: str = "",
     ) -> None:
         self.processor = processor
+        self.text_prefix = text_prefix
         self.prefix, self.suffix = list(prefix), list(suffix)
         self.pad_id = pad_id
         self.unknown_id: int | None = processor.unk_id()
         made_by = f"sentencepiece {version('sentencepiece')} {self.prefix} {self.suffix} "
-        self.identity = hashlib.sha256(made_by.encode() + processor.serialized_model_proto()).hexdigest()
+        own = hashlib.sha256(made_by.encode() + processor.serialized_model_proto()).hexdigest()
+        self.identity = _identity_with(text_prefix, own)
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
         """See `EncoderTokenizer`."""
-        return _framed(self.processor.encode(text), self.prefix, self.suffix, max_tokens)
+        return _framed(self.processor.encode(with_prefix(self.text_prefix, text)), self.prefix, self.suffix, max_tokens)
 
     def in_language(self, language: str | None) -> SentencePieceTokenizer:  # noqa: ARG002
         """Itself."""
@@ -115,7 +131,12 @@ class SentencePieceTokenizer:
 
 
 def load_encoder_tokenizer(
-    location: str, revision: str | None, config: PreTrainedConfig, language_codes: Mapping[str, str] | None = None
+    location: str,
+    revision: str | None,
+    config: PreTrainedConfig,
+    language_codes: Mapping[str, str] | None = None,
+    *,
+    text_prefix: str = "",
 ) -> EncoderTokenizer:
     """Load an encoder's tokenizer: its SentencePiece file if that has the model's ids, else transformers' tokenizer.
 
@@ -124,6 +145,7 @@ def load_encoder_tokenizer(
         revision: commit, tag or branch on the hub.
         config: the encoder's configuration.
         language_codes: the setting `encoder.language_codes`.
+        text_prefix: the setting `encoder.prefix`.
 
     Raises:
         ModelError: lilift finds no tokenizer that fits the model, or the tokenizer lacks one of `language_codes`.
@@ -143,8 +165,8 @@ def load_encoder_tokenizer(
     if source_languages is None and processor is not None and fits:
         pad_id = processor.pad_id() if processor.pad_id() >= 0 else config.pad_token_id
         if converted is None:
-            return SentencePieceTokenizer(processor, [], [processor.eos_id()], pad_id)
-        return SentencePieceTokenizer(processor, *special_tokens_around(converted), pad_id)
+            return SentencePieceTokenizer(processor, [], [processor.eos_id()], pad_id, text_prefix)
+        return SentencePieceTokenizer(processor, *special_tokens_around(converted), pad_id, text_prefix)
     if failure is not None:
         raise failure
     check_tokens_have_rows(converted, rows, location, what="encoder")
@@ -152,7 +174,7 @@ def load_encoder_tokenizer(
     pad_id = next((token for token in pads if token is not None and token < rows), None)
     if pad_id is None:
         raise ModelError("the encoder's tokenizer has no padding token", where=location, remedy="set `pad_token` in it")
-    return HuggingFaceTokenizer(converted, pad_id, source_languages)
+    return HuggingFaceTokenizer(converted, pad_id, source_languages, text_prefix)
 
 
 def has_model_ids(processor: sentencepiece.SentencePieceProcessor, converted: Any | None, config: PreTrainedConfig) -> bool:
@@ -186,6 +208,17 @@ def _sentencepiece_processor(location: str, revision: str | None) -> sentencepie
             except (OSError, RuntimeError):
                 return None  # a `tokenizer.model` in another format, such as tiktoken's
     return None
+
+
+def with_prefix(prefix: str, text: str) -> str:
+    """A text after `encoder.prefix`. The prefix alone ends without its blank, which belongs to the first word of a text."""
+    return (prefix + text).rstrip() if prefix else text
+
+
+def _identity_with(text_prefix: str, identity: str | None) -> str | None:
+    if not text_prefix or identity is None:
+        return identity
+    return hashlib.sha256(f"{identity} {text_prefix}".encode()).hexdigest()
 
 
 def _framed(ids: Sequence[int], prefix: list[int], suffix: list[int], max_tokens: int | None) -> list[int]:

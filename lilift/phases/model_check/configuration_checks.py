@@ -29,7 +29,7 @@ from lilift.export.gguf.llm_configuration import FAMILIES as LLM_FAMILIES
 from lilift.export.gguf.llm_gguf import LLMFile
 from lilift.export.llm_folder import names_in_llm, read_config
 from lilift.model.decoding.cached_layers import cannot_generate
-from lilift.model.encoders.encoder import check_positions, left_to_right, longest_text
+from lilift.model.encoders.encoder import check_positions, check_prefix, left_to_right, longest_text
 from lilift.model.encoders.encoder_architecture import loader_of, reads_left_to_right, text_encoder_in
 from lilift.model.encoders.encoder_tokenizer import load_encoder_tokenizer
 from lilift.model.llms.llm import text_part
@@ -102,7 +102,10 @@ def encoder_configuration_problems(files: ModelFiles, settings: EncoderSettings,
                 raise _unknown(config, "encoder", files.name)
             if reads_left_to_right(config):
                 raise left_to_right(files.name)
-            load_encoder_tokenizer(str(files.folder), None, config, settings.language_codes)
+            tokenizer = load_encoder_tokenizer(
+                str(files.folder), None, config, settings.language_codes, text_prefix=settings.prefix
+            )
+            check_prefix(settings, tokenizer)
         whole = _empty(lambda: loader_of(config).from_config(config))
         if whole is not None:
             check_weights_fit(whole, files.shapes or {}, files.name, what="encoder", named_alike=ENCODER_ARCHITECTURES)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 
 from lilift.export.gguf.encoder_gguf import ARCHITECTURES as ENCODER_ARCHITECTURES
 from lilift.export.gguf.llm_configuration import FAMILIES as LLM_FAMILIES
 from lilift.export.llm_folder import config_content
+from lilift.model.encoders.expected_prefix import missing_prefix
 from lilift.model.sources import require_configuration
 from lilift.phases.model_check.file_checks import Ability, Problems, encoder_file_problems, llm_file_problems
 from lilift.phases.model_check.small_files import ModelFiles, model_files
@@ -35,14 +37,14 @@ def unfit_models(
         phases: what is to run.
         without_torch: leave out the checks that first load torch and transformers, which takes a few seconds, if lilift knows
             the families of both models and their files say nothing against them.
-        say: receives a line about each model that lilift has not checked.
+        say: receives a line about each model that lilift has not checked, and about an encoder without its usual prefix.
     """
     needs = {phase: abilities for phase in phases if (abilities := _abilities(recipe, phase))}
     wanted = {ability for abilities in needs.values() for ability in abilities}
     unfit: dict[Phase, list[LiliftError]] = {}
     if not wanted:
         return unfit
-    for section, problems_of in (("llm", _llm_problems), ("encoder", _encoder_problems)):
+    for section, problems_of in (("llm", _llm_problems), ("encoder", partial(_encoder_problems, say=say))):
         if section == "encoder" and not recipe.has_encoder:
             continue
         try:
@@ -124,8 +126,13 @@ def _llm_problems(recipe: Recipe, wanted: Collection[Ability], without_torch: bo
     return _problems(files, quick, slow, wanted, quick_is_enough=without_torch and _is_one_of(files, LLM_FAMILIES))
 
 
-def _encoder_problems(recipe: Recipe, wanted: Collection[Ability], without_torch: bool) -> Problems | None:
+def _encoder_problems(
+    recipe: Recipe, wanted: Collection[Ability], without_torch: bool, *, say: Callable[[str], None] | None
+) -> Problems | None:
     files = model_files(recipe.encoder.model, recipe.encoder.revision, what="encoder")
+    prefix = None if files is None else missing_prefix(recipe.encoder, files.folder)
+    if prefix is not None and say is not None:
+        say(prefix)
 
     def slow(files: ModelFiles) -> Problems:
         from lilift.phases.model_check.configuration_checks import encoder_configuration_problems

@@ -26,7 +26,14 @@ from lilift.recipe.schema.evaluation_settings import (
     QuestionColumnSettings,
 )
 from lilift.recipe.schema.export_settings import ExportFormat, ExportSettings, Quantisation
-from lilift.recipe.schema.model_settings import AlignmentKind, AlignmentSettings, EncoderSettings, Layout, LLMSettings
+from lilift.recipe.schema.model_settings import (
+    AlignmentKind,
+    AlignmentSettings,
+    EncoderLayers,
+    EncoderSettings,
+    Layout,
+    LLMSettings,
+)
 from lilift.recipe.schema.recipe_settings import Card, Recipe
 from lilift.recipe.schema.stage_settings import (
     WITHOUT_EFFECT_ON_RESULT,
@@ -52,6 +59,7 @@ __all__ = [
     "ColumnSettings",
     "DataSettings",
     "Dtype",
+    "EncoderLayers",
     "EncoderSettings",
     "EvaluateSettings",
     "ExportFormat",

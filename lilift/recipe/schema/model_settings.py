@@ -11,6 +11,7 @@ from lilift.recipe.schema.base_settings import Dtype, Settings
 
 AlignmentKind = Literal["ffn", "linear", "latent"]
 Layout = Literal["soft", "soft+text", "text"]
+EncoderLayers = Literal["last", "mix"]
 
 
 class EncoderSettings(Settings):
@@ -46,6 +47,12 @@ class EncoderSettings(Settings):
     add_embeddings: bool = Field(
         False,
         description="Add the encoder's own token embeddings to its output states. This helps small encoders and is free.",
+    )
+    prefix: str = Field(
+        "",
+        exclude_if=lambda prefix: not prefix,  # runs without this setting keep their fingerprint
+        description="Words that lilift puts before every text that the encoder reads. Models of the E5 family need `query: `. "
+        "The words count in `encoder.max_tokens`. If a text is too long, lilift cuts the text and keeps the prefix.",
     )
     max_tokens: int = Field(
         1024,
@@ -118,6 +125,15 @@ class AlignmentSettings(Settings):
     expansion: int = Field(2, ge=1, le=16, description="Hidden width of the `ffn` layer, as a multiple of the encoder's width.")
     latents: int = Field(
         64, ge=1, le=1024, description="Number of soft tokens that a `latent` layer gives for a text of any length."
+    )
+    layers: EncoderLayers = Field(
+        "last",
+        exclude_if=lambda layers: layers == "last",  # runs without this setting keep their fingerprint
+        description="Which of the encoder's states the layer reads. last: the states after its last layer. mix: a weighted "
+        "mean of the token embeddings and the states after every layer, all scaled to the same size. lilift learns the weights "
+        "together with the layer. The states then need more memory, also on the disk with `encoder.placement: cached-disk`: "
+        "13 times as much for an encoder of 12 layers. llama.cpp gives only the last states, so lilift cannot export mix as "
+        "GGUF.",
     )
     normalize: bool = Field(
         True,

@@ -64,6 +64,7 @@ class Recipe(Settings):
                     f"{name}.tokens_per_micro_batch is smaller than data.max_tokens, so the longest row would not fit"
                 )
         self._check_stages()
+        self._check_layers()
         if self.encoder.quantization == "nf4" and self.encoder.placement != "resident":
             raise ValueError(
                 "encoder.placement: a 4-bit encoder cannot leave the card; set encoder.quantization to none, or set resident"
@@ -102,6 +103,24 @@ class Recipe(Settings):
             raise ValueError(
                 "export.formats: an export needs an encoder, an alignment layer and an adapter, and this recipe lacks one; "
                 "set it to []"
+            )
+
+    def _check_layers(self) -> None:
+        """Check that the rest of the recipe can work with `alignment.layers: mix`."""
+        if self.alignment.layers != "mix":
+            return
+        if not self.has_encoder:
+            raise ValueError(
+                "alignment.layers: a recipe without an encoder (encoder.model: none) has no layers to mix; set last"
+            )
+        if self.encoder.add_embeddings:
+            raise ValueError(
+                "encoder.add_embeddings: alignment.layers: mix already reads the token embeddings; set add_embeddings to false"
+            )
+        if "gguf" in self.export.formats:
+            raise ValueError(
+                "export.formats: llama.cpp gives only the last states of an encoder, so lilift cannot write a bridge with "
+                "alignment.layers: mix as GGUF; set formats to [hf] or [], or set alignment.layers to last"
             )
 
     @property

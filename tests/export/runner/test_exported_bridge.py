@@ -71,7 +71,10 @@ def test_greedy_answers_are_those_of_the_live_model(made: Made, bridge: Exported
     assert responder.generate(QUESTIONS[::-1]) == [text.strip() for text in live[::-1]], "the order may not matter"
 
 
-@pytest.mark.parametrize("settings", [("alignment.kind=latent", "alignment.latents=5"), ("alignment.layout=soft+text",)])
+@pytest.mark.parametrize(
+    "settings",
+    [("alignment.kind=latent", "alignment.latents=5"), ("alignment.layout=soft+text", "encoder.prefix='query: '")],
+)
 def test_other_layers_and_layouts_say_the_same_too(settings: tuple[str, ...], tmp_path: Path) -> None:
     recipe, live = make_run(tmp_path / "run", *settings)
     runner = ExportedBridge(export(recipe, tmp_path / "run", tmp_path / "out", "f32"), threads=1)
@@ -187,7 +190,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "missing": (lambda folder: (folder / "align.gguf").unlink(), "align.gguf is missing"),
     "template": (change_template, "has been changed since lilift wrote it"),
-    "newer": (lambda folder: change_description(folder, format=3), "the file has the format 3"),
+    "newer": (lambda folder: change_description(folder, format=4), "the file has the format 4"),
     "order": (lambda folder: change_description(folder, sequence=["soft tokens"]), "order of the sequence"),
     "outside": (
         lambda folder: change_description(folder, alignment={"file": "../align.gguf", "kind": "ffn"}),

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import sentencepiece
+import torch
 import transformers
 
+from lilift.model.encoders.encoder import load_encoder
 from lilift.model.encoders.encoder_tokenizer import (
     EncoderTokenizer,
     HuggingFaceTokenizer,
@@ -16,6 +18,7 @@ from lilift.model.encoders.encoder_tokenizer import (
     load_encoder_tokenizer,
 )
 from lilift.recipe.errors import ModelError
+from lilift.recipe.schema import EncoderSettings
 
 RARE = "mary has Żółta ఎన్ని apples"
 
@@ -104,3 +107,41 @@ def test_padding_without_row_in_the_embeddings_is_not_used(encoder_folder: Calla
     assert loaded.pad_id == config.pad_token_id
     with pytest.raises(ModelError, match="token 'mary' with the number"):
         load_encoder_tokenizer(str(tmp_path / "False"), None, config)
+
+
+@pytest.mark.parametrize("name", ["mt5", "byt5", "xlmr", "nllb"])
+def test_a_prefix_is_kept_and_the_text_is_cut(name: str, encoder_folder: Callable[[str], Path]) -> None:
+    folder = encoder_folder(name)
+    config = transformers.AutoConfig.from_pretrained(folder)
+    plain = load_encoder_tokenizer(str(folder), None, config)
+    prefixed = load_encoder_tokenizer(str(folder), None, config, text_prefix="query: ")
+    text = "mary has apples and buys more"
+    assert prefixed.encode(text) == plain.encode("query: " + text)
+    assert prefixed.in_language("sw").encode(text) == plain.in_language("sw").encode("query: " + text)
+    frame, whole = prefixed.encode(""), prefixed.encode(text)
+    assert frame == plain.encode("query:")
+    suffix = plain.encode("")[len(plain.prefix) :]
+    limit = len(frame) + 2
+    cut = prefixed.encode(text, limit)
+    assert len(cut) == limit
+    assert cut == [*whole[: limit - len(suffix)], *suffix], "the end of the text is cut, not the prefix"
+    if name == "byt5":
+        assert prefixed.identity is plain.identity is None, "lilift keeps no tokens of this tokenizer"
+        return
+    assert prefixed.identity != plain.identity
+    assert prefixed.in_language("sw").identity != plain.in_language("sw").identity
+    other = load_encoder_tokenizer(str(folder), None, config, text_prefix="passage: ")
+    assert other.identity != prefixed.identity, "kept tokens of another prefix are not taken"
+
+
+def test_a_prefix_that_leaves_no_room_is_refused(encoder_folder: Callable[[str], Path]) -> None:
+    settings = EncoderSettings(
+        model=str(encoder_folder("xlmr")), dtype="float32", max_tokens=8, prefix="mary has apples and buys "
+    )
+    with pytest.raises(ModelError, match=r"encoder\.prefix takes \d+ tokens of encoder\.max_tokens = 8"):
+        load_encoder(settings, device=torch.device("cpu"))
+
+
+def test_recipes_without_a_prefix_keep_their_fingerprint() -> None:
+    assert "prefix" not in EncoderSettings(model="a").model_dump()
+    assert EncoderSettings(model="a", prefix="query: ").model_dump()["prefix"] == "query: "
