@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from lilift.data.composed_text import composed
 from lilift.model.decoding.sampling import Sampling
 from lilift.recipe.errors import TrainingError
 
@@ -310,5 +311,5 @@ def _rows_of_questions(
 
 def seed_of(question: str, sample: int) -> int:
     """The seed of one sample of a question: the same on every machine and in every order of the questions."""
-    digest = hashlib.blake2b(f"{sample}\n{question}".encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(f"{sample}\n{composed(question)}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big")

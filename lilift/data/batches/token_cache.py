@@ -22,7 +22,7 @@ from typing import Any
 LIMIT = (2 << 30) - (64 << 10)
 """Largest size of a cache in bytes, which SQLite can map into memory; later texts are tokenized each time."""
 
-_FORMAT = "1"  # increase it when lilift tokenizes texts in another way
+_FORMAT = "2"  # increase it when lilift tokenizes texts in another way
 _CHECKSUM_BYTES = 4
 
 Tokenise = Callable[[list[str]], Iterable[Sequence[int]]]

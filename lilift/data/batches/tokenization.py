@@ -15,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from lilift.data.batches.batching import SequenceShape
 from lilift.data.batches.control_tokens import ControlTokens
 from lilift.data.batches.token_cache import TokenCache, Tokenise, identity_of
+from lilift.data.composed_text import composed
 from lilift.data.languages import script_of
 from lilift.data.texts.examples import Row, Task
 from lilift.data.texts.prompt_templates import Template
@@ -182,7 +183,7 @@ class Tokenisation:
 
     def _prompts(self, questions: Iterable[tuple[str, Target]]) -> list[tuple[int, ...]]:
         mark = self.control_tokens.mark
-        texts = [self.template.prompt(mark(question), self.layout, kind) for question, kind in questions]
+        texts = [self.template.prompt(mark(composed(question)), self.layout, kind) for question, kind in questions]
         return self._remembered(self._llm_identity, "prompt", texts, self.control_tokens.encode)
 
     def _reader(self, language: str | None) -> SourceTokenizer:

@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lilift.data.composed_text import composed
 from lilift.data.induction.fasttext_binary import MAGIC, fasttext_binary_records, is_fasttext_binary
 from lilift.data.induction.word2vec_binary import word2vec_binary_records
 from lilift.data.text_files import open_text, read_raw_lines
@@ -148,7 +149,7 @@ def _usable(record: Record) -> tuple[str, NDArray[np.float32] | None, str | None
     if record is None:
         return "", None, "damaged bytes"
     try:
-        word = record[0].decode("utf-8").strip()
+        word = composed(record[0].decode("utf-8").strip())
     except UnicodeDecodeError:
         return "", None, "word that is not UTF-8"
     vector = record[1]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lilift.data.composed_text import composed
 from lilift.data.languages import language, script_of
 from lilift.data.lexicons.english_forms import count_words, find_names
 from lilift.data.lexicons.lexicon import Coverage, Lexicon, Source
@@ -103,7 +104,7 @@ def words_of(source: str) -> Counter[str]:
         DataError: it cannot be read.
     """
     if source.endswith(_PLAIN_TEXT):
-        texts = [line for _, line in read_lines(Path(source).expanduser())]
+        texts = [composed(line) for _, line in read_lines(Path(source).expanduser())]
     else:
         examples, _ = load_instructions(InstructionSettings(source=source), seed=0)
         texts = [example.question for example in examples]

@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lilift.data.composed_text import composed
 from lilift.data.languages import Language
 
 _ENGLISH_WORD = re.compile(r"[A-Za-z]+(?:['’][A-Za-z]+)*")
@@ -70,7 +71,7 @@ DEFAULT_FILTERS = Filters()
 
 def clean_english(english: str) -> str:
     """An English entry as it stands in a text: no HTML or notes, straight apostrophes, no punctuation around it."""
-    text = html.unescape(english).replace("’", "'").translate(_INVISIBLE)
+    text = composed(html.unescape(english).replace("’", "'").translate(_INVISIBLE))
     return " ".join(_NOTE.sub(" ", text).split()).strip(_EDGES) if _BRACKET.search(text) else text.strip(_EDGES)
 
 
@@ -91,7 +92,7 @@ def unusable_english(english: str) -> str | None:
 
 def alternatives(translation: str) -> list[str]:
     """A cell's translations, without notes in brackets; at least one, perhaps empty."""
-    text = unicodedata.normalize("NFC", html.unescape(translation).translate(_INVISIBLE))
+    text = composed(html.unescape(translation).translate(_INVISIBLE))
     if text.strip().casefold() in _NO_TRANSLATION:
         return [""]
     text = _WIDE_NOTE.sub(" ", text)

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lilift.data.composed_text import composed
 from lilift.data.languages import Language, language
 from lilift.data.rows.aligned_files import aligned_files, read_aligned_files
 from lilift.data.rows.cells import UnusableRowError, text_of
@@ -189,6 +190,7 @@ def _read_lines(path: Path, known: Language) -> Iterator[TranslatedExample]:
 
 
 def _example(name: str, known: Language, english: str, translation: str, response: str) -> TranslatedExample:
+    english, translation, response = map(composed, (english, translation, response))
     response, answer = clean_response(response)
     return TranslatedExample(name, english.strip(), response.strip(), answer, translation.strip(), known.code)
 

@@ -16,6 +16,7 @@ import psutil
 import sentencepiece
 
 from lilift.data.batches.control_tokens import ControlTokens
+from lilift.data.composed_text import composed
 from lilift.export.runner.answer_batch import AnswerBatch, Prompt
 from lilift.export.runner.answer_text import AnswerText, Piece, chooser
 from lilift.export.runner.description import check_parts, read_description
@@ -97,6 +98,7 @@ class ExportedBridge:
         """
         if not question.strip():
             raise DataError("the question is empty", remedy="write a question")
+        question = composed(question)
         ids, source_tokens = self._source_ids(question)
         with self._encoding:
             states = self._encoder.states(ids)
@@ -178,7 +180,7 @@ class ExportedBridge:
         """The encoder's tokens, cut to the encoder's limit, and their number before the cut."""
         encoder = self.description.encoder
         prefix, suffix = encoder.tokenizer.prefix, encoder.tokenizer.suffix
-        ids: list[int] = self._processor.encode(f"{encoder.prefix}{question.strip()}")
+        ids: list[int] = self._processor.encode(f"{encoder.prefix}{composed(question.strip())}")
         room = max(0, encoder.max_tokens - len(prefix) - len(suffix))
         return [*prefix, *ids[:room], *suffix], len(prefix) + len(ids) + len(suffix)
 

@@ -21,6 +21,7 @@ from transformers.utils import cached_file
 
 from lilift.data.batches.control_tokens import ControlTokens
 from lilift.data.batches.token_cache import identity_of
+from lilift.data.composed_text import composed
 from lilift.model.encoders.source_languages import SourceLanguages, source_languages_of, special_tokens_around
 from lilift.model.llms.special_tokens import check_tokens_have_rows
 from lilift.model.sources import SENTENCEPIECE_FILES, check_tokenizer, loading
@@ -47,7 +48,7 @@ class EncoderTokenizer(Protocol):
         """The languages that the tokenizer can announce; None if it announces none."""
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
-        """The tokens of a text, with `encoder.prefix` and the encoder's own tokens around it.
+        """The tokens of a text in NFC, with `encoder.prefix` and the encoder's own tokens around it.
 
         A cut to `max_tokens` keeps all of these and cuts the text.
         """
@@ -95,7 +96,7 @@ class HuggingFaceTokenizer:
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
         """See `EncoderTokenizer`."""
-        ids = self._control_tokens.encode_as_text(with_prefix(self.text_prefix, text))
+        ids = self._control_tokens.encode_as_text(_as_read(self.text_prefix, text))
         return _framed(ids, self.prefix, self.suffix, max_tokens)
 
 
@@ -123,7 +124,7 @@ class SentencePieceTokenizer:
 
     def encode(self, text: str, max_tokens: int | None = None) -> list[int]:
         """See `EncoderTokenizer`."""
-        return _framed(self.processor.encode(with_prefix(self.text_prefix, text)), self.prefix, self.suffix, max_tokens)
+        return _framed(self.processor.encode(_as_read(self.text_prefix, text)), self.prefix, self.suffix, max_tokens)
 
     def in_language(self, language: str | None) -> SentencePieceTokenizer:  # noqa: ARG002
         """Itself."""
@@ -210,8 +211,9 @@ def _sentencepiece_processor(location: str, revision: str | None) -> sentencepie
     return None
 
 
-def with_prefix(prefix: str, text: str) -> str:
-    """A text after `encoder.prefix`. The prefix alone ends without its blank, which belongs to the first word of a text."""
+def _as_read(prefix: str, text: str) -> str:
+    """A text in NFC after `encoder.prefix`. The prefix alone ends without its blank, which belongs to the text's first word."""
+    text = composed(text)
     return (prefix + text).rstrip() if prefix else text
 
 

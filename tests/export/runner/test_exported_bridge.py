@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,13 @@ def test_logits_before_an_answer_are_those_of_the_live_model(made: Made, bridge:
         bridge._llm.read_vectors(prompt.vectors)
         bridge._llm.read_tokens(prompt.tokens)
         np.testing.assert_allclose(bridge._llm.logits(), live_logits(made[1], row), atol=1e-2)
+
+
+def test_a_decomposed_question_is_read_as_the_composed_one(bridge: ExportedBridge) -> None:
+    question = "Cậu bé có 3 quả táo."
+    one, other = (bridge.prepare(unicodedata.normalize(form, question)) for form in ("NFC", "NFD"))
+    assert (one.tokens, one.source_tokens) == (other.tokens, other.source_tokens)
+    np.testing.assert_array_equal(one.vectors, other.vectors)
 
 
 def test_greedy_answers_are_those_of_the_live_model(made: Made, bridge: ExportedBridge) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -145,3 +146,13 @@ def test_a_prefix_that_leaves_no_room_is_refused(encoder_folder: Callable[[str],
 def test_recipes_without_a_prefix_keep_their_fingerprint() -> None:
     assert "prefix" not in EncoderSettings(model="a").model_dump()
     assert EncoderSettings(model="a", prefix="query: ").model_dump()["prefix"] == "query: "
+
+
+@pytest.mark.parametrize("name", ["mt5", "byt5"])
+def test_a_decomposed_text_is_read_as_the_composed_one(name: str, encoder_folder: Callable[[str], Path]) -> None:
+    tokenizer = tokenizer_in(encoder_folder(name))
+    text = "mary has cậu bé"
+    assert tokenizer.encode(unicodedata.normalize("NFD", text)) == tokenizer.encode(text)
+    bytes_of_text = text.encode()
+    if name == "byt5":
+        assert [token - 3 for token in tokenizer.encode(text)[:-1]] == list(bytes_of_text), "a composed text keeps its bytes"
