@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lilift.cli.console import HelpFormatter, print_notes
 from lilift.recipe.errors import RecipeError
+
+if TYPE_CHECKING:
+    from lilift.evaluate.responders import Responder
+
+_SHOWN = 40
+"""Characters of a question that a note repeats."""
 
 
 def add_parser(verbs: Any) -> None:
@@ -58,11 +64,21 @@ def run(arguments: argparse.Namespace) -> int:
     responder, note = asked_in(model, language)
     print_notes([*model.notes, *([note] if note else [])])
     if arguments.question is not None:
-        print(responder.generate([_checked(arguments.question, "the question")])[0])
+        _answer(responder, _checked(arguments.question, "the question"))
         return 0
     for question in _questions():
-        print(responder.generate([question])[0], flush=True)
+        _answer(responder, question)
     return 0
+
+
+def _answer(responder: Responder, question: str) -> None:
+    """Print the answer to a question, and on stderr a note if the model cannot read the whole question."""
+    from lilift.evaluate.responders import CutsQuestions
+
+    if isinstance(responder, CutsQuestions) and responder.cuts([question])[0]:
+        shown = question if len(question) <= _SHOWN else f"{question[:_SHOWN]}…"
+        print_notes([f"the question {shown!r} is longer than the encoder's limit, so the model reads only its beginning"])
+    print(responder.generate([question])[0], flush=True)
 
 
 def _questions() -> Any:

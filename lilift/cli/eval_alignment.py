@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lilift.cli.console import HelpFormatter, console, print_json, table
+from lilift.cli.console import HelpFormatter, console, print_json, print_notes, table
 from lilift.cli.language_options import language_codes
 
 
@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = [(one.name, f"{100 * one.before:.1f}", f"{100 * one.after:.1f}") for one in found.languages]
     rows.append(("mean", f"{100 * found.before:.1f}", f"{100 * found.after:.1f}"))
     title = f"nearest neighbour is the translation, in % of {found.sentences} sentences (chance {100 / found.sentences:.1f})"
+    print_notes(found.remarks())
     console().print(table(title, ("English ↔", "before stage 1", "after stage 1"), rows, right=(1, 2)))
     print(f"written: {path}")
     return 0

@@ -48,11 +48,13 @@ class AlignmentQuality:
         source: where the sentences come from.
         sentences: the number of sentences in each language; chance is 1 divided by it.
         languages: the score of each language.
+        cut: the number of sentences, over all languages, that are longer than the encoder's limit and were cut.
     """
 
     source: str
     sentences: int
     languages: tuple[RetrievalScore, ...]
+    cut: int = 0
 
     @property
     def before(self) -> float:
@@ -65,8 +67,18 @@ class AlignmentQuality:
         return sum(score.after for score in self.languages) / len(self.languages)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {"format": 1, **asdict(self), "before": self.before, "after": self.after}
+        """Plain JSON values; without `cut` if it is 0."""
+        content = {"format": 1, **asdict(self), "before": self.before, "after": self.after}
+        return content if self.cut else {name: value for name, value in content.items() if name != "cut"}
+
+    def remarks(self) -> list[str]:
+        """What a reader must know of the measurement, a sentence each."""
+        if not self.cut:
+            return []
+        return [
+            f"{self.cut:,} sentences are longer than the encoder's limit, so lilift measured their beginnings alone; "
+            "a larger `encoder.max_tokens` in training would help"
+        ]
 
 
 def retrieval_accuracy(english: Tensor, other: Tensor) -> float:
@@ -90,6 +102,7 @@ def alignment_quality(
     *,
     before: Callable[[Sequence[str], Sequence[str]], Tensor],
     after: Callable[[Sequence[str], Sequence[str]], Tensor],
+    cut: int = 0,
 ) -> AlignmentQuality:
     """Measure retrieval between English and every other language.
 
@@ -97,6 +110,7 @@ def alignment_quality(
         sentences: the same sentences in each language, English included.
         source: where they come from.
         before, after: compute the vectors [N, D] of texts and their languages, before and after stage 1.
+        cut: the number of sentences that they cut.
     """
     import torch
 
@@ -114,6 +128,7 @@ def alignment_quality(
             RetrievalScore(code, known_language(code).name, known_language(code).tier or "low", first, accuracies[1][code])
             for code, first in accuracies[0].items()
         ),
+        cut,
     )
 
 
@@ -128,7 +143,7 @@ def read_alignment_quality(path: Path) -> AlignmentQuality | None:
     try:
         content = read_json(path)
         scores = tuple(RetrievalScore(**score) for score in content["languages"])
-        return AlignmentQuality(content["source"], content["sentences"], scores)
+        return AlignmentQuality(content["source"], content["sentences"], scores, content.get("cut", 0))
     except (KeyError, TypeError):
         raise RunFolderError(
             "the file is damaged: lilift cannot read alignment scores from it",

@@ -61,4 +61,8 @@ def measure_alignment(
         load_part(bridge, "alignment", part)
         return vectors(texts, codes)
 
-    return alignment_quality(sentences, source, before=vectors, after=after)
+    readers = {code: bridge.encoder.tokenizer.in_language(code) for code in sentences}
+    cut = sum(
+        len(readers[code].encode(text)) > recipe.encoder.max_tokens for code, texts in sentences.items() for text in texts
+    )
+    return alignment_quality(sentences, source, before=vectors, after=after, cut=cut)

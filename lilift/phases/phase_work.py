@@ -206,6 +206,8 @@ def _measure_alignment(job: Job, where: Path, source: str) -> None:
         f"  the nearest neighbour of a sentence is its translation: {found.before:.0%} before stage 1, {found.after:.0%} after "
         f"it (chance {1 / found.sentences:.1%})"
     )
+    for line in found.remarks():
+        job.say(f"  {line}")
 
 
 def _export(job: Job, where: Path) -> None:

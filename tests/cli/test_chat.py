@@ -53,3 +53,17 @@ def test_a_broken_byte_in_a_question_on_the_command_line_is_refused(
     assert app.main(["chat", "model", "Vi\udcffca?"]) == 2
     assert "the question: the text is not valid UTF-8" in capsys.readouterr().err
     assert asked == []
+
+
+def test_a_question_that_is_cut_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    responder = SimpleNamespace(generate=lambda questions: questions, cuts=lambda questions: [len(questions[0]) > 50])
+    monkeypatch.setattr(load_answerer, "load_answerer", lambda *_, **__: SimpleNamespace(notes=[]))
+    monkeypatch.setattr(answerer, "asked_in", lambda *_: (responder, None))
+    assert app.main(["chat", "model", "vica?"]) == 0
+    assert not capsys.readouterr().err
+    assert app.main(["chat", "model", "vica " * 20]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == (
+        f"note: the question {('vica ' * 8) + '…'!r} is longer than the encoder's limit, so the model reads only its beginning\n"
+    )
+    assert printed.out.startswith("vica vica"), "the note stands apart from the answer"

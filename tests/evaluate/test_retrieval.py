@@ -42,6 +42,12 @@ def test_languages_are_measured_against_english_before_and_after(tmp_path: Path)
     assert (found.sentences, found.before, found.after) == (4, 0.25, 0.75)
     write_json(tmp_path / "alignment.json", found.as_dict())
     assert read_alignment_quality(tmp_path / "alignment.json") == found
+    assert "cut" not in found.as_dict()
+    assert not found.remarks()
+    cut = alignment_quality(sentences, "world", before=before, after=after, cut=3)
+    write_json(tmp_path / "alignment.json", cut.as_dict())
+    assert read_alignment_quality(tmp_path / "alignment.json") == cut
+    assert cut.remarks()[0].startswith("3 sentences are longer than the encoder's limit")
     assert read_alignment_quality(tmp_path / "nothing.json") is None
     write_json(tmp_path / "alignment.json", {"languages": []})
     with pytest.raises(RunFolderError, match="lilift cannot read alignment scores from it"):
