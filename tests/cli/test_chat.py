@@ -63,7 +63,8 @@ def test_a_question_that_is_cut_is_said(monkeypatch: pytest.MonkeyPatch, capsys:
     assert not capsys.readouterr().err
     assert app.main(["chat", "model", "vica " * 20]) == 0
     printed = capsys.readouterr()
+    shown = "vica " * 8 + "…"
     assert printed.err == (
-        f"note: the question {('vica ' * 8) + '…'!r} is longer than the encoder's limit, so the model reads only its beginning\n"
+        f"note: the question {shown!r} is longer than the encoder's limit, so the model reads only its beginning\n"
     )
     assert printed.out.startswith("vica vica"), "the note stands apart from the answer"
