@@ -61,6 +61,30 @@ _MEANING = {
 """,
 }
 
+_SETTINGS = """\
+## Settings for an encoder
+
+- **Words before every text**: some encoders were trained with a few words before every text, and read a text without them
+  less well. Models of the E5 family need `encoder.prefix: "query: "`. The -instruct models of this family have an
+  instruction of their own; their model cards name it. lilift prints a line if the encoder is of this family and the recipe
+  has no prefix. lilift puts the prefix before every text in training, evaluation, alignment measures, `chat`, `serve` and
+  exports. It never swaps words of the prefix.
+- **All layers**: `alignment.layers: mix` lets the alignment layer read a weighted mean of the token embeddings and the
+  states after every layer, instead of the states after the last layer alone. The weights are learned with the layer, as in
+  ELMo (arXiv 1802.05365). Layers differ in size, so lilift first scales each state to a root mean square of 1. All layers
+  begin with the same weight. The states need as many times more memory as there are layers, plus one. lilift does not
+  combine mix with `encoder.add_embeddings`, because mix already contains the token embeddings, nor with GGUF exports,
+  because llama.cpp gives only the last states.
+- **Long texts**: BERT and XLM-R have positions for at most 512 tokens. lilift refuses a larger `encoder.max_tokens` before
+  the run begins. `data.over_length` decides about longer texts in training. In evaluation, `chat` and `serve`, the model
+  reads the first `encoder.max_tokens` tokens, and lilift counts and reports the questions that it cuts. It cuts the text,
+  never the prefix or the encoder's own tokens.
+- **Letters with marks**: many tokenizers read `ậ` as another letter if it is written as `a` with two marks behind it. lilift
+  writes every text in Unicode's form NFC before an encoder, an LLM behind a bridge or a dictionary reads it. Texts that are
+  in this form already keep their tokens. An LLM without a bridge (`lilift eval` of a plain LLM) reads texts as
+  they are.
+"""
+
 
 def page(reports: Mapping[str, ModelReport]) -> str:
     """The whole page.
@@ -75,6 +99,7 @@ def page(reports: Mapping[str, ModelReport]) -> str:
         rows = [row(family, reports[family.name]) for family in FAMILIES if family.kind == kind]
         table = "\n".join([f"| {' | '.join(names)} |", "|---" * len(names) + "|", *rows])
         parts.append(f"## {title}\n\n{_MEANING[kind]}\n{table}\n")
+    parts.append(_SETTINGS)
     return "\n".join(parts)
 
 
