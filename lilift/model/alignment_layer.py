@@ -4,6 +4,7 @@ Kinds (LinguaLIFT, arXiv 2412.12499, and the baselines it is compared with):
 
 - ``ffn``: Linear, GELU (exact), Linear, between two learned boundary vectors. The paper's own.
 - ``linear``: one Linear and a learned vector after it, as in LangBridge (arXiv 2401.10695).
+  With `pool`, each soft token is made from the mean of a window of neighbouring states.
 - ``latent``: a Perceiver resampler (arXiv 2204.14198). Learned latents attend to the states, so that every text becomes the
   same number of soft tokens, short or long.
 
@@ -29,6 +30,8 @@ LATENT_BLOCKS = 2
 ATTENTION_HEADS = 8
 HEAD_WIDTH = 64
 SMALL = 1e-6
+WHOLE_TEXT = 1 << 30
+"""A window that is longer than any text."""
 MIX_SPEED = 10.0
 """An optimizer step of Adam changes a parameter by at most about the learning rate. At 1e-3, 100 steps can thus change the
 weight of a layer by a factor of e. Without this factor it would take 1,000 steps, which is all of a small run."""
@@ -50,6 +53,7 @@ class AlignmentLayer(nn.Module):
     mix: nn.Parameter | None
     size: Tensor | None
     latents: int | None = None
+    pool: int = 1
 
     def __init__(self, encoder_size: int, llm_size: int, *, has_bos: bool, has_eos: bool, normalized: bool) -> None:
         super().__init__()
@@ -62,7 +66,7 @@ class AlignmentLayer(nn.Module):
     @property
     def shape(self) -> SequenceShape:
         """The places that this layer takes in a sequence; its boundary vectors count in mask and positions like any token."""
-        return SequenceShape(has_bos=self.bos is not None, has_eos=self.eos is not None, latents=self.latents)
+        return SequenceShape(self.bos is not None, self.eos is not None, self.latents, self.pool)
 
     def forward(self, states: Tensor, mask: Tensor, state_rows: Tensor) -> Tensor:
         """The soft tokens of a batch, without boundary vectors.
@@ -73,7 +77,7 @@ class AlignmentLayer(nn.Module):
             state_rows: [N_state] the real states, as indices into [B * S]; ``latent`` does not need them.
 
         Returns:
-            [N_soft, D]: one row per real state in their order, or B * latents rows.
+            [N_soft, D]: one row per window of real states in their order, or B * latents rows.
         """
         return self._sized(self._project(self._mixed(states), mask, state_rows))
 
@@ -173,23 +177,37 @@ class AbsentLayer(AlignmentLayer):
 
 
 class ProjectionLayer(AlignmentLayer):
-    """Kinds ``ffn`` (with a hidden layer) and ``linear`` (without): each encoder state becomes one soft token."""
+    """Kinds ``ffn`` (with a hidden layer) and ``linear`` (without): each window of encoder states becomes one soft token.
 
-    def __init__(self, encoder_size: int, llm_size: int, *, hidden_size: int | None, normalized: bool) -> None:
+    Args:
+        encoder_size: E.
+        llm_size: D.
+        hidden_size: width of the hidden layer; None for ``linear``.
+        pool: the largest number of states in a window; see `window_means`.
+        normalized: see `AlignmentLayer`.
+    """
+
+    def __init__(self, encoder_size: int, llm_size: int, *, hidden_size: int | None, pool: int = 1, normalized: bool) -> None:
         super().__init__(encoder_size, llm_size, has_bos=hidden_size is not None, has_eos=True, normalized=normalized)
+        self.pool = pool
         self.hidden = nn.Linear(encoder_size, hidden_size) if hidden_size is not None else None
         self.output = nn.Linear(encoder_size if hidden_size is None else hidden_size, llm_size)
 
-    def _project(self, states: Tensor, mask: Tensor, state_rows: Tensor) -> Tensor:  # noqa: ARG002
-        out = self.output.weight.new_empty(state_rows.shape[0], self.llm_size)  # [N_state, D]
+    def _project(self, states: Tensor, mask: Tensor, state_rows: Tensor) -> Tensor:
+        if self.pool > 1:
+            states, state_rows = self._windows(states, mask, state_rows, int((-(-mask.sum(1) // self.pool)).sum()))
+        out = self.output.weight.new_empty(state_rows.shape[0], self.llm_size)  # [N_soft, D]
         slots = torch.arange(state_rows.shape[0], device=state_rows.device)
         return project_into(states, state_rows, slots, *self._weights(), out=out)
 
     def _write_into(self, out: Tensor, states: Tensor, batch: Batch) -> Tensor:
         """One fused operation concatenates nothing and never projects padding."""
+        state_rows = batch.state_rows
+        if self.pool > 1:
+            states, state_rows = self._windows(states, batch.encoder_mask, state_rows, batch.state_slots.shape[0])
         return project_into(
             states,
-            batch.state_rows,
+            state_rows,
             batch.state_slots,
             *self._weights(),
             out=out,
@@ -198,6 +216,11 @@ class ProjectionLayer(AlignmentLayer):
             eos=self.eos,
             eos_slots=batch.eos_slots,
         )
+
+    def _windows(self, states: Tensor, mask: Tensor, state_rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """The `window_means` [1, N_soft, E] of states, and their rows [N_soft]."""
+        means = window_means(states, mask, state_rows, pool=self.pool, count=count)
+        return means[None], torch.arange(count, device=means.device)
 
     def _weights(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
         if self.hidden is None:
@@ -264,6 +287,33 @@ class ResamplerBlock(nn.Module):
         return changed
 
 
+def window_means(states: Tensor, mask: Tensor, state_rows: Tensor, *, pool: int, count: int) -> Tensor:
+    """The mean of each window of neighbouring states.
+
+    A text of n states has ceil(n / pool) windows, as equal as they can be: state i is in window floor(i * windows / n).
+
+    Args:
+        states: [B, S, E].
+        mask: [B, S] bool, True on real states, which stand on the left.
+        state_rows: [N_state] the real states, as indices into [B * S].
+        pool: the largest number of states in a window.
+        count: N_soft, the windows of all texts. The caller knows it, so that no GPU has to be waited for.
+
+    Returns:
+        [N_soft, E] in the order of the texts, in the precision of the states.
+    """
+    lengths = mask.sum(1)  # [B]
+    windows = -(-lengths // pool)  # [B]
+    places = torch.arange(mask.shape[1], device=mask.device)[None] * windows[:, None] // lengths[:, None].clamp_min(1)  # [B, S]
+    places += (windows.cumsum(0) - windows)[:, None]
+    owners = places.flatten().index_select(0, state_rows)  # [N_state]
+    real = states.flatten(0, 1).index_select(0, state_rows).float()  # [N_state, E]
+    sums = real.new_zeros(count, real.shape[1]).index_add_(0, owners, real)
+    sizes = real.new_zeros(count).index_add_(0, owners, real.new_ones(owners.shape[0]))
+    means: Tensor = (sums / sizes[:, None]).to(states.dtype)
+    return means
+
+
 def _heads(vectors: Tensor) -> Tensor:
     """[B, N, heads * width] to [B, heads, N, width]."""
     return vectors.reshape(*vectors.shape[:2], ATTENTION_HEADS, HEAD_WIDTH).transpose(1, 2)
@@ -273,7 +323,15 @@ def sequence_shape(settings: AlignmentSettings) -> SequenceShape:
     """`AlignmentLayer.shape` of the layer that these settings describe, without building it."""
     if settings.layout == "text":
         return SequenceShape(has_bos=False, has_eos=False, latents=0)
-    return SequenceShape(settings.kind == "ffn", True, settings.latents if settings.kind == "latent" else None)
+    latents = settings.latents if settings.kind == "latent" else None
+    return SequenceShape(settings.kind == "ffn", True, latents, window_size(settings))
+
+
+def window_size(settings: AlignmentSettings) -> int:
+    """The largest number of encoder states behind one soft token."""
+    if settings.kind == "latent":
+        return 1
+    return WHOLE_TEXT if settings.pool == "text" else settings.pool
 
 
 def build_alignment(
@@ -296,7 +354,9 @@ def build_alignment(
             layer = LatentLayer(encoder_size, llm_size, latents=settings.latents, normalized=settings.normalize)
         else:
             hidden_size = settings.expansion * encoder_size if settings.kind == "ffn" else None
-            layer = ProjectionLayer(encoder_size, llm_size, hidden_size=hidden_size, normalized=settings.normalize)
+            layer = ProjectionLayer(
+                encoder_size, llm_size, hidden_size=hidden_size, pool=window_size(settings), normalized=settings.normalize
+            )
     if mixed_layers is not None:
         # All layers begin with the same weight: a softmax that begins at one layer hardly gives the others a gradient.
         layer.mix = nn.Parameter(torch.zeros(mixed_layers))

@@ -56,7 +56,8 @@ def _pooled(bridge: BridgedModel, ids: Sequence[Sequence[int]], longest: int) ->
     states = encoder(padded.to(encoder.device), mask.to(encoder.device)).to(bridge.device)  # [B, S, E]
     mask = mask.to(bridge.device)
     soft = bridge.alignment(states, mask, mask.flatten().nonzero().squeeze(1)).float()  # [N_soft, D]
-    each = mask.sum(1) if bridge.alignment.latents is None else torch.full_like(mask[:, 0].long(), bridge.alignment.latents)
+    shape = bridge.alignment.shape
+    each = -(-mask.sum(1) // shape.pool) if shape.latents is None else torch.full_like(mask[:, 0].long(), shape.latents)
     owner = torch.repeat_interleave(torch.arange(len(ids), device=soft.device), each)  # [N_soft]
     sums = soft.new_zeros(len(ids), soft.shape[1]).index_add_(0, owner, soft)
     means: Tensor = sums / each[:, None]

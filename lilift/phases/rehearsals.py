@@ -21,6 +21,8 @@ from lilift.train.stage_rehearsal import rehearsal as rehearse_stage
 
 # Tokens of the prompt template around a question that the LLM reads as text.
 TEMPLATE_TOKENS = 48
+# Tokens of a short prompt template, for rows with few positions in the LLM.
+SHORTEST_PROMPT = 4
 # How many settings `largest_savings` returns.
 SHOWN_SAVINGS = 3
 
@@ -65,15 +67,27 @@ def rehearse(recipe: Recipe) -> Sequence[Rehearsal]:
 def heaviest_rows(recipe: Recipe, stage: StageSettings) -> list[Row]:
     """A full micro-batch of the longest rows that the recipe allows: half question, half response."""
     longest = recipe.data.max_tokens
+    if sequence_shape(recipe.alignment).pool > 1:
+        row = _pooled_row(recipe)
+        return [row] * max(1, stage.tokens_per_micro_batch // row_tokens(recipe, row))
     return [_row(recipe, longest // 2, longest)] * max(1, stage.tokens_per_micro_batch // longest)
 
 
 def heaviest_questions(recipe: Recipe) -> list[Row]:
     """A full batch of questions that take half a sequence, with room for the longest answers."""
-    row = _row(recipe, recipe.data.max_tokens // 2, recipe.data.max_tokens)
+    pooled = sequence_shape(recipe.alignment).pool > 1
+    row = _pooled_row(recipe) if pooled else _row(recipe, recipe.data.max_tokens // 2, recipe.data.max_tokens)
     answer = recipe.evaluate.max_new_tokens
-    prompt = recipe.data.max_tokens - len(row.response_ids)
+    prompt = row_tokens(recipe, row) - len(row.response_ids)
     return [Row(row.encoder_ids, row.prompt_ids, (0,) * answer)] * max(1, recipe.evaluate.tokens_per_batch // (prompt + answer))
+
+
+def _pooled_row(recipe: Recipe) -> Row:
+    """The row with most encoder tokens for its positions in the LLM, if a layer makes one soft token from several states."""
+    source = recipe.encoder.max_tokens
+    text = recipe.data.max_tokens // 2 if recipe.alignment.layout == "soft+text" else 0
+    soft = sequence_shape(recipe.alignment).soft_length(source)
+    return _row(recipe, max(source, text), min(recipe.data.max_tokens, soft + text + OWN_TOKENS + SHORTEST_PROMPT + 1))
 
 
 def _row(recipe: Recipe, question: int, whole: int) -> Row:

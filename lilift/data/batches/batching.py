@@ -31,12 +31,14 @@ class SequenceShape:
     Attributes:
         has_bos: a learned vector comes before the soft tokens.
         has_eos: a learned vector comes after the soft tokens.
-        latents: a fixed number of soft tokens, or None for one per encoder state; 0 if there is no encoder.
+        latents: a fixed number of soft tokens, or None for one per window of encoder states; 0 if there is no encoder.
+        pool: the largest number of encoder states in a window.
     """
 
     has_bos: bool
     has_eos: bool
     latents: int | None
+    pool: int = 1
 
     @property
     def reads_states(self) -> bool:
@@ -45,7 +47,7 @@ class SequenceShape:
 
     def soft_length(self, encoder_tokens: int) -> int:
         """Number of soft tokens for a text of `encoder_tokens`, without boundary vectors."""
-        return encoder_tokens if self.latents is None else self.latents
+        return -(-encoder_tokens // self.pool) if self.latents is None else self.latents
 
     def packed_length(self, row: Row, *, has_llm_bos: bool) -> int:
         """Number of positions of the LLM's sequence that a row needs in total."""
@@ -65,7 +67,8 @@ class Batch:
         text_ids: [N_text] every LLM token of the batch, row by row: BOS, prompt, response.
         text_slots: [N_text] where its embedding goes, as an index into [B * T].
         state_rows: [N_state] the real encoder states, as indices into [B * S]; empty for a fixed number of latents.
-        state_slots: [N_soft] where the soft tokens go, as indices into [B * T]; N_soft is N_state, or B * latents.
+        state_slots: [N_soft] where the soft tokens go, as indices into [B * T]; N_soft is the number of windows, or
+            B * latents.
         bos_slots: [B] where the alignment layer's first vector goes; [0] if it has none.
         eos_slots: [B] where its last vector goes; [0] if it has none.
         loss_rows: [N] the positions whose next token has loss, as indices into [B * T].
@@ -149,7 +152,7 @@ def collate(
             "the row has no source text", where=f"row {ids[int(encoder_lengths.argmin())]}", remedy="remove the row"
         )
 
-    soft_lengths = encoder_lengths if shape.latents is None else np.full_like(encoder_lengths, shape.latents)
+    soft_lengths = -(-encoder_lengths // shape.pool) if shape.latents is None else np.full_like(encoder_lengths, shape.latents)
     prompt_lengths = _lengths([row.prompt_ids for row in rows])
     response_lengths = _lengths([row.response_ids for row in rows])
     # Where each part of a row begins, counted from the row's own first real position.  All [B].

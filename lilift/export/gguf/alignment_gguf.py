@@ -8,10 +8,13 @@ from gguf import GGMLQuantizationType, GGUFWriter
 
 from lilift.export.gguf.gguf_writer import PlannedTensor, StreamedGGUF
 from lilift.export.safetensors_rows import SafetensorsFolder
+from lilift.model.alignment_layer import window_size
 from lilift.recipe.schema import AlignmentSettings
 
 ARCHITECTURE = "lilift-alignment"
 GGUF_VERSION = 1
+POOLING_VERSION = 2
+"""The version of files whose reader must average states first. Older lilifts refuse it."""
 
 
 def write_alignment(source: Path, settings: AlignmentSettings, path: Path) -> None:
@@ -31,10 +34,13 @@ def write_alignment(source: Path, settings: AlignmentSettings, path: Path) -> No
     writer = GGUFWriter(None, ARCHITECTURE)
     writer.add_type("lilift-alignment")
     writer.add_name("language alignment layer")
-    writer.add_uint32(f"{ARCHITECTURE}.version", GGUF_VERSION)
+    pool = window_size(settings)
+    writer.add_uint32(f"{ARCHITECTURE}.version", GGUF_VERSION if pool == 1 else POOLING_VERSION)
     writer.add_string(f"{ARCHITECTURE}.kind", settings.kind)
     writer.add_uint32(f"{ARCHITECTURE}.encoder_size", input_size)
     writer.add_uint32(f"{ARCHITECTURE}.llm_size", output_rows)
+    if pool > 1:
+        writer.add_uint32(f"{ARCHITECTURE}.pool", pool)
     tensors = [
         PlannedTensor(name, weights.shape(name) or (1,), GGMLQuantizationType.F32, name) for name in sorted(weights.tensors)
     ]

@@ -15,7 +15,7 @@ from lilift.export.runner.llama_cpp import Floats
 from lilift.recipe.errors import RunFolderError
 
 ARCHITECTURE = "lilift-alignment"
-KNOWN_VERSION = 1
+KNOWN_VERSION = 2
 KINDS = ("ffn", "linear", "latent")
 _HEADS, _HEAD_WIDTH, _BLOCKS = 8, 64, 2
 _NORM_EPSILON = 1e-5  # of layer norms
@@ -53,6 +53,7 @@ class SoftTokens:
         if self.kind not in KINDS or version is None or int(version) > KNOWN_VERSION:
             raise RunFolderError("a newer lilift has written this file", where=path, remedy="update lilift")
         self.encoder_size = int(_field(reader, f"{ARCHITECTURE}.encoder_size") or 0)
+        self.pool = int(_field(reader, f"{ARCHITECTURE}.pool") or 1)
         self.llm_size = int(_field(reader, f"{ARCHITECTURE}.llm_size") or 0)
         self.weights: dict[str, Floats] = {tensor.name: np.array(tensor.data, dtype=np.float32) for tensor in reader.tensors}
         needed = {"output.weight", "output.bias", "eos"}
@@ -75,7 +76,7 @@ class SoftTokens:
 
     def frame(self, states: Floats) -> Floats:
         """The vectors [N, D] for states [S, E]: the soft tokens with the learned vectors around them."""
-        soft = self._soft(states)
+        soft = self._soft(states if self.pool == 1 else window_means(states, self.pool))
         vectors = np.concatenate(
             [*([self.weights["bos"][None]] if "bos" in self.weights else []), soft, self.weights["eos"][None]]
         )
@@ -117,6 +118,14 @@ class SoftTokens:
         scaled = centred / np.sqrt(np.square(centred).mean(-1, keepdims=True) + _NORM_EPSILON)
         normed: Floats = scaled * self.weights[f"{name}.weight"] + self.weights[f"{name}.bias"]
         return normed
+
+
+def window_means(states: Floats, pool: int) -> Floats:
+    """The means [W, E] of windows of at most `pool` neighbouring states [S, E], as equal as they can be."""
+    count = -(-len(states) // pool)
+    owners = np.arange(len(states)) * count // len(states)  # [S]
+    means: Floats = np.add.reduceat(states, np.searchsorted(owners, np.arange(count))) / np.bincount(owners)[:, None]
+    return means.astype(np.float32)
 
 
 class EmbeddingTable:

@@ -135,6 +135,13 @@ class AlignmentSettings(Settings):
         "13 times as much for an encoder of 12 layers. llama.cpp gives only the last states, so lilift cannot export mix as "
         "GGUF.",
     )
+    pool: Annotated[int, Field(ge=1)] | Literal["text"] = Field(
+        1,
+        exclude_if=lambda pool: pool == 1,  # runs without this setting keep their fingerprint
+        description="How many neighbouring encoder states a `linear` or `ffn` layer averages into one soft token, about. 1: every "
+        "state becomes a soft token. `text`: all of them, so that a text becomes one soft token. Fewer soft tokens learn "
+        "faster and cost less, but a question with several numbers or names does not fit into one.",
+    )
     normalize: bool = Field(
         True,
         description="Scale the layer's vectors to the size of the LLM's embeddings. The LinguaLIFT paper does not do this. "

@@ -65,6 +65,10 @@ class Recipe(Settings):
                 )
         self._check_stages()
         self._check_layers()
+        if self.alignment.pool != 1 and (self.alignment.kind == "latent" or not self.has_encoder):
+            raise ValueError(
+                "alignment.pool: only a linear or ffn layer averages encoder states; set it to 1 (a latent layer has `latents`)"
+            )
         if self.encoder.quantization == "nf4" and self.encoder.placement != "resident":
             raise ValueError(
                 "encoder.placement: a 4-bit encoder cannot leave the card; set encoder.quantization to none, or set resident"
