@@ -113,6 +113,8 @@ def shape_of(recipe: Recipe, kind: str) -> str:
     settings = recipe.as_dict()
     depends_on = {section: {key: settings[section][key] for key in keys} for section, keys in SHAPING.items()}
     depends_on["lora"] = {key: settings["transfer"]["lora"][key] for key in ("rank", "target_modules")}
+    if recipe.evaluate.during is not None:  # the stages then also hold a batch of questions
+        depends_on["during"] = {"stages": recipe.evaluate.during.stages}
     limits = {"max_tokens": recipe.data.max_tokens, "max_new_tokens": recipe.evaluate.max_new_tokens}
     return fingerprint("shape", kind, depends_on, limits)
 

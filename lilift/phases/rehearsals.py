@@ -14,9 +14,12 @@ from lilift.memory.changes import Change, possible_changes
 from lilift.memory.phase_plan import PhasePlan
 from lilift.memory.plan import OWN_TOKENS, Plan, make_plan, require_fit
 from lilift.memory.planned_card import PlannedCard
+from lilift.memory.simulation.allocation_trace import MemoryTrace
 from lilift.memory.simulation.simulate import Rehearsal, example_row
 from lilift.model.alignment_layer import sequence_shape
-from lilift.recipe.schema import Recipe, StageSettings
+from lilift.model.bridge import BridgedModel
+from lilift.phases.answering.watched_answers import watch_tokens
+from lilift.recipe.schema import Recipe, StageName, StageSettings
 from lilift.train.stage_rehearsal import rehearsal as rehearse_stage
 
 # Tokens of the prompt template around a question that the LLM reads as text.
@@ -57,9 +60,29 @@ def largest_savings(plan: Plan) -> list[Change]:
 
 def rehearse(recipe: Recipe) -> Sequence[Rehearsal]:
     """Rehearsals of the phases that hold a model on the card, each with the heaviest batch that the recipe allows."""
-    stages = [rehearse_stage(recipe, name, heaviest_rows(recipe, getattr(recipe, name))) for name in recipe.stages]
+    stages = [
+        _watched(recipe, name, rehearse_stage(recipe, name, heaviest_rows(recipe, getattr(recipe, name))))
+        for name in recipe.stages
+    ]
     dequantises = recipe.evaluate.dequantize is True
     return *stages, rehearse_evaluation(heaviest_questions(recipe), dequantises=dequantises)
+
+
+def _watched(recipe: Recipe, stage: StageName, rehearsal: Rehearsal) -> Rehearsal:
+    """A stage's rehearsal, and after its step the questions that lilift watches (`evaluate.during`), if any."""
+    if recipe.watched_in(stage) is None:
+        return rehearsal
+    questions = heaviest_questions(recipe, watch_tokens(recipe, stage))
+    answers = rehearse_evaluation(questions)
+
+    def run(bridge: BridgedModel, rows: Sequence[Row], trace: MemoryTrace) -> None:
+        rehearsal.run(bridge, rows, trace)
+        for parameter in bridge.parameters():  # as after an optimizer step
+            parameter.grad = None
+        trace.begin_part("watch")
+        answers.run(bridge, questions, trace)
+
+    return replace(rehearsal, run=run)
 
 
 def heaviest_rows(recipe: Recipe, stage: StageSettings) -> list[Row]:
@@ -68,12 +91,19 @@ def heaviest_rows(recipe: Recipe, stage: StageSettings) -> list[Row]:
     return [_row(recipe, longest // 2, longest)] * max(1, stage.tokens_per_micro_batch // longest)
 
 
-def heaviest_questions(recipe: Recipe) -> list[Row]:
-    """A full batch of questions that take half a sequence, with room for the longest answers."""
+def heaviest_questions(recipe: Recipe, tokens: int | None = None) -> list[Row]:
+    """A full batch of questions that take half a sequence, with room for the longest answers.
+
+    Args:
+        recipe: its limits are the lengths.
+        tokens: of the batch; by default `evaluate.tokens_per_batch`.
+    """
     row = _row(recipe, recipe.data.max_tokens // 2, recipe.data.max_tokens)
     answer = recipe.evaluate.max_new_tokens
     prompt = recipe.data.max_tokens - len(row.response_ids)
-    return [Row(row.encoder_ids, row.prompt_ids, (0,) * answer)] * max(1, recipe.evaluate.tokens_per_batch // (prompt + answer))
+    return [Row(row.encoder_ids, row.prompt_ids, (0,) * answer)] * max(
+        1, (tokens or recipe.evaluate.tokens_per_batch) // (prompt + answer)
+    )
 
 
 def _row(recipe: Recipe, question: int, whole: int) -> Row:

@@ -22,6 +22,7 @@ from lilift.recipe.schema.evaluation_settings import (
     WITH_LABELS,
     BenchmarkName,
     BenchmarkSettings,
+    DuringSettings,
     EvaluateSettings,
     QuestionColumnSettings,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "ColumnSettings",
     "DataSettings",
     "Dtype",
+    "DuringSettings",
     "EncoderSettings",
     "EvaluateSettings",
     "ExportFormat",
