@@ -20,6 +20,7 @@ from lilift.model.alignment_layer import sequence_shape
 from lilift.model.bridge import BridgedModel
 from lilift.phases.answering.watched_answers import watch_tokens
 from lilift.recipe.schema import Recipe, StageName, StageSettings
+from lilift.train.stage_rehearsal import Between
 from lilift.train.stage_rehearsal import rehearsal as rehearse_stage
 
 # Tokens of the prompt template around a question that the LLM reads as text.
@@ -61,28 +62,24 @@ def largest_savings(plan: Plan) -> list[Change]:
 def rehearse(recipe: Recipe) -> Sequence[Rehearsal]:
     """Rehearsals of the phases that hold a model on the card, each with the heaviest batch that the recipe allows."""
     stages = [
-        _watched(recipe, name, rehearse_stage(recipe, name, heaviest_rows(recipe, getattr(recipe, name))))
+        rehearse_stage(recipe, name, heaviest_rows(recipe, getattr(recipe, name)), _watch(recipe, name))
         for name in recipe.stages
     ]
     dequantises = recipe.evaluate.dequantize is True
     return *stages, rehearse_evaluation(heaviest_questions(recipe), dequantises=dequantises)
 
 
-def _watched(recipe: Recipe, stage: StageName, rehearsal: Rehearsal) -> Rehearsal:
-    """A stage's rehearsal, and after its step the questions that lilift watches (`evaluate.during`), if any."""
+def _watch(recipe: Recipe, stage: StageName) -> Between | None:
+    """The questions that lilift watches between two steps of a stage (`evaluate.during`), if any."""
     if recipe.watched_in(stage) is None:
-        return rehearsal
+        return None
     questions = heaviest_questions(recipe, watch_tokens(recipe, stage))
-    answers = rehearse_evaluation(questions)
 
-    def run(bridge: BridgedModel, rows: Sequence[Row], trace: MemoryTrace) -> None:
-        rehearsal.run(bridge, rows, trace)
-        for parameter in bridge.parameters():  # as after an optimizer step
-            parameter.grad = None
+    def answer(bridge: BridgedModel, trace: MemoryTrace) -> None:
         trace.begin_part("watch")
-        answers.run(bridge, questions, trace)
+        rehearse_evaluation(questions).run(bridge, questions, trace)
 
-    return replace(rehearsal, run=run)
+    return answer
 
 
 def heaviest_rows(recipe: Recipe, stage: StageSettings) -> list[Row]:

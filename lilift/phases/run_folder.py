@@ -4,8 +4,8 @@
       recipe.yaml        the resolved recipe            environment.json   machine and versions
       plan.json          predicted memory by phase      measured.json      time and memory of each phase
       data/              instructions.jsonl, report.json
-      align/             checkpoints/, metrics.jsonl, alignment/ (sealed)
-      transfer/          checkpoints/, metrics.jsonl, adapter/ (sealed)
+      align/             checkpoints/, metrics.jsonl, during.jsonl, alignment/ (sealed)
+      transfer/          checkpoints/, metrics.jsonl, during.jsonl, adapter/ (sealed)
       control/           stage 2 without stage 1, if the recipe sets it
       evaluate/          answers by system, benchmark and language; scores.json
       export/            hf/ (merged weights), alignment/, GGUF files, lilift.json

@@ -176,8 +176,8 @@ def fall(lines: Sequence[Mapping[str, Any]]) -> int | None:
     """The step at which the accuracy began to fall; None if it did not.
 
     It has begun to fall when two watches in a row are below the best watch before them by more than one standard error of that
-    best watch. Step 0 counts here. The standard error is that of a share with one right and one wrong answer added, so that it
-    is never 0.
+    best watch. Step 0 counts here. The standard error is that of a share with two right and two wrong answers added (Agresti
+    and Coull 1998), so that it is never 0.
     """
     below: list[int] = []
     for place, line in enumerate(lines):
@@ -193,8 +193,8 @@ def fall(lines: Sequence[Mapping[str, Any]]) -> int | None:
 
 def standard_error(line: Mapping[str, Any]) -> float:
     """The standard error of the share of right answers in a watch."""
-    questions = line["questions"] + 2
-    share = (line["right"] + 1) / questions
+    questions = line["questions"] + 4
+    share = (line["right"] + 2) / questions
     return math.sqrt(share * (1 - share) / questions)
 
 

@@ -89,10 +89,10 @@ def _stage(title: str, lines: Sequence[Mapping[str, Any]], *, keeps_best: bool) 
 def _chart(title: str, style: str, lines: Sequence[Mapping[str, Any]]) -> LineChart:
     points = [(float(line["step"]), 100 * float(line["accuracy"])) for line in lines]
     chart = line_chart(
-        f"{title}: foreign questions right",
+        f"{title[0].upper()}{title[1:]}: foreign questions right",
         "percent",
         [Series("right answers", style, points)],
-        show=lambda value: f"{value:.0f}",
+        show=lambda value: f"{value:.3g}",
         remark=lambda values: f"{values[-1]:.0f} at the end",
     )
     assert chart is not None  # there is a line

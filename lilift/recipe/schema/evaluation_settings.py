@@ -142,7 +142,7 @@ class DuringSettings(Settings):
     ] = Field(None, description="Codes or groups of the languages to watch. If you leave it out: the recipe's languages.")
     rows: int = Field(
         50,
-        ge=5,
+        ge=1,
         description="Number of questions in each language. lilift draws them with the seed; all languages get the same.",
     )
     every: int = Field(
