@@ -97,6 +97,19 @@ class BenchmarkSettings(Settings):
         "question; this is many times faster.",
     )
 
+    bare: bool = Field(
+        False,
+        exclude_if=lambda bare: not bare,  # results without this setting keep their fingerprint
+        description="Ask the question without the line that lists the possible answers, for a model that learned from such "
+        "questions. Only for belebele, sib200, xnli, global-mmlu-lite and xcsqa.",
+    )
+
+    @model_validator(mode="after")
+    def _bare_where_there_is_a_line(self) -> BenchmarkSettings:
+        if self.bare and self.name not in WITH_LABELS:
+            raise ValueError(f"bare: lilift adds no line to the questions of {self.name}; leave it out")
+        return self
+
     @model_validator(mode="after")
     def _labels_where_there_are_labels(self) -> BenchmarkSettings:
         # Only its file tells whether a custom benchmark has labels.
