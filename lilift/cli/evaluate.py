@@ -76,6 +76,9 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--system", choices=("lifted", "control", "untrained"), default="lifted", help="the system of a run that answers"
     )
+    parser.add_argument(
+        "--bare", action="store_true", help="benchmarks with labels: leave out the line that lists the possible answers"
+    )
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder for answers and scores")
     parser.add_argument("--json", action="store_true", help="print JSON")
     _add_answering(parser.add_argument_group("how the model answers"))
@@ -174,6 +177,11 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
             f"--labels likelihood needs a benchmark with labels ({', '.join(WITH_LABELS)}), and {name} has none",
             remedy="leave --labels out",
         )
+    if arguments.bare and name not in WITH_LABELS:
+        raise RecipeError(
+            f"--bare is for benchmarks with labels ({', '.join(WITH_LABELS)}); lilift adds no line to the questions of {name}",
+            remedy="leave --bare out",
+        )
     if arguments.labels == "likelihood" and options.sampling is not None:
         raise RecipeError(
             "--labels likelihood draws no answers, so --samples, --temperature and --top-p have no effect",
@@ -193,6 +201,7 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
         languages=tuple(language(code).code for code in language_codes(arguments.languages)) if arguments.languages else None,
         limit=arguments.limit,
         labels=arguments.labels,
+        bare=arguments.bare,
     )
 
 

@@ -6,12 +6,15 @@ from lilift.data.texts.contamination import HeldOut
 from lilift.evaluate.benchmarks.benchmark import load_benchmark
 from lilift.evaluate.benchmarks.benchmark_rows import without_instruction
 from lilift.evaluate.benchmarks.custom.custom_benchmark import read_custom
+from lilift.evaluate.watched_questions import source_of
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import BenchmarkSettings, Recipe
 
 
 def held_out_questions(recipe: Recipe) -> HeldOut:
-    """The English questions of `data.held_out` and `evaluate.benchmarks`. `world` holds its own out by construction.
+    """The English questions of `data.held_out`, `evaluate.benchmarks` and `evaluate.during`.
+
+    `world` holds its own out by construction.
 
     All questions of a benchmark count, also those beyond its `limit`. A custom benchmark counts in all its languages, because
     a stage may train on translations.
@@ -21,7 +24,9 @@ def held_out_questions(recipe: Recipe) -> HeldOut:
     """
     texts: dict[str, list[str]] = {}
     unchecked: dict[str, str] = {}
-    for settings in (*recipe.data.held_out, *recipe.evaluate.benchmarks):
+    during = recipe.evaluate.during
+    watched = () if during is None or recipe.listed_in_evaluation(during) else (source_of(recipe, during),)
+    for settings in (*recipe.data.held_out, *recipe.evaluate.benchmarks, *watched):
         if settings.name == "world" or settings.name in texts:
             continue
         try:

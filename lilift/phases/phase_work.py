@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -16,9 +16,11 @@ from lilift.data.prepared_data import load_prepared
 from lilift.data.stage_rows import AlignRows, TransferRows, align_rows, transfer_rows
 from lilift.data.texts.kept_template import keep_template
 from lilift.data.world import WORLD_LANGUAGES
+from lilift.evaluate.benchmarks.benchmark import Benchmark
 from lilift.evaluate.benchmarks.custom.custom_benchmark import custom_lines
-from lilift.evaluate.evaluator import evaluate, load_benchmarks
+from lilift.evaluate.evaluator import evaluate
 from lilift.evaluate.retrieval import ALIGNMENT_QUALITY
+from lilift.evaluate.watched_questions import evaluated_benchmarks, watched_benchmarks
 from lilift.export.base_check import record_base
 from lilift.export.bundle import export_bundle
 from lilift.export.job import RunParts
@@ -40,6 +42,7 @@ from lilift.phases.answering.systems import (
     responder_for,
     tokenisation_for,
 )
+from lilift.phases.answering.watched_answers import watch_plan
 from lilift.phases.data_tokenizers import examine_with_tokenizers, rendered_template
 from lilift.phases.encode_to_disk import STATES, StageRows, forget_states, read_questions, read_stage
 from lilift.phases.export_check import DRIFT_FILE, drift_of_export
@@ -49,7 +52,7 @@ from lilift.recipe import sealed_records, storage
 from lilift.recipe.errors import LiliftError
 from lilift.recipe.interrupt import polite_interrupts
 from lilift.recipe.schema import Recipe, StageName, StageSettings
-from lilift.train.stages import RunStage, run_stage
+from lilift.train.stages import RunStage, run_stage, section_of
 from lilift.train.training_progress import StageProgress
 
 
@@ -110,10 +113,13 @@ def _control(job: Job, where: Path) -> None:
 def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: StageName | None = None) -> None:
     """Train a stage, starting from the part that the stage `after` has trained."""
     recipe, device = job.recipe, job.device.torch_device
-    settings: StageSettings = recipe.align if name == "align" else recipe.transfer
+    section = section_of(name)
+    settings: StageSettings = getattr(recipe, section)
+    watched = watched_benchmarks(recipe) if recipe.watched_in(section) else []
     prepared = load_prepared(job.folder / "data")
     with token_cache(where) as cache:
         read_stage(recipe, settings, prepared, rows_of, where, cache=cache, device=device, note=job.say)
+        read_questions(recipe, _texts_of(watched), where, device=device, note=job.say)
         bridge = load_bridge(recipe, device=device, states_folder=where / STATES, to_train=True)
         if after is not None:
             part = getattr(recipe, after).trains
@@ -123,7 +129,8 @@ def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: 
         rows = rows_of(prepared, recipe, tokenisation_for(bridge, recipe, job.folder.path, cache))
         _count_rows(job, where, rows, bridge.encoder.tokenizer)
         predicted = job.predicted_mib(name)
-        run_stage(bridge, rows, recipe, where, name=name, progress=job.progress, predicted_mib=predicted)
+        watch = watch_plan(bridge, recipe, section, watched, tokenisation_for(bridge, recipe, job.folder.path))
+        run_stage(bridge, rows, recipe, where, name=name, progress=job.progress, predicted_mib=predicted, watch=watch)
     forget_states(where)
 
 
@@ -161,12 +168,11 @@ def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows, encoder: 
 def _evaluate(job: Job, where: Path) -> None:
     if job.recipe.evaluate.alignment is not None:
         _measure_alignment(job, where, job.recipe.evaluate.alignment)
-    benchmarks = load_benchmarks(job.recipe.evaluate.benchmarks, job.recipe.languages, seed=job.recipe.seed)
+    benchmarks = evaluated_benchmarks(job.recipe)
     for line in custom_lines(job.recipe.evaluate.benchmarks):
         job.say(f"  {line}")
     device = job.device.torch_device
-    questions = (([question.text for question in benchmark.questions], benchmark.language) for benchmark in benchmarks)
-    read_questions(job.recipe, questions, where, device=device, note=job.say)
+    read_questions(job.recipe, _texts_of(benchmarks), where, device=device, note=job.say)
     for system in evaluated_systems(job.recipe):
         bridge = load_system(job.recipe, job.folder.path, system, device=device, states_folder=where / STATES)
         settings = job.recipe.evaluate
@@ -185,6 +191,11 @@ def _evaluate(job: Job, where: Path) -> None:
                 interruption=interruption,
             )
     forget_states(where)
+
+
+def _texts_of(benchmarks: Sequence[Benchmark]) -> Iterator[tuple[list[str], str]]:
+    """The questions of each benchmark, and the code of their language."""
+    return (([question.text for question in benchmark.questions], benchmark.language) for benchmark in benchmarks)
 
 
 def _measure_alignment(job: Job, where: Path, source: str) -> None:

@@ -11,6 +11,7 @@ from lilift.data.lexicons.lexicon_folder import require_lexicons
 from lilift.data.prepare import lexicon_locations
 from lilift.data.texts.parallel_sentences import parallel_sentences
 from lilift.evaluate.evaluator import load_benchmarks
+from lilift.evaluate.watched_questions import watched_benchmarks
 from lilift.export.gguf.gguf_writer import DIRECT
 from lilift.export.gguf.quantise import quantiser
 from lilift.phases.run_folder import Phase
@@ -25,6 +26,7 @@ def missing_for(recipe: Recipe, phases: Collection[Phase]) -> list[LiliftError]:
     """
     checks: dict[Phase, tuple[Callable[[Recipe], None], ...]] = {
         "data": (_check_lexicons,),
+        **dict.fromkeys(recipe.evaluate.during.stages[:1] if recipe.evaluate.during else (), (_check_watched,)),
         "evaluate": (_check_benchmarks, _check_sentences),
         "export": (_check_quantiser,),
     }
@@ -46,6 +48,10 @@ def _check_benchmarks(recipe: Recipe) -> None:
     # `world` is generated, so it is always there. One question shows whether it knows the language.
     benchmarks = [one.model_copy(update={"limit": 1}) if one.name == "world" else one for one in recipe.evaluate.benchmarks]
     load_benchmarks(benchmarks, recipe.languages, seed=recipe.seed)
+
+
+def _check_watched(recipe: Recipe) -> None:
+    watched_benchmarks(recipe)
 
 
 def _check_sentences(recipe: Recipe) -> None:

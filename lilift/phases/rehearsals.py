@@ -12,11 +12,15 @@ from lilift.data.texts.examples import Row
 from lilift.evaluate.evaluation_rehearsal import rehearsal as rehearse_evaluation
 from lilift.memory.changes import Change, possible_changes
 from lilift.memory.phase_plan import PhasePlan
-from lilift.memory.plan import OWN_TOKENS, Plan, make_plan, require_fit
+from lilift.memory.plan import OWN_TOKENS, Plan, make_plan, require_fit, row_tokens
 from lilift.memory.planned_card import PlannedCard
+from lilift.memory.simulation.allocation_trace import MemoryTrace
 from lilift.memory.simulation.simulate import Rehearsal, example_row
 from lilift.model.alignment_layer import sequence_shape
-from lilift.recipe.schema import Recipe, StageSettings
+from lilift.model.bridge import BridgedModel
+from lilift.phases.answering.watched_answers import watch_tokens
+from lilift.recipe.schema import Recipe, StageName, StageSettings
+from lilift.train.stage_rehearsal import Between
 from lilift.train.stage_rehearsal import rehearsal as rehearse_stage
 
 # Tokens of the prompt template around a question that the LLM reads as text.
@@ -59,9 +63,25 @@ def largest_savings(plan: Plan) -> list[Change]:
 
 def rehearse(recipe: Recipe) -> Sequence[Rehearsal]:
     """Rehearsals of the phases that hold a model on the card, each with the heaviest batch that the recipe allows."""
-    stages = [rehearse_stage(recipe, name, heaviest_rows(recipe, getattr(recipe, name))) for name in recipe.stages]
+    stages = [
+        rehearse_stage(recipe, name, heaviest_rows(recipe, getattr(recipe, name)), _watch(recipe, name))
+        for name in recipe.stages
+    ]
     dequantises = recipe.evaluate.dequantize is True
     return *stages, rehearse_evaluation(heaviest_questions(recipe), dequantises=dequantises)
+
+
+def _watch(recipe: Recipe, stage: StageName) -> Between | None:
+    """The questions that lilift watches between two steps of a stage (`evaluate.during`), if any."""
+    if recipe.watched_in(stage) is None:
+        return None
+    questions = heaviest_questions(recipe, watch_tokens(recipe, stage))
+
+    def answer(bridge: BridgedModel, trace: MemoryTrace) -> None:
+        trace.begin_part("watch")
+        rehearse_evaluation(questions).run(bridge, questions, trace)
+
+    return answer
 
 
 def heaviest_rows(recipe: Recipe, stage: StageSettings) -> list[Row]:
@@ -73,13 +93,20 @@ def heaviest_rows(recipe: Recipe, stage: StageSettings) -> list[Row]:
     return [_row(recipe, longest // 2, longest)] * max(1, stage.tokens_per_micro_batch // longest)
 
 
-def heaviest_questions(recipe: Recipe) -> list[Row]:
-    """A full batch of questions that take half a sequence, with room for the longest answers."""
+def heaviest_questions(recipe: Recipe, tokens: int | None = None) -> list[Row]:
+    """A full batch of questions that take half a sequence, with room for the longest answers.
+
+    Args:
+        recipe: its limits are the lengths.
+        tokens: of the batch; by default `evaluate.tokens_per_batch`.
+    """
     pooled = sequence_shape(recipe.alignment).pool > 1
     row = _pooled_row(recipe) if pooled else _row(recipe, recipe.data.max_tokens // 2, recipe.data.max_tokens)
     answer = recipe.evaluate.max_new_tokens
     prompt = row_tokens(recipe, row) - len(row.response_ids)
-    return [Row(row.encoder_ids, row.prompt_ids, (0,) * answer)] * max(1, recipe.evaluate.tokens_per_batch // (prompt + answer))
+    return [Row(row.encoder_ids, row.prompt_ids, (0,) * answer)] * max(
+        1, (tokens or recipe.evaluate.tokens_per_batch) // (prompt + answer)
+    )
 
 
 def _pooled_row(recipe: Recipe) -> Row:

@@ -4,8 +4,8 @@
       recipe.yaml        the resolved recipe            environment.json   machine and versions
       plan.json          predicted memory by phase      measured.json      time and memory of each phase
       data/              instructions.jsonl, report.json
-      align/             checkpoints/, metrics.jsonl, alignment/ (sealed)
-      transfer/          checkpoints/, metrics.jsonl, adapter/ (sealed)
+      align/             checkpoints/, metrics.jsonl, during.jsonl, alignment/ (sealed)
+      transfer/          checkpoints/, metrics.jsonl, during.jsonl, adapter/ (sealed)
       control/           stage 2 without stage 1, if the recipe sets it
       evaluate/          answers by system, benchmark and language; scores.json
       export/            hf/ (merged weights), alignment/, GGUF files, lilift.json
@@ -82,6 +82,8 @@ def phase_fingerprint(recipe: Recipe, phase: Phase) -> str:
     parts = {name: _effective(settings[name]) for name in _sections_behind(phase)}
     if phase == "evaluate":
         parts["control"] = recipe.transfer.control  # one more system to evaluate
+    if _depends_on_watch(phase, settings):
+        parts["during"] = settings["evaluate"]["during"]
     return fingerprint(parts)
 
 
@@ -238,13 +240,25 @@ class RunFolder:
             # An unfinished data phase cost no time. An unfinished stage may have.
             if phase in redone or not (self.phase_folder(phase) / (DONE if phase == "data" else INPUTS)).exists():
                 continue
-            touched = sorted(name for name in changed if name.split(".")[0] in _sections_behind(phase))
+            watched = any(_depends_on_watch(phase, one) for one in (kept, self.recipe.as_dict()))
+            touched = sorted(name for name in changed if _is_behind(name, phase, watched=watched))
             if touched:
                 raise RunFolderError(
                     f"{touched[0]} {changed[touched[0]]}, and phase {phase!r} of this run depends on it",
                     where=self.path,
                     remedy=f"choose another folder with --run-folder, or repeat the phase with --restart-from {phase}",
                 )
+
+
+def _is_behind(name: str, phase: Phase, *, watched: bool) -> bool:
+    """Whether the result of a phase depends on a setting."""
+    return name.split(".")[0] in _sections_behind(phase) or (watched and name.startswith("evaluate.during"))
+
+
+def _depends_on_watch(phase: Phase, settings: Mapping[str, Any]) -> bool:
+    """Whether a watch during training chooses the weights of a phase, or of one before it."""
+    during = settings.get("evaluate", {}).get("during") or {}
+    return during.get("keep") == "best" and bool(_sections_behind(phase) & set(during.get("stages", ())))
 
 
 def phases_from(first: Phase) -> tuple[Phase, ...]:

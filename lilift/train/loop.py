@@ -18,6 +18,7 @@ from lilift.memory.guard import OutOfMemoryGuard, is_out_of_memory
 from lilift.memory.probe import MemoryProbe
 from lilift.recipe.errors import RunFolderError, TrainingError
 from lilift.recipe.interrupt import Interruption, polite_interrupts
+from lilift.train.accuracy_watch import AccuracyWatch
 from lilift.train.checkpoint import TrainingState
 from lilift.train.learner import Learner
 from lilift.train.metrics import MetricsLine, Window
@@ -55,6 +56,7 @@ def train_stage(model: Learner, job: StageJob, progress: StageProgress) -> Stage
         try:
             run.rehearse(survey.heaviest)
             run.to_the_end(interruption)
+            run.keep_best()
         finally:
             progress.end()
             model.train(False)
@@ -85,6 +87,8 @@ class _Run:
         done = self.state.totals.step
         # Drop the lines after the checkpoint: the resumed steps write them again.
         self.metrics.rewrite(line for line in self.metrics.read() if line["step"] <= done)
+        self.watch = None if job.watch is None else AccuracyWatch(job.watch, job.name, job.folder, done=done)
+        self.kept_step: int | None = None
         self.schedule = build_schedule(self.optimizer, job.settings, total_steps=total_steps, done_steps=done)
 
     def _state_to_start_from(self) -> TrainingState:
@@ -119,6 +123,7 @@ class _Run:
         totals, settings = self.state.totals, self.job.settings
         if totals.step >= self.total_steps:
             return
+        self._watch()
         began = time.monotonic()
         source, encode = self.job.source, self.job.encode
         rows = source if encode is None else EncodedRows(source, encode)
@@ -128,12 +133,39 @@ class _Run:
             seconds, began = time.monotonic() - began, time.monotonic()
             self._count(step, outcome, rate, seconds)
             last = totals.step == self.total_steps
-            if last or interruption.requested or totals.step % settings.checkpoint_every == 0:
+            watched = self._watch()
+            must_save = watched and self.watch is not None and self.watch.keeps_best
+            if last or interruption.requested or must_save or totals.step % settings.checkpoint_every == 0:
                 self.checkpoints.save(self.trained, self.optimizer, self.state)
+                if self.watch is not None:
+                    self.watch.forget(self.checkpoints.steps())
+            if watched:
+                began = time.monotonic()  # a watch is no training time
             if interruption.requested:
                 raise interruption.stop(f"{self.job.name} stopped and saved after step {totals.step} of {self.total_steps}")
             if last:
                 return
+
+    def _watch(self) -> bool:
+        """Watch the foreign questions if it is time to; returns whether lilift did.
+
+        If the stage keeps its best weights, a checkpoint follows, so that a resumed run has them.
+        """
+        step = self.state.totals.step
+        if self.watch is None or not self.watch.is_due(step, self.total_steps):
+            return False
+        with self._out_of_memory_named():
+            found, warning = self.watch.look(step, self.trained)
+        self.progress.detail(found)
+        if warning is not None:
+            self.progress.note(warning)
+        return True
+
+    def keep_best(self) -> None:
+        """End with the weights of the best watch, if the stage keeps them."""
+        if self.watch is not None and self.watch.keeps_best:
+            self.kept_step = self.watch.restore_best(self.trained)
+            self.progress.note(f"  {self.job.name} keeps the weights of step {self.kept_step}, the best of its watches")
 
     def _train_on(self, step: Step, rate: float) -> StepOutcome:
         """One optimizer step."""
@@ -197,6 +229,7 @@ class _Run:
             seconds=round(totals.seconds, 3),
             peak_memory_mib=totals.peak_memory_mib,
             loss=self.metrics.read()[-1]["loss"],
+            kept_step=self.kept_step,
         )
 
     def _refuse(self, outcome: StepOutcome, rate: float) -> NoReturn:

@@ -9,6 +9,7 @@ from lilift.data.batches.step_grouping import RowSource, StepPlan
 from lilift.memory.encode_ahead import Encode
 from lilift.recipe.schema import StageSettings
 from lilift.recipe.storage import JsonLines
+from lilift.train.accuracy_watch import WatchPlan
 from lilift.train.checkpoint import CheckpointStore
 
 
@@ -28,6 +29,7 @@ class StageJob:
         resume: continue from a checkpoint if there is one. If it is off, an existing checkpoint is an error.
         predicted_mib: the planned peak; lilift shows it beside the measured one.
         encode: reads the texts of the next rows where the encoder does not stay on the card; None where it stays.
+        watch: the foreign questions that lilift watches meanwhile, if any.
     """
 
     name: str
@@ -41,6 +43,7 @@ class StageJob:
     resume: bool
     predicted_mib: float | None = None
     encode: Encode | None = None
+    watch: WatchPlan | None = None
 
     @property
     def metrics(self) -> JsonLines:
@@ -64,6 +67,7 @@ class StageResult:
         seconds: training time without pauses.
         peak_memory_mib: highest memory in use.
         loss: mean cross-entropy of the last line of metrics, in nats.
+        kept_step: the step whose weights the stage ends with, if it keeps the best ones; None: the last step.
     """
 
     steps: int
@@ -72,3 +76,4 @@ class StageResult:
     seconds: float
     peak_memory_mib: float
     loss: float
+    kept_step: int | None = None

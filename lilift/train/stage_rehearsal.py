@@ -19,11 +19,17 @@ from lilift.recipe.schema import Recipe, StageName, StageSettings
 from lilift.train.optimizer import allocate_state, build_optimizer
 from lilift.train.step import accumulate_gradients
 
+Between = Callable[[BridgedModel, MemoryTrace], None]
 
-def rehearsal(recipe: Recipe, stage: StageName, rows: Sequence[Row]) -> Rehearsal:
-    """A stage of a recipe, on the rows of its heaviest micro-batch."""
+
+def rehearsal(recipe: Recipe, stage: StageName, rows: Sequence[Row], between: Between | None = None) -> Rehearsal:
+    """A stage of a recipe, on the rows of its heaviest micro-batch.
+
+    `between` is what lilift does between two steps, beside the optimizer's state.
+    """
     settings: StageSettings = getattr(recipe, stage)
-    return Rehearsal(stage, partial(_prepare, stage), partial(_step, settings, recipe.card != "cpu"), rows)
+    run = partial(_step, settings, recipe.card != "cpu", between)
+    return Rehearsal(stage, partial(_prepare, stage), run, rows)
 
 
 def _prepare(stage: StageName, bridge: BridgedModel, recipe: Recipe) -> None:
@@ -34,8 +40,15 @@ def _prepare(stage: StageName, bridge: BridgedModel, recipe: Recipe) -> None:
     bridge.train_only(trains[stage])
 
 
-def _step(settings: StageSettings, on_gpu: bool, bridge: BridgedModel, rows: Sequence[Row], trace: MemoryTrace) -> None:
-    """One optimizer step."""
+def _step(
+    settings: StageSettings,
+    on_gpu: bool,
+    between: Between | None,
+    bridge: BridgedModel,
+    rows: Sequence[Row],
+    trace: MemoryTrace,
+) -> None:
+    """One optimizer step, and what follows it."""
     trained = {name: parameter for name, parameter in bridge.named_parameters() if parameter.requires_grad}
     for parameter in trained.values():
         parameter.register_post_accumulate_grad_hook(_counts_gradient(trace))  # type: ignore[no-untyped-call]
@@ -62,6 +75,9 @@ def _step(settings: StageSettings, on_gpu: bool, bridge: BridgedModel, rows: Seq
     trace.enter("optimizer")
     if not in_host_memory:
         optimizer.step()
+    if between is not None:
+        optimizer.zero_grad(set_to_none=True)
+        between(bridge, trace)
 
 
 def _counts_gradient(trace: MemoryTrace) -> Callable[[nn.Parameter], None]:

@@ -22,6 +22,7 @@ from lilift.recipe.errors import RunFolderError
 from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import WITHOUT_EFFECT_ON_RESULT, Recipe, StageName, StageSettings
 from lilift.recipe.sealed_folders import sealed_folder, verify_part
+from lilift.train.accuracy_watch import WatchPlan
 from lilift.train.loop import train_stage
 from lilift.train.stage_job import StageJob, StageResult
 from lilift.train.training_progress import StageProgress
@@ -42,6 +43,7 @@ def run_stage(
     progress: StageProgress,
     resume: bool = True,
     predicted_mib: float | None = None,
+    watch: WatchPlan | None = None,
 ) -> StageResult:
     """Train a stage, or load its result if the stage is finished already.
 
@@ -54,11 +56,12 @@ def run_stage(
         progress: shows what happens.
         resume: continue from checkpoints in `folder`. If it is off, existing checkpoints are an error.
         predicted_mib: the planned peak; lilift shows it beside the measured one.
+        watch: the foreign questions that lilift watches meanwhile, if any.
 
     Raises:
         LiliftError: see `train_stage`.
     """
-    section: StageName = "align" if name == "align" else "transfer"
+    section = section_of(name)
     settings: StageSettings = getattr(recipe, section)
     if settings.trains == "adapter" and not bridge.has_adapter:
         attach_lora(bridge, recipe.transfer.lora)
@@ -76,6 +79,7 @@ def run_stage(
         resume=resume,
         predicted_mib=predicted_mib,
         encode=None if states is None else lambda rows: encode_ahead(states, rows, progress.note),
+        watch=watch,
     )
     return _train_or_load(bridge, job, folder / settings.trains, progress)
 
@@ -98,7 +102,13 @@ def stage_fingerprint(recipe: Recipe, name: RunStage) -> str:
     depends_on = {section: settings[section] for section in sections}
     for section in _SECTIONS[name]:
         depends_on[section] = {key: value for key, value in settings[section].items() if key not in WITHOUT_EFFECT_ON_RESULT}
-    return fingerprint(name, depends_on)
+    during = recipe.keeps_best_of(section_of(name))
+    return fingerprint(name, depends_on if during is None else depends_on | {"during": during.model_dump(mode="json")})
+
+
+def section_of(name: RunStage) -> StageName:
+    """The recipe's section that holds the settings of a stage."""
+    return "align" if name == "align" else "transfer"
 
 
 def _train_or_load(bridge: BridgedModel, job: StageJob, artifact: Path, progress: StageProgress) -> StageResult:
@@ -109,7 +119,8 @@ def _train_or_load(bridge: BridgedModel, job: StageJob, artifact: Path, progress
         load_part(bridge, part, artifact)
     else:
         result = train_stage(bridge, job, progress)
-        with sealed_folder(artifact, {"stage": job.name, "fingerprint": job.fingerprint, **asdict(result)}) as partial:
+        figures = {key: value for key, value in asdict(result).items() if value is not None}
+        with sealed_folder(artifact, {"stage": job.name, "fingerprint": job.fingerprint, **figures}) as partial:
             save_part(bridge, part, partial)
     # Only now, so that a run that dies before this point can continue from the last checkpoint.
     job.checkpoints.remove_all()
@@ -130,4 +141,4 @@ def _finished(artifact: Path, fingerprint: str) -> StageResult:
             where=artifact,
             remedy="use another run folder, or repeat the phase with --restart-from",
         )
-    return StageResult(**{field.name: details[field.name] for field in fields(StageResult)})
+    return StageResult(**{field.name: details[field.name] for field in fields(StageResult) if field.name in details})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from lilift.recipe.errors import DataError, LiliftError
 from lilift.recipe.names.local_paths import neither
 from lilift.recipe.schema import InstructionSettings
 
+_PARQUET_BRANCH = "refs/convert/parquet"
 _READ_HERE = ("csv", "json")
 """Loaders of `datasets` whose files lilift reads."""
 _LAYOUT_SETTINGS = ("names", "column_names", "skiprows", "field")
@@ -32,11 +34,11 @@ def find_hub_files(settings: InstructionSettings) -> tuple[str, list[Path]] | An
 
     try:
         with _quiet():
-            builder = datasets.load_dataset_builder(settings.source, revision=settings.revision)
+            where, builder = _found(settings)
             loader = _loader_of(builder)
             files = _files_to_read_here(builder, settings.split) if loader in _READ_HERE else []
             if not files:
-                return datasets.load_dataset(settings.source, split=settings.split, revision=settings.revision)
+                return datasets.load_dataset(settings.source, split=settings.split, **where)
             downloads = datasets.DownloadConfig(token=builder.token)
             manager = datasets.DownloadManager(dataset_name=builder.dataset_name, download_config=downloads)
             return loader, [Path(path) for path in manager.download(files)]
@@ -70,6 +72,25 @@ def dataset_rows(dataset: Any, columns: Collection[str] | None = None) -> Iterat
     """The rows of a `datasets.Dataset`, in these columns, as far as it has them."""
     names = dataset.column_names if columns is None else [name for name in dataset.column_names if name in columns]
     yield from dataset.select_columns(names)
+
+
+def _found(settings: InstructionSettings) -> tuple[dict[str, str], Any]:
+    """Where a data set or its subset is on the hub, as arguments for `datasets`, and the builder for them.
+
+    Old data sets are scripts. `datasets` no longer runs them, and lilift does not either. The hub keeps their rows as parquet
+    files on a branch of its own, one folder for each subset.
+    """
+    import datasets
+
+    given = {"name": settings.subset, "revision": settings.revision}
+    where = {name: text for name, text in given.items() if text is not None}
+    try:
+        return where, datasets.load_dataset_builder(settings.source, **where)
+    except RuntimeError as error:
+        if settings.revision is not None or "scripts are no longer supported" not in str(error):
+            raise
+        where = {"data_dir": settings.subset or "default", "revision": _PARQUET_BRANCH}
+        return where, datasets.load_dataset_builder(settings.source, **where)
 
 
 def _loader_of(builder: Any) -> str:
@@ -119,6 +140,11 @@ def _hub_error(error: Exception, settings: InstructionSettings) -> DataError:
         what, remedy = "the data set is gated or private", "accept its terms on the hub, then run `hf auth login`"
     elif "unknown split" in lower or "split" in type(error).__name__.lower():
         what, remedy = f"the data set has no split {settings.split!r}", "set data.instructions.split"
+    elif "config name is missing" in lower or ("builderconfig" in lower and "not found" in lower):
+        what = (
+            "the data set has several subsets" if settings.subset is None else f"the data set has no subset {settings.subset!r}"
+        )
+        remedy = f"set data.instructions.subset to one of {_listed(text)}"
     elif any(sign in lower for sign in ("offline", "connection", "resolve", "reach", "timed out", "network")):
         what, remedy = (
             "the data set is not in the hub's cache and the hub cannot be reached",
@@ -129,3 +155,9 @@ def _hub_error(error: Exception, settings: InstructionSettings) -> DataError:
     else:
         what = f"cannot load the data set ({text[:160]})"
     return DataError(neither(settings.source, what), where=settings.source, remedy=remedy)
+
+
+def _listed(text: str) -> str:
+    """The subsets that an error of `datasets` lists, the first few."""
+    names = re.findall(r"'([^']+)'", text[text.find("[") :].partition("]")[0])
+    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "") if names else "those on its page on the hub"

@@ -20,7 +20,7 @@ from lilift.data.languages import languages as known_languages
 from lilift.data.world import test_problems
 from lilift.evaluate.benchmarks.benchmark_files import FileForm, NoSuchLanguage
 from lilift.evaluate.benchmarks.benchmark_hub import rows_from_hub
-from lilift.evaluate.benchmarks.benchmark_rows import Row
+from lilift.evaluate.benchmarks.benchmark_rows import Row, bare_question
 from lilift.evaluate.benchmarks.benchmark_sources import SOURCES, BenchmarkSource
 from lilift.evaluate.benchmarks.custom.custom_benchmark import is_custom, read_custom
 from lilift.evaluate.benchmarks.mmwp_faults import mmwp_is_sound
@@ -31,6 +31,8 @@ WORLD_QUESTIONS = 200
 """Questions of the generated benchmark in each language, if no limit is set."""
 SAMPLE_SUFFIX = "-sample"
 """End of a benchmark's name if the questions are lilift's own sample rows."""
+BARE_SUFFIX = "-bare"
+"""Part of a benchmark's name if the questions lack the line that lists the possible answers."""
 LIKELIHOOD_SUFFIX = "-likelihood"
 """End of a benchmark's name if labels are chosen by likelihood: scores differ from those of answers that a model writes."""
 
@@ -62,8 +64,8 @@ class Benchmark:
     """The questions of one benchmark in one language.
 
     Attributes:
-        name: the benchmark's name, then `SAMPLE_SUFFIX` if it is lilift's own sample, then `LIKELIHOOD_SUFFIX` if labels are
-            chosen by likelihood.
+        name: the benchmark's name, then `SAMPLE_SUFFIX` if it is lilift's own sample, `BARE_SUFFIX` if questions are bare, and
+            `LIKELIHOOD_SUFFIX` if labels are chosen by likelihood.
         language: the code of the questions' language.
         questions: the questions.
         rows_read: number of rows in its source; larger than the number of questions if a limit is set or rows are left out.
@@ -121,12 +123,22 @@ def _published(settings: BenchmarkSettings, source: BenchmarkSource, language: s
         )
     sound = settings.name == "mmwp" and not sample
     questions = [
-        Question(row.id, row.text, row.gold, row.labels, row.choices, not sound or mmwp_is_sound(int(row.id), language))
+        Question(
+            row.id,
+            bare_question(row.text) if settings.bare else row.text,
+            row.gold,
+            row.labels,
+            row.choices,
+            not sound or mmwp_is_sound(int(row.id), language),
+        )
         for row in (_in_order(rows) if source.by_id else rows)
         if row.gold is not None
     ]
     return Benchmark(
-        settings.name + (SAMPLE_SUFFIX if sample else "") + (LIKELIHOOD_SUFFIX if settings.labels == "likelihood" else ""),
+        settings.name
+        + (SAMPLE_SUFFIX if sample else "")
+        + (BARE_SUFFIX if settings.bare else "")
+        + (LIKELIHOOD_SUFFIX if settings.labels == "likelihood" else ""),
         language,
         tuple(questions[: settings.limit]),
         len(rows),
@@ -199,7 +211,7 @@ def published_name(name: str) -> str:
     """The name of a benchmark without suffixes, as `BenchmarkSettings` has it."""
     if is_custom(name):
         return "custom"
-    return name.removesuffix(LIKELIHOOD_SUFFIX).removesuffix(SAMPLE_SUFFIX)
+    return name.removesuffix(LIKELIHOOD_SUFFIX).removesuffix(BARE_SUFFIX).removesuffix(SAMPLE_SUFFIX)
 
 
 def fetched_folder(name: str) -> Path:

@@ -22,6 +22,7 @@ LEAST_FRACTION = Decimal("0.01")
 
 _ASKS_RELATION = "How does the hypothesis relate to the premise? Answer with one word: Entailment, Neutral or Contradiction."
 _ASKS_TOPIC = "What is the topic of the text? Answer with one of these topics:"
+_TEXT = "Text: "
 _ASKS_LETTER = "Which choice is best? Answer with its letter:"
 _GOLD = re.compile(r"-?(?:\d+|\d{1,3}(?:,\d{3})+)(?:\.\d+)?")
 _LATEX_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
@@ -110,7 +111,7 @@ def topic_row(where: str, id: str, text: object, gold: object) -> Row:
     topic = str(gold or "").strip()
     if topic not in TOPICS:
         raise DataError(f"the topic {topic[:40]!r} is not one of SIB-200's seven topics", where=where, remedy=RESTORE)
-    return Row(id, f"Text: {_asked(where, text)}\n{_ASKS_TOPIC} {_listed(TOPICS)}.", topic, TOPICS)
+    return Row(id, f"{_TEXT}{_asked(where, text)}\n{_ASKS_TOPIC} {_listed(TOPICS)}.", topic, TOPICS)
 
 
 def choice_row(where: str, id: str, stem: object, choices: Mapping[str, str], gold: object) -> Row:
@@ -159,6 +160,12 @@ def without_instruction(text: str) -> str:
     """A question without the last line that lilift adds to it, which is the same for every row of a benchmark."""
     question, _, last = text.rpartition("\n")
     return question if last.startswith((_ASKS_RELATION, _ASKS_TOPIC, _ASKS_LETTER)) else text
+
+
+def bare_question(text: str) -> str:
+    """A question without what lilift adds to it: its last line, and the word before the text of SIB-200."""
+    bare = without_instruction(text)
+    return bare.removeprefix(_TEXT) if _ASKS_TOPIC in text else bare
 
 
 def choices_of(question: Mapping[str, Any]) -> dict[str, str]:

@@ -27,7 +27,7 @@ from lilift.recipe import sealed_folders, sealed_records, storage
 from lilift.recipe.errors import RecipeError, RunFolderError
 from lilift.recipe.finished_phases import MODEL_CARD
 from lilift.recipe.load import fingerprint
-from lilift.recipe.schema import AlignmentSettings, EncoderSettings, LLMSettings
+from lilift.recipe.schema import AlignmentSettings, EncoderSettings, LLMSettings, Recipe
 
 Kind = TypeVar("Kind", EncoderSettings, AlignmentSettings)
 PLAIN = System("plain", "the LLM alone")
@@ -63,9 +63,21 @@ def _of_run(run: Path, options: AnswerOptions, system: str) -> Answerer:
     settings = recipe.evaluate.model_copy(update={name: value for name, value in changed.items() if value is not None})
     inputs = answers_depend_on(recipe, run, chosen) | {"limits": fingerprint(settings.max_new_tokens)}
     responder = responder_for(bridge, recipe, run, settings, sampling=options.sampling)
-    notes = missing_languages(bridge.encoder.tokenizer.source_languages, recipe.languages)
+    notes = [*missing_languages(bridge.encoder.tokenizer.source_languages, recipe.languages), *_watched(recipe)]
     answering = inputs | drawing(options)
     return Answerer(responder, chosen, recipe.languages, recipe.seed, answering, run / "evaluations", tuple(notes))
+
+
+def _watched(recipe: Recipe) -> list[str]:
+    """A line that says which questions the run has watched during training, if any: results on these are no clean test."""
+    during = recipe.evaluate.during
+    if during is None:
+        return []
+    chose = " and chose its weights by them" if during.keep == "best" else ""
+    return [
+        f"this run watched {during.rows} questions of {during.benchmark} while it trained{chose}; "
+        "an evaluation of that benchmark here includes them"
+    ]
 
 
 def _of_export(folder: Path, options: AnswerOptions) -> Answerer:

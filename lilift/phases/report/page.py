@@ -20,6 +20,7 @@ from lilift.phases.report.data_section import data_section
 from lilift.phases.report.export_section import export_section
 from lilift.phases.report.report_files import RunFiles
 from lilift.phases.report.results_section import benchmark_sections
+from lilift.phases.report.watch_section import watch_section
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.storage import write_text
 
@@ -179,6 +180,7 @@ def _contents(run: Path) -> dict[str, Any]:
         "benchmarks": benchmark_sections(scores, files.responses, files.profiles()),
         "alignments": files.alignment_qualities(),
         "curves": _curves(files),
+        "watch": watch_section(files, recipe, _PHASE_TITLES),
         "memory": _memory(plan, measured),
         "plan": plan,
         "memory_bars": _memory_bars(plan),

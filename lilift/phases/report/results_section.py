@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lilift.evaluate.benchmarks.benchmark import LIKELIHOOD_SUFFIX, SAMPLE_SUFFIX, published_name
+from lilift.evaluate.benchmarks.benchmark import BARE_SUFFIX, LIKELIHOOD_SUFFIX, SAMPLE_SUFFIX, published_name
 from lilift.evaluate.benchmarks.custom.custom_benchmark import is_custom, title_of_custom
 from lilift.evaluate.scores.response_analysis import Profiles, ResponseProfile
 from lilift.evaluate.scores.scores import BenchmarkScores, LanguageScore, SystemScores
@@ -42,6 +42,7 @@ _BENCHMARKS = {
     "xcsqa": ("X-CSQA", "Common-sense questions with five choices that the authors translated by machine. Chance is 20%."),
 }
 _SAMPLE = "These are only a few rows of lilift's own. They test that everything works, and do not measure the model."
+_BARE = "The question does not list the possible answers."
 _LIKELIHOOD = "The model writes no response: the answer is the label with the highest likelihood after the question."
 _STYLES = {"untrained": "a", "control": "b", "lifted": "c"}
 
@@ -218,6 +219,8 @@ def _title_and_description(name: str) -> tuple[str, str]:
         title, description = title_of_custom(name.removesuffix(LIKELIHOOD_SUFFIX)), "Questions of your own."
     else:
         title, description = _BENCHMARKS.get(published_name(name), (name, ""))
+    if BARE_SUFFIX in name and not own:
+        title, description = f"{title}, bare", f"{description} {_BARE}"
     if name.endswith(LIKELIHOOD_SUFFIX):
         title, description = f"{title}, likeliest label", f"{description} {_LIKELIHOOD}"
     if SAMPLE_SUFFIX in name and not own:

@@ -32,6 +32,7 @@ _SETTINGS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("data", "template"): ("plain", "metamath", "alpaca", "chat"),
     ("data", "held_out", "*", "path"): (),
     ("evaluate", "benchmarks", "*", "path"): (),
+    ("evaluate", "during", "path"): (),
     ("evaluate", "alignment"): ("world",),
 }
 

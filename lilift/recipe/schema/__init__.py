@@ -22,6 +22,7 @@ from lilift.recipe.schema.evaluation_settings import (
     WITH_LABELS,
     BenchmarkName,
     BenchmarkSettings,
+    DuringSettings,
     EvaluateSettings,
     QuestionColumnSettings,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "ColumnSettings",
     "DataSettings",
     "Dtype",
+    "DuringSettings",
     "EncoderLayers",
     "EncoderSettings",
     "EvaluateSettings",

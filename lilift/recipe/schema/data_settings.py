@@ -31,6 +31,11 @@ class InstructionSettings(Settings):
         "of a data set on the Hugging Face hub."
     )
     revision: str | None = Field(None, description="Commit, tag or branch of the data set on the hub.")
+    subset: str | None = Field(
+        None,
+        exclude_if=lambda subset: subset is None,  # runs without this setting keep their fingerprint
+        description="Subset (configuration) of a data set on the hub, such as `main` or `eng_Latn`, if it has several.",
+    )
     split: str = Field("train", description="Split of a data set on the hub.")
     columns: ColumnSettings | None = Field(
         None, description="Names of the columns. If you leave it out, lilift recognises common names itself."

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, fiel
 
 from lilift.recipe.language_groups import known_languages
 from lilift.recipe.schema.base_settings import Settings
+from lilift.recipe.schema.stage_settings import StageName
 
 BenchmarkName = Literal[
     "world",
@@ -96,6 +97,19 @@ class BenchmarkSettings(Settings):
         "question; this is many times faster.",
     )
 
+    bare: bool = Field(
+        False,
+        exclude_if=lambda bare: not bare,  # results without this setting keep their fingerprint
+        description="Ask the question without the line that lists the possible answers, for a model that learned from such "
+        "questions. Only for belebele, sib200, xnli, global-mmlu-lite and xcsqa.",
+    )
+
+    @model_validator(mode="after")
+    def _bare_where_there_is_a_line(self) -> BenchmarkSettings:
+        if self.bare and self.name not in WITH_LABELS:
+            raise ValueError(f"bare: lilift adds no line to the questions of {self.name}; leave it out")
+        return self
+
     @model_validator(mode="after")
     def _labels_where_there_are_labels(self) -> BenchmarkSettings:
         # Only its file tells whether a custom benchmark has labels.
@@ -119,6 +133,54 @@ class BenchmarkSettings(Settings):
             raise ValueError("path: a custom benchmark needs it; write the file or folder with your questions")
         elif self.source != "files":
             raise ValueError(f"source: a custom benchmark comes from its `path`, not from {self.source}; leave `source` out")
+        return self
+
+
+class DuringSettings(Settings):
+    """A few questions that the model answers again and again while it trains."""
+
+    benchmark: BenchmarkName = Field(
+        description="The benchmark that the questions come from. If `evaluate.benchmarks` lists it too, `source` and `path` of "
+        "that entry count here, and the evaluation after training leaves these questions out."
+    )
+    source: Literal["files", "hub", "sample"] | None = Field(
+        None, description="As for `evaluate.benchmarks`, for a benchmark that is not listed there."
+    )
+    path: str | None = Field(
+        None,
+        description="As for `evaluate.benchmarks`, for a benchmark that is not listed there. custom: needed, if not listed.",
+    )
+    languages: Annotated[
+        tuple[str, ...] | None, BeforeValidator(known_languages, json_schema_input_type=str | list[str] | None)
+    ] = Field(None, description="Codes or groups of the languages to watch. If you leave it out: the recipe's languages.")
+    rows: int = Field(
+        50,
+        ge=1,
+        description="Number of questions in each language. lilift draws them with the seed; all languages get the same.",
+    )
+    every: int = Field(
+        100, ge=1, description="Optimizer steps between two watches. lilift also watches at the first and last step."
+    )
+    stages: tuple[StageName, ...] = Field(
+        ("transfer",), min_length=1, description="The stages to watch: align, transfer or both. transfer includes its control."
+    )
+    keep: Literal["best", "last"] = Field(
+        "last",
+        description="The weights that a watched stage ends with. last: those of its last step. best: those of the watch with "
+        "the most right answers; among equals, the latest.",
+    )
+
+    @field_validator("languages")
+    @classmethod
+    def _foreign(cls, languages: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if languages is not None and ("en" in languages or not languages):
+            raise ValueError("lilift watches foreign languages; name at least one, and leave out `en`")
+        return languages
+
+    @model_validator(mode="after")
+    def _path_or_source(self) -> DuringSettings:
+        if self.path is not None and self.source not in (None, "files"):
+            raise ValueError(f"path: the questions come from {self.source}; leave out `path` or `source`")
         return self
 
 
@@ -148,4 +210,11 @@ class EvaluateSettings(Settings):
         exclude_if=lambda wanted: wanted == "auto",  # runs without this setting keep their fingerprint
         description="Keep the LLM's 4-bit weights dequantised while it answers. This is faster, and takes 2 bytes more for "
         "each weight (4 in float32). auto: if there is room. true: always, and the memory plan counts them. false: never.",
+    )
+    during: DuringSettings | None = Field(
+        None,
+        exclude_if=lambda during: during is None,  # runs without this setting keep their fingerprint
+        description="Watch a few questions in foreign languages while a stage trains. Training on English alone can make the "
+        "model forget the bridge, and the English loss does not show it. lilift prints the share of right answers, and says "
+        "when it begins to fall. If you leave it out, lilift watches nothing.",
     )

@@ -138,9 +138,9 @@ class AlignmentSettings(Settings):
     pool: Annotated[int, Field(ge=1)] | Literal["text"] = Field(
         1,
         exclude_if=lambda pool: pool == 1,  # runs without this setting keep their fingerprint
-        description="How many neighbouring encoder states a `linear` or `ffn` layer averages into one soft token, about. 1: every "
-        "state becomes a soft token. `text`: all of them, so that a text becomes one soft token. Fewer soft tokens learn "
-        "faster and cost less, but a question with several numbers or names does not fit into one.",
+        description="How many neighbouring encoder states a `linear` or `ffn` layer averages into one soft token, at most. 1: "
+        "every state becomes a soft token. `text`: all of them, so that a text becomes one soft token. Fewer soft tokens cost "
+        "less, but one soft token cannot hold a question with several numbers or names.",
     )
     normalize: bool = Field(
         True,

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from lilift.recipe.language_groups import known_languages
 from lilift.recipe.schema.base_settings import Settings
 from lilift.recipe.schema.data_settings import DataSettings
-from lilift.recipe.schema.evaluation_settings import EvaluateSettings
+from lilift.recipe.schema.evaluation_settings import BenchmarkSettings, DuringSettings, EvaluateSettings
 from lilift.recipe.schema.export_settings import ExportSettings
 from lilift.recipe.schema.model_settings import AlignmentSettings, EncoderSettings, LLMSettings
 from lilift.recipe.schema.stage_settings import AlignSettings, StageName, TrainedPart, TransferSettings
@@ -103,6 +103,7 @@ class Recipe(Settings):
             raise ValueError(
                 "evaluate.alignment: lilift measures it before and after stage 1, but stage 1 does not train the layer here"
             )
+        self._check_during()
         if self.export.formats and not self.can_be_exported:
             raise ValueError(
                 "export.formats: an export needs an encoder, an alignment layer and an adapter, and this recipe lacks one; "
@@ -126,6 +127,44 @@ class Recipe(Settings):
                 "export.formats: llama.cpp gives only the last states of an encoder, so lilift cannot write a bridge with "
                 "alignment.layers: mix as GGUF; set formats to [hf] or [], or set alignment.layers to last"
             )
+
+    def _check_during(self) -> None:
+        """Check that lilift can watch the stages that the recipe wants to watch."""
+        during = self.evaluate.during
+        if during is None:
+            return
+        for stage in during.stages:
+            if stage not in self.stages:
+                raise ValueError(f"evaluate.during.stages: the recipe skips {stage}; remove it from the list")
+        if self.llm.backend == "unsloth":
+            raise ValueError(
+                "evaluate.during: an LLM that unsloth trains cannot answer during training; set llm.backend to auto"
+            )
+        if during.benchmark == "custom" and during.path is None and self.listed_in_evaluation(during) is None:
+            raise ValueError("evaluate.during.path: custom needs it; write the file or folder with your questions")
+
+    def listed_in_evaluation(self, during: DuringSettings) -> BenchmarkSettings | None:
+        """The entry of `evaluate.benchmarks` that has the same questions as `during`, or None."""
+
+        def same(one: BenchmarkSettings) -> bool:
+            if one.name == "custom":
+                return during.path in (None, one.path)
+            return during.source is None or (during.source == "sample") == (one.source == "sample")
+
+        return next((one for one in self.evaluate.benchmarks if one.name == during.benchmark and same(one)), None)
+
+    def watched_in(self, stage: StageName) -> DuringSettings | None:
+        """How lilift watches foreign questions while this stage trains; None if it does not."""
+        during = self.evaluate.during
+        return during if during is not None and stage in during.stages else None
+
+    def keeps_best_of(self, stage: StageName) -> DuringSettings | None:
+        """The settings of the watch that chooses the weights of this stage; None if the stage keeps its last weights.
+
+        How often the stage is watched counts, too. Only then does a watch change the stage's result.
+        """
+        during = self.watched_in(stage)
+        return during if during is not None and during.keep == "best" else None
 
     @property
     def has_encoder(self) -> bool:

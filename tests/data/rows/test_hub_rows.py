@@ -54,6 +54,37 @@ def test_the_split_is_chosen_and_a_part_of_one_is_left_to_datasets(hub: Path) ->
         responses(hub, split="valid")
 
 
+def test_a_subset_is_chosen_and_named_where_it_is_missing(hub: Path) -> None:
+    for name in ("main", "socratic"):
+        (hub / f"{name}.jsonl").write_text(json.dumps({"question": "q?", "response": name}) + "\n", encoding="utf-8")
+    configs = "".join(f"- config_name: {name}\n  data_files: {name}.jsonl\n" for name in ("main", "socratic"))
+    (hub / "README.md").write_text(f"---\nconfigs:\n{configs}---\n", encoding="utf-8")
+    assert responses(hub, subset="socratic") == ["socratic"]
+    with pytest.raises(DataError, match=r"has several subsets; set data\.instructions\.subset to one of main, socratic"):
+        responses(hub)
+    with pytest.raises(DataError, match=r"has no subset 'mian'; set data\.instructions\.subset to one of main, socratic"):
+        responses(hub, subset="mian")
+
+
+def test_a_data_set_that_is_a_script_is_read_from_the_hubs_parquet_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load_dataset_builder(_source: str, **where: str) -> object:
+        asked.append(where)
+        if "data_dir" not in where:
+            raise RuntimeError("Dataset scripts are no longer supported, but found sib200.py")
+        return object()
+
+    monkeypatch.setattr(datasets, "load_dataset_builder", load_dataset_builder)
+    monkeypatch.setattr(datasets, "load_dataset", lambda source, split, **where: [source, split, where])
+    parquet = {"data_dir": "eng_Latn", "revision": "refs/convert/parquet"}
+    found = find_hub_files(InstructionSettings(source="Davlan/sib200", subset="eng_Latn"))
+    assert found == ["Davlan/sib200", "train", parquet]
+    assert asked == [{"name": "eng_Latn"}, parquet]
+    with pytest.raises(DataError, match="scripts are no longer supported"):
+        find_hub_files(InstructionSettings(source="Davlan/sib200", subset="eng_Latn", revision="abc"))
+
+
 def test_parquet_comes_through_datasets(hub: Path) -> None:
     datasets.Dataset.from_list(rows()).to_parquet(str(hub / "train.parquet"))
     assert isinstance(find_hub_files(InstructionSettings(source=str(hub))), datasets.Dataset)

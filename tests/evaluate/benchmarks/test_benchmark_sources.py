@@ -13,7 +13,7 @@ import pytest
 
 from lilift.cli.eval_fetch import FETCHED
 from lilift.data.languages import languages
-from lilift.evaluate.benchmarks.benchmark import Benchmark, load_benchmark
+from lilift.evaluate.benchmarks.benchmark import Benchmark, load_benchmark, published_name
 from lilift.evaluate.benchmarks.benchmark_fetch import PUBLIC
 from lilift.evaluate.benchmarks.benchmark_rows import without_instruction
 from lilift.evaluate.benchmarks.benchmark_sources import SOURCES, TRANSLATORS, languages_of
@@ -109,6 +109,20 @@ def test_what_lilift_adds_to_a_question_is_no_part_of_it(name: str) -> None:
     own = [without_instruction(question.text) for question in questions]
     assert not any("Answer with" in text for text in own)
     assert all((text != question.text) is bool(question.labels) for text, question in zip(own, questions, strict=True))
+
+
+def test_a_bare_question_is_the_text_alone_and_has_a_name_of_its_own() -> None:
+    usual, bare = (
+        load_benchmark(BenchmarkSettings(name="sib200", source="sample", labels="likelihood", bare=bare), "sw")
+        for bare in (False, True)
+    )
+    assert bare.name == "sib200-sample-bare-likelihood"
+    assert published_name(bare.name) == "sib200"
+    assert [one.text for one in usual.questions] == [
+        f"Text: {one.text}\n{usual.questions[0].text.splitlines()[-1]}" for one in bare.questions
+    ]
+    with pytest.raises(ValueError, match="bare: lilift adds no line to the questions of mgsm"):
+        BenchmarkSettings(name="mgsm", bare=True)
 
 
 def test_afrimgsm_is_a_table_with_quoted_cells(tmp_path: Path) -> None:
