@@ -115,6 +115,8 @@ def shape_of(recipe: Recipe, kind: str) -> str:
     depends_on["lora"] = {key: settings["transfer"]["lora"][key] for key in ("rank", "target_modules")}
     if recipe.alignment.layers != "last":  # the settings leave out the default
         depends_on["alignment"]["layers"] = recipe.alignment.layers
+    if recipe.alignment.scale_states:
+        depends_on["alignment"]["scale_states"] = True
     if recipe.alignment.pool != 1:
         depends_on["alignment"]["pool"] = recipe.alignment.pool
     if recipe.evaluate.during is not None:  # the stages then also hold a batch of questions

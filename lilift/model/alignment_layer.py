@@ -54,6 +54,7 @@ class AlignmentLayer(nn.Module):
     size: Tensor | None
     latents: int | None = None
     pool: int = 1
+    scales_states: bool = False
 
     def __init__(self, encoder_size: int, llm_size: int, *, has_bos: bool, has_eos: bool, normalized: bool) -> None:
         super().__init__()
@@ -123,14 +124,16 @@ class AlignmentLayer(nn.Module):
                     vector.mul_(size)
 
     def _mixed(self, states: Tensor) -> Tensor:
-        """States [B, S, E]: the weighted mean of [B, S, L + 1, E] with `mix`, as in ELMo (arXiv 1802.05365), or unchanged.
+        """States [B, S, E] as the layer reads them: mixed with `mix`, of size 1 with `scales_states`.
 
-        The encoder scales the states of each layer to the same size. ELMo's factor for the whole is the layer's own weights.
+        With `mix`, they are the weighted mean of [B, S, L + 1, E], as in ELMo (arXiv 1802.05365). The encoder scales the states
+        of each layer to the same size. ELMo's factor for the whole is the layer's own weights.
         """
-        if self.mix is None:
-            return states
-        mixed: Tensor = self.mixing_weights.to(states.dtype) @ states
-        return mixed
+        if self.mix is not None:
+            states = self.mixing_weights.to(states.dtype) @ states
+        if self.scales_states:
+            states = functional.rms_norm(states.float(), (self.encoder_size,), eps=SMALL).to(states.dtype)
+        return states
 
     @property
     def mixing_weights(self) -> Tensor:
@@ -357,6 +360,7 @@ def build_alignment(
             layer = ProjectionLayer(
                 encoder_size, llm_size, hidden_size=hidden_size, pool=window_size(settings), normalized=settings.normalize
             )
+    layer.scales_states = settings.scale_states
     if mixed_layers is not None:
         # All layers begin with the same weight: a softmax that begins at one layer hardly gives the others a gradient.
         layer.mix = nn.Parameter(torch.zeros(mixed_layers))

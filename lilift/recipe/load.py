@@ -247,6 +247,12 @@ def _first_mistake(error: ValidationError, settings: Mapping[str, Any], sources:
     if not key:
         return RecipeError(message, where=where, remedy="see `lilift recipe show tiny-cpu` for a complete recipe")
     given = json.dumps(mistake.get("input"), default=str, ensure_ascii=False)
+    if kind == "string_type":
+        return RecipeError(
+            f"{name} is a text, but YAML reads this value as {given[:80]}",
+            where=where,
+            remedy=f'put the text in quotes: `{key[-1]}: "…"` in a file, --set \'{name}="…"\' in a shell',
+        )
     return RecipeError(f"{name}: {message[0].lower()}{message[1:]}", where=where, remedy=f"it is now {given[:80]}")
 
 

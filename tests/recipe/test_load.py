@@ -266,3 +266,11 @@ def test_absurd_values_are_one_line(override: str, words: str) -> None:
 
 def test_spaces_and_capitals_around_a_language_do_not_matter() -> None:
     assert load_recipe("tiny-cpu", ["languages=['om ', FJ]"]).languages == ("om", "fj")
+
+
+@pytest.mark.parametrize(("value", "read_as"), [("query: ", '{"query": null}'), ("", "null"), ("12", "12")])
+def test_a_text_that_yaml_reads_as_something_else_needs_quotes(value: str, read_as: str) -> None:
+    with pytest.raises(RecipeError, match="put the text in quotes") as refused:
+        load_recipe("tiny-cpu", [f"encoder.prefix={value}"])
+    assert f"reads this value as {read_as}" in refused.value.line()
+    assert load_recipe("tiny-cpu", [f'encoder.prefix="{value}"']).encoder.prefix == value

@@ -13,8 +13,8 @@ from lilift.recipe.schema import AlignmentSettings
 
 ARCHITECTURE = "lilift-alignment"
 GGUF_VERSION = 1
-POOLING_VERSION = 2
-"""The version of files whose reader must average states first. Older lilifts refuse it."""
+PREPARING_VERSION = 2
+"""The version of files whose reader must average or scale states first. Older lilifts refuse it."""
 
 
 def write_alignment(source: Path, settings: AlignmentSettings, path: Path) -> None:
@@ -35,12 +35,15 @@ def write_alignment(source: Path, settings: AlignmentSettings, path: Path) -> No
     writer.add_type("lilift-alignment")
     writer.add_name("language alignment layer")
     pool = window_size(settings)
-    writer.add_uint32(f"{ARCHITECTURE}.version", GGUF_VERSION if pool == 1 else POOLING_VERSION)
+    prepares = pool > 1 or settings.scale_states
+    writer.add_uint32(f"{ARCHITECTURE}.version", PREPARING_VERSION if prepares else GGUF_VERSION)
     writer.add_string(f"{ARCHITECTURE}.kind", settings.kind)
     writer.add_uint32(f"{ARCHITECTURE}.encoder_size", input_size)
     writer.add_uint32(f"{ARCHITECTURE}.llm_size", output_rows)
     if pool > 1:
         writer.add_uint32(f"{ARCHITECTURE}.pool", pool)
+    if settings.scale_states:
+        writer.add_bool(f"{ARCHITECTURE}.scale_states", True)
     tensors = [
         PlannedTensor(name, weights.shape(name) or (1,), GGMLQuantizationType.F32, name) for name in sorted(weights.tensors)
     ]

@@ -54,6 +54,7 @@ class SoftTokens:
             raise RunFolderError("a newer lilift has written this file", where=path, remedy="update lilift")
         self.encoder_size = int(_field(reader, f"{ARCHITECTURE}.encoder_size") or 0)
         self.pool = int(_field(reader, f"{ARCHITECTURE}.pool") or 1)
+        self.scales_states = bool(_field(reader, f"{ARCHITECTURE}.scale_states"))
         self.llm_size = int(_field(reader, f"{ARCHITECTURE}.llm_size") or 0)
         self.weights: dict[str, Floats] = {tensor.name: np.array(tensor.data, dtype=np.float32) for tensor in reader.tensors}
         needed = {"output.weight", "output.bias", "eos"}
@@ -76,6 +77,8 @@ class SoftTokens:
 
     def frame(self, states: Floats) -> Floats:
         """The vectors [N, D] for states [S, E]: the soft tokens with the learned vectors around them."""
+        if self.scales_states:
+            states = states / np.sqrt(np.square(states).mean(-1, keepdims=True) + _SMALL)
         soft = self._soft(states if self.pool == 1 else window_means(states, self.pool))
         vectors = np.concatenate(
             [*([self.weights["bos"][None]] if "bos" in self.weights else []), soft, self.weights["eos"][None]]

@@ -142,6 +142,12 @@ class AlignmentSettings(Settings):
         "every state becomes a soft token. `text`: all of them, so that a text becomes one soft token. Fewer soft tokens cost "
         "less, but one soft token cannot hold a question with several numbers or names.",
     )
+    scale_states: bool = Field(
+        False,
+        exclude_if=lambda scale: not scale,  # runs without this setting keep their fingerprint
+        description="Scale every encoder state to size 1 before the layer reads it. Some encoders have small states (0.26 in "
+        "multilingual-e5-small). The layer then learns slowly, because an optimizer step changes its output less.",
+    )
     normalize: bool = Field(
         True,
         description="Scale the layer's vectors to the size of the LLM's embeddings. The LinguaLIFT paper does not do this. "

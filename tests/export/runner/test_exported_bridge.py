@@ -105,7 +105,7 @@ def test_control_tokens_in_a_question_are_text_as_in_training(tmp_path: Path) ->
 @pytest.mark.parametrize("kind", ["ffn", "linear", "latent"])
 @pytest.mark.parametrize(("normalize", "pool"), [(True, 1), (False, 1), (True, 4), (True, "text")])
 def test_the_alignment_layer_in_numpy_is_the_one_in_torch(kind: str, normalize: bool, pool: int | str, tmp_path: Path) -> None:
-    settings = AlignmentSettings(kind=kind, latents=7, normalize=normalize, pool=pool)  # type: ignore[arg-type]
+    settings = AlignmentSettings(kind=kind, latents=7, normalize=normalize, pool=pool, scale_states=pool == 4)  # type: ignore[arg-type]
     layer = build_alignment(settings, encoder_size=48, llm_size=40, seed=1)
     states, mask = torch.randn(1, 9, 48), torch.ones(1, 9, dtype=torch.bool)
     layer.start_at_size(states, mask, 0.3)

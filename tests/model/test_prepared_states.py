@@ -1,4 +1,4 @@
-"""`alignment.pool`: each soft token is made from the mean of neighbouring encoder states."""
+"""`alignment.pool` and `alignment.scale_states`: what becomes of encoder states before the layer projects them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from lilift.data.texts.examples import Row
 from lilift.export.runner import soft_tokens
-from lilift.model.alignment_layer import WHOLE_TEXT, window_means
+from lilift.model.alignment_layer import WHOLE_TEXT, build_alignment, window_means
 from lilift.model.bridge import BridgedModel
 from lilift.model.pooling import pooled_soft_tokens
 from lilift.recipe.load import fingerprint
@@ -66,6 +67,19 @@ def test_the_mean_of_a_text_is_that_of_its_windows(bridge_of: Callable[..., Brid
     batch = bridge.collate([Row(tuple(ids), (8,), (9,))])
     wanted = bridge.alignment(bridge.encoder(batch.encoder_ids, batch.encoder_mask), batch.encoder_mask, batch.state_rows)
     torch.testing.assert_close(pooled_soft_tokens(bridge, ["mary has apples"]), wanted)
+
+
+@pytest.mark.parametrize("kind", ["ffn", "latent"])
+def test_a_layer_that_scales_states_does_not_depend_on_their_size(kind: str) -> None:
+    settings = AlignmentSettings(kind=kind, scale_states=True)  # type: ignore[arg-type]
+    layer = build_alignment(settings, encoder_size=16, llm_size=8, seed=0)
+    states, mask = torch.randn(1, 5, 16), torch.tensor([[True, True, True, False, False]])
+    states = states * mask[..., None]
+    rows = torch.arange(3)
+    torch.testing.assert_close(layer(states, mask, rows), layer(4 * states, mask, rows), atol=1e-4, rtol=1e-4)
+    unit = functional.rms_norm(states, (16,))
+    plain = build_alignment(AlignmentSettings(kind=kind), encoder_size=16, llm_size=8, seed=0)  # type: ignore[arg-type]
+    torch.testing.assert_close(layer(states, mask, rows), plain(unit, mask, rows), atol=1e-4, rtol=1e-4)
 
 
 def test_a_recipe_without_windows_keeps_its_fingerprint() -> None:

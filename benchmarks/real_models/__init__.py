@@ -1,0 +1,1 @@
+"""The method on real pretrained models and real data, on a CPU."""

