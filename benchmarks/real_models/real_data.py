@@ -14,51 +14,11 @@ from lilift.data.languages import languages
 LOW = tuple(sorted(code for code, known in languages().items() if known.tier == "low"))
 """MMWP's low-resource languages. multilingual-e5-small has read all of them but Luxembourgish (XLM-R's list of languages)."""
 TEST_ROWS = 204
-_WIKTIONARY = [
-    "af",
-    "afrikaans",
-    "ar",
-    "arabic",
-    "be",
-    "belarusian",
-    "bn",
-    "bengali",
-    "eu",
-    "basque",
-    "gu",
-    "gujarati",
-    "ha",
-    "hausa",
-    "hi",
-    "hindi",
-    "hy",
-    "armenian",
-    "is",
-    "icelandic",
-    "kn",
-    "kannada",
-    "lb",
-    "luxembourgish",
-    "mk",
-    "macedonian",
-    "ml",
-    "malayalam",
-    "mr",
-    "marathi",
-    "ne",
-    "nepali",
-    "sk",
-    "slovak",
-    "sw",
-    "swahili",
-    "ta",
-    "tamil",
-    "te",
-    "telugu",
-    "th",
-    "thai",
-]
-WIKTIONARY = dict(zip(_WIKTIONARY[::2], _WIKTIONARY[1::2], strict=True))
+_WIKTIONARY = """
+af afrikaans ar arabic be belarusian bn bengali eu basque gu gujarati ha hausa hi hindi hy armenian is icelandic kn kannada
+lb luxembourgish mk macedonian ml malayalam mr marathi ne nepali sk slovak sw swahili ta tamil te telugu th thai
+"""
+WIKTIONARY = dict(zip(_WIKTIONARY.split()[::2], _WIKTIONARY.split()[1::2], strict=True))
 """The files of WECHSEL's Wiktionary dictionaries (github.com/CPJKU/wechsel)."""
 
 

@@ -4,9 +4,9 @@
     LILIFT_SHARED_DATA=FOLDER python -m benchmarks real_models --encoder models/e5 --llm models/smollm2 --work real-models
     python -m benchmarks real_models --work real-models --report --check
 
-FOLDER holds sib200_flores_parallel (SIB-200, one table for each language) and lexicon_wechsel_wiktionary. A system takes ten to
-forty minutes of one core for each seed. A repeated command goes on where the last one stopped. `--systems` and `--seeds` choose;
-`--report` computes the table and the result from what is done.
+FOLDER holds sib200_flores_parallel (SIB-200, one table for each language) and lexicon_wechsel_wiktionary. A system takes ten
+to forty minutes of one core for each seed. A repeated command goes on where the last one stopped. `--systems` and `--seeds`
+choose. `--report` computes the table and the result from what is done.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks.real_models.linear_probe import probe_verdicts
@@ -103,7 +102,7 @@ def probe(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         [(row["text"], row["category"]) for row in sentences(arguments.data, "en", split)] for split in ("train", "dev")
     )
     encoder = load_encoder(recipe.encoder, device=torch.device("cpu"))
-    _, right = probe_verdicts(encoder, train, dev, {code: asked(code) for code in ("en", *LOW)})
+    _, right = probe_verdicts(encoder, english("train"), english("dev"), {code: asked(code) for code in ("en", *LOW)})
     return [{"system": PROBE, "seed": 0, "right": right}]
 
 
@@ -141,15 +140,11 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "languages": {code: 100 * float(by_sentence(list(seeds.values()), [code]).mean()) for code in LOW},
         }
         if name != "bridge" and "bridge" in by_system:
-            row["bridge is ahead by"] = paired(_like(by_system["bridge"], seeds), shares)
+            bridge = by_system["bridge"]
+            same = [bridge[seed] for seed in seeds if seed in bridge and name != PROBE]  # the probe has no seeds
+            row["bridge is ahead by"] = paired(by_sentence(same or list(bridge.values()), LOW), shares)
         table[name] = row
     return table
-
-
-def _like(bridge: dict[int, dict[str, str]], seeds: dict[int, dict[str, str]]) -> np.ndarray:
-    """The bridge's shares by sentence, over the seeds that the other system has, too."""
-    shared = [bridge[seed] for seed in seeds if seed in bridge] or list(bridge.values())
-    return by_sentence(list(bridge.values()) if len(seeds) == 1 and 0 not in bridge else shared, LOW)
 
 
 def goals_of(table: dict[str, Any]) -> dict[str, float]:
@@ -167,16 +162,16 @@ def goals_of(table: dict[str, Any]) -> dict[str, float]:
     return found
 
 
-def print_table(table: dict[str, Any]) -> None:
-    print(f"{'system':42} {'seeds':>5} {'macro of 21':>18} {'en':>5}   bridge is ahead by (95% interval), p")
+def table_lines(table: dict[str, Any]) -> list[str]:
+    """The table in Markdown."""
+    lines = ["| system | seeds | macro of 21 languages, % (95% interval) | English, % | the bridge is ahead by, points (p) |"]
+    lines.append("|---|---|---|---|---|")
     for row in table.values():
         ahead = row.get("bridge is ahead by")
-        beside = (
-            "" if ahead is None else f"{ahead['points']:6.1f} ({ahead['low']:.1f} to {ahead['high']:.1f}), {ahead['p']:.2g}"
-        )
-        print(
-            f"{row['title']:42} {len(row['seeds']):5} {row['macro']:6.1f} ({row['low']:.1f}-{row['high']:.1f}) {row['en']:5.1f}   {beside}"
-        )
+        beside = "" if ahead is None else f"{ahead['points']:.1f} ({ahead['low']:.1f} to {ahead['high']:.1f}; {ahead['p']:.1g})"
+        macro = f"{row['macro']:.1f} ({row['low']:.1f} to {row['high']:.1f})"
+        lines.append(f"| {row['title']} | {len(row['seeds'])} | {macro} | {row['en']:.1f} | {beside} |")
+    return lines
 
 
 def main() -> int:
@@ -201,7 +196,7 @@ def main() -> int:
                     file.writelines(json.dumps(record) + "\n" for record in found)
     runs = [json.loads(line) for line in store.read_text(encoding="utf-8").splitlines()]
     table = summarise(runs)
-    print_table(table)
+    print("\n".join(table_lines(table)))
     values = goals_of(table)
     keep("real_models", {"note": arguments.note, "goals": GOALS, "summary": values, "table": table, "runs": runs})
     return 0 if report_goals(values, GOALS) or not arguments.check else 1
