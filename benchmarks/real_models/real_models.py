@@ -98,9 +98,9 @@ def probe(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         rows = map(json.loads, (tests / f"{code}.jsonl").read_text(encoding="utf-8").splitlines())
         return [(row["question"], row["answer"]) for row in sorted(rows, key=lambda row: row["id"])]
 
-    train, dev = (
-        [(row["text"], row["category"]) for row in sentences(arguments.data, "en", split)] for split in ("train", "dev")
-    )
+    def english(split: str) -> list[tuple[str, str]]:
+        return [(row["text"], row["category"]) for row in sentences(arguments.data, "en", split)]
+
     encoder = load_encoder(recipe.encoder, device=torch.device("cpu"))
     _, right = probe_verdicts(encoder, english("train"), english("dev"), {code: asked(code) for code in ("en", *LOW)})
     return [{"system": PROBE, "seed": 0, "right": right}]
