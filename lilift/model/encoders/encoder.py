@@ -34,6 +34,9 @@ class Encoder(nn.Module):
         tokenizer: gives the model's ids.
         add_embeddings: see `EncoderSettings`.
         layers: see `AlignmentSettings`.
+
+    Attributes:
+        mixed_layers: L + 1, the number of states of each token, if the alignment layer mixes the encoder's layers.
     """
 
     def __init__(
@@ -76,9 +79,9 @@ class Encoder(nn.Module):
             mask: [B, S] bool, True on real tokens.
 
         Returns:
-            [B, S, E] states in the encoder's precision, zero at padding. With `mixed_layers`,
-            [B, S, L + 1, E]: the token embeddings and the states after each layer, each scaled to a root mean square of 1.
-            Layers differ in size by a factor of up to a hundred, so that the largest would hide the others in a mean.
+            [B, S, E] states in the encoder's precision, zero at padding. With `mixed_layers`, [B, S, L + 1, E]: the token
+            embeddings and the states after each layer, each scaled to a root mean square of 1. Some encoders' states, such as
+            T5's, grow from layer to layer, so that the largest would hide the others in a mean.
 
         Raises:
             ModelError: the model does not give the states of every layer.
