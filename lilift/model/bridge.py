@@ -121,7 +121,7 @@ class BridgedModel(nn.Module):
             inputs_embeds [B, T, D] in the LLM's precision, zero at padding; mask [B, T] bool; position ids [B, T], which count
             only real positions.
         """
-        states = batch.encoder_states  # [B, S, E]
+        states = batch.encoder_states  # [B, S, E], or [B, S, L + 1, E] for an alignment layer that mixes the encoder's layers
         if states is None:
             states = self.encoder(batch.encoder_ids, batch.encoder_mask)
         # The layer itself runs, not only its table, because some embedding layers scale their rows.

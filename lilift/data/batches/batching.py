@@ -74,7 +74,7 @@ class Batch:
         loss_rows: [N] the positions whose next token has loss, as indices into [B * T].
         loss_labels: [N] this next token.
         row_ids: index of each row among the caller's rows.
-        encoder_states: [B, S, E] the encoder's states, if they are already computed.
+        encoder_states: what the encoder gives, [B, S, E] or [B, S, L + 1, E], if it is already computed.
         left_pad: the padding is before each row instead of after it.
     """
 

@@ -1,4 +1,4 @@
-"""The text of one cell of a data set: letter for letter as the file has it (in NFC), or the reason why it has none.
+"""The text of one cell of a data set: letter for letter as the file has it, or the reason why it has none.
 
 The readers hand over texts as they are and numbers as they are spelled. A typed file (Parquet) has no spelling; its numbers,
 dates and times get Python's.
@@ -10,8 +10,6 @@ import math
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
-
-from lilift.data.composed_text import composed
 
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
@@ -39,7 +37,7 @@ def one_value_each(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def text_of(value: Any, part: str) -> str:
-    """The text of a cell, in Unicode's form NFC; empty where the cell is.
+    """The text of a cell; empty where the cell is.
 
     Args:
         value: what the reader found: a text, a number, true or false, nothing, or a list of content parts as in OpenAI's API.
@@ -54,7 +52,7 @@ def text_of(value: Any, part: str) -> str:
             text.encode("utf-8")  # half a surrogate pair cannot be written to any file
         except UnicodeEncodeError:
             raise UnusableRowError(f"{part} is not Unicode text") from None
-    return composed(text)
+    return text
 
 
 def _text_of_other(value: Any, part: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lilift.data.composed_text import composed
 from lilift.data.rows.cells import UnusableRowError
 from lilift.data.rows.row_files import Rows, no_rows, open_rows
 from lilift.data.texts.columns import Columns, find_columns, unknown_columns
@@ -111,7 +112,8 @@ def _examples(rows: Rows, columns: Columns) -> Iterator[Example | str]:
         except UnusableRowError as reason:
             yield str(reason)
             continue
-        yield Example(f"{name}:{number}", question.strip(), response.strip(), answer)
+        question, response = composed(question.strip()), composed(response.strip())
+        yield Example(f"{name}:{number}", question, response, answer and composed(answer))
 
 
 @dataclass(frozen=True)

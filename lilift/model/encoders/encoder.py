@@ -6,6 +6,7 @@ batch, because padding is masked and stands on the right, where it moves no posi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -33,6 +34,9 @@ class Encoder(nn.Module):
         tokenizer: gives the model's ids.
         add_embeddings: see `EncoderSettings`.
         layers: see `AlignmentSettings`.
+
+    Attributes:
+        mixed_layers: L + 1, the number of states of each token, if the alignment layer mixes the encoder's layers.
     """
 
     def __init__(
@@ -75,9 +79,9 @@ class Encoder(nn.Module):
             mask: [B, S] bool, True on real tokens.
 
         Returns:
-            [B, S, E] states in the encoder's precision, zero at padding. With `mixed_layers`,
-            [B, S, L + 1, E]: the token embeddings and the states after each layer, each scaled to a root mean square of 1.
-            Layers differ in size by a factor of up to a hundred, so that the largest would hide the others in a mean.
+            [B, S, E] states in the encoder's precision, zero at padding. With `mixed_layers`, [B, S, L + 1, E]: the token
+            embeddings and the states after each layer, each scaled to a root mean square of 1. Some encoders' states, such as
+            T5's, grow from layer to layer, so that the largest would hide the others in a mean.
 
         Raises:
             ModelError: the model does not give the states of every layer.
@@ -94,14 +98,15 @@ class Encoder(nn.Module):
 
     def _all_layers(self, ids: Tensor, mask: Tensor) -> Tensor:
         """[B, S, L + 1, E]; see `forward`. It scales one layer at a time, so that no second copy of all states is made."""
-        found = self.model(input_ids=ids, attention_mask=mask.long(), output_hidden_states=True).hidden_states or ()
+        output: Any = self.model(input_ids=ids, attention_mask=mask.long(), output_hidden_states=True)
+        found: Sequence[Tensor] = output.hidden_states or ()
         if len(found) != self.mixed_layers:
             raise ModelError(
                 f"the encoder gives the states of {len(found)} layers, not of the {self.mixed_layers} in its configuration",
                 where=self.model.name_or_path or None,
                 remedy="set alignment.layers to last",
             )
-        states = found[-1].new_empty(*ids.shape, len(found), self.hidden_size)
+        states: Tensor = found[-1].new_empty(*ids.shape, len(found), self.hidden_size)
         for place, layer in enumerate(found):
             states[:, :, place] = (layer / _size(layer).clamp_min(SMALL).to(layer.dtype)).masked_fill(~mask[..., None], 0)
         return states

@@ -186,7 +186,7 @@ class EncoderStates:
             self.store.add(text, states)
 
     def padded(self, texts: Sequence[TokenIds]) -> Tensor:
-        """States [B, S, E] on the CPU, zero at padding. If the store lacks a text, the encoder reads it now."""
+        """What the encoder gives, on the CPU, zero at padding. If the store lacks a text, the encoder reads it now."""
         found = {text: self.store.find(text) for text in texts}
         late = [text for text, states in found.items() if states is None]
         if late:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Literal
 
+from lilift.data.composed_text import composed
 from lilift.data.rows.cells import UnusableRowError, text_of
 from lilift.data.texts.columns import clean_response
 from lilift.evaluate.answers.extraction import extract_number
@@ -122,7 +123,7 @@ def gold_number(row: AnswerCell, text: str) -> Decimal | None:
 
 def _text(row: AnswerCell) -> str:
     try:
-        text = text_of(row.cell, "the right answer").strip()
+        text = composed(text_of(row.cell, "the right answer").strip())
     except UnusableRowError as error:
         raise DataError(f"lilift cannot read this row: {error}", where=row.where, remedy="write one answer as text") from None
     if not text:
@@ -232,7 +233,7 @@ def _by_number(first: int) -> Callable[[str, Sequence[str]], int | None]:
 
 
 def _folded(text: str) -> str:
-    return " ".join(text.split()).casefold().rstrip(".")
+    return " ".join(composed(text).split()).casefold().rstrip(".")
 
 
 def _short(text: str) -> str:
