@@ -35,7 +35,8 @@ ENCODER_NAMES = {
     "none": "–",
 }
 LANGUAGES = {
-    "mT5-xl": "101, by mT5's authors: Afrikaans, Albanian, Amharic, Arabic, Armenian, Azerbaijani, Basque, Belarusian, Bengali, "
+    "mT5-xl": "101, by mT5's authors: Afrikaans, Albanian, Amharic, Arabic, Armenian, Azerbaijani, Basque, Belarusian, "
+    "Bengali, "
     "Bulgarian, Burmese, Catalan, Cebuano, Chichewa, Chinese, Corsican, Czech, Danish, Dutch, English, Esperanto, "
     "Estonian, Filipino, Finnish, French, Galician, Georgian, German, Greek, Gujarati, Haitian Creole, Hausa, "
     "Hawaiian, Hebrew, Hindi, Hmong, Hungarian, Icelandic, Igbo, Indonesian, Irish, Italian, Japanese, Javanese, "

@@ -33,10 +33,10 @@ This page helps you to compare the shipped recipes. `lilift recipe plan NAME` sh
 - **align**, **transfer**, **evaluate**: predicted peak of the phase on the card in GiB, context and desktop (1.3 GiB) included.
   After a slash: what a GPU measured. `–`: the recipe has no such phase.
 - **tokens/s**: training speed that a GPU measured in stage 2. `–`: nobody has measured it.
-- **download**, **disk**, **host memory**: in GiB. The download counts the weights that lilift uses. The image encoder of Gemma 3
-  and of Ministral 3 comes on top, about 0.8 GiB.
-- **licences**: of the LLM's weights, then of the encoder's if it is another. Read the models' pages before you publish a result.
-  For a gated model, accept its licence on its page first.
+- **download**, **disk**, **host memory**: in GiB. The download counts the weights that lilift uses. The image encoder of
+  Gemma 3 and of Ministral 3 comes on top, about 0.8 GiB.
+- **licences**: of the LLM's weights, then of the encoder's if it is another. Read the models' pages before you publish a
+  result. For a gated model, accept its licence on its page first.
 
 `python -m benchmarks recipe_table` writes this page."""
 TAIL = "## Languages of the encoders\n\nAn encoder helps only with languages that it has read."

@@ -62,7 +62,7 @@ def small(name: str, *overrides: str) -> Recipe:
 
 
 def different_runs() -> list[str]:
-    """One shipped recipe for each run that differs with stand-ins. Many recipes have other models and batches, and nothing else."""
+    """One shipped recipe for each run that differs with stand-ins: many recipes differ in models and batches alone."""
     found: dict[str, str] = {}
     for name in shipped_recipes():
         settings = small(name, "data.translations={om: x}").as_dict() | {"name": "", "description": ""}
