@@ -125,9 +125,11 @@ def test_recipe_keys_on_a_page_exist(path: Path) -> None:
 
 def test_the_page_on_cards_names_every_shipped_recipe_at_its_card() -> None:
     rows = re.findall(
-        r"^\| (no GPU|\d+ GB) \| (.*) \|$", (ROOT / "docs/guide/card_and_models.md").read_text(encoding="utf-8"), re.M
+        r"^\| (no GPU|T4|\d+ GB) \| (.*) \|$", (ROOT / "docs/guide/card_and_models.md").read_text(encoding="utf-8"), re.M
     )
-    named = {card.replace("no GPU", "cpu").replace(" GB", "gb"): {*re.findall(r"`([^`]+)`", text)} for card, text in rows}
+    named = {
+        card.replace("no GPU", "cpu").replace(" GB", "gb").lower(): {*re.findall(r"`([^`]+)`", text)} for card, text in rows
+    }
     shipped: dict[str, set[str]] = {}
     for name in shipped_recipes():
         if not name.startswith("baseline-"):

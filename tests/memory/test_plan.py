@@ -30,6 +30,12 @@ PUBLISHED = {
     "mistralai/Mistral-7B-v0.1": 7.242e9,
     "Qwen/Qwen2.5-7B": 7.616e9,
     "Qwen/Qwen2.5-1.5B": 1.544e9,
+    "Qwen/Qwen3-8B": 8.191e9,
+    "Qwen/Qwen3-4B": 4.022e9,
+    "Qwen/Qwen3-1.7B": 1.721e9,
+    "HuggingFaceTB/SmolLM3-3B": 3.075e9,
+    "HuggingFaceTB/SmolLM2-135M-Instruct": 1.345e8,
+    "utter-project/EuroLLM-9B-Instruct": 9.152e9,
 }
 
 

@@ -14,7 +14,7 @@ from lilift.recipe.schema.export_settings import ExportSettings
 from lilift.recipe.schema.model_settings import AlignmentSettings, EncoderSettings, LLMSettings
 from lilift.recipe.schema.stage_settings import AlignSettings, StageName, TrainedPart, TransferSettings
 
-Card = Literal["cpu", "8gb", "12gb", "16gb", "24gb"]
+Card = Literal["cpu", "8gb", "12gb", "16gb", "24gb", "t4"]
 
 
 class Recipe(Settings):
@@ -26,7 +26,9 @@ class Recipe(Settings):
     )
     description: str = Field("", description="What the recipe does, in one line. `lilift recipe list --json` prints it.")
     card: Card = Field(
-        "24gb", description="The smallest card that the recipe is made for, by its memory. cpu: the recipe needs no GPU."
+        "24gb",
+        description="The smallest card that the recipe is made for, by its memory. t4: a Tesla T4, which has no bfloat16. cpu: "
+        "the recipe needs no GPU.",
     )
     languages: Annotated[tuple[str, ...], BeforeValidator(known_languages, json_schema_input_type=str | list[str])] = Field(
         min_length=1,

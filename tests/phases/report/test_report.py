@@ -92,25 +92,6 @@ def test_a_finished_run_is_told_whole(finished: Path) -> None:
     assert "No results yet" not in words
 
 
-def test_watched_questions_are_shown_with_the_step_whose_weights_stay(run: Path) -> None:
-    assert "Foreign questions during training" not in report_of(run)[1].words()
-    recipe = (run / "recipe.yaml").read_text(encoding="utf-8")
-    during = "  during: {benchmark: world, rows: 10, every: 20, keep: best}\nexport:\n"
-    (run / "recipe.yaml").write_text(recipe.replace("export:\n", during, 1), encoding="utf-8")
-    languages = {"om": {"right": 0, "questions": 10}, "qu": {"right": 0, "questions": 10}}
-    with (run / "transfer" / "during.jsonl").open("w", encoding="utf-8") as file:
-        for step, right in ((0, 6), (20, 14), (40, 4), (60, 3)):
-            line = {"step": step, "right": right, "questions": 20, "accuracy": right / 20, "low": 0.1, "high": 0.9}
-            file.write(json.dumps(line | {"languages": languages, "seconds": 1.0}) + "\n")
-    words = report_of(run)[1].words()
-    assert (
-        "lilift watched 10 questions of world in each of 2 languages while it trained. The results here leave them out" in words
-    )
-    assert "Stage 2, transfer: foreign questions right" in words
-    assert "stage 2, transfer 4 30% 10% to 90%, step 0 70% 10% to 90%, step 20 15% 10% to 90%, step 60 20" in words
-    assert "began to fall at step 40: two watches in a row" in words
-
-
 def test_the_page_asks_nothing_of_the_network_and_runs_no_script(finished: Path) -> None:
     page, outline = report_of(finished)
     assert not {"script", "link", "img", "iframe", "object", "embed"} & set(outline.tags)
