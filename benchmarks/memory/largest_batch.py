@@ -16,7 +16,8 @@ from lilift.recipe.schema import Recipe
 from lilift.train.stage_rehearsal import rehearsal as rehearse_stage
 
 FIRST = (8, 16)  # rows of the first two plans, which give the line; from about 2,700 tokens on the MLP computes in tiles
-MOST_PLANS = 6  # for one card
+MOST_PLANS = 4  # for one card, besides the plans of other cards
+CLOSE = 0.02  # a batch is large enough if it leaves less than this share of the card free
 
 
 @dataclass
@@ -61,21 +62,31 @@ class BatchesOfRecipe:
         return card.usable_bytes - plan.peak_bytes
 
     def most_tokens(self, card_name: str) -> int:
-        """Tokens of the largest micro-batch that a plan has confirmed, at most one row below the largest of all."""
-        a_row = self.bytes_of_row
-        fits, too_large = 0, 10**9
-        count = max(1, FIRST[1] + int(self.room(card_name, FIRST[1]) // a_row))
+        """Tokens of the largest micro-batch that a plan has confirmed: one more row does not fit, or 2% of the card is left."""
+        close = max(self.bytes_of_row, CLOSE * planned_card(card_name).total_bytes)
         for _ in range(MOST_PLANS):
-            room = self.room(card_name, count)
-            if room >= 0:
-                fits = count
-            else:
-                too_large = count
-            following = min(too_large - 1, max(fits + 1, count + int(room // a_row)))
-            if following <= fits or 0 <= room < a_row:
+            rooms = {count: self.room(card_name, count) for count in sorted(self._planned)}
+            fits = max((count for count, room in rooms.items() if room >= 0), default=0)
+            if fits and rooms[fits] < close:
                 break
-            count = following
-        return fits * self.row_tokens
+            too_large = min((count for count in rooms if count > fits), default=None)
+            following = self._between(rooms, fits, too_large)
+            if following <= fits:
+                break
+            self.plan(following)
+        rooms = {count: self.room(card_name, count) for count in self._planned}
+        return self.row_tokens * max((count for count, room in rooms.items() if room >= 0), default=0)
+
+    def _between(self, rooms: dict[int, int], fits: int, too_large: int | None) -> int:
+        """The rows that would fit on the line from the nearest plan: below the plan that is too large, if there is one."""
+        nearest = too_large if too_large is not None and not fits else fits
+        a_row = self.bytes_of_row
+        if too_large is not None and fits:
+            a_row = max(a_row, (rooms[fits] - rooms[too_large]) / (too_large - fits))
+        following = nearest + int(rooms[nearest] // a_row)
+        if too_large is not None:
+            return min(following, too_large - 1)
+        return max(following, fits + 1)
 
 
 def batches_of_shipped(recipe: Recipe, models: Models) -> BatchesOfRecipe:

@@ -148,6 +148,7 @@ def cost_of(*command: str) -> tuple[float, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Compute the memory that nine LLMs need.")
+    parser.add_argument("--keep", action="store_true", help="keep the LLMs in the result file, and write it after each one")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args()
     began = time.process_time()
@@ -157,13 +158,19 @@ def main() -> int:
     configs |= {name.split("/")[1]: load_config(name, None) for name in KNOWN}
     kept = json.loads((FOLDER / "memory_plan.json").read_text(encoding="utf-8"))
     earlier = kept.get("before the lean layers", kept["table"])
-    table = {}
-    for name, config in configs.items():
-        table[name] = measure(recipe, (config, encoder), name)
-        line = {key: round(value, 2) if isinstance(value, float) else value for key, value in table[name].items()}
-        print(name, line, flush=True)
+    table = kept["table"] if arguments.keep and "before the lean layers" in kept else {}
     recipes = {name: measure_recipe(name) for name in RECIPES}
     print(recipes, flush=True)
+    for name, config in sorted(configs.items(), key=lambda entry: entry[0] not in OFFLOADED):
+        if name in table:
+            continue
+        table[name] = measure(recipe, (config, encoder), name)
+        if arguments.keep:
+            unfinished = {"table": table, "recipes": recipes, "before the lean layers": earlier}
+            keep("memory_plan", {"goals": GOALS, "summary": {}, **unfinished})
+        line = {key: round(value, 2) if isinstance(value, float) else value for key, value in table[name].items()}
+        print(name, line, flush=True)
+    table = {name: table[name] for name in configs}
     plan_seconds, plan_memory = cost_of("recipe", "plan", "llama-7b-24gb")
     summary = {
         "largest difference between extrapolated and whole Llama-2-7B, bytes": difference_to_all_layers(

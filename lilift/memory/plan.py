@@ -83,10 +83,16 @@ class Plan:
 
     @property
     def dequantised_bytes(self) -> int:
-        """What `evaluate.dequantize: auto` adds to the peak of the evaluation: all dequantised weights, or 0 without room."""
-        added = self.footprint.dequantised_bytes
-        fits = self.of("evaluate").peak_bytes + added <= self.limit_bytes
+        """What `evaluate.dequantize: auto` adds to the work of the evaluation: all dequantised weights, or 0 without room."""
+        added, evaluate = self.footprint.dequantised_bytes, self.of("evaluate")
+        fits = evaluate.peak_bytes - evaluate.loading_bytes + added <= self.limit_bytes
         return added if fits and self.recipe.evaluate.dequantize == "auto" else 0
+
+    @property
+    def evaluation_bytes(self) -> int:
+        """Peak of the evaluation with dequantised weights, if they fit. lilift dequantises once the models are loaded."""
+        evaluate = self.of("evaluate")
+        return evaluate.peak_bytes + max(0, self.dequantised_bytes - evaluate.loading_bytes)
 
     @property
     def on_card(self) -> tuple[PhasePlan, ...]:
@@ -254,14 +260,15 @@ class _Planner:
         trained = simulation.segments.get("optimizer", {}).get("gradients", 0) // 4
         if trained:
             self.trained[rehearsal.name] = trained
-        parts, overhead = simulation.parts, overhead_bytes(simulation, card.kind)
+        parts, overhead, loading_bytes = simulation.parts, overhead_bytes(simulation, card.kind), 0
         if card.kind == "cpu":
             loading = loading_parts(self.recipe, self.models, simulation.parts)
             if sum(loading.values()) > simulation.total + overhead:
                 parts, overhead = loading, math.ceil(HEAP_BYTES + LOADING_SHARE * sum(loading.values()))
+                loading_bytes = sum(parts.values()) + overhead - simulation.total - overhead_bytes(simulation, card.kind)
         rows, tokens = len(rehearsal.rows), row_tokens(self.recipe, rehearsal.rows[0])
         a_step = getattr(getattr(self.recipe, rehearsal.name), "tokens_per_step", 0)
-        return phase_on_card(
+        plan = phase_on_card(
             card,
             rehearsal.name,
             parts,
@@ -270,6 +277,7 @@ class _Planner:
             row_tokens=tokens,
             accumulation=math.ceil(a_step / (rows * tokens)),
         )
+        return replace(plan, loading_bytes=loading_bytes)
 
 
 def row_tokens(recipe: Recipe, row: Row) -> int:

@@ -20,7 +20,7 @@ Tile = TypeVar("Tile")
 
 @contextmanager
 def shortened_loops() -> Iterator[None]:
-    """Let MLPs and norms compute only tiles that differ in their memory. Contents are wrong, so this is for fake tensors only."""
+    """Let MLPs and norms compute only tiles that differ in their memory. Contents are wrong: use it on fake tensors only."""
     mlp: Any = GatedMLP
     norm: Any = rms_norm
     tiles, chunks = mlp.tiles, norm._chunks
