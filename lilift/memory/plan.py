@@ -21,10 +21,11 @@ from lilift.memory.changes import (
     with_batches_of,
     with_change,
 )
+from lilift.memory.export_plan import export_plan
 from lilift.memory.footprint import Footprint, estimate_footprint
 from lilift.memory.model_configurations import load_models, loading_parts
 from lilift.memory.phase_plan import PhasePlan, phase_on_card
-from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard, planned_card, smallest_card_for
+from lilift.memory.planned_card import GIB, MIB, PlannedCard, planned_card, smallest_card_for
 from lilift.memory.simulation.simulate import LASTING, Models, Rehearsal, Simulation, simulate
 from lilift.model.alignment_layer import sequence_shape
 from lilift.recipe.errors import RecipeError
@@ -44,7 +45,6 @@ BASIS = (
 )
 # BOS, and the alignment layer's two vectors before and after its soft tokens.
 OWN_TOKENS = 3
-SHARD_BYTES = 2 * GIB
 Rehearse = Callable[[Recipe], Sequence[Rehearsal]]
 
 
@@ -167,7 +167,7 @@ def make_plan(recipe: Recipe, rehearse: Rehearse, *, card: PlannedCard | None = 
     return Plan(
         recipe=planner.recipe,
         card=planner.card,
-        phases=(*phases, _export_plan(footprint)) if planner.recipe.export.formats else phases,
+        phases=(*phases, planner.export(footprint)) if planner.recipe.export.formats else phases,
         changes=(*of_number_types, *changes),
         footprint=footprint,
         trained=planner.trained,
@@ -248,6 +248,16 @@ class _Planner:
             del self._phases[name]
         self.phases()
 
+    def export(self, footprint: Footprint) -> PhasePlan:
+        """The plan of the export, which loads the trained model once more."""
+        held = min(self._phases.values(), key=lambda phase: phase.parts.get("llm", 0)).parts
+        loaded = {name: held[name] for name in ("encoder", "llm") if name in held}
+        loaded |= {getattr(self.recipe, stage).trains: 4 * count for stage, count in self.trained.items()}
+        if self.card.kind == "cpu":
+            loading = loading_parts(self.recipe, self.models, loaded)
+            return export_plan(self.recipe, self.models, footprint, model=loaded, loading=loading)
+        return export_plan(self.recipe, self.models, footprint, model={}, loading={})
+
     def _of(self, rehearsal: Rehearsal) -> PhasePlan:
         if rehearsal.name not in self._phases:
             self._phases[rehearsal.name] = self._planned(rehearsal)
@@ -292,12 +302,3 @@ def overhead_bytes(simulation: Simulation, kind: str = "cuda") -> int:
     if kind == "cpu":
         return math.ceil(min(HEAP_SHARE * changing, HEAP_BYTES) + LEAST_OVERHEAD * simulation.total)
     return math.ceil(max(simulation.fragmentation * changing, LEAST_OVERHEAD * simulation.total))
-
-
-def _export_plan(footprint: Footprint) -> PhasePlan:
-    """The plan of the export: it merges tensor by tensor in host memory, with one shard and three float32 copies of the
-    largest weight.
-    """
-    parts = {"llm": min(footprint.merged_bytes, SHARD_BYTES) + footprint.largest_weight * 4 * 3}
-    whole = {"context": CPU_PROCESS_BYTES, **parts}
-    return PhasePlan("export", whole | {"overhead": math.ceil(LEAST_OVERHEAD * sum(parts.values()))})

@@ -13,7 +13,7 @@ from lilift.phases.rehearsals import fullest_phase, largest_savings, plan_recipe
 from tests.memory import tiny_models
 
 # So many tokens at once that even a tiny LLM takes GiB. On fake tensors they take none.
-BATCHES = [f"{stage}.tokens_per_micro_batch={tokens}" for stage, tokens in (("align", 384), ("transfer", 3_840_000))]
+BATCHES = [f"{stage}.tokens_per_micro_batch={tokens}" for stage, tokens in (("align", 384), ("transfer", 1_536_000))]
 
 
 def test_an_explanation_is_ten_lines_with_categories_and_three_settings(
@@ -21,7 +21,7 @@ def test_an_explanation_is_ten_lines_with_categories_and_three_settings(
 ) -> None:
     folder = tiny_models.make_models(tmp_path)
     recipe = tiny_models.make_recipe(
-        folder, "card=80gb", "evaluate.tokens_per_batch=64", "transfer.tokens_per_step=3840000", *BATCHES
+        folder, "card=80gb", "evaluate.tokens_per_batch=64", "transfer.tokens_per_step=1536000", *BATCHES
     )
     plan = plan_recipe(recipe, card=planned_card("80gb"), strict=True)
     savings = largest_savings(plan)
@@ -45,8 +45,8 @@ def test_an_explanation_is_ten_lines_with_categories_and_three_settings(
     settings = [re.fullmatch(r" +([\d.]+) GiB  ([a-z_.]+)=(\S+) \(now (\S+)\): (.+)", line) for line in lines[7:]]
     found = [(float(one[1]), one[2]) for one in settings if one]
     assert [setting for _, setting in found] == [change.setting for change in savings]
-    assert found == sorted(found, reverse=True)
+    assert [saved for saved, _ in found] == sorted((saved for saved, _ in found), reverse=True)
     assert {setting for _, setting in found} >= {"transfer.tokens_per_micro_batch", "llm.gradient_checkpointing"}
-    assert found[0][0] > 1
+    assert found[0][0] > 0.5
     assert [one[5] for one in settings if one] == [change.cost for change in savings], "each says what it costs"
     assert "step" in savings[0].cost
