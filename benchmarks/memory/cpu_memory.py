@@ -122,10 +122,11 @@ def beside(planned: Plan, measured: dict[str, float]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for phase in PHASES:
         plan = planned.of(phase)
+        peak = (planned.evaluation_bytes if phase == "evaluate" else plan.peak_bytes) / MIB
         found[phase] = {
-            "planned_mib": round(plan.peak_bytes / MIB, 1),
+            "planned_mib": round(peak, 1),
             "measured_mib": measured[phase],
-            "share": round(measured[phase] / (plan.peak_bytes / MIB) - 1, 4),
+            "share": round(measured[phase] / peak - 1, 4),
         }
         found.setdefault("parts_mib", {})[phase] = {name: round(size / MIB, 1) for name, size in plan.parts.items() if size}
     return found

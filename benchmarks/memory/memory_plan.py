@@ -5,13 +5,15 @@ python -m benchmarks memory_plan --check
 A micro-batch has 2,048 tokens (four rows of 512, of which 128 go through the encoder). The encoder is mT5-xl's in bfloat16.
 LoRA has rank 16 on all linear layers, with 8-bit Adam and gradient checkpointing. `align`, `transfer` and `evaluate`
 (generation, with its key-value cache) are the peak memory of torch's tensors; context, desktop and the allocator's own share
-come on top. `most tokens` is the largest stage-2 micro-batch of such rows that fits on a card with them, and `most tokens,
-cached` the same without the encoder on the card.
+come on top. `most tokens` is the largest stage-2 micro-batch of such rows that fits on a card with them, `most tokens, cached`
+the same without the encoder on the card, and `most tokens, offload` with the checkpoints in host memory. `recipes` has the same
+for the heaviest rows of shipped recipes. `before the lean layers` keeps the table of the build before them.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import subprocess
 import sys
@@ -20,13 +22,11 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from benchmarks.shared.result_files import keep, report_goals
+from benchmarks.memory.largest_batch import BatchesOfRecipe, batches_of_shipped, with_settings
+from benchmarks.shared.result_files import FOLDER, keep, report_goals
 from lilift.evaluate.evaluation_rehearsal import rehearsal as rehearse_evaluation
-from lilift.memory.model_configurations import load_config
-from lilift.memory.phase_plan import phase_on_card
-from lilift.memory.plan import overhead_bytes
-from lilift.memory.planned_card import planned_card
-from lilift.memory.simulation.simulate import Models, Rehearsal, Simulation, example_row, simulate
+from lilift.memory.model_configurations import load_config, load_models
+from lilift.memory.simulation.simulate import Models, Rehearsal, example_row, simulate
 from lilift.recipe.load import load_recipe
 from lilift.recipe.schema import Recipe
 from lilift.train.stage_rehearsal import rehearsal as rehearse_stage
@@ -59,11 +59,17 @@ KNOWN = (
 )
 ROWS, SOURCE, WHOLE = 4, 128, 512
 CARDS = ("8gb", "12gb", "16gb", "24gb")
+# LLMs whose checkpoints also go to host memory, and recipes whose largest micro-batch is looked for.
+OFFLOADED = ("Llama-2-7b-hf", "Llama-3.1-8B", "Llama-2-13b-hf")
+RECIPES = ("llama3.1-8b-24gb", "llama-13b-24gb")
 GOALS = {
     "largest difference between extrapolated and whole Llama-2-7B, bytes": ("at most", 0),
     "slowest instant plan, CPU seconds without starting Python": ("at most", 0.5),
     "CPU seconds of a 7B plan on two cores, from start to end": ("at most", 15.0),
     "MiB of host memory of a 7B plan": ("at most", 2048.0),
+    "most tokens, llama3.1-8b-24gb": ("at least", 34_000),
+    "most tokens, llama3.1-8b-24gb with offload": ("at least", 90_000),
+    "most tokens, llama-13b-24gb": ("at least", 20_000),
 }
 
 
@@ -76,41 +82,45 @@ def phases(recipe: Recipe, count: int) -> dict[str, Rehearsal]:
     return {"align": align, "transfer": transfer, "evaluate": rehearse_evaluation(rows(count))}
 
 
-def measure(recipe: Recipe, models: Models) -> dict[str, Any]:
+def measure(recipe: Recipe, models: Models, name: str) -> dict[str, Any]:
     """One row of the table, in GiB and tokens."""
-    found: dict[str, Simulation] = {}
-    for name, rehearsal in phases(recipe, ROWS).items():
-        found[name] = simulate(recipe, models, rehearsal, device="cuda", expandable=True)
-    # Between larger batches, because from about 2,700 tokens on the MLP computes in tiles, which takes some memory once.
-    larger, largest = (
-        simulate(recipe, models, phases(recipe, count * ROWS)["transfer"], device="cuda", expandable=True) for count in (2, 4)
-    )
-    a_row = (largest.total - larger.total) / (2 * ROWS)
-    fixed = found["transfer"].total - ROWS * a_row
-    fixed_without_encoder = fixed - found["transfer"].parts["encoder"]
-    cached = recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update={"placement": "cached-ram"})})
-    return {
-        "llm": found["align"].parts["llm"] / GIB,
-        **{name: simulation.total / GIB for name, simulation in found.items()},
-        "GiB per 1000 tokens": 1000 * a_row / WHOLE / GIB,
-        "most tokens": {card: WHOLE * most_rows(recipe, models, card, fixed, a_row) for card in CARDS},
-        "most tokens, cached": {card: WHOLE * most_rows(cached, models, card, fixed_without_encoder, a_row) for card in CARDS},
+    found = {
+        phase: simulate(recipe, models, rehearsal, device="cuda", expandable=True)
+        for phase, rehearsal in phases(recipe, ROWS).items()
     }
+    batches, cached = (
+        BatchesOfRecipe(with_settings(recipe, placement=placement), models, rows, WHOLE)
+        for placement in ("resident", "cached-ram")
+    )
+    line = {
+        "llm": found["align"].parts["llm"] / GIB,
+        **{phase: simulation.total / GIB for phase, simulation in found.items()},
+        "GiB per 1000 tokens": _per_1000(batches),
+        "most tokens": {card: batches.most_tokens(card) for card in CARDS},
+        "most tokens, cached": {card: cached.most_tokens(card) for card in CARDS},
+    }
+    if name in OFFLOADED:
+        offloaded = BatchesOfRecipe(with_settings(recipe, offload=True), models, rows, WHOLE)
+        line |= {"GiB per 1000 tokens, offload": _per_1000(offloaded)}
+        line |= {"most tokens, offload": {card: offloaded.most_tokens(card) for card in CARDS[-1:]}}
+    return line
 
 
-def most_rows(recipe: Recipe, models: Models, card_name: str, fixed: float, a_row: float) -> int:
-    """Rows of the largest stage-2 micro-batch that fits on a card; `fixed` bytes and `a_row` bytes a row are a lower bound."""
-    card = planned_card(card_name)
-    room = card.usable_bytes - card.context_bytes
-    count = int((room - fixed) // a_row)
-    while count > 0:
-        simulation = simulate(recipe, models, phases(recipe, count)["transfer"], device="cuda", expandable=True)
-        plan = phase_on_card(card, "transfer", simulation.parts, overhead_bytes(simulation), rows=count, row_tokens=WHOLE)
-        excess = plan.peak_bytes - card.usable_bytes
-        if excess <= 0:
-            return count
-        count -= max(1, int(excess // a_row))
-    return 0
+def _per_1000(batches: BatchesOfRecipe) -> float:
+    return 1000 * batches.bytes_of_row / batches.row_tokens / GIB
+
+
+def measure_recipe(name: str) -> dict[str, int]:
+    """Tokens of the largest stage-2 micro-batch of a shipped recipe on its card, as it is and with other settings."""
+    recipe = load_recipe(name)
+    models = load_models(recipe)
+    kinds = {
+        "as it is": recipe,
+        "cached-ram": with_settings(recipe, placement="cached-ram"),
+        "offload": with_settings(recipe, offload=True),
+        "cached-ram, offload": with_settings(recipe, placement="cached-ram", offload=True),
+    }
+    return {kind: batches_of_shipped(one, models).most_tokens(recipe.card) for kind, one in kinds.items()}
 
 
 def difference_to_all_layers(recipe: Recipe, models: Models) -> int:
@@ -138,6 +148,7 @@ def cost_of(*command: str) -> tuple[float, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Compute the memory that nine LLMs need.")
+    parser.add_argument("--keep", action="store_true", help="keep the LLMs in the result file, and write it after each one")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args()
     began = time.process_time()
@@ -145,11 +156,21 @@ def main() -> int:
     encoder = load_config(recipe.encoder.model, None)
     configs = {name: AutoConfig.for_model(**fields) for name, fields in OTHERS.items()}
     configs |= {name.split("/")[1]: load_config(name, None) for name in KNOWN}
-    table = {}
-    for name, config in configs.items():
-        table[name] = measure(recipe, (config, encoder))
+    kept = json.loads((FOLDER / "memory_plan.json").read_text(encoding="utf-8"))
+    earlier = kept.get("before the lean layers", kept["table"])
+    table = kept["table"] if arguments.keep and "before the lean layers" in kept else {}
+    recipes = {name: measure_recipe(name) for name in RECIPES}
+    print(recipes, flush=True)
+    for name, config in sorted(configs.items(), key=lambda entry: entry[0] not in OFFLOADED):
+        if name in table:
+            continue
+        table[name] = measure(recipe, (config, encoder), name)
+        if arguments.keep:
+            unfinished = {"table": table, "recipes": recipes, "before the lean layers": earlier}
+            keep("memory_plan", {"goals": GOALS, "summary": {}, **unfinished})
         line = {key: round(value, 2) if isinstance(value, float) else value for key, value in table[name].items()}
         print(name, line, flush=True)
+    table = {name: table[name] for name in configs}
     plan_seconds, plan_memory = cost_of("recipe", "plan", "llama-7b-24gb")
     summary = {
         "largest difference between extrapolated and whole Llama-2-7B, bytes": difference_to_all_layers(
@@ -158,10 +179,14 @@ def main() -> int:
         "slowest instant plan, CPU seconds without starting Python": cost_of("recipe", "plan", "llama-7b-24gb", "--instant")[0],
         "CPU seconds of a 7B plan on two cores, from start to end": plan_seconds,
         "MiB of host memory of a 7B plan": plan_memory,
+        "most tokens, llama3.1-8b-24gb": recipes["llama3.1-8b-24gb"]["as it is"],
+        "most tokens, llama3.1-8b-24gb with offload": recipes["llama3.1-8b-24gb"]["offload"],
+        "most tokens, llama-13b-24gb": recipes["llama-13b-24gb"]["as it is"],
     }
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     spent = {"cpu_seconds": time.process_time() - began, "peak_mib": used}
-    keep("memory_plan", {"goals": GOALS, "summary": summary, "table": table, "this_script": spent})
+    found = {"table": table, "recipes": recipes, "before the lean layers": earlier, "this_script": spent}
+    keep("memory_plan", {"goals": GOALS, "summary": summary, **found})
     return 0 if report_goals(summary, GOALS) or not arguments.check else 1
 
 

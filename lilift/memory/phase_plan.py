@@ -48,6 +48,7 @@ class PhasePlan:
         accumulation: micro-batches in one optimizer step; 0 for a phase without training.
         raised_bytes: the part of "overhead" that `lilift.memory.calibration` adds.
         confirmed: whether this part comes from the GPU's own runs. It is True on a CPU, where lilift adds nothing.
+        loading_bytes: the part of the peak that only loading the models takes, beyond the work of the phase.
     """
 
     phase: str
@@ -57,6 +58,7 @@ class PhasePlan:
     accumulation: int = 0
     raised_bytes: int = 0
     confirmed: bool = True
+    loading_bytes: int = 0
 
     @property
     def peak_bytes(self) -> int:

@@ -21,10 +21,11 @@ from lilift.memory.changes import (
     with_batches_of,
     with_change,
 )
+from lilift.memory.export_plan import export_plan
 from lilift.memory.footprint import Footprint, estimate_footprint
 from lilift.memory.model_configurations import load_models, loading_parts
 from lilift.memory.phase_plan import PhasePlan, phase_on_card
-from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB, MIB, PlannedCard, planned_card, smallest_card_for
+from lilift.memory.planned_card import GIB, MIB, PlannedCard, planned_card, smallest_card_for
 from lilift.memory.simulation.simulate import LASTING, Models, Rehearsal, Simulation, simulate
 from lilift.model.alignment_layer import sequence_shape
 from lilift.recipe.errors import RecipeError
@@ -44,7 +45,6 @@ BASIS = (
 )
 # BOS, and the alignment layer's two vectors before and after its soft tokens.
 OWN_TOKENS = 3
-SHARD_BYTES = 2 * GIB
 Rehearse = Callable[[Recipe], Sequence[Rehearsal]]
 
 
@@ -83,10 +83,16 @@ class Plan:
 
     @property
     def dequantised_bytes(self) -> int:
-        """What `evaluate.dequantize: auto` adds to the peak of the evaluation: all dequantised weights, or 0 without room."""
-        added = self.footprint.dequantised_bytes
-        fits = self.of("evaluate").peak_bytes + added <= self.limit_bytes
+        """What `evaluate.dequantize: auto` adds to the work of the evaluation: all dequantised weights, or 0 without room."""
+        added, evaluate = self.footprint.dequantised_bytes, self.of("evaluate")
+        fits = evaluate.peak_bytes - evaluate.loading_bytes + added <= self.limit_bytes
         return added if fits and self.recipe.evaluate.dequantize == "auto" else 0
+
+    @property
+    def evaluation_bytes(self) -> int:
+        """Peak of the evaluation with dequantised weights, if they fit. lilift dequantises once the models are loaded."""
+        evaluate = self.of("evaluate")
+        return evaluate.peak_bytes + max(0, self.dequantised_bytes - evaluate.loading_bytes)
 
     @property
     def on_card(self) -> tuple[PhasePlan, ...]:
@@ -161,7 +167,7 @@ def make_plan(recipe: Recipe, rehearse: Rehearse, *, card: PlannedCard | None = 
     return Plan(
         recipe=planner.recipe,
         card=planner.card,
-        phases=(*phases, _export_plan(footprint)) if planner.recipe.export.formats else phases,
+        phases=(*phases, planner.export(footprint)) if planner.recipe.export.formats else phases,
         changes=(*of_number_types, *changes),
         footprint=footprint,
         trained=planner.trained,
@@ -242,6 +248,16 @@ class _Planner:
             del self._phases[name]
         self.phases()
 
+    def export(self, footprint: Footprint) -> PhasePlan:
+        """The plan of the export, which loads the trained model once more."""
+        held = min(self._phases.values(), key=lambda phase: phase.parts.get("llm", 0)).parts
+        loaded = {name: held[name] for name in ("encoder", "llm") if name in held}
+        loaded |= {getattr(self.recipe, stage).trains: 4 * count for stage, count in self.trained.items()}
+        if self.card.kind == "cpu":
+            loading = loading_parts(self.recipe, self.models, loaded)
+            return export_plan(self.recipe, self.models, footprint, model=loaded, loading=loading)
+        return export_plan(self.recipe, self.models, footprint, model={}, loading={})
+
     def _of(self, rehearsal: Rehearsal) -> PhasePlan:
         if rehearsal.name not in self._phases:
             self._phases[rehearsal.name] = self._planned(rehearsal)
@@ -254,14 +270,15 @@ class _Planner:
         trained = simulation.segments.get("optimizer", {}).get("gradients", 0) // 4
         if trained:
             self.trained[rehearsal.name] = trained
-        parts, overhead = simulation.parts, overhead_bytes(simulation, card.kind)
+        parts, overhead, loading_bytes = simulation.parts, overhead_bytes(simulation, card.kind), 0
         if card.kind == "cpu":
             loading = loading_parts(self.recipe, self.models, simulation.parts)
             if sum(loading.values()) > simulation.total + overhead:
                 parts, overhead = loading, math.ceil(HEAP_BYTES + LOADING_SHARE * sum(loading.values()))
+                loading_bytes = sum(parts.values()) + overhead - simulation.total - overhead_bytes(simulation, card.kind)
         rows, tokens = len(rehearsal.rows), row_tokens(self.recipe, rehearsal.rows[0])
         a_step = getattr(getattr(self.recipe, rehearsal.name), "tokens_per_step", 0)
-        return phase_on_card(
+        plan = phase_on_card(
             card,
             rehearsal.name,
             parts,
@@ -270,6 +287,7 @@ class _Planner:
             row_tokens=tokens,
             accumulation=math.ceil(a_step / (rows * tokens)),
         )
+        return replace(plan, loading_bytes=loading_bytes)
 
 
 def row_tokens(recipe: Recipe, row: Row) -> int:
@@ -284,12 +302,3 @@ def overhead_bytes(simulation: Simulation, kind: str = "cuda") -> int:
     if kind == "cpu":
         return math.ceil(min(HEAP_SHARE * changing, HEAP_BYTES) + LEAST_OVERHEAD * simulation.total)
     return math.ceil(max(simulation.fragmentation * changing, LEAST_OVERHEAD * simulation.total))
-
-
-def _export_plan(footprint: Footprint) -> PhasePlan:
-    """The plan of the export: it merges tensor by tensor in host memory, with one shard and three float32 copies of the
-    largest weight.
-    """
-    parts = {"llm": min(footprint.merged_bytes, SHARD_BYTES) + footprint.largest_weight * 4 * 3}
-    whole = {"context": CPU_PROCESS_BYTES, **parts}
-    return PhasePlan("export", whole | {"overhead": math.ceil(LEAST_OVERHEAD * sum(parts.values()))})

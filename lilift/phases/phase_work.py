@@ -72,8 +72,8 @@ class Job:
         for planned in self.plan.phases:
             if planned.phase == ("transfer" if phase == "control" else phase):
                 unseen = planned.parts["context"] if self.device.kind == "cuda" and phase != "export" else 0
-                dequantised = self.plan.dequantised_bytes if phase == "evaluate" else 0
-                return round((planned.peak_bytes + dequantised - unseen) / MIB, 1)
+                peak = self.plan.evaluation_bytes if phase == "evaluate" else planned.peak_bytes
+                return round((peak - unseen) / MIB, 1)
         return None
 
     def simulated_mib(self, phase: Phase) -> float | None:

@@ -30,6 +30,7 @@ from lilift.memory.simulation.fake_models import (
     with_depth,
 )
 from lilift.memory.simulation.operator_scratch import expansions, temporary, transients
+from lilift.memory.simulation.shortened_loops import shortened_loops
 from lilift.model.bridge import BridgedModel
 from lilift.model.encoders.encoder_states import BATCH_TOKENS
 from lilift.model.llms.output_head import backbone_of
@@ -162,7 +163,7 @@ def run_traced(recipe: Recipe, models: Models, rehearsal: Rehearsal, *, device: 
         for part, category in ((bridge.alignment, "alignment"), (bridge.llm, "llm")):
             trace.add_module(part, category)
         _mark_segments(bridge, trace)
-        with trace, products_of_any_precision(recipe), one_text_in_a_row():
+        with trace, products_of_any_precision(recipe), one_text_in_a_row(), shortened_loops():
             rehearsal.run(bridge, rehearsal.rows, trace)
     return trace
 

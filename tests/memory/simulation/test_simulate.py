@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
-from torch.profiler import ProfilerActivity, profile
 
 from lilift.data.texts.examples import Row
 from lilift.evaluate.evaluation_rehearsal import rehearsal as rehearse_evaluation
-from lilift.memory.guard import OutOfMemoryGuard
 from lilift.memory.model_configurations import load_config
-from lilift.memory.simulation.simulate import LASTING, READING, Models, Rehearsal, Simulation, simulate
+from lilift.memory.simulation import simulate as simulation_module
+from lilift.memory.simulation.simulate import READING, Models, Rehearsal, Simulation, simulate
 from lilift.model.assemble_bridge import attach_lora, load_bridge
-from lilift.model.bridge import BridgedModel
 from lilift.model.llms import offloaded_checkpoints
+from lilift.model.llms.lean_layers import gated_mlp, rms_norm
 from lilift.recipe.schema import Recipe
 from lilift.train.stage_rehearsal import rehearsal as rehearse_stage
-from lilift.train.step import accumulate_gradients
 from tests.memory import tiny_models
+from tests.memory.real_steps import allocated_by, changing, stage_step
 
 # Of unequal length: without any padding transformers leaves the mask out, which takes less.
 ROWS = [Row((3,) * 24, (), (3,) * response) for response in (72, 70, 61, 48)]
@@ -47,52 +45,12 @@ def predicted(recipe: Recipe, phase: str, *, exact: bool = False) -> Simulation:
     return simulate(recipe, models_of(recipe), phases(recipe)[phase], device="cpu", expandable=False, exact=exact)
 
 
-def changing(simulation: Simulation) -> int:
-    """Bytes that come and go, as a profiler that starts with the step sees them; gradients of an earlier micro-batch do not."""
-    before = simulation.segments.get("optimizer", {}).get("gradients", 0)
-    return simulation.total - before - sum(simulation.parts.get(name, 0) for name in LASTING if name != "gradients")
-
-
-def allocated_by(work: Callable[[], object]) -> int:
-    """The most that `work` has allocated at once, by the record of torch's allocator."""
-    work()  # kernels that allocate once do it here
-    gc.collect()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
-        work()
-    events = sorted(
-        (event.start_ns(), event.nbytes()) for event in record.profiler.kineto_results.events() if event.name() == "[memory]"
-    )
-    now = most = 0
-    for _, size in events:
-        now += size
-        most = max(most, now)
-    return most
-
-
-def stage_step(bridge: BridgedModel, phase: str, recipe: Recipe) -> Callable[[], object]:
-    if phase == "transfer":
-        attach_lora(bridge, recipe.transfer.lora)
-        bridge.train_only("adapter")
-    else:
-        bridge.train_only("alignment")
-    bridge.train()
-    trained = [parameter for parameter in bridge.parameters() if parameter.requires_grad]
-    for parameter in trained:
-        parameter.grad = torch.zeros_like(parameter)
-
-    def step() -> None:
-        guard = OutOfMemoryGuard(lambda _line: None)
-        accumulate_gradients(bridge, [ROWS], trained, loss_tokens=9, max_grad_norm=1.0, guard=guard)
-
-    return step
-
-
 @pytest.mark.parametrize("phase", ["align", "transfer"])
 @pytest.mark.parametrize(("checkpointing", "tolerance"), [("true", 0.02), ("false", 0.05)])
 def test_a_training_step_takes_what_was_predicted(folder: Path, phase: str, checkpointing: str, tolerance: float) -> None:
     recipe = tiny_models.make_recipe(folder, f"llm.gradient_checkpointing={checkpointing}")
     bridge = load_bridge(recipe, device="cpu")
-    measured = allocated_by(stage_step(bridge, phase, recipe))
+    measured = allocated_by(stage_step(bridge, phase, recipe, ROWS))
     assert changing(predicted(recipe, phase, exact=True)) == pytest.approx(measured, rel=tolerance)
 
 
@@ -120,6 +78,19 @@ def test_two_and_four_layers_tell_all_layers_exactly(folder: Path, phase: str, c
     extrapolated = predicted(recipe, phase)
     assert extrapolated.total == all_layers.total
     assert extrapolated.parts == all_layers.parts
+
+
+@pytest.mark.parametrize("quantisation", ["nf4", "none"])
+def test_shortened_loops_change_nothing(folder: Path, quantisation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten tiles of each MLP and thirteen chunks of each norm take what four of them take."""
+    monkeypatch.setattr(gated_mlp, "TILE", 40)
+    monkeypatch.setattr(rms_norm, "CHUNK", 32 * 128)
+    recipe = tiny_models.make_recipe(folder, f"llm.quantization={quantisation}")
+    shortened = predicted(recipe, "transfer")
+    monkeypatch.setattr(simulation_module, "shortened_loops", nullcontext)
+    whole = predicted(recipe, "transfer")
+    assert shortened.segments == whole.segments
+    assert shortened.fragmentation == pytest.approx(whole.fragmentation, abs=0.005)
 
 
 def on_card(recipe: Recipe, phase: str, *, exact: bool = False) -> Simulation:
