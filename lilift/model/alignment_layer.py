@@ -22,13 +22,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lilift.data.batches.batching import Batch, SequenceShape
+from lilift.model.encoder_windows import window_means
+from lilift.model.resampler_block import ResamplerBlock
 from lilift.model.seeding import seeded
 from lilift.recipe.schema import AlignmentSettings
 from lilift_kernels import project_into
 
 LATENT_BLOCKS = 2
-ATTENTION_HEADS = 8
-HEAD_WIDTH = 64
 SMALL = 1e-6
 WHOLE_TEXT = 1 << 30
 """A window that is longer than any text."""
@@ -262,64 +262,6 @@ class LatentLayer(AlignmentLayer):
 
     def _scale(self, factor: float) -> None:
         self.norm.weight.mul_(factor)
-
-
-class ResamplerBlock(nn.Module):
-    """Latents attend to the states and to one another, then pass a feed-forward layer. Both normalise their input first."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        width = ATTENTION_HEADS * HEAD_WIDTH
-        self.norm_states, self.norm_latents = nn.LayerNorm(size), nn.LayerNorm(size)
-        self.query = nn.Linear(size, width, bias=False)
-        self.key_value = nn.Linear(size, 2 * width, bias=False)
-        self.attended = nn.Linear(width, size, bias=False)
-        self.feed_forward = nn.Sequential(nn.LayerNorm(size), nn.Linear(size, 4 * size), nn.GELU(), nn.Linear(4 * size, size))
-
-    def forward(self, latents: Tensor, states: Tensor, mask: Tensor) -> Tensor:
-        """latents [B, L, E], states [B, S, E], mask [B, S] to latents [B, L, E]."""
-        normed = self.norm_latents(latents)
-        seen = torch.cat([self.norm_states(states), normed], dim=1)  # [B, S + L, E]
-        visible = torch.cat([mask, mask.new_ones(latents.shape[:2])], dim=1)  # [B, S + L]
-        keys, values = (_heads(part) for part in self.key_value(seen).chunk(2, dim=-1))
-        mixed = functional.scaled_dot_product_attention(
-            _heads(self.query(normed)), keys, values, attn_mask=visible[:, None, None, :]
-        )  # [B, heads, L, width]
-        latents = latents + self.attended(mixed.transpose(1, 2).flatten(2))
-        changed: Tensor = latents + self.feed_forward(latents)
-        return changed
-
-
-def window_means(states: Tensor, mask: Tensor, state_rows: Tensor, *, pool: int, count: int) -> Tensor:
-    """The mean of each window of neighbouring states.
-
-    A text of n states has ceil(n / pool) windows, as equal as they can be: state i is in window floor(i * windows / n).
-
-    Args:
-        states: [B, S, E].
-        mask: [B, S] bool, True on real states, which stand on the left.
-        state_rows: [N_state] the real states, as indices into [B * S].
-        pool: the largest number of states in a window.
-        count: N_soft, the windows of all texts. The caller knows it, so that no GPU has to be waited for.
-
-    Returns:
-        [N_soft, E] in the order of the texts, in the precision of the states.
-    """
-    lengths = mask.sum(1)  # [B]
-    windows = -(-lengths // pool)  # [B]
-    places = torch.arange(mask.shape[1], device=mask.device)[None] * windows[:, None] // lengths[:, None].clamp_min(1)  # [B, S]
-    places += (windows.cumsum(0) - windows)[:, None]
-    owners = places.flatten().index_select(0, state_rows)  # [N_state]
-    real = states.flatten(0, 1).index_select(0, state_rows).float()  # [N_state, E]
-    sums = real.new_zeros(count, real.shape[1]).index_add_(0, owners, real)
-    sizes = real.new_zeros(count).index_add_(0, owners, real.new_ones(owners.shape[0]))
-    means: Tensor = (sums / sizes[:, None]).to(states.dtype)
-    return means
-
-
-def _heads(vectors: Tensor) -> Tensor:
-    """[B, N, heads * width] to [B, heads, N, width]."""
-    return vectors.reshape(*vectors.shape[:2], ATTENTION_HEADS, HEAD_WIDTH).transpose(1, 2)
 
 
 def sequence_shape(settings: AlignmentSettings) -> SequenceShape:

@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from lilift.data.texts.examples import Row
 from lilift.export.runner import soft_tokens
-from lilift.model.alignment_layer import WHOLE_TEXT, build_alignment, window_means
+from lilift.model.alignment_layer import WHOLE_TEXT, build_alignment
 from lilift.model.bridge import BridgedModel
+from lilift.model.encoder_windows import window_means
 from lilift.model.pooling import pooled_soft_tokens
 from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import AlignmentSettings
