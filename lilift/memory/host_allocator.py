@@ -11,6 +11,8 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # Names of mallopt's parameters in glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -18,6 +20,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 LARGE_BLOCK = 1024**2
 # Bytes at the end of the heap that glibc keeps for the next small blocks.
 KEPT_AT_END = 16 * 1024**2
+# glibc accepts no larger threshold. Below it, a block comes from the heap, which keeps so many free bytes at its end.
+LARGEST_THRESHOLD, KEPT_WHILE_TRAINING = 32 * 1024**2, 512 * 1024**2
+# Training keeps freed memory if the free memory is so many times the planned peak. A process then grew by 7 to 18%.
+ROOM = 2.0
 _VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "LD_PRELOAD")
 
 
@@ -28,13 +34,42 @@ def return_large_blocks() -> bool:
         Whether the C library accepted them. It stays as it is on another C library than glibc, and if the environment chooses
         thresholds or another allocator (``LD_PRELOAD``).
     """
+    return _set_thresholds(LARGE_BLOCK, KEPT_AT_END)
+
+
+@contextmanager
+def keeping_freed_memory(free_bytes: int, peak_mib: float | None) -> Iterator[bool]:
+    """Let the process keep freed blocks for the next step, if the machine has much more memory than the process needs.
+
+    Every block that returns to the system costs page faults when the next step takes it again. They took a fifth of the
+    processor time of a training step with the shapes of SmolLM2-135M. Afterwards, blocks return to the system again.
+
+    Args:
+        free_bytes: the free memory of this machine.
+        peak_mib: the planned peak of the process; None if there is no plan, and blocks then return to the system.
+
+    Yields:
+        Whether the process keeps them.
+    """
+    keeps = peak_mib is not None and free_bytes >= ROOM * peak_mib * 1024**2
+    if not (keeps and _set_thresholds(LARGEST_THRESHOLD, KEPT_WHILE_TRAINING)):
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        return_large_blocks()
+        return_small_blocks()
+
+
+def _set_thresholds(mapped: int, kept_at_end: int) -> bool:
     if sys.platform != "linux" or any(name in os.environ for name in _VARIABLES):
         return False
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):  # musl and others
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)) and bool(mallopt(_M_TRIM_THRESHOLD, KEPT_AT_END))
+    return bool(mallopt(_M_MMAP_THRESHOLD, mapped)) and bool(mallopt(_M_TRIM_THRESHOLD, kept_at_end))
 
 
 def return_small_blocks() -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
+import psutil
 import torch
 from torch import nn
 
@@ -15,6 +16,7 @@ from lilift.data.batches.step_grouping import Step, iterate_steps, survey_steps
 from lilift.data.texts.examples import Row
 from lilift.memory.encode_ahead import EncodedRows
 from lilift.memory.guard import OutOfMemoryGuard, is_out_of_memory
+from lilift.memory.host_allocator import keeping_freed_memory
 from lilift.memory.probe import MemoryProbe
 from lilift.recipe.errors import RunFolderError, TrainingError
 from lilift.recipe.interrupt import Interruption, polite_interrupts
@@ -50,7 +52,9 @@ def train_stage(model: Learner, job: StageJob, progress: StageProgress) -> Stage
     device = next(iter(trained.values())).device
     survey = survey_steps(job.source, job.plan, epochs=job.settings.epochs, max_steps=job.settings.max_steps)
     model.train()
-    with deterministic(device), polite_interrupts() as interruption, MemoryProbe(device.type) as probe:
+    free = psutil.virtual_memory().available
+    kept = keeping_freed_memory(free, job.predicted_mib if device.type == "cpu" else None)
+    with kept, deterministic(device), polite_interrupts() as interruption, MemoryProbe(device.type) as probe:
         run = _Run(model, job, trained, device, survey.steps, progress, probe)
         progress.begin(job.name, total_steps=survey.steps, done_steps=run.state.totals.step)
         try:
