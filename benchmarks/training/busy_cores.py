@@ -1,9 +1,9 @@
-"""Speed of `tiny-cpu` beside a busy program: this build and an earlier one, with one of two cores busy and with both cores free.
+"""Speed of `tiny-cpu` beside a busy program: this build and an earlier one, with one of two cores busy and with both free.
 
 python -m benchmarks busy_cores --baseline ../lilift-before --check
 
-Each run of stage 1 has a process of its own, started as the command `lilift recipe run` starts it. The processes take turns of a
-second or two and wait in between, so that what else happens on the machine disturbs all of them alike. All may use the same two
+Each run of stage 1 has a process of its own, started as `lilift recipe run` starts it. The processes take turns of a second or
+two, and wait in between, so that other programs disturb all of them alike. All may use the same two
 cores. The busy program stays on the second one. Let nothing else run meanwhile.
 """
 
@@ -43,7 +43,10 @@ OPENMP = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME
 
 
 def run_in_turns(folder: Path, more: Sequence[str] = ()) -> None:
-    """Run stage 1 of `tiny-cpu`, with more settings, as the command does, but wait for a line on standard input before each turn, and report each turn."""
+    """Run stage 1 of `tiny-cpu`, with more settings, as the command does.
+
+    Before each turn it waits for a line on standard input. After each turn it reports.
+    """
     from lilift.cli import app, recipe
 
     report = os.fdopen(os.dup(1), "w")

@@ -2,8 +2,8 @@
 
 python -m benchmarks cpu_stage_speed --encoder ../e5 --llm ../smollm2-135m --baseline ../lilift-before --check
 
-Both builds run the same recipe with one thread and take turns of a few steps. Speed is tokens for each second of processor time,
-user and system, which other programs disturb less than the time on the clock. Both builds train on the same rows in the same
+Both builds run the same recipe with one thread and take turns of a few steps. Speed is tokens for each second of processor time
+(user and system), which other programs disturb less than the time on the clock. Both builds train on the same rows in the same
 order, so that their losses are comparable.
 """
 
@@ -25,9 +25,8 @@ GOALS = {
 
 
 def settings_for(encoder: Path, llm: Path) -> list[str]:
-    return [f"encoder.model={encoder}", "encoder.add_embeddings=false", f"llm.model={llm}", "llm.quantization=none"] + [
-        *("alignment.expansion=4", "languages=[om]", "align.target={respond: 1.0}")
-    ]
+    models = (f"encoder.model={encoder}", "encoder.add_embeddings=false", f"llm.model={llm}", "llm.quantization=none")
+    return [*models, "alignment.expansion=4", "languages=[om]", "align.target={respond: 1.0}"]
 
 
 def measure(checkouts: dict[str, Path], more: list[str], turns: int) -> dict[str, list[dict[str, Any]]]:
@@ -84,7 +83,8 @@ def main() -> int:
         from importlib.util import module_from_spec, spec_from_file_location
 
         spec = spec_from_file_location("turns", Path(__file__).with_name("busy_cores.py"))
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         turns = module_from_spec(spec)
         spec.loader.exec_module(turns)
         turns.TURN_SECONDS = 0.0  # every turn has the same number of steps in both builds

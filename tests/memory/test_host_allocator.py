@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from lilift.memory import host_allocator
+
 PROGRAM = """
 import ctypes, sys
 import psutil
@@ -42,3 +44,19 @@ def test_freed_tensors_do_not_stay_on_the_heap() -> None:
     assert found["set"][0] < 10
     assert found["not set"][0] > 100  # what lilift sets it for
     assert found["not set"][1] < 10  # also where the setting came too late
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
+def test_a_process_keeps_freed_memory_only_where_memory_is_plentiful(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, int]] = []
+
+    def record(mapped: int, kept: int) -> bool:
+        calls.append((mapped, kept))
+        return True
+
+    monkeypatch.setattr(host_allocator, "_set_thresholds", record)
+    for free, peak, keeps in ((2000, 1000.0, True), (1999, 1000.0, False), (10**6, None, False)):
+        with host_allocator.keeping_freed_memory(free * 1024**2, peak) as kept:
+            assert kept == keeps
+    kept_thresholds = (host_allocator.LARGEST_THRESHOLD, host_allocator.KEPT_WHILE_TRAINING)
+    assert calls == [kept_thresholds, (host_allocator.LARGE_BLOCK, host_allocator.KEPT_AT_END)]
