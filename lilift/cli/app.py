@@ -34,6 +34,7 @@ from lilift.cli import (
 from lilift.cli.console import HelpFormatter
 from lilift.memory.host_allocator import return_large_blocks
 from lilift.recipe.errors import EXIT_BUG, EXIT_INTERRUPTED, EnvironmentUnfit, LiliftError, RecipeError, StorageError
+from lilift.train.processor_threads import wait_passively
 
 EPILOG = """\
 examples:
@@ -94,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Batches have hundreds of shapes. A large cache of CPU kernels for each shape scatters small blocks over the heap, and the
     # heap grows by hundreds of MiB. torch reads this variable when it is imported.
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8")
+    # Threads that wait for each other sleep, and leave their cores to other programs. torch reads this when it is imported.
+    wait_passively()
     # Freed tensors in host memory go back to the system instead of staying on a heap that only grows.
     return_large_blocks()
     # This leaves fewer holes between tensors of changing sizes on a GPU. torch reads it when it is imported. Windows does not

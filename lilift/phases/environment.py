@@ -59,7 +59,7 @@ def describe_environment() -> dict[str, Any]:
 def examine() -> list[Finding]:
     """Check everything that lilift needs. This takes a few seconds, because it trains one 4-bit layer."""
     checks: tuple[Callable[[], list[Finding]], ...] = (_python, _packages, _memory, _disk, _exports, _stand_ins)
-    with_torch: tuple[Callable[[], list[Finding]], ...] = (_gpu, _kernels, _unsloth, _four_bit)
+    with_torch: tuple[Callable[[], list[Finding]], ...] = (_processor, _gpu, _kernels, _unsloth, _four_bit)
     missing = [name for name in _ESSENTIAL if _version(name) is None]
     return [finding for check in (*checks, *(() if missing else with_torch)) for finding in check()]
 
@@ -126,6 +126,22 @@ def _exports() -> list[Finding]:
         found = f"cannot run GGUF files or serve them: {', '.join(missing)} not installed"
         return [Finding("exports", "note", found, "pip install 'lilift[gguf]'")]
     return [Finding("exports", "works", f"llama.cpp runs GGUF files (xllamacpp {_version('xllamacpp')})")]
+
+
+def _processor() -> list[Finding]:
+    """Report the threads that torch may compute with, and whether they wait without occupying their cores."""
+    from lilift.train.processor_threads import set_by_user, usable_threads
+
+    cores, threads = os.cpu_count() or 1, usable_threads()
+    if set_by_user():
+        found = f"{cores} cores, {threads} threads, as your environment variable says (OMP_NUM_THREADS)"
+    else:
+        found = f"{cores} cores, up to {threads} threads; small models compute with fewer"
+    policy = os.environ.get("OMP_WAIT_POLICY", "")
+    if policy.lower() == "active":
+        advice = "unset OMP_WAIT_POLICY: on a busy machine, waiting threads take the cores from the others"
+        return [Finding("processor", "note", f"{found}; threads that wait occupy their cores", advice)]
+    return [Finding("processor", "works", found)]
 
 
 def _gpu() -> list[Finding]:

@@ -34,6 +34,7 @@ from lilift.recipe import sealed_records, storage
 from lilift.recipe.errors import EnvironmentUnfit, LiliftError, RecipeError
 from lilift.recipe.interrupt import polite_interrupts
 from lilift.recipe.schema import Recipe
+from lilift.train.processor_threads import ENVIRONMENT, use_threads
 from lilift.train.training_progress import NoProgress, progress_for
 
 PLAN = "plan.json"
@@ -112,7 +113,8 @@ def run_recipe(
             if folder.is_done(phase):
                 folder.check_finished(phase)
         sealed_records.write_record(folder / PLAN, plan.as_dict())
-        storage.write_json(folder / "environment.json", describe_environment())
+        use_threads(recipe, folder.path)
+        storage.write_json(folder / ENVIRONMENT, describe_environment())
         progress = NoProgress() if options.quiet else progress_for(sys.stdout)
         job = Job(recipe, plan, folder, device, progress, options.quiet)
         for phase in phases:

@@ -23,6 +23,7 @@ from lilift.train.checkpoint import TrainingState
 from lilift.train.learner import Learner
 from lilift.train.metrics import MetricsLine, Window
 from lilift.train.optimizer import allocate_state, build_optimizer, build_schedule, take_step
+from lilift.train.processor_watch import ProcessorWatch
 from lilift.train.randomness import deterministic, seed_everything, unchanged_randomness
 from lilift.train.stage_job import StageJob, StageResult
 from lilift.train.step import StepOutcome, compute_gradients
@@ -125,11 +126,14 @@ class _Run:
             return
         self._watch()
         began = time.monotonic()
+        # On a GPU, the thread that leads a step has nothing to compute while the GPU works.
+        watch = ProcessorWatch(self.progress.note) if self.device.type == "cpu" else None
         source, encode = self.job.source, self.job.encode
         rows = source if encode is None else EncodedRows(source, encode)
         for step in iterate_steps(rows, self.job.plan, self.state.position):
             rate = float(self.schedule.get_last_lr()[0])
-            outcome = self._train_on(step, rate)
+            with contextlib.nullcontext() if watch is None else watch.step():
+                outcome = self._train_on(step, rate)
             seconds, began = time.monotonic() - began, time.monotonic()
             self._count(step, outcome, rate, seconds)
             last = totals.step == self.total_steps

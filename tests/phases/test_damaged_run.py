@@ -19,7 +19,11 @@ from lilift.recipe.sealed_records import read_record
 from lilift.recipe.storage import write_json
 
 NEVER_READ = ("run.lock", "environment.json", "report.html", "README.md")
-"""Every run writes these anew, or a user may edit them. Nothing that decides reads them."""
+"""Every run writes these anew, or a user may edit them.
+
+lilift reads only the number of threads from environment.json. A wrong number changes last digits at most. Checkpoints
+record the number too, and lilift then warns.
+"""
 
 
 def flip_a_bit(path: Path) -> bytes:

@@ -28,6 +28,7 @@ from lilift.recipe.errors import RecipeError, RunFolderError
 from lilift.recipe.finished_phases import MODEL_CARD
 from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import AlignmentSettings, EncoderSettings, LLMSettings, Recipe
+from lilift.train.processor_threads import use_threads
 
 Kind = TypeVar("Kind", EncoderSettings, AlignmentSettings)
 PLAIN = System("plain", "the LLM alone")
@@ -58,6 +59,7 @@ def _of_run(run: Path, options: AnswerOptions, system: str) -> Answerer:
     refuse(options, ("template",), f"a run always uses the prompt template of its training ({named})")
     refuse(options, ("quantization", "dtype"), "a run always answers with the weights of its training")
     chosen = SYSTEMS[system]
+    use_threads(recipe, run)
     bridge = load_system(recipe, run, chosen, device=device_for(recipe.card).torch_device)
     changed = {"max_new_tokens": options.max_new_tokens, "tokens_per_batch": options.batch_tokens}
     settings = recipe.evaluate.model_copy(update={name: value for name, value in changed.items() if value is not None})
