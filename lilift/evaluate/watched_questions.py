@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 
 from lilift.evaluate.benchmarks.benchmark import Benchmark, load_benchmark
-from lilift.evaluate.benchmarks.benchmark_languages import check_languages, naming_setting
+from lilift.evaluate.benchmarks.benchmark_languages import check_languages, evaluated_languages, naming_setting
 from lilift.evaluate.evaluator import load_benchmarks
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import WITH_LABELS, BenchmarkSettings, DuringSettings, Recipe
@@ -51,14 +52,15 @@ def evaluated_benchmarks(recipe: Recipe) -> list[Benchmark]:
     longer = [
         one.model_copy(update={"limit": one.limit + len(watched)}) if one is shared and one.limit else one for one in listed
     ]
-    loaded = []
-    for one, settings in zip(longer, listed, strict=True):
-        for benchmark in load_benchmarks([one], recipe.languages, seed=recipe.seed):
+    loaded = iter(load_benchmarks(longer, recipe.languages, seed=recipe.seed))
+    kept = []
+    for settings in listed:
+        for benchmark in islice(loaded, len(evaluated_languages(settings, recipe.languages))):
             if settings is shared:
                 rest = [question for question in benchmark.questions if question.id not in watched]
                 benchmark = replace(benchmark, questions=tuple(rest[: settings.limit]))
-            loaded.append(benchmark)
-    return loaded
+            kept.append(benchmark)
+    return kept
 
 
 def source_of(recipe: Recipe, during: DuringSettings) -> BenchmarkSettings:
@@ -67,10 +69,10 @@ def source_of(recipe: Recipe, during: DuringSettings) -> BenchmarkSettings:
     wanted = {"source": during.source, "path": during.path}
     given = {name: value for name, value in wanted.items() if value is not None}
     # The most likely label needs one look at the question, and a response many.
-    quick = "likelihood" if during.benchmark in WITH_LABELS else "generation"
+    given["labels"] = "likelihood" if during.benchmark in WITH_LABELS else "generation"
     if listed is not None:
-        return listed.model_copy(update={**given, "limit": None, "languages": None, "labels": quick})
-    return BenchmarkSettings(name=during.benchmark, labels=quick, **given)
+        return listed.model_copy(update={**given, "limit": None, "languages": None})
+    return BenchmarkSettings.model_validate({"name": during.benchmark, **given})
 
 
 def _drawn(whole: Sequence[Benchmark], rows: int, seed: int) -> frozenset[str]:

@@ -26,10 +26,11 @@ def missing_for(recipe: Recipe, phases: Collection[Phase]) -> list[LiliftError]:
     """
     checks: dict[Phase, tuple[Callable[[Recipe], None], ...]] = {
         "data": (_check_lexicons,),
-        **dict.fromkeys(recipe.evaluate.during.stages[:1] if recipe.evaluate.during else (), (_check_watched,)),
         "evaluate": (_check_benchmarks, _check_sentences),
         "export": (_check_quantiser,),
     }
+    if recipe.evaluate.during is not None:
+        checks[recipe.evaluate.during.stages[0]] = (_check_watched,)
     missing = []
     for phase in phases:
         for check in checks.get(phase, ()):
