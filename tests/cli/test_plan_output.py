@@ -21,9 +21,9 @@ def test_an_explanation_is_ten_lines_with_categories_and_three_settings(
 ) -> None:
     folder = tiny_models.make_models(tmp_path)
     recipe = tiny_models.make_recipe(
-        folder, "card=80gb", "evaluate.tokens_per_batch=64", "transfer.tokens_per_step=1536000", *BATCHES
+        folder, "card=24gb", "evaluate.tokens_per_batch=64", "transfer.tokens_per_step=1536000", *BATCHES
     )
-    plan = plan_recipe(recipe, card=planned_card("80gb"), strict=True)
+    plan = plan_recipe(recipe, card=planned_card("24gb"), strict=True)
     savings = largest_savings(plan)
     print_explanation(plan, savings)
     lines = capsys.readouterr().out.strip().splitlines()
