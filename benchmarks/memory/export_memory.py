@@ -1,12 +1,10 @@
-"""Measure host memory and time to export a 7B model and to load it in 4 bits, beside the plan.
+"""Measure host memory and time to export a 7B model; the goal is a peak below 1 GB, for F16 and Q8_0 together.
 
 python -m benchmarks export_memory --check
-python -m benchmarks export_memory --work loading --layers 8 --keep     # only load, and fewer layers
 
 The model has the shapes of Llama 2 7B and no content: its weights, and a LoRA adapter on every linear layer, are sparse files.
-The export to F16 and Q8_0 reads, computes and writes the same as for a real model; its goal is a peak below 1 GB. It takes
-21 GB of disk for a while (`--folder` chooses where). Loading quantises the weights on the CPU. Its figure is the resident
-memory of the process, in which the pages of the model's file count until the model is complete.
+The export reads, computes and writes the same as for a real model. It takes 21 GB of disk for a while (`--folder` chooses
+where).
 """
 
 from __future__ import annotations
@@ -22,16 +20,10 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from benchmarks.shared.result_files import FOLDER, benchmark_command, keep, report_goals
+from benchmarks.shared.result_files import benchmark_command, keep, report_goals
 
-GOALS = {
-    "peak GB": ("at most", 1.0),
-    "GiB of the export beyond its plan": ("at most", 2.0),
-    "GiB of loading beyond its plan": ("at most", 2.0),
-}
-WORK = ("export", "loading")
+GOALS = {"peak GB": ("at most", 1.0)}
 WIDTH, INNER, VOCABULARY, RANK = 4096, 11008, 32000, 16
 ATTENTION = {f"self_attn.{name}_proj": (WIDTH, WIDTH) for name in "qkvo"}
 FEED_FORWARD = {"mlp.gate_proj": (INNER, WIDTH), "mlp.up_proj": (INNER, WIDTH), "mlp.down_proj": (WIDTH, INNER)}
@@ -86,40 +78,8 @@ def make_run(folder: Path, depth: int) -> None:
         shutil.copyfile(stand_in / name, folder / "base" / name)
     sizes = {"hidden_size": WIDTH, "intermediate_size": INNER, "num_hidden_layers": depth, "vocab_size": VOCABULARY}
     heads = {"num_attention_heads": 32, "num_key_value_heads": 32, "head_dim": 128, "tie_word_embeddings": False}
-    config = json.loads((stand_in / "config.json").read_text()) | sizes | heads | {"dtype": "float16"}
+    config = json.loads((stand_in / "config.json").read_text()) | sizes | heads
     (folder / "base" / "config.json").write_text(json.dumps(config))
-
-
-def planned_gib(folder: Path) -> dict[str, float]:
-    """What the plan for a CPU says about the export, and about the evaluation, whose fullest moment is loading."""
-    from lilift.memory.planned_card import planned_card
-    from lilift.phases.rehearsals import plan_recipe
-    from lilift.recipe.load import load_recipe
-
-    settings = [f"llm.model={folder / 'base'}", "llm.quantization=nf4", "export.formats=[gguf]", "evaluate.dequantize=false"]
-    plan = plan_recipe(load_recipe("tiny-cpu", settings), card=planned_card("cpu"), strict=True)
-    return {work: plan.of(phase).peak_bytes / 2**30 for work, phase in (("export", "export"), ("loading", "evaluate"))}
-
-
-def load(folder: Path) -> dict[str, float]:
-    """Load the base model in NF4 in this process, beside the stand-in's encoder, and return the memory and time that it takes.
-
-    The weights that stay in full precision become float32, as a recipe for a CPU asks for.
-    """
-    from lilift.memory.host_allocator import return_large_blocks
-
-    return_large_blocks()
-    from lilift.model.assemble_bridge import load_bridge
-    from lilift.recipe.load import load_recipe
-
-    recipe = load_recipe("tiny-cpu", [f"llm.model={folder / 'base'}", "llm.quantization=nf4"])
-    started, cpu = time.monotonic(), time.process_time()
-    load_bridge(recipe, device="cpu")
-    return {
-        "peak GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
-        "seconds": time.monotonic() - started,
-        "CPU seconds": time.process_time() - cpu,
-    }
 
 
 def export(folder: Path, quantisations: tuple[str, ...]) -> dict[str, float]:
@@ -144,43 +104,29 @@ def export(folder: Path, quantisations: tuple[str, ...]) -> dict[str, float]:
     }
 
 
-def summary_of(runs: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The figures that have goals, and the others of the export."""
-    found = dict(runs.get("export", {}))
-    if "export" in runs:
-        found["GiB of the export beyond its plan"] = found["peak GB"] * 1e9 / 2**30 - found["planned GiB"]
-    if "loading" in runs:
-        found["GiB of loading beyond its plan"] = runs["loading"]["peak GiB"] - runs["loading"]["planned GiB"]
-    return found
-
-
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Measure host memory and time to export a 7B model and to load it in 4 bits.")
+    parser = argparse.ArgumentParser(description="Measure host memory and time to export a 7B model.")
     parser.add_argument("--folder", type=Path, help="working folder (default: the system's folder for temporary files)")
-    parser.add_argument("--work", nargs="+", default=list(WORK), choices=WORK)
     parser.add_argument("--quant", default="f16,q8_0", help="GGUF types, separated by commas")
-    parser.add_argument("--layers", type=int, default=32, help="of 32; the peak of the export does not depend on it")
-    parser.add_argument("--keep", action="store_true", help="keep the other kind of work in the result file")
-    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
+    parser.add_argument(
+        "--layers", type=int, default=32, help="of 32; the peak does not depend on it, since one weight is in memory at a time"
+    )
+    parser.add_argument("--check", action="store_true", help="exit with 1 if the goal is not met")
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.inside:
-        inside = arguments.inside
-        found = load(inside) if arguments.work == ["loading"] else export(inside, tuple(arguments.quant.split(",")))
-        print(json.dumps(found))
+        print(json.dumps(export(arguments.inside, tuple(arguments.quant.split(",")))))
         return 0
-    path = FOLDER / "export_memory.json"
-    runs: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")).get("runs", {}) if arguments.keep else {}
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
         make_run(Path(name), arguments.layers)
-        planned = planned_gib(Path(name))
-        for work in arguments.work:
-            command = [*benchmark_command("export_memory"), "--inside", name, "--quant", arguments.quant, "--work", work]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            runs[work] = {"layers": arguments.layers, "planned GiB": planned[work], **json.loads(done.stdout.splitlines()[-1])}
-            print(work, ", ".join(f"{name}: {value:.2f}" for name, value in runs[work].items()), flush=True)
-            keep("export_memory", {"goals": GOALS, "runs": runs, "summary": summary_of(runs)})
-    return 0 if report_goals(summary_of(runs), GOALS) or not arguments.check else 1
+        command = [*benchmark_command("export_memory"), "--inside", name, "--quant", arguments.quant]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    print("\n".join(f"{name}: {value:.2f}" for name, value in found.items()))
+    keep(
+        "export_memory",
+        {"goals": GOALS, "layers": arguments.layers, "quantisations": arguments.quant.split(","), "summary": found},
+    )
+    return 0 if report_goals(found, GOALS) or not arguments.check else 1
 
 
 if __name__ == "__main__":

@@ -16,15 +16,22 @@ from lilift.recipe.schema import Recipe
 LAYERS = 6
 
 
-def make_models(folder: Path, **shape: int) -> Path:
-    """Write `encoder/` and `llm/` as `save_pretrained` does; `shape` changes the LLM's configuration."""
+def make_models(folder: Path) -> Path:
+    """Write `encoder/` and `llm/` as `save_pretrained` does."""
     torch.manual_seed(0)
     encoder = MT5Config(vocab_size=64, d_model=64, d_kv=16, d_ff=96, num_layers=3, num_heads=4, decoder_start_token_id=0)
     MT5EncoderModel(encoder).save_pretrained(folder / "encoder")
     _tokenizer().save_pretrained(folder / "encoder")
-    sizes = {"vocab_size": 512, "hidden_size": 128, "intermediate_size": 320, "num_hidden_layers": LAYERS}
-    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
-    llm = LlamaConfig(bos_token_id=1, eos_token_id=2, **(sizes | heads | shape))
+    llm = LlamaConfig(
+        vocab_size=512,
+        hidden_size=128,
+        intermediate_size=320,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
     LlamaForCausalLM(llm).save_pretrained(folder / "llm")
     _tokenizer().save_pretrained(folder / "llm")
     return folder
