@@ -251,7 +251,7 @@ class _Planner:
     def export(self, footprint: Footprint) -> PhasePlan:
         """The plan of the export, which loads the trained model once more."""
         held = min(self._phases.values(), key=lambda phase: phase.parts.get("llm", 0)).parts
-        loaded = {name: held[name] for name in ("encoder", "llm") if name in held}
+        loaded: dict[str, int] = {name: held[name] for name in ("encoder", "llm") if name in held}
         loaded |= {getattr(self.recipe, stage).trains: 4 * count for stage, count in self.trained.items()}
         if self.card.kind == "cpu":
             loading = loading_parts(self.recipe, self.models, loaded)

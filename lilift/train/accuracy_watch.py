@@ -158,6 +158,7 @@ class AccuracyWatch:
 
     def _warning(self, fell: int) -> str:
         before = _highest([line for line in self._lines if line["step"] < fell])
+        assert before is not None, "the share falls below that of an earlier watch"
         shares = " and ".join(f"{line['accuracy']:.0%}" for line in self._lines[-WATCHES_BELOW:])
         remedy = "" if self._plan.keep_best else ", set evaluate.during.keep to best"
         return (

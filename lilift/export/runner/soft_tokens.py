@@ -127,8 +127,9 @@ def window_means(states: Floats, pool: int) -> Floats:
     """The means [W, E] of windows of at most `pool` neighbouring states [S, E], as equal as they can be."""
     count = -(-len(states) // pool)
     owners = np.arange(len(states)) * count // len(states)  # [S]
-    means: Floats = np.add.reduceat(states, np.searchsorted(owners, np.arange(count))) / np.bincount(owners)[:, None]
-    return means.astype(np.float32)
+    sums = np.add.reduceat(states, np.searchsorted(owners, np.arange(count)))
+    means: Floats = (sums / np.bincount(owners)[:, None]).astype(np.float32)
+    return means
 
 
 class EmbeddingTable:
