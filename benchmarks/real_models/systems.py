@@ -75,7 +75,7 @@ def settings_of(system: System, seed: int) -> list[str]:
         f"align.tokens_per_step={align_tokens}",
         f"align.tokens_per_micro_batch={align_tokens}",
         "transfer.epochs=1000",
-        "transfer.learning_rate=5.0e-4",  # the steps are few, also for the LLM alone
+        "transfer.learning_rate=3.0e-4",  # the steps are few, also for the LLM alone
         "transfer.lora={rank: 16, alpha: 32}",
         f"transfer.max_steps={TRANSFER_STEPS}",
         f"transfer.tokens_per_step={transfer_tokens}",

@@ -117,7 +117,8 @@ def align_rows(prepared: PreparedData, recipe: Recipe, tokenisation: Tokenisatio
     Raises:
         DataError: the recipe switches words and there is no lexicon.
     """
-    return AlignRows(_chosen(prepared, recipe.align.texts), tokenisation, align_tasks(prepared, recipe))
+    ending = replace(tokenisation, adds_end=recipe.align.learns_end)
+    return AlignRows(_chosen(prepared, recipe.align.texts), ending, align_tasks(prepared, recipe))
 
 
 def transfer_rows(prepared: PreparedData, recipe: Recipe, tokenisation: Tokenisation) -> TransferRows:

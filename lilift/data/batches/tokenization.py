@@ -118,6 +118,7 @@ class Tokenisation:
         has_llm_bos: whether a row begins with the LLM's BOS.
         limits: how long a row may be.
         cache: the cache of tokens; without one, a text is tokenized each time.
+        adds_end: whether a response to train on ends with the LLM's end-of-sequence token.
         report: the counts so far; `rows` and `prompts` add to them.
     """
 
@@ -129,6 +130,7 @@ class Tokenisation:
     has_llm_bos: bool
     limits: Limits
     cache: TokenCache | None = None
+    adds_end: bool = True
     report: LengthReport = field(default_factory=LengthReport)
 
     def __post_init__(self) -> None:
@@ -159,7 +161,7 @@ class Tokenisation:
         sources = self._sources(tasks)
         prompts = self._prompts([(task.source, task.kind) for task in tasks])
         responses = self._responses(tasks)
-        end = (self.llm.eos_token_id,)
+        end = (self.llm.eos_token_id,) if self.adds_end else ()
         return [
             self._fit(task, Row(source, prompt, (*response, *end)))
             for task, source, prompt, response in zip(tasks, sources, prompts, responses, strict=True)

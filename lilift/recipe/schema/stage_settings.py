@@ -89,6 +89,14 @@ class AlignSettings(StageSettings):
         "translations. english: English questions as they are. translated: the texts of `data.translations`.",
     )
 
+    learns_end: bool = Field(
+        True,
+        exclude_if=lambda learns: learns,  # runs without this setting keep their fingerprint
+        description="Whether the targets of this stage end with the LLM's end-of-sequence token. The LLM is frozen here. If it "
+        "never ends a text after the words of your template, the layer spends its first steps on that token. Stage 2 teaches the "
+        "LLM to end in any case.",
+    )
+
 
 class LoraSettings(Settings):
     """The LoRA adapter that stage 2 trains on the 4-bit LLM."""
