@@ -8,8 +8,8 @@ from dataclasses import dataclass
 ALIGN_STEPS, TRANSFER_STEPS = 160, 48
 ALIGN_ROWS, TRANSFER_ROWS = 32, 16
 """Sentences in a step, about. Rows of other systems have other lengths, so that their tokens for a step differ."""
-SOFT_ROW = 10
-"""Tokens of a row with one soft token: beginning of text, three vectors, `Topic:`, the topic, and the end."""
+SOFT_ROW = 8
+"""Tokens of a row with one soft token: the soft token, the vectors around it, `Topic:`, and the topic with its end."""
 SENTENCE = 30
 """Tokens of an English sentence, in the encoder and in the LLM, about."""
 

@@ -117,10 +117,8 @@ class AlignmentLayer(nn.Module):
             if self.size is not None:
                 self.size.fill_(size)
                 size = 1.0  # before the normalisation, so that an optimizer step means the same for any LLM
-            import os
             soft = self._project(self._mixed(states), mask, mask.flatten().nonzero().squeeze(1))
-            if self.size is None or not os.environ.get("NOSCALE"):
-                self._scale(size / float(soft.float().square().mean().sqrt()))
+            self._scale(size / float(soft.float().square().mean().sqrt()))
             for vector in (self.bos, self.eos):
                 if vector is not None:
                     vector.mul_(size)

@@ -1,7 +1,7 @@
 """Groups rows into optimizer steps, step by step, and in the same way in every run.
 
 An epoch is a seeded shuffle of the rows, cut into pools of a few thousand rows. lilift tokenizes one pool at a time and sorts
-it by length, so that the rows of a micro-batch are similar and need little padding. It cuts the pool into micro-batches with a
+it by length, so that the rows of a micro-batch are similar and need little padding, unless all lengths are similar. It cuts the pool into micro-batches with a
 limit of padded tokens, shuffles these, and groups them into optimizer steps of about `tokens_per_step` real tokens. Only one
 pool is in memory. An interrupted run can resume at any step, because lilift can build the pool of that step again.
 """
@@ -18,6 +18,11 @@ from typing import Protocol
 from lilift.data.batches.batching import SequenceShape
 from lilift.data.texts.examples import Row
 from lilift.recipe.errors import DataError
+
+
+NARROW = 8
+"""Rows whose lengths differ by no more tokens keep their shuffled order. Sorting them would save little padding, and would put
+rows with the same answer into one step: with one soft token for a text, the length of a row is that of its answer."""
 
 
 class RowSource(Protocol):
@@ -176,7 +181,9 @@ def _pool_steps(
         for row, index in zip(source.rows(epoch, indices), indices, strict=True)
         if row is not None
     ]
-    measured.sort(key=lambda item: item.length)  # stable, so equal lengths stay shuffled
+    lengths = [item.length for item in measured]
+    if max(lengths, default=0) - min(lengths, default=0) > NARROW:
+        measured.sort(key=lambda item: item.length)  # stable, so equal lengths stay shuffled
     micro_batches = _micro_batches(measured, plan, source)
     rng = random.Random(f"pool {plan.seed} {epoch} {pool}")
     rng.shuffle(micro_batches)
@@ -184,8 +191,8 @@ def _pool_steps(
 
 
 def _micro_batches(measured: Sequence[_Measured], plan: StepPlan, source: RowSource) -> list[list[_Measured]]:
-    """Cut rows that are sorted by length into micro-batches, so that rows × longest row stays within the limit."""
-    budget = plan.tokens_per_micro_batch
+    """Cut rows into micro-batches, so that rows × longest row stays within the limit. Sorted rows need the fewest."""
+    budget, longest = plan.tokens_per_micro_batch, 0
     micro_batches: list[list[_Measured]] = []
     for item in measured:
         if item.length > budget:
@@ -194,10 +201,12 @@ def _micro_batches(measured: Sequence[_Measured], plan: StepPlan, source: RowSou
                 where=source.row_name(item.index),
                 remedy="set tokens_per_micro_batch higher, or data.max_tokens lower",
             )
-        if micro_batches and (len(micro_batches[-1]) + 1) * item.length <= budget:
+        longest = max(longest, item.length)
+        if micro_batches and (len(micro_batches[-1]) + 1) * longest <= budget:
             micro_batches[-1].append(item)
         else:
             micro_batches.append([item])
+            longest = item.length
     return micro_batches
 
 
