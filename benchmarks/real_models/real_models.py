@@ -47,7 +47,7 @@ def train_and_ask(name: str, seed: int, arguments: argparse.Namespace) -> list[d
     work: Path = arguments.work
     codes = ", ".join(LOW)
     tests = write_tests(arguments.data, work / f"sib200-{arguments.sentences}", arguments.sentences, ["en", *LOW])
-    benchmark = f"{{name: custom, title: {TITLE}, path: {tests}, labels: likelihood, languages: [en, {codes}]}}"
+    benchmark = f"{{name: custom, title: {TITLE}, path: {tests}, labels: likelihood, bare: true, languages: [en, {codes}]}}"
     system = SYSTEMS[name]
     files = [
         f"languages=[{codes}]",
