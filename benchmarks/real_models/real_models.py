@@ -82,7 +82,7 @@ def records(name: str, seed: int, run: FinishedRun) -> list[dict[str, Any]]:
     """What a run reached: right and wrong answers by language, loss, time and memory of its stages."""
     found = []
     for scores in run.scores:
-        verdicts, _ = read_verdicts(run.path / "evaluate", scores, TITLE)
+        verdicts, _ = read_verdicts(run.path / "evaluate", scores, scores.benchmarks[0].benchmark)
         marks = {code: "".join(str(int(right)) for _, right in sorted(rows.items())) for code, rows in verdicts.items()}
         record = {"system": name if scores.system != "control" else f"{name}-without-stage-1", "seed": seed, "right": marks}
         found.append(record | {"measured": run.measured})
