@@ -47,7 +47,7 @@ def train_and_ask(name: str, seed: int, arguments: argparse.Namespace) -> list[d
     work: Path = arguments.work
     codes = ", ".join(LOW)
     tests = write_tests(arguments.data, work / f"sib200-{arguments.sentences}", arguments.sentences, ["en", *LOW])
-    benchmark = f"{{name: custom, title: {TITLE}, path: {tests}, labels: likelihood, languages: [en, {codes}]}}"
+    benchmark = f"{{name: custom, title: {TITLE}, path: {tests}, labels: likelihood, bare: true, languages: [en, {codes}]}}"
     system = SYSTEMS[name]
     files = [
         f"languages=[{codes}]",
@@ -82,7 +82,7 @@ def records(name: str, seed: int, run: FinishedRun) -> list[dict[str, Any]]:
     """What a run reached: right and wrong answers by language, loss, time and memory of its stages."""
     found = []
     for scores in run.scores:
-        verdicts, _ = read_verdicts(run.path / "evaluate", scores, TITLE)
+        verdicts, _ = read_verdicts(run.path / "evaluate", scores, scores.benchmarks[0].benchmark)
         marks = {code: "".join(str(int(right)) for _, right in sorted(rows.items())) for code, rows in verdicts.items()}
         record = {"system": name if scores.system != "control" else f"{name}-without-stage-1", "seed": seed, "right": marks}
         found.append(record | {"measured": run.measured})

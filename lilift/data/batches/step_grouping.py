@@ -1,9 +1,10 @@
 """Groups rows into optimizer steps, step by step, and in the same way in every run.
 
 An epoch is a seeded shuffle of the rows, cut into pools of a few thousand rows. lilift tokenizes one pool at a time and sorts
-it by length, so that the rows of a micro-batch are similar and need little padding, unless all lengths are similar. It cuts the pool into micro-batches with a
-limit of padded tokens, shuffles these, and groups them into optimizer steps of about `tokens_per_step` real tokens. Only one
-pool is in memory. An interrupted run can resume at any step, because lilift can build the pool of that step again.
+it by length, so that the rows of a micro-batch are similar and need little padding, unless all lengths are similar. It cuts the
+pool into micro-batches with a limit of padded tokens, shuffles these, and groups them into optimizer steps of about
+`tokens_per_step` real tokens. Only one pool is in memory. An interrupted run can resume at any step, because lilift can build
+the pool of that step again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from typing import Protocol
 from lilift.data.batches.batching import SequenceShape
 from lilift.data.texts.examples import Row
 from lilift.recipe.errors import DataError
-
 
 NARROW = 8
 """Rows whose lengths differ by no more tokens keep their shuffled order. Sorting them would save little padding, and would put

@@ -23,6 +23,7 @@ from lilift.evaluate.benchmarks.benchmark_hub import rows_from_hub
 from lilift.evaluate.benchmarks.benchmark_rows import Row, bare_question
 from lilift.evaluate.benchmarks.benchmark_sources import SOURCES, BenchmarkSource
 from lilift.evaluate.benchmarks.custom.custom_benchmark import is_custom, read_custom
+from lilift.evaluate.benchmarks.custom.question_texts import without_line
 from lilift.evaluate.benchmarks.mmwp_faults import mmwp_is_sound
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import BenchmarkSettings
@@ -150,7 +151,7 @@ def _custom_benchmark(settings: BenchmarkSettings, language: str) -> Benchmark:
     custom = read_custom(settings)
     custom.require(language)
     rows = custom.languages[language]
-    name = custom.name
+    name = custom.name + (BARE_SUFFIX if settings.bare else "")
     if settings.labels == "likelihood":
         name += LIKELIHOOD_SUFFIX
         if not rows[0].labels:
@@ -159,7 +160,10 @@ def _custom_benchmark(settings: BenchmarkSettings, language: str) -> Benchmark:
                 where=custom.path,
                 remedy="leave `labels` out",
             )
-    questions = [Question(one.id, one.text, one.gold, one.labels, one.choices) for one in rows[: settings.limit]]
+    questions = [
+        Question(one.id, without_line(one.text) if settings.bare else one.text, one.gold, one.labels, one.choices)
+        for one in rows[: settings.limit]
+    ]
     return Benchmark(name, language, tuple(questions), len(rows), fingerprint=custom.fingerprint(language))
 
 

@@ -101,12 +101,12 @@ class BenchmarkSettings(Settings):
         False,
         exclude_if=lambda bare: not bare,  # results without this setting keep their fingerprint
         description="Ask the question without the line that lists the possible answers, for a model that learned from such "
-        "questions. Only for belebele, sib200, xnli, global-mmlu-lite and xcsqa.",
+        "questions. Only for belebele, sib200, xnli, global-mmlu-lite, xcsqa and your own questions.",
     )
 
     @model_validator(mode="after")
     def _bare_where_there_is_a_line(self) -> BenchmarkSettings:
-        if self.bare and self.name not in WITH_LABELS:
+        if self.bare and self.name not in (*WITH_LABELS, "custom"):
             raise ValueError(f"bare: lilift adds no line to the questions of {self.name}; leave it out")
         return self
 

@@ -93,8 +93,8 @@ class AlignSettings(StageSettings):
         True,
         exclude_if=lambda learns: learns,  # runs without this setting keep their fingerprint
         description="Whether the targets of this stage end with the LLM's end-of-sequence token. The LLM is frozen here. If it "
-        "never ends a text after the words of your template, the layer spends its first steps on that token. Stage 2 teaches the "
-        "LLM to end in any case.",
+        "never ends a text after the words of your template, the layer spends its first steps on that token. Stage 2 teaches "
+        "the LLM to end in any case.",
     )
 
 

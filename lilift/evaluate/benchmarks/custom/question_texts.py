@@ -11,6 +11,8 @@ from lilift.evaluate.benchmarks.custom.question_columns import QuestionColumns
 from lilift.evaluate.benchmarks.custom.question_files import FileRow
 from lilift.recipe.errors import DataError
 
+_ASKS_LETTER, _ASKS_LABEL = "Which choice is best? Answer with its letter:", "Answer with one of these:"
+
 
 def own_text(row: FileRow, question: str, columns: QuestionColumns) -> str:
     """Context and question of a row, as the file has them.
@@ -45,7 +47,7 @@ def cell_text(row: FileRow, column: str, part: str) -> str:
 def lines_with_choices(choices: Sequence[str]) -> str:
     """The choices with their letters, and the line that asks for a letter."""
     listed = "\n".join(f"{letter}. {choice}" for letter, choice in zip(LETTERS, choices, strict=False))
-    return f"\n{listed}\nWhich choice is best? Answer with its letter: {_or(LETTERS[: len(choices)])}."
+    return f"\n{listed}\n{_ASKS_LETTER} {_or(LETTERS[: len(choices)])}."
 
 
 def line_with_labels(labels: Sequence[str], own: Sequence[str]) -> str:
@@ -53,7 +55,13 @@ def line_with_labels(labels: Sequence[str], own: Sequence[str]) -> str:
     if not labels:
         return ""
     named = all(re.search(rf"(?<!\w){re.escape(label)}(?!\w)", text, re.I) for text in own for label in labels)
-    return "" if named else f"\nAnswer with one of these: {_or(labels)}."
+    return "" if named else f"\n{_ASKS_LABEL} {_or(labels)}."
+
+
+def without_line(text: str) -> str:
+    """A question without the line that `lines_with_choices` or `line_with_labels` adds at its end; the choices stay."""
+    question, _, last = text.rpartition("\n")
+    return question if last.startswith((_ASKS_LETTER, _ASKS_LABEL)) else text
 
 
 def _or(names: Sequence[str]) -> str:
