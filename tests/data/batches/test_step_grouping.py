@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lilift.data.batches.batching import SequenceShape
-from lilift.data.batches.step_grouping import Position, Step, StepPlan, iterate_steps, survey_steps
+from lilift.data.batches.step_grouping import NARROW, Position, Step, StepPlan, iterate_steps, survey_steps
 from lilift.data.texts.examples import Row
 from lilift.data.texts.instructions import load_instructions
 from lilift.recipe.errors import DataError
@@ -121,6 +121,15 @@ def test_steps_mix_lengths_instead_of_running_from_short_to_long() -> None:
     steps = epoch_of(source, plan(pool_rows=1000))
     means = [step.tokens / len(row_ids([step])) for step in steps]
     assert means != sorted(means)
+
+
+@pytest.mark.parametrize(("spread", "sorted_"), [(NARROW, False), (NARROW + 1, True)])
+def test_rows_of_similar_length_are_not_sorted_because_a_length_can_give_the_answer_away(spread: int, sorted_: bool) -> None:
+    source = Lengths([10 + spread * (index % 4 == 0) for index in range(400)])
+    micro_batches = [ids for step in epoch_of(source, plan(pool_rows=400)) for ids in step.row_ids]
+    shares = [sum(index % 4 == 0 for index in ids) / len(ids) for ids in micro_batches]
+    mixed = sum(0 < share < 1 for share in shares)
+    assert (mixed <= 1) if sorted_ else (mixed > 0.8 * len(shares))
 
 
 def test_nearly_all_tokens_are_real() -> None:

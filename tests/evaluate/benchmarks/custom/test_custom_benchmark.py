@@ -95,8 +95,12 @@ def test_choices_and_labels_are_part_of_what_the_model_reads(tmp_path: Path) -> 
     question = load_benchmark(own(path, labels="likelihood"), "sw").questions[0]
     asked = "Text.\n\nWhat?\nA. one\nB. two\nWhich choice is best? Answer with its letter: A or B."
     assert (question.text, question.gold, question.labels, question.choices) == (asked, "B", ("A", "B"), ("one", "two"))
+    bare = load_benchmark(own(path, labels="likelihood", bare=True), "sw")
+    assert bare.questions[0].text == "Text.\n\nWhat?\nA. one\nB. two"
+    assert bare.name.endswith("-bare-likelihood")
     topics = write(tmp_path / "t_sw.csv", "text,topic\na,sports\nb,health\nc,sports\nd,health\n")
     assert load_benchmark(own(topics), "sw").questions[0].text == "a\nAnswer with one of these: health or sports."
+    assert load_benchmark(own(topics, bare=True), "sw").questions[0].text == "a"
     named = write(
         tmp_path / "n_sw.csv", "question,label\nA yes or no?,yes\nB yes or no?,no\nC yes or no?,no\nD yes or no?,no\n"
     )
