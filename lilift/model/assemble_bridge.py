@@ -114,3 +114,22 @@ def _start_at_size_of_embeddings(bridge: BridgedModel) -> None:
     text = torch.tensor(bridge.llm_tokenizer(SAMPLE_TEXT, add_special_tokens=False).input_ids, device=device)
     embeddings: Tensor = bridge.causal_lm.get_input_embeddings()(text)  # [N, D]
     bridge.alignment.start_at_size(states, mask, float(embeddings.float().square().mean().sqrt()))
+    _start_as_first_token(bridge)
+
+
+def _start_as_first_token(bridge: BridgedModel) -> None:
+    """Let the alignment layer's first vector begin as the token that stands before texts, if lilift puts no such token there.
+
+    An LLM keeps much of its attention on the first position (arXiv 2309.17453). If its tokenizer adds no BOS, as those of Qwen
+    and SmolLM2, this position has the layer's first vector. A random vector there costs stage 1 many steps: the LLM cannot use
+    the vectors after it (docs/log.md).
+    """
+    vector, table = bridge.alignment.bos, bridge.causal_lm.get_input_embeddings()
+    token = bridge.llm_tokenizer.bos_token_id
+    token = bridge.tokens.eos if token is None else token  # some LLMs read texts one after another, with this token between
+    if vector is None or bridge.tokens.bos is not None or token >= table.num_embeddings:
+        return
+    embedding = table(torch.tensor([token], device=bridge.device))[0].float()  # [D]
+    size = embedding.square().mean().sqrt()
+    if size > 0:
+        vector.copy_(embedding * (vector.square().mean().sqrt() / size))

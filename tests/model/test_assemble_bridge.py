@@ -40,3 +40,16 @@ def test_soft_tokens_start_as_large_as_embeddings(llm: str, bridge_of: BridgeOf,
     inputs = bridge.embed(batch)[0].flatten(0, 1)
     soft, text = (inputs[slots].square().mean().sqrt().item() for slots in (batch.state_slots, batch.text_slots))
     assert 0.5 < soft / text < 2.0
+
+
+@pytest.mark.parametrize(("llm", "begins"), [("qwen2", True), ("llama", False)])
+def test_the_first_vector_begins_as_a_real_token_where_the_llm_has_no_bos(llm: str, begins: bool, bridge_of: BridgeOf) -> None:
+    bridge = bridge_of(llm)
+    token = bridge.llm_tokenizer.bos_token_id
+    token = bridge.tokens.eos if token is None else token
+    embedding = bridge.causal_lm.get_input_embeddings().weight[token]
+    vector = bridge.alignment.bos
+    assert vector is not None
+    alike = torch.nn.functional.cosine_similarity(vector, embedding, dim=0)
+    assert (alike > 0.9999) == begins
+    assert 0.5 < vector.square().mean().sqrt() < 2, "its size stays that of a drawn vector"
