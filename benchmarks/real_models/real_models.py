@@ -6,7 +6,7 @@
 
 FOLDER holds sib200_flores_parallel (SIB-200, one table for each language) and lexicon_wechsel_wiktionary. A system takes ten
 to forty minutes of one core for each seed. A repeated command goes on where the last one stopped. `--systems` and `--seeds`
-choose. `--report` computes the table and the result from what is done.
+choose. `--report` only computes the result and the table of docs/real_models.md from what is done.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from lilift.recipe.load import load_recipe
 RECIPE, TITLE = "smollm2-135m-cpu", "SIB-200"
 STATES = "encoder-states"
 PROBE = "linear-probe"
+PAGE = Path(__file__).parents[2] / "docs" / "real_models.md"
+BEGIN, END = "<!-- results -->\n", "<!-- end of results -->\n"
 GOALS = {
     "points above the LLM alone": ("at least", 35.0),
     "points above the bridge without stage 1": ("at least", 25.0),
@@ -174,6 +176,12 @@ def table_lines(table: dict[str, Any]) -> list[str]:
     return lines
 
 
+def page_with(table: dict[str, Any], text: str) -> str:
+    """The documentation page with this table in it."""
+    before, _, rest = text.partition(BEGIN)
+    return before + BEGIN + "\n".join(["", *table_lines(table), "", ""]) + END + rest.partition(END)[2]
+
+
 def main() -> int:
     parser = data_parser((__doc__ or "").partition("\n")[0])
     parser.add_argument("--encoder", default="intfloat/multilingual-e5-small", help="hub name or folder")
@@ -197,6 +205,7 @@ def main() -> int:
     runs = [json.loads(line) for line in store.read_text(encoding="utf-8").splitlines()]
     table = summarise(runs)
     print("\n".join(table_lines(table)))
+    PAGE.write_text(page_with(table, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     values = goals_of(table)
     keep("real_models", {"note": arguments.note, "goals": GOALS, "summary": values, "table": table, "runs": runs})
     return 0 if report_goals(values, GOALS) or not arguments.check else 1

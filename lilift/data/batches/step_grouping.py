@@ -20,7 +20,7 @@ from lilift.data.batches.batching import SequenceShape
 from lilift.data.texts.examples import Row
 from lilift.recipe.errors import DataError
 
-NARROW = 8
+NARROW = 4
 """Rows whose lengths differ by no more tokens keep their shuffled order. Sorting them would save little padding, and would put
 rows with the same answer into one step: with one soft token for a text, the length of a row is that of its answer."""
 

@@ -29,7 +29,7 @@ from lilift.recipe.schema import BenchmarkSettings, QuestionColumnSettings
 
 PREFIX = "custom-"
 """Beginning of the name of every benchmark of one's own in results."""
-_ENDINGS = ("-likelihood", "-sample")  # the ends of names that mean something else in results
+_ENDINGS = ("-likelihood", "-sample", "-bare")  # the ends of names that mean something else in results
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def _lines(
     found = [columns.describe(), f"{rows}{together}; answers are {answers.description}"]
     for instruction in dict.fromkeys(instructions.values()):
         of = f" in {', '.join(code for code, line in instructions.items() if line == instruction)}" if answers.labels_of else ""
-        found.append(f"lilift adds a line to each question{of}: {instruction.strip()}")
+        found.append(f"lilift adds a line to each question{of} if you do not set `bare`: {instruction.strip()}")
     twice = [question.id for own in languages.values() for question in _repeated(own)]
     if twice:
         more = f" and {len(twice) - 3} more" if len(twice) > 3 else ""
