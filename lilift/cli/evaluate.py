@@ -177,7 +177,7 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
             f"--labels likelihood needs a benchmark with labels ({', '.join(WITH_LABELS)}), and {name} has none",
             remedy="leave --labels out",
         )
-    if arguments.bare and name not in WITH_LABELS:
+    if arguments.bare and name not in (*WITH_LABELS, "custom"):
         raise RecipeError(
             f"--bare is for benchmarks with labels ({', '.join(WITH_LABELS)}); lilift adds no line to the questions of {name}",
             remedy="leave --bare out",

@@ -8,10 +8,9 @@ Watching changes nothing that training depends on: it draws no random numbers of
 
 from __future__ import annotations
 
-import math
 import re
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +22,9 @@ from lilift.recipe.sealed_folders import remove_folder, sealed_folder, verify_pa
 from lilift.recipe.storage import JsonLines
 from lilift.train.checkpoint import restore_tensors
 from lilift.train.randomness import unchanged_randomness
+from lilift.train.watch_lines import WATCHED, WATCHES_BELOW, best_watch, fall, highest
 
-WATCHED = "during.jsonl"
 _WEIGHTS = "trained.safetensors"
-WATCHES_BELOW = 2
-"""The accuracy has begun to fall when so many watches in a row are clearly below the best one before them."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +154,7 @@ class AccuracyWatch:
         )
 
     def _warning(self, fell: int) -> str:
-        before = _highest([line for line in self._lines if line["step"] < fell])
+        before = highest([line for line in self._lines if line["step"] < fell])
         assert before is not None, "the share falls below that of an earlier watch"
         shares = " and ".join(f"{line['accuracy']:.0%}" for line in self._lines[-WATCHES_BELOW:])
         remedy = "" if self._plan.keep_best else ", set evaluate.during.keep to best"
@@ -165,39 +162,3 @@ class AccuracyWatch:
             f"  {self._name}: the share of right foreign answers has begun to fall: {shares} since step {fell}, after "
             f"{before['accuracy']:.0%} at step {before['step']}. Train fewer steps{remedy}, or lower the learning rate"
         )
-
-
-def best_watch(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The watch with the most right answers, the latest among equals. Step 0 does not count: nothing has been trained there."""
-    after = [line for line in lines if line["step"] > 0]
-    return max(after, key=lambda line: (line["right"], line["step"]), default=None)
-
-
-def fall(lines: Sequence[Mapping[str, Any]]) -> int | None:
-    """The step at which the accuracy began to fall; None if it did not.
-
-    It has begun to fall when two watches in a row are below the best watch before them by more than one standard error of that
-    best watch. Step 0 counts here. The standard error is that of a share with two right and two wrong answers added (Agresti
-    and Coull 1998), so that it is never 0.
-    """
-    below: list[int] = []
-    for place, line in enumerate(lines):
-        best = _highest(lines[: place - len(below)])
-        if best is not None and line["accuracy"] < best["accuracy"] - standard_error(best):
-            below.append(line["step"])
-        else:
-            below = []
-        if len(below) == WATCHES_BELOW:
-            return below[0]
-    return None
-
-
-def standard_error(line: Mapping[str, Any]) -> float:
-    """The standard error of the share of right answers in a watch."""
-    questions = line["questions"] + 4
-    share = (line["right"] + 2) / questions
-    return math.sqrt(share * (1 - share) / questions)
-
-
-def _highest(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    return max(lines, key=lambda line: (line["right"], line["step"]), default=None)

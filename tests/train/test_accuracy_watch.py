@@ -15,9 +15,10 @@ from torch import Tensor
 from lilift.model.assemble_bridge import load_bridge
 from lilift.recipe.interrupt import StoppedBySignal
 from lilift.recipe.storage import JsonLines
-from lilift.train.accuracy_watch import Answered, WatchPlan, best_watch, fall
+from lilift.train.accuracy_watch import Answered, WatchPlan
 from lilift.train.stages import run_stage
 from lilift.train.training_progress import NoProgress, StepReport
+from lilift.train.watch_lines import best_watch, fall
 from tests.train import tiny_run
 from tests.train.tiny_run import TinySource
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from lilift.phases.report.charts import LineChart, Series, line_chart
 from lilift.phases.report.report_files import RunFiles
-from lilift.train.accuracy_watch import WATCHED, best_watch, fall
+from lilift.train.watch_lines import WATCHED, best_watch, fall
 
 _STAGES = (("align", "c"), ("transfer", "c"), ("control", "b"))
 
