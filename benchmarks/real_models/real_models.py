@@ -128,23 +128,25 @@ def summarise(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
         seeds = by_system.get(name)
         if not seeds:
             continue
-        shares = by_sentence(list(seeds.values()), LOW)
+        # An interrupted evaluation counts with the languages that it has finished.
+        codes = [code for code in LOW if all(code in right for right in seeds.values())]
+        shares = by_sentence(list(seeds.values()), codes)
         low, high = interval(shares)
-        macro = [100 * float(by_sentence([right], LOW).mean()) for right in seeds.values()]
+        macro = [100 * float(by_sentence([right], codes).mean()) for right in seeds.values()]
         row: dict[str, Any] = {
-            "title": title,
+            "title": title if len(codes) == len(LOW) else f"{title} ({len(codes)} languages)",
             "seeds": sorted(seeds),
             "macro": 100 * float(shares.mean()),
             "low": 100 * low,
             "high": 100 * high,
             "spread over seeds": statistics.stdev(macro) if len(macro) > 1 else None,
             "en": 100 * float(by_sentence(list(seeds.values()), ["en"]).mean()),
-            "languages": {code: 100 * float(by_sentence(list(seeds.values()), [code]).mean()) for code in LOW},
+            "languages": {code: 100 * float(by_sentence(list(seeds.values()), [code]).mean()) for code in codes},
         }
         if name != "bridge" and "bridge" in by_system:
             bridge = by_system["bridge"]
             same = [bridge[seed] for seed in seeds if seed in bridge and name != PROBE]  # the probe has no seeds
-            row["bridge is ahead by"] = paired(by_sentence(same or list(bridge.values()), LOW), shares)
+            row["bridge is ahead by"] = paired(by_sentence(same or list(bridge.values()), codes), shares)
         table[name] = row
     return table
 
@@ -158,7 +160,7 @@ def goals_of(table: dict[str, Any]) -> dict[str, float]:
         ("points above the linear probe", PROBE),
     ):
         if other in table and "bridge" in table:
-            found[goal] = table["bridge"]["macro"] - table[other]["macro"]
+            found[goal] = table[other]["bridge is ahead by"]["points"]
     if "llm-alone" in table and "bridge" in table:
         found["points that English loses in the bridge"] = table["llm-alone"]["en"] - table["bridge"]["en"]
     return found
