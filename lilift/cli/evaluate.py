@@ -167,17 +167,17 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
     from lilift.cli.language_options import language_codes
     from lilift.data.languages import language
     from lilift.recipe.errors import RecipeError
-    from lilift.recipe.schema import WITH_LABELS, BenchmarkSettings
+    from lilift.recipe.schema import MAY_HAVE_LABELS, WITH_LABELS, BenchmarkSettings
 
     name, path = name_and_path(arguments.benchmark, arguments.path)
     if arguments.limit is not None and arguments.limit < 1:
         raise RecipeError(f"--limit {arguments.limit} is too small", remedy="give 1 or more")
-    if arguments.labels == "likelihood" and name not in (*WITH_LABELS, "custom"):
+    if arguments.labels == "likelihood" and name not in MAY_HAVE_LABELS:
         raise RecipeError(
             f"--labels likelihood needs a benchmark with labels ({', '.join(WITH_LABELS)}), and {name} has none",
             remedy="leave --labels out",
         )
-    if arguments.bare and name not in (*WITH_LABELS, "custom"):
+    if arguments.bare and name not in MAY_HAVE_LABELS:
         raise RecipeError(
             f"--bare is for benchmarks with labels ({', '.join(WITH_LABELS)}); lilift adds no line to the questions of {name}",
             remedy="leave --bare out",

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 
 from lilift.memory.footprint import Footprint
-from lilift.memory.phase_plan import PhasePlan
-from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB, MIB
+from lilift.memory.phase_plan import HEAP_BYTES, LEAST_OVERHEAD, PhasePlan
+from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB
 from lilift.memory.simulation.simulate import Models
 from lilift.recipe.schema import Recipe
 
@@ -16,7 +16,6 @@ SHARD_BYTES = 2 * GIB
 COPIES_OF_WEIGHT = 3
 # The comparison of two models holds the log-probabilities of both, and three tensors of that size for their divergence.
 COMPARED_TOKENS, COPIES_OF_LOGITS = 1024, 5
-HEAP_BYTES, OVERHEAD_SHARE = 64 * MIB, 0.02
 
 
 def export_plan(
@@ -42,5 +41,5 @@ def export_plan(
         compared = COMPARED_TOKENS * vocabulary * 4 * COPIES_OF_LOGITS
         halves += [{**model, "temporaries": weight + compared}, dict(loading)]
     parts = max(halves, key=lambda parts: sum(parts.values()))
-    overhead = math.ceil(HEAP_BYTES * bool(model) + OVERHEAD_SHARE * sum(parts.values()))
+    overhead = math.ceil(HEAP_BYTES * bool(model) + LEAST_OVERHEAD * sum(parts.values()))
     return PhasePlan("export", {"context": CPU_PROCESS_BYTES, **parts, "overhead": overhead})

@@ -24,7 +24,7 @@ TOKEN_SETTINGS = {"align": "tokens_per_micro_batch", "transfer": "tokens_per_mic
 SHAPING = {
     "encoder": ("model", "revision", "dtype", "quantization", "placement", "add_embeddings", "max_tokens"),
     "llm": ("model", "revision", "quantization", "dtype", "gradient_checkpointing"),
-    "alignment": ("kind", "layout", "expansion", "latents"),
+    "alignment": ("kind", "layout", "expansion", "latents", "layers", "pool", "scale_states"),
     "align": ("optimizer", "skip", "trains"),
     "transfer": ("optimizer", "skip", "trains"),
 }
@@ -111,14 +111,10 @@ def measured_peaks() -> dict[str, dict[str, float]]:
 def shape_of(recipe: Recipe, kind: str) -> str:
     """A digest of all settings that memory depends on, except the number of tokens in a batch."""
     settings = recipe.as_dict()
-    depends_on = {section: {key: settings[section][key] for key in keys} for section, keys in SHAPING.items()}
+    depends_on = {
+        section: {key: settings[section][key] for key in keys if key in settings[section]} for section, keys in SHAPING.items()
+    }
     depends_on["lora"] = {key: settings["transfer"]["lora"][key] for key in ("rank", "target_modules")}
-    if recipe.alignment.layers != "last":  # the settings leave out the default
-        depends_on["alignment"]["layers"] = recipe.alignment.layers
-    if recipe.alignment.scale_states:
-        depends_on["alignment"]["scale_states"] = True
-    if recipe.alignment.pool != 1:
-        depends_on["alignment"]["pool"] = recipe.alignment.pool
     if recipe.evaluate.during is not None:  # the stages then also hold a batch of questions
         depends_on["during"] = {"stages": recipe.evaluate.during.stages}
     limits = {"max_tokens": recipe.data.max_tokens, "max_new_tokens": recipe.evaluate.max_new_tokens}

@@ -10,8 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lilift.memory.calibration import measured_ratios, ratio
-from lilift.memory.planned_card import PlannedCard
+from lilift.memory.planned_card import MIB, PlannedCard
 
+# The least share of memory that the allocator reserves beyond what is in use: rounding, and workspaces that torch does not
+# show.
+LEAST_OVERHEAD = 0.02
+# In host memory, large blocks go back to the system (`lilift.memory.host_allocator`). The heap of small blocks has holes of at
+# most this size (measured with SmolLM2-135M's shape).
+HEAP_BYTES = 64 * MIB
 # Lasting categories come first, then temporary ones. A page shows the colour, a terminal without colours the letter.
 CATEGORY_COLOURS = {
     "context": "#8a8f98",

@@ -24,19 +24,15 @@ from lilift.memory.changes import (
 from lilift.memory.export_plan import export_plan
 from lilift.memory.footprint import Footprint, estimate_footprint
 from lilift.memory.model_configurations import load_models, loading_parts
-from lilift.memory.phase_plan import PhasePlan, phase_on_card
+from lilift.memory.phase_plan import HEAP_BYTES, LEAST_OVERHEAD, PhasePlan, phase_on_card
 from lilift.memory.planned_card import GIB, MIB, PlannedCard, planned_card, smallest_card_for
 from lilift.memory.simulation.simulate import LASTING, Models, Rehearsal, Simulation, simulate
 from lilift.model.alignment_layer import sequence_shape
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.schema import Recipe
 
-# The least share of memory that the allocator reserves beyond what is in use: rounding, and workspaces that torch does not
-# show.
-LEAST_OVERHEAD = 0.02
-# In host memory, large blocks go back to the system (`lilift.memory.host_allocator`). Only the heap of small blocks has holes:
-# a share of small tensors, and at most so much (measured with SmolLM2-135M's shape).
-HEAP_SHARE, HEAP_BYTES = 0.25, 64 * MIB
+# Only the heap of small blocks has holes: a share of small tensors, and at most `HEAP_BYTES`.
+HEAP_SHARE = 0.25
 # Beyond the weights and the mapped files, loading takes copies of single weights and small trial runs.
 LOADING_SHARE = 0.05
 BASIS = (
@@ -270,12 +266,13 @@ class _Planner:
         trained = simulation.segments.get("optimizer", {}).get("gradients", 0) // 4
         if trained:
             self.trained[rehearsal.name] = trained
-        parts, overhead, loading_bytes = simulation.parts, overhead_bytes(simulation, card.kind), 0
+        parts, overhead = simulation.parts, overhead_bytes(simulation, card.kind)
+        working, loading_bytes = simulation.total + overhead, 0
         if card.kind == "cpu":
             loading = loading_parts(self.recipe, self.models, simulation.parts)
-            if sum(loading.values()) > simulation.total + overhead:
+            if sum(loading.values()) > working:
                 parts, overhead = loading, math.ceil(HEAP_BYTES + LOADING_SHARE * sum(loading.values()))
-                loading_bytes = sum(parts.values()) + overhead - simulation.total - overhead_bytes(simulation, card.kind)
+                loading_bytes = sum(parts.values()) + overhead - working
         rows, tokens = len(rehearsal.rows), row_tokens(self.recipe, rehearsal.rows[0])
         a_step = getattr(getattr(self.recipe, rehearsal.name), "tokens_per_step", 0)
         plan = phase_on_card(

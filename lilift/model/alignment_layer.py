@@ -198,7 +198,7 @@ class ProjectionLayer(AlignmentLayer):
 
     def _project(self, states: Tensor, mask: Tensor, state_rows: Tensor) -> Tensor:
         if self.pool > 1:
-            states, state_rows = self._windows(states, mask, state_rows, int((-(-mask.sum(1) // self.pool)).sum()))
+            states, state_rows = self._windows(states, mask, state_rows, int(self.shape.windows(mask.sum(1)).sum()))
         out = self.output.weight.new_empty(state_rows.shape[0], self.llm_size)  # [N_soft, D]
         slots = torch.arange(state_rows.shape[0], device=state_rows.device)
         return project_into(states, state_rows, slots, *self._weights(), out=out)
@@ -222,7 +222,7 @@ class ProjectionLayer(AlignmentLayer):
 
     def _windows(self, states: Tensor, mask: Tensor, state_rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
         """The `window_means` [1, N_soft, E] of states, and their rows [N_soft]."""
-        means = window_means(states, mask, state_rows, pool=self.pool, count=count)
+        means = window_means(states, mask, state_rows, self.shape.windows(mask.sum(1)), count=count)
         return means[None], torch.arange(count, device=means.device)
 
     def _weights(self) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:

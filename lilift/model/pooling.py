@@ -57,7 +57,7 @@ def _pooled(bridge: BridgedModel, ids: Sequence[Sequence[int]], longest: int) ->
     mask = mask.to(bridge.device)
     soft = bridge.alignment(states, mask, mask.flatten().nonzero().squeeze(1)).float()  # [N_soft, D]
     shape = bridge.alignment.shape
-    each = -(-mask.sum(1) // shape.pool) if shape.latents is None else torch.full_like(mask[:, 0].long(), shape.latents)
+    each = shape.windows(mask.sum(1)) if shape.latents is None else torch.full_like(mask[:, 0].long(), shape.latents)
     owner = torch.repeat_interleave(torch.arange(len(ids), device=soft.device), each)  # [N_soft]
     sums = soft.new_zeros(len(ids), soft.shape[1]).index_add_(0, owner, soft)
     means: Tensor = sums / each[:, None]

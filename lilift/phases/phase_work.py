@@ -129,7 +129,9 @@ def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: 
         rows = rows_of(prepared, recipe, tokenisation_for(bridge, recipe, job.folder.path, cache))
         _count_rows(job, where, rows, bridge.encoder.tokenizer)
         predicted = job.predicted_mib(name)
-        watch = watch_plan(bridge, recipe, section, watched, tokenisation_for(bridge, recipe, job.folder.path))
+        watch = None
+        if watched:  # its tokenisation counts the lengths of its own texts
+            watch = watch_plan(bridge, recipe, section, watched, tokenisation_for(bridge, recipe, job.folder.path))
         run_stage(bridge, rows, recipe, where, name=name, progress=job.progress, predicted_mib=predicted, watch=watch)
     forget_states(where)
 

@@ -23,7 +23,8 @@ ENVIRONMENT = "environment.json"
 MULTIPLY_ADDS_OF_A_THREAD = 32_000_000
 """A thread repays its coordination if its share of a product of a micro-batch [T, D] with a weight [D, D] is at least so large.
 
-In a step of 1024 tokens, two threads were slower than one at a width of 128, and faster from a width of 256 on (EPYC, AVX2).
+A rough value: on a busy machine, in steps of 1024 tokens, two threads gained nothing at a width of 128 and something from a
+width of 256 on. `benchmarks/training/busy_cores.py` measures it; there is no result from an idle machine yet.
 """
 _QUOTAS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
 

@@ -13,8 +13,7 @@ WATCHES_BELOW = 2
 
 def best_watch(lines: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The watch with the most right answers, the latest among equals. Step 0 does not count: nothing has been trained there."""
-    after = [line for line in lines if line["step"] > 0]
-    return max(after, key=lambda line: (line["right"], line["step"]), default=None)
+    return highest([line for line in lines if line["step"] > 0])
 
 
 def fall(lines: Sequence[Mapping[str, Any]]) -> int | None:

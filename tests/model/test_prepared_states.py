@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from lilift.data.batches.batching import SequenceShape
 from lilift.data.texts.examples import Row
 from lilift.export.runner import soft_tokens
 from lilift.model.alignment_layer import WHOLE_TEXT, build_alignment
@@ -31,7 +32,8 @@ def test_windows_are_as_equal_as_they_can_be(length: int, pool: int, sizes: list
     wanted = torch.stack([states[start : start + size].mean(0) for start, size in zip(starts, sizes, strict=True)])
     padded = torch.nn.functional.pad(states, (0, 0, 0, 2), value=1e9)[None]
     mask = torch.arange(length + 2)[None] < length
-    found = window_means(padded, mask, torch.arange(length), pool=pool, count=len(sizes))
+    shape = SequenceShape(has_bos=True, has_eos=True, latents=None, pool=pool)
+    found = window_means(padded, mask, torch.arange(length), shape.windows(mask.sum(1)), count=len(sizes))
     torch.testing.assert_close(found, wanted)
     np.testing.assert_allclose(soft_tokens.window_means(states.numpy(), pool), wanted.numpy())
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from lilift.data.texts.examples import Row
 from lilift.recipe.errors import DataError
 
 Integers = npt.NDArray[np.int64]
+Lengths = TypeVar("Lengths", int, Integers, Tensor)
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,13 @@ class SequenceShape:
         """Whether there is an encoder to read a row's source."""
         return self.latents != 0
 
+    def windows(self, lengths: Lengths) -> Lengths:
+        """Number of windows of texts with so many encoder states."""
+        return -(-lengths // self.pool)
+
     def soft_length(self, encoder_tokens: int) -> int:
         """Number of soft tokens for a text of `encoder_tokens`, without boundary vectors."""
-        return -(-encoder_tokens // self.pool) if self.latents is None else self.latents
+        return self.windows(encoder_tokens) if self.latents is None else self.latents
 
     def packed_length(self, row: Row, *, has_llm_bos: bool) -> int:
         """Number of positions of the LLM's sequence that a row needs in total."""
@@ -152,7 +157,7 @@ def collate(
             "the row has no source text", where=f"row {ids[int(encoder_lengths.argmin())]}", remedy="remove the row"
         )
 
-    soft_lengths = -(-encoder_lengths // shape.pool) if shape.latents is None else np.full_like(encoder_lengths, shape.latents)
+    soft_lengths = shape.windows(encoder_lengths) if shape.latents is None else np.full_like(encoder_lengths, shape.latents)
     prompt_lengths = _lengths([row.prompt_ids for row in rows])
     response_lengths = _lengths([row.response_ids for row in rows])
     # Where each part of a row begins, counted from the row's own first real position.  All [B].

@@ -158,8 +158,13 @@ def lettered_row(where: str, id: str, question: str, choices: Sequence[object], 
 
 def without_instruction(text: str) -> str:
     """A question without the last line that lilift adds to it, which is the same for every row of a benchmark."""
-    question, _, last = text.rpartition("\n")
-    return question if last.startswith((_ASKS_RELATION, _ASKS_TOPIC, _ASKS_LETTER)) else text
+    return without_last_line(text, (_ASKS_RELATION, _ASKS_TOPIC, _ASKS_LETTER))
+
+
+def without_last_line(text: str, beginnings: tuple[str, ...]) -> str:
+    """A text without its last line, if that begins in one of these ways."""
+    before, _, last = text.rpartition("\n")
+    return before if last.startswith(beginnings) else text
 
 
 def bare_question(text: str) -> str:

@@ -19,6 +19,7 @@ from lilift.recipe.schema.data_settings import (
     TemplateSettings,
 )
 from lilift.recipe.schema.evaluation_settings import (
+    MAY_HAVE_LABELS,
     WITH_LABELS,
     BenchmarkName,
     BenchmarkSettings,
@@ -48,6 +49,7 @@ from lilift.recipe.schema.stage_settings import (
 )
 
 __all__ = [
+    "MAY_HAVE_LABELS",
     "WITHOUT_EFFECT_ON_RESULT",
     "WITH_LABELS",
     "AlignSettings",

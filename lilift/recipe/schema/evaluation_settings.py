@@ -29,6 +29,8 @@ BenchmarkName = Literal[
 ]
 WITH_LABELS: tuple[BenchmarkName, ...] = ("belebele", "sib200", "xnli", "global-mmlu-lite", "xcsqa")
 """Benchmarks whose answers are labels. The answers of the other benchmarks are numbers."""
+MAY_HAVE_LABELS: tuple[BenchmarkName, ...] = (*WITH_LABELS, "custom")
+"""Those, and your own, whose file tells."""
 
 
 class QuestionColumnSettings(Settings):
@@ -106,14 +108,14 @@ class BenchmarkSettings(Settings):
 
     @model_validator(mode="after")
     def _bare_where_there_is_a_line(self) -> BenchmarkSettings:
-        if self.bare and self.name not in (*WITH_LABELS, "custom"):
+        if self.bare and self.name not in MAY_HAVE_LABELS:
             raise ValueError(f"bare: lilift adds no line to the questions of {self.name}; leave it out")
         return self
 
     @model_validator(mode="after")
     def _labels_where_there_are_labels(self) -> BenchmarkSettings:
         # Only its file tells whether a custom benchmark has labels.
-        if self.labels == "likelihood" and self.name not in (*WITH_LABELS, "custom"):
+        if self.labels == "likelihood" and self.name not in MAY_HAVE_LABELS:
             raise ValueError(f"labels: the answers of {self.name} are not labels; likelihood is for {', '.join(WITH_LABELS)}")
         return self
 

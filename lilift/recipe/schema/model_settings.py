@@ -145,8 +145,9 @@ class AlignmentSettings(Settings):
     scale_states: bool = Field(
         False,
         exclude_if=lambda scale: not scale,  # runs without this setting keep their fingerprint
-        description="Scale every encoder state to size 1 before the layer reads it. Some encoders have small states (0.26 in "
-        "multilingual-e5-small). The layer then learns slowly, because an optimizer step changes its output less.",
+        description="Scale every encoder state to size 1 before the layer reads it. Some encoders have small states, such as "
+        "0.26 in multilingual-e5-small, so that an optimizer step changes the layer's output less. The one trial so far saw no "
+        "effect.",
     )
     normalize: bool = Field(
         True,

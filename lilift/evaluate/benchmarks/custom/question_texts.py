@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from lilift.data.rows.cells import UnusableRowError, text_of
+from lilift.evaluate.benchmarks.benchmark_rows import without_last_line
 from lilift.evaluate.benchmarks.custom.gold_answers import LETTERS
 from lilift.evaluate.benchmarks.custom.question_columns import QuestionColumns
 from lilift.evaluate.benchmarks.custom.question_files import FileRow
@@ -60,8 +61,7 @@ def line_with_labels(labels: Sequence[str], own: Sequence[str]) -> str:
 
 def without_line(text: str) -> str:
     """A question without the line that `lines_with_choices` or `line_with_labels` adds at its end; the choices stay."""
-    question, _, last = text.rpartition("\n")
-    return question if last.startswith((_ASKS_LETTER, _ASKS_LABEL)) else text
+    return without_last_line(text, (_ASKS_LETTER, _ASKS_LABEL))
 
 
 def _or(names: Sequence[str]) -> str:
