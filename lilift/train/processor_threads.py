@@ -23,8 +23,9 @@ ENVIRONMENT = "environment.json"
 MULTIPLY_ADDS_OF_A_THREAD = 32_000_000
 """A thread repays its coordination if its share of a product of a micro-batch [T, D] with a weight [D, D] is at least so large.
 
-A rough value: on a busy machine, in steps of 1024 tokens, two threads gained nothing at a width of 128 and something from a
-width of 256 on. `benchmarks/training/busy_cores.py` measures it; there is no result from an idle machine yet.
+In steps of 1024 tokens at a width of 128, two passive threads on two free cores are 1.07 times as fast as one, and with one
+core busy 0.79 times (`benchmarks/results/busy_cores.json`). From a width of 256 on, two threads gained something in a trial on
+a busy machine, which has no result file.
 """
 _QUOTAS = (Path("/sys/fs/cgroup/cpu.max"), Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
 
