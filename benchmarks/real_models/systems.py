@@ -44,6 +44,7 @@ TEXT_ONLY = (
 SYSTEMS: dict[str, System] = {
     "llm-alone": System("LLM alone, tuned on English text", TEXT_ONLY, row=SENTENCE + 8, switches=False),
     "bridge": System("bridge, both stages", [RESPOND], control=True),
+    "longer": System("stage 1 with twice the steps", [RESPOND, "align.max_steps=320"]),
     "english-only": System("stage 1 on English alone, no dictionary", [RESPOND, "align.texts=[english]"], switches=False),
     "reconstruct": System("stage 1 reconstructs", ["align.target={reconstruct: 1.0}"], align_row=SOFT_ROW + SENTENCE),
     "mixed": System(

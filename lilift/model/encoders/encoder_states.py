@@ -9,6 +9,8 @@ only by the rounding of another batch.
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +31,7 @@ TokenIds = tuple[int, ...]
 BATCH_TOKENS = 4096
 """Encoder tokens in one batch, padding included."""
 _KEY_BYTES = 16
+_DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
 
 class StateStore(Protocol):
@@ -93,7 +96,7 @@ class StatesOnDisk:
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder, self._limit, self._used = folder, limit_bytes, 0
-        self._files: list[Any] = []
+        self._files: list[_StatesFile] = []
         self._index: dict[bytes, tuple[int, int, int, int]] = {}  # file, first and last token, checksum
         self._added: dict[TokenIds, Tensor] = {}
         remove_partial(folder)
@@ -140,13 +143,14 @@ class StatesOnDisk:
         if place is None:
             return None
         file, start, end, checksum = place
-        states: Tensor = self._files[file].get_slice("states")[start:end]
-        return states if _checksum(states) == checksum else None
+        states = self._files[file].rows(start, end)
+        return states if states is not None and _checksum(states) == checksum else None
 
     def _open(self, path: Path) -> None:
         try:
-            file: Any = safe_open(path, framework="pt")
-            keys, ends, checksums = (file.get_tensor(name) for name in ("keys", "ends", "checksums"))
+            with safe_open(path, framework="pt") as file:
+                keys, ends, checksums = (file.get_tensor(name) for name in ("keys", "ends", "checksums"))
+            states = _StatesFile(path)
             self._used += path.stat().st_size
         except (SafetensorError, OSError):
             path.unlink(missing_ok=True)
@@ -155,7 +159,31 @@ class StatesOnDisk:
         for key, end, checksum in zip(keys.numpy(), ends.tolist(), checksums.tolist(), strict=True):
             self._index[key.tobytes()] = (len(self._files), start, end, checksum)
             start = end
-        self._files.append(file)
+        self._files.append(states)
+
+
+class _StatesFile:
+    """The states in one file, read without mapping it: mapped pages would count as memory of the process, one after another.
+
+    Raises:
+        OSError: lilift cannot read the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        header_bytes = int.from_bytes(self._file.read(8), "little")
+        stored: dict[str, Any] = json.loads(self._file.read(header_bytes))["states"]
+        self._dtype, self._row = _DTYPES[stored["dtype"]], stored["shape"][1:]
+        self._row_bytes = math.prod(self._row) * self._dtype.itemsize
+        self._begin = 8 + header_bytes + stored["data_offsets"][0]
+
+    def rows(self, start: int, stop: int) -> Tensor | None:
+        """Rows `start` to `stop`, [stop - start, E] or [stop - start, L + 1, E]; None if the file has become shorter."""
+        content = bytearray((stop - start) * self._row_bytes)
+        self._file.seek(self._begin + start * self._row_bytes)
+        if self._file.readinto(content) != len(content):
+            return None
+        return torch.frombuffer(content, dtype=self._dtype).view(stop - start, *self._row)
 
 
 class EncoderStates:

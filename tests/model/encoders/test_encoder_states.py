@@ -107,6 +107,14 @@ def test_the_room_on_the_disk_counts_what_was_there_before(resident: BridgedMode
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux lists the mapped files of a process")
+def test_states_on_disk_are_not_mapped_into_memory(resident: BridgedModel, tmp_path: Path) -> None:
+    read(states_of(resident, StatesOnDisk(tmp_path, 2**20)), TEXTS)
+    again = states_of(resident, StatesOnDisk(tmp_path, 2**20))
+    assert again.store.find(TEXTS[0]) is not None
+    assert str(tmp_path) not in Path("/proc/self/maps").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("damage", ["cut short", "header", "bits"])
 def test_damaged_states_are_read_again(resident: BridgedModel, tmp_path: Path, damage: str) -> None:
     read(states_of(resident, StatesOnDisk(tmp_path, 2**20)), TEXTS)
