@@ -22,10 +22,13 @@ def add_parser(verbs: Any) -> None:
         "files for llama.cpp, or both. The folder also holds the encoder, the alignment layer, and lilift.json, which "
         "describes how the parts work together.",
         epilog="examples:\n  lilift export runs/tiny-cpu --to gguf --quant q8_0,q4_k_m --output my-model\n"
-        "  lilift export runs/tiny-cpu --to all --merge-base original",
+        "  lilift export runs/tiny-cpu --to all --merge-base original\n"
+        "  lilift export my-model --push my-name/my-model          sends a finished export as it is",
         formatter_class=HelpFormatter,
     )
-    parser.add_argument("run_folder", type=Path, metavar="RUN", help="a run folder, such as runs/tiny-cpu")
+    parser.add_argument(
+        "run_folder", type=Path, metavar="RUN", help="a run folder, such as runs/tiny-cpu; with --push also an export"
+    )
     parser.add_argument("--to", choices=("hf", "gguf", "all"), help="formats to write (default: as in the recipe)")
     parser.add_argument(
         "--quant", metavar="TYPE[,TYPE]", help="types of the LLM's GGUF files, e.g. f16,q8_0,q4_k_m (default: as in the recipe)"
@@ -46,11 +49,53 @@ def add_parser(verbs: Any) -> None:
         "--dtype", choices=("float32", "bfloat16", "float16"), help="precision of hf/ (default: as in the recipe)"
     )
     parser.add_argument("--no-drift", action="store_true", help="do not compare the export with the model of the run")
+    parser.add_argument(
+        "--push",
+        metavar="OWNER/NAME",
+        help="send the export to this repository on the Hugging Face hub; lilift lists the files first and asks you",
+    )
+    parser.add_argument("--public", action="store_true", help="with --push: a new repository is public (default: private)")
+    parser.add_argument("--yes", action="store_true", help="with --push: send without asking")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from lilift.export.runner.description import DESCRIPTION
+    from lilift.recipe.errors import RecipeError
+
+    if (arguments.public or arguments.yes) and arguments.push is None:
+        option = "--public" if arguments.public else "--yes"
+        raise RecipeError(f"{option} has no effect without --push", remedy="name the repository with --push, or leave it out")
+    if arguments.push is not None and not (arguments.yes or sys.stdin.isatty()):
+        raise RecipeError("--push asks before it sends, and there is no terminal", remedy="add --yes")
+    if arguments.push is not None and (arguments.run_folder / DESCRIPTION).is_file():
+        return _push(arguments.run_folder, arguments)
+    written = _export(arguments)
+    return written if arguments.push is None else _push(_output(arguments), arguments)
+
+
+def _push(folder: Path, arguments: argparse.Namespace) -> int:
+    """List what will be sent, ask, and send."""
+    from lilift.export.hub_upload import plan_upload, send
+
+    upload = plan_upload(folder, arguments.push, public=arguments.public)
+    for line in upload.lines():
+        _note(line)
+    if not arguments.yes and input("send these files? [y/N] ").strip().lower() not in ("y", "yes"):
+        _note(f"lilift sent nothing; the export is in {folder}")
+        return 0
+    address = send(upload)
+    print(f"sent to {address}", file=sys.stderr if arguments.json else sys.stdout, flush=True)
+    return 0
+
+
+def _output(arguments: argparse.Namespace) -> Path:
+    folder: Path = arguments.output or arguments.run_folder / "export"
+    return folder
+
+
+def _export(arguments: argparse.Namespace) -> int:
     from lilift.phases.run_folder import recipe_of
     from lilift.recipe.errors import RecipeError
 
@@ -67,9 +112,10 @@ def run(arguments: argparse.Namespace) -> int:
     from lilift.export.job import RunParts
     from lilift.memory.device import device_for
     from lilift.phases.export_check import drift_of_export
+    from lilift.phases.report.card_scores import card_scores
 
-    output = arguments.output or arguments.run_folder / "export"
-    report = export_bundle(recipe, settings, RunParts.of(arguments.run_folder), output)
+    output, run_folder = _output(arguments), arguments.run_folder
+    report = export_bundle(recipe, settings, RunParts.of(run_folder), output, scores=card_scores(run_folder))
     if not arguments.json:
         print("\n".join([*report.lines(), f"written to {output}"]), flush=True)
     drift: DriftReport | None = None

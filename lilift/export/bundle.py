@@ -25,6 +25,8 @@ from typing import Any
 from transformers import AutoConfig
 
 from lilift import __version__
+from lilift.data.lexicons import lexicon_table
+from lilift.data.prepared_data import LEXICONS
 from lilift.data.texts.kept_template import kept_template
 from lilift.data.texts.prompt_templates import CHAT, Template, template_of
 from lilift.export import model_card
@@ -32,6 +34,7 @@ from lilift.export.base_check import check_same_base
 from lilift.export.hugging_face import HuggingFaceFolder
 from lilift.export.job import Export, RunParts
 from lilift.export.merge import MergedWeights
+from lilift.export.model_card import CardScore
 from lilift.model.encoders.encoder_tokenizer import load_encoder_tokenizer
 from lilift.model.encoders.source_languages import codes_by_language
 from lilift.model.llms.llm import load_llm_tokenizer
@@ -96,11 +99,20 @@ class ExportReport:
         return [*lines, *self.notes]
 
 
-def export_bundle(recipe: Recipe, settings: ExportSettings, parts: RunParts, output: Path) -> ExportReport:
+def export_bundle(
+    recipe: Recipe, settings: ExportSettings, parts: RunParts, output: Path, *, scores: Sequence[CardScore] = ()
+) -> ExportReport:
     """Merge the adapter and write the bundle to `output`; it replaces what an earlier export left there.
 
     lilift computes the merged weights once and writes them to all files at the same time, row by row. If it cannot write one
     format, it still writes the others, and the report says why.
+
+    Args:
+        recipe: of the run.
+        settings: formats, types and precision.
+        parts: the trained parts of the run.
+        output: the folder.
+        scores: what the run's evaluation found, for the model card.
 
     Raises:
         ModelError: the base model is not on this machine, or the adapter does not fit it; or no format can be written, because
@@ -128,7 +140,7 @@ def export_bundle(recipe: Recipe, settings: ExportSettings, parts: RunParts, out
         for each in begun:
             each.finish()
         _require_one(begun)
-        (stage / model_card.FILE_NAME).write_text(_model_card(export), encoding="utf-8")
+        (stage / model_card.FILE_NAME).write_text(_model_card(export, scores), encoding="utf-8")
         sizes, sums = _sizes_and_sums(stage)
         storage.write_json(stage / DESCRIPTION, storage.sealed_json(export.description | {"sha256": sums}))
     return ExportReport(
@@ -230,11 +242,26 @@ def _gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
 _FORMATS: Mapping[ExportFormat, Callable[[Export, ExitStack], Callable[[], None]]] = {"hf": _hugging_face, "gguf": _gguf}
 
 
-def _model_card(export: Export) -> str:
-    files = list(export.description["llm"].get("files", {}).values())
+def _model_card(export: Export, scores: Sequence[CardScore]) -> str:
     return model_card.model_card(
-        export.recipe, export.template, merge_base=export.merge_base, gguf_files=files, unnormalized=export.unnormalized
+        export.recipe,
+        export.template,
+        merge_base=export.merge_base,
+        gguf_files=list(export.description["llm"].get("files", {}).values()),
+        has_hf=(export.stage / "hf").is_dir(),
+        scores=scores,
+        dictionaries=_dictionaries(export.parts.data / LEXICONS),
+        unnormalized=export.unnormalized,
     )
+
+
+def _dictionaries(folder: Path) -> list[str]:
+    """A line for each source of the run's dictionaries: its name, its licence and its languages."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(folder.glob(f"*{lexicon_table.SUFFIX}")):
+        for source in lexicon_table.read_sources(path):
+            found.setdefault(f"{source.name} (licence: {source.licence})", []).append(path.stem)
+    return [f"Dictionaries of {source}: {', '.join(codes)}" for source, codes in found.items()]
 
 
 def _description(recipe: Recipe, settings: ExportSettings, template: Template) -> dict[str, Any]:

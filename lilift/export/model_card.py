@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from lilift.data.languages import languages
 from lilift.data.texts.prompt_templates import Template
@@ -15,36 +17,63 @@ if TYPE_CHECKING:
 FILE_NAME = "README.md"
 
 
+@dataclass(frozen=True)
+class CardScore:
+    """What the run reached on one benchmark in one language.
+
+    Attributes:
+        benchmark: its name in the run.
+        dataset: its name on the hub; the benchmark's own name if it is not there.
+        language: code.
+        questions: number of questions.
+        accuracy, low, high: share of right answers and its 95% interval, 0 to 1.
+        untrained: the share of the same recipe's model before training; None if the run did not evaluate it.
+    """
+
+    benchmark: str
+    dataset: str
+    language: str
+    questions: int
+    accuracy: float
+    low: float
+    high: float
+    untrained: float | None = None
+
+
 def model_card(
     recipe: Recipe,
     template: Template,
     *,
     merge_base: str,
     gguf_files: Sequence[str],
+    has_hf: bool,
+    scores: Sequence[CardScore] = (),
+    dictionaries: Sequence[str] = (),
     unnormalized: Unnormalized | None = None,
 ) -> str:
-    """The card in Markdown, with the header that the Hugging Face hub reads."""
+    """The card in Markdown, with the header that the Hugging Face hub reads.
+
+    Args:
+        recipe: of the run.
+        template: of the training's prompts.
+        merge_base: the weights that the adapter is merged into.
+        gguf_files: the LLM's files for llama.cpp.
+        has_hf: whether the export has `hf/`, the weights for transformers.
+        scores: what the run's evaluation found.
+        dictionaries: a line for each dictionary: language, source and licence.
+        unnormalized: what llama.cpp tokenizes otherwise than training.
+    """
     known = languages()
     taught = ", ".join(known[code].name if code in known else code for code in recipe.languages)
-    is_on_hub = "/" in recipe.llm.model and not recipe.llm.model.startswith((".", "/", "~"))
-    header = [
-        "---",
-        *([f"base_model: {recipe.llm.model}"] if is_on_hub else []),
-        "language:",
-        *(f"- {code}" for code in ("en", *recipe.languages)),
-        "tags:",
-        "- lilift",
-        "---",
-    ]
     prompt = template.prompt("{question}", "soft+text", "respond")
+    llm, encoder = _public_name(recipe.llm.model), _public_name(recipe.encoder.model)
     body = f"""
 # {recipe.name}
 
-This is `{recipe.llm.model}`. It was trained with lilift to reason in {taught}, with English instructions and dictionaries
+This is `{llm}`. It was trained with lilift to reason in {taught}, with English instructions and dictionaries
 (LinguaLIFT, arXiv 2412.12499). The LoRA adapter of the training is merged into the {merge_base} weights.
 
-The licence of `{recipe.llm.model}` applies to these files. The licence of the encoder `{recipe.encoder.model}` applies to the
-encoder's file.
+The licence of `{llm}` applies to these files. The licence of the encoder `{encoder}` applies to the encoder's file.
 
 ## What the model can do, and in which program
 Questions in {taught} need all three parts: an encoder, an alignment layer and the LLM. The encoder and the alignment layer are
@@ -52,18 +81,31 @@ next to the LLM's GGUF files. lilift runs all three parts. Install it with `pip 
 torch:
 
 ```
+hf download OWNER/NAME --local-dir THIS_FOLDER     # if these files are on the Hugging Face hub
 lilift chat THIS_FOLDER "…"
 lilift serve THIS_FOLDER
 ```
 
 Other programs (transformers, llama.cpp, Ollama, LM Studio) load only the merged LLM. It answers questions in English as in its
-training. By itself it does not understand {taught} better than `{recipe.llm.model}` does.
-
+training. By itself it does not understand {taught} better than `{llm}` does.
+"""
+    prompt_section = f"""
 ## The prompt for the LLM alone
 The answer comes after a space and ends with the end-of-sequence token:
 
 ```
 {prompt}
+```
+"""
+    transformers = """
+## transformers
+The merged LLM is in the folder `hf`:
+
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER", subfolder="hf")
+model = AutoModelForCausalLM.from_pretrained("THIS_FOLDER", subfolder="hf")
 ```
 """
     ollama = """
@@ -75,10 +117,80 @@ ollama run my-model "…"
 
 `llama-server -m {file} --jinja` uses the prompt template that is in the GGUF file.
 """
-    parts = ["\n".join(header) + "\n", body]
+    parts = [f"---\n{_header(recipe, scores)}\n---\n", body, _score_section(scores), _data_section(recipe, dictionaries)]
+    parts.append(prompt_section)
+    if has_hf:
+        parts.append(transformers)
     if gguf_files:
         parts += [ollama.format(file=gguf_files[0]), _other_tokens(unnormalized)]
     return "".join(parts)
+
+
+def _is_on_hub(model: str) -> bool:
+    return model.count("/") == 1 and not model.startswith((".", "/", "~")) and not Path(model).exists()
+
+
+def _public_name(model: str) -> str:
+    """A model's name without the path of a folder on this machine, which is nobody's concern."""
+    return model if _is_on_hub(model) or model.startswith("stand-in:") else Path(model).name
+
+
+def _header(recipe: Recipe, scores: Sequence[CardScore]) -> str:
+    """The metadata block. huggingface_hub writes it, because the hub's format has its own rules (languages `no` and `on`)."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    results = [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=score.dataset,
+            dataset_name=score.benchmark,
+            dataset_config=score.language,
+            metric_type="accuracy",
+            metric_value=round(score.accuracy, 4),
+            metric_name=f"accuracy of encoder, alignment layer and LLM together, {score.questions} questions",
+        )
+        for score in scores
+    ]
+    fields: dict[str, Any] = {
+        "language": list(dict.fromkeys(("en", *recipe.languages))),
+        "tags": ["lilift", "lingualift"],
+        "pipeline_tag": "text-generation",
+    }
+    if _is_on_hub(recipe.llm.model):
+        fields["base_model"] = recipe.llm.model
+    if results:
+        fields |= {"eval_results": results, "model_name": recipe.name}
+    return ModelCardData(**fields).to_yaml()
+
+
+def _score_section(scores: Sequence[CardScore]) -> str:
+    """Accuracy by language, or the plain statement that nobody has measured it."""
+    if not scores:
+        return "\n## Accuracy\nThe run was not evaluated.\n"
+    known = languages()
+    before = any(score.untrained is not None for score in scores)
+    titles = ["benchmark", "language", "questions", "accuracy, % (95% interval)", *(["before training, %"] if before else [])]
+    lines = [f"| {' | '.join(titles)} |", f"|{'---|' * len(titles)}"]
+    for score in scores:
+        name = known[score.language].name if score.language in known else score.language
+        cells = [score.benchmark, f"{name} ({score.language})", str(score.questions)]
+        cells.append(f"{100 * score.accuracy:.1f} ({100 * score.low:.1f} to {100 * score.high:.1f})")
+        if before:
+            cells.append("" if score.untrained is None else f"{100 * score.untrained:.1f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return (
+        "\n## Accuracy\nlilift measured the model of the run, with encoder and alignment layer. Quantised files can differ a "
+        "little.\n\n" + "\n".join(lines) + "\n"
+    )
+
+
+def _data_section(recipe: Recipe, dictionaries: Sequence[str]) -> str:
+    """What the model learned from. The dictionaries' licences may bind whoever shares the model."""
+    lines = [
+        f"- English instructions: {_public_name(str(recipe.data.instructions.source))}",
+        *(f"- {line}" for line in dictionaries),
+    ]
+    return "\n## Training data\n" + "\n".join(lines) + "\n"
 
 
 def _other_tokens(unnormalized: Unnormalized | None) -> str:

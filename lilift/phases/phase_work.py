@@ -47,6 +47,7 @@ from lilift.phases.data_tokenizers import examine_with_tokenizers, rendered_temp
 from lilift.phases.encode_to_disk import STATES, StageRows, forget_states, read_questions, read_stage
 from lilift.phases.export_check import DRIFT_FILE, drift_of_export
 from lilift.phases.held_out import held_out_questions
+from lilift.phases.report.card_scores import card_scores
 from lilift.phases.run_folder import Phase, RunFolder
 from lilift.recipe import sealed_records, storage
 from lilift.recipe.errors import LiliftError
@@ -225,7 +226,7 @@ def _measure_alignment(job: Job, where: Path, source: str) -> None:
 
 def _export(job: Job, where: Path) -> None:
     recipe, settings = job.recipe, job.recipe.export
-    report = export_bundle(recipe, settings, RunParts.of(job.folder.path), where)
+    report = export_bundle(recipe, settings, RunParts.of(job.folder.path), where, scores=card_scores(job.folder.path))
     for line in report.lines():
         job.say(f"  {line}")
     if settings.drift:

@@ -92,6 +92,22 @@ def read_lexicon(path: Path, code: str | None = None) -> Lexicon:
     return Lexicon(language(notes["language"]), {word: tuple(found) for word, found in entries.items()}, sources)
 
 
+def read_sources(path: Path) -> tuple[Source, ...]:
+    """Where the pairs of a lexicon come from, without its pairs.
+
+    Raises:
+        DataError: the file cannot be read or is no lexicon.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowException):
+        raise DataError("cannot read the lexicon", where=path, remedy="import or fetch it again") from None
+    return tuple(_source(source) for source in json.loads((schema.metadata or {}).get(_NOTES, b'{"sources": []}'))["sources"])
+
+
 def _source(notes: dict[str, Any]) -> Source:
     examples = {reason: tuple(found) for reason, found in notes.get("examples", {}).items()}
     return Source(**(notes | {"examples": examples}))
