@@ -35,6 +35,12 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--parallel", type=int, default=4, metavar="N", help="answers to write side by side (default: 4)")
     parser.add_argument("--max-requests", type=int, default=8, metavar="N", help="most requests that run or wait (default: 8)")
     parser.add_argument("--max-body-kib", type=int, default=256, metavar="N", help="largest request in KiB (default: 256)")
+    parser.add_argument(
+        "--ratings",
+        type=Path,
+        metavar="FILE",
+        help="let people rate and correct answers on the page; lilift adds a JSON line for each (docs/export.md)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -65,7 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
     bridge = ExportedBridge(arguments.export, quantisation=arguments.quant, threads=arguments.threads)
     limits = Limits(body_bytes=arguments.max_body_kib * 1024, requests=arguments.max_requests, answers=arguments.parallel)
-    application = build_application(bridge, limits=limits, api_key=key, hosts=LOOPBACK if local else None)
+    application = build_application(
+        bridge, limits=limits, api_key=key, hosts=LOOPBACK if local else None, ratings=arguments.ratings
+    )
     with listen(arguments.host, arguments.port) as (socket, address):
         print(
             f"{bridge.name}\n  page              {address}/\n  OpenAI-compatible {address}/v1\nPress Ctrl-C to stop", flush=True

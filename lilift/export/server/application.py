@@ -24,7 +24,8 @@ from lilift.export.runner.exported_bridge import ExportedBridge
 from lilift.export.server.admission import Guard, json_of, refusal
 from lilift.export.server.answer_worker import Answer, AnswerWorker
 from lilift.export.server.chat_requests import RequestError, read_request
-from lilift.export.server.openapi import PATH, openapi_document
+from lilift.export.server.openapi import PATH, RATINGS, openapi_document
+from lilift.export.server.ratings import Ratings
 from lilift.export.server.responses import AnswerFields, as_request_error, events
 from lilift.recipe.errors import LiliftError
 
@@ -59,7 +60,12 @@ class Limits:
 
 
 def build_application(
-    bridge: ExportedBridge, *, limits: Limits, api_key: str | None = None, hosts: tuple[str, ...] | None = LOOPBACK
+    bridge: ExportedBridge,
+    *,
+    limits: Limits,
+    api_key: str | None = None,
+    hosts: tuple[str, ...] | None = LOOPBACK,
+    ratings: Path | None = None,
 ) -> Starlette:
     """The application for one export; its `state.stop` refuses all requests from then on, also those that wait.
 
@@ -69,13 +75,15 @@ def build_application(
         api_key: the key that requests below ``/v1`` must send as `Authorization: Bearer`; None accepts requests without a key.
         hosts: the host names that requests may use, so that pages of other web sites cannot call the server (DNS rebinding);
             None accepts any name.
+        ratings: the file for what people think of the answers; without it the server takes no ratings.
 
     Raises:
         ModelError: there is not enough memory for so many answers side by side.
     """
-    service = _Service(bridge, limits)
+    service = _Service(bridge, limits, None if ratings is None else Ratings(ratings, bridge.name))
     routes = [
         Route("/v1/chat/completions", service.complete, methods=["POST"]),
+        Route(RATINGS, service.rate, methods=["POST"]),
         Route("/v1/models", service.models),
         Route("/v1/models/{model:path}", service.model),
         Route("/health", _health),
@@ -95,9 +103,10 @@ def build_application(
 class _Service:
     """The model behind the endpoints."""
 
-    def __init__(self, bridge: ExportedBridge, limits: Limits) -> None:
+    def __init__(self, bridge: ExportedBridge, limits: Limits, ratings: Ratings | None) -> None:
         self._bridge = bridge
         self._limits = limits
+        self._ratings = ratings
         self._worker = AnswerWorker(bridge, limits.answers)
         self._answers: set[Answer] = set()
         self._stopping = asyncio.Event()
@@ -128,6 +137,14 @@ class _Service:
         if name != self._bridge.name:
             raise RequestError(404, f"this server has no model {name!r}; use {self._bridge.name!r}", code="model_not_found")
         return JSONResponse(self._described())
+
+    async def rate(self, request: Request) -> Response:
+        """`POST /v1/lilift/ratings`: keep what a person thinks of an answer."""
+        content = await self._unless_stopped(json_of(request, self._limits.body_bytes, self._limits.body_seconds))
+        if self._ratings is None:
+            raise RequestError(404, "this server keeps no ratings; start it with --ratings FILE", code="no_ratings")
+        self._ratings.add(content)
+        return JSONResponse({"saved": True}, status_code=201)
 
     async def complete(self, request: Request) -> Response:
         """`POST /v1/chat/completions`."""
@@ -172,7 +189,8 @@ class _Service:
         return content
 
     def _described(self) -> dict[str, Any]:
-        return {"id": self._bridge.name, "object": "model", "created": self._since, "owned_by": "lilift"}
+        described = {"id": self._bridge.name, "object": "model", "created": self._since, "owned_by": "lilift"}
+        return described | {"lilift": {"takes_ratings": self._ratings is not None}}
 
 
 class _Stream(StreamingResponse):

@@ -6,15 +6,17 @@ from typing import Any
 
 from lilift import __version__
 from lilift.export.server.chat_requests import request_schema
+from lilift.export.server.ratings import Rating
 
 PATH = "/openapi.json"
+RATINGS = "/v1/lilift/ratings"
 _TEXT = {"type": "string"}
 _COUNT = {"type": "integer", "minimum": 0}
 _REASONS = {
     400: "The request is not valid, or needs something that lilift does not support; `param` names the field.",
     401: "The API key is missing or wrong.",
     403: "The server does not accept the host name.",
-    404: "There is no such model.",
+    404: "There is no such model, or the server keeps no ratings.",
     408: "The request did not arrive in time.",
     413: "The request is too large.",
     415: "The body is not JSON.",
@@ -26,7 +28,9 @@ _REASONS = {
 def openapi_document() -> dict[str, Any]:
     """The document, in the form of OpenAPI 3.1."""
     request, parts = request_schema("#/components/schemas/{model}")
-    model = _object(id=_TEXT, object={"const": "model"}, created=_COUNT, owned_by=_TEXT)
+    model = _object(
+        id=_TEXT, object={"const": "model"}, created=_COUNT, owned_by=_TEXT, lilift=_object(takes_ratings={"type": "boolean"})
+    )
     models = _object(object={"const": "list"}, data=_list(model))
     return {
         "openapi": "3.1.0",
@@ -47,6 +51,20 @@ def openapi_document() -> dict[str, Any]:
                                 "application/json": {"schema": _named("ChatCompletion")},
                                 "text/event-stream": {"schema": _TEXT},
                             },
+                        },
+                        **_errors(400, 401, 403, 404, 408, 413, 415, 500, 503),
+                    },
+                    "security": [{}, {"key": []}],
+                }
+            },
+            RATINGS: {
+                "post": {
+                    "summary": "Keep what a person thinks of an answer",
+                    "requestBody": {"required": True, "content": {"application/json": {"schema": Rating.model_json_schema()}}},
+                    "responses": {
+                        "201": {
+                            "description": "The rating is saved.",
+                            "content": {"application/json": {"schema": _object(saved={"const": True})}},
                         },
                         **_errors(400, 401, 403, 404, 408, 413, 415, 500, 503),
                     },

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from lilift.export.runner.answer_text import Piece
@@ -55,7 +56,12 @@ class _EndlessBatch:
 
 @contextmanager
 def served(
-    bridge: ExportedBridge | Endless, *, limits: Limits | None = None, api_key: str | None = None, **options: Any
+    bridge: ExportedBridge | Endless,
+    *,
+    limits: Limits | None = None,
+    api_key: str | None = None,
+    ratings: Path | None = None,
+    **options: Any,
 ) -> Iterator[str]:
     """The address of a server, for as long as the block runs."""
     application = build_application(
@@ -63,6 +69,7 @@ def served(
         limits=limits or Limits(),
         api_key=api_key,
         hosts=LOOPBACK,
+        ratings=ratings,
     )
     with listen("127.0.0.1", 0) as (socket, address):
         server = server_of(application, **options)

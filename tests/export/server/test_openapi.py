@@ -19,13 +19,18 @@ openapi_checks = pytest.importorskip("schemathesis.specs.openapi.checks")
 
 
 @pytest.fixture(scope="module")
-def address(exported: Path) -> Iterator[str]:
-    with served(ExportedBridge(exported, quantisation="q8_0", threads=1), limits=Limits(body_bytes=20_000)) as found:
+def address(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    bridge, ratings = (
+        ExportedBridge(exported, quantisation="q8_0", threads=1),
+        tmp_path_factory.mktemp("kept") / "ratings.jsonl",
+    )
+    with served(bridge, limits=Limits(body_bytes=20_000), ratings=ratings) as found:
         yield found
 
 
 OPERATIONS = [
     ("/v1/chat/completions", "POST", "valid"), ("/v1/chat/completions", "POST", "invalid"), ("/v1/models", "GET", "valid"),
+    ("/v1/lilift/ratings", "POST", "valid"), ("/v1/lilift/ratings", "POST", "invalid"),
     ("/v1/models/{model}", "GET", "valid"), ("/health", "GET", "valid"), ("/openapi.json", "GET", "valid"),
 ]  # fmt: skip
 
@@ -61,7 +66,7 @@ def test_every_answer_is_one_of_the_document(document: Any, path: str, method: s
 def test_the_document_names_every_address_and_needs_no_key(address: str, exported: Path) -> None:
     status, _, document = call(address, "GET", "/openapi.json")
     assert status == 200
-    assert set(document["paths"]) == {"/v1/chat/completions", "/v1/models", "/v1/models/{model}", "/health", "/openapi.json"}
+    assert set(document["paths"]) == {path for path, _, _ in OPERATIONS}
     with served(ExportedBridge(exported, quantisation="q8_0", threads=1), api_key="secret") as keyed:
         assert call(keyed, "GET", "/openapi.json")[2] == document
         assert call(keyed, "GET", "/v1/models")[0] == 401

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -68,6 +70,32 @@ def test_a_question_typed_on_a_phone_is_answered(bridge: ExportedBridge, page: A
         page.tap("#send")
         expect(page.locator("#talk .answer")).to_have_count(2)
         assert page.query_selector("#talk img") is None
+
+
+def test_answers_are_rated_and_corrected_with_a_keyboard_alone(bridge: ExportedBridge, page: Any, tmp_path: Path) -> None:
+    ratings = tmp_path / "ratings.jsonl"
+    with served(bridge, ratings=ratings) as address:
+        page.goto(address)
+        for number, question in enumerate(QUESTIONS[:2], start=1):
+            expect(page.locator("#question")).to_be_focused()
+            page.keyboard.type(question)
+            page.keyboard.press("Enter")
+            expect(page.locator("#talk[aria-busy=false] .rating")).to_have_count(number)
+            buttons = page.locator("#talk li:last-child .rating button")
+            assert all(button.bounding_box()["height"] >= 44 for button in buttons.all()), "room for a thumb"
+            buttons.nth(number - 1).focus()
+            page.keyboard.press("Enter")
+            if number == 2:
+                expect(page.locator("#talk .rating textarea")).to_be_focused()
+                page.keyboard.type("Nane")
+                page.keyboard.press("Tab")
+                page.keyboard.press("Enter")
+            expect(page.locator("#talk li:last-child .rating button")).to_have_count(0)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], "nothing may stick out sideways"
+        assert page.locator(".rating").all_inner_texts() == ["Saved as right.", "Saved with your correction."]
+    first, second = (json.loads(line) for line in ratings.read_text(encoding="utf-8").splitlines())
+    assert (first["question"], first["right"], first["response"]) == (QUESTIONS[0], True, first["said"])
+    assert (second["question"], second["right"], second["response"]) == (QUESTIONS[1], False, "Nane")
 
 
 def test_a_key_is_asked_for_and_nothing_typed_is_lost(bridge: ExportedBridge, page: Any) -> None:

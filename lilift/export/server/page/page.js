@@ -5,6 +5,7 @@ const [talk, problem, form, keyRow, key, question, send, stop] =
   ["talk", "problem", "form", "key-row", "key", "question", "send", "stop"].map(byId);
 const STORED_KEY = "lilift-api-key";
 key.value = sessionStorage.getItem(STORED_KEY) ?? "";
+let takesRatings = false;
 let answering = null;  // the AbortController of the running answer
 
 function headers() {
@@ -73,9 +74,54 @@ async function show(item, response) {
     ending = choice?.finish_reason ?? ending;
     item.scrollIntoView({ block: "end" });
   }
+  const answer = item.textContent.trim();
   if (ending === null) throw new Error("The connection to the server broke before the answer was complete. Ask again.");
   if (cut) note(item, "Your question was too long. The model did not read its end.");
   if (ending === "length") note(item, "The answer stops here because it reached the maximum length.");
+  return answer;
+}
+
+function button(text, pressed) {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.textContent = text;
+  made.addEventListener("click", pressed);
+  return made;
+}
+
+// Under an answer: is it right? A wrong one can be corrected. What is saved cannot be saved twice.
+function rating(item, asked, answer) {
+  const box = document.createElement("div");
+  box.className = "rating";
+  box.dir = "ltr";
+  const save = async (right, correction) => {
+    const controls = box.querySelectorAll("button, textarea");
+    controls.forEach((control) => { control.disabled = true; });
+    problem.textContent = "";
+    try {
+      const body = JSON.stringify({ question: asked, answer, right, correction });
+      await called("v1/lilift/ratings", { method: "POST", body });
+      box.replaceChildren();
+      note(box, right ? "Saved as right." : correction.trim() ? "Saved with your correction." : "Saved as wrong.");
+      question.focus();
+    } catch (error) {
+      controls.forEach((control) => { control.disabled = false; });
+      problem.textContent = error instanceof TypeError ? "The page cannot reach the server. Is it still running?" : error.message;
+    }
+  };
+  const correct = () => {
+    const label = document.createElement("label");
+    label.textContent = "What would be right? You may leave it empty.";
+    const text = document.createElement("textarea");
+    text.rows = 2;
+    text.dir = "auto";
+    label.append(text);
+    box.replaceChildren(label, button("Save", () => save(false, text.value)));
+    text.focus();
+  };
+  box.append(button("Right", () => save(true, "")), button("Wrong", correct));
+  item.append(box);
+  item.scrollIntoView({ block: "end" });
 }
 
 function busy(controller) {
@@ -97,7 +143,8 @@ async function ask(event) {
   question.value = "";
   try {
     const body = JSON.stringify({ messages: [{ role: "user", content: text }], stream: true });
-    await show(item, await called("v1/chat/completions", { method: "POST", body, signal: controller.signal }));
+    const answer = await show(item, await called("v1/chat/completions", { method: "POST", body, signal: controller.signal }));
+    if (takesRatings) rating(item, text, answer);
   } catch (error) {
     if (controller.signal.aborted) {
       note(item, "Stopped.");
@@ -129,5 +176,8 @@ document.addEventListener("keydown", (event) => {
 });
 called("v1/models")
   .then((response) => response.json())
-  .then((models) => { byId("model").textContent = models.data[0].id; })
+  .then((models) => {
+    byId("model").textContent = models.data[0].id;
+    takesRatings = models.data[0].lilift.takes_ratings;
+  })
   .catch((error) => { problem.textContent = error.message; });
