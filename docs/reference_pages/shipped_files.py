@@ -96,6 +96,18 @@ ORIGINS = (
         f"{OWN}; {_PUBLISHED}",
     ),
     Origin(
+        ("lilift/phases/routes/model_languages.tsv",),
+        "which models say that they know a language; the file's header names the page of each model",
+        "written for lilift from the models' pages",
+        OWN,
+    ),
+    Origin(
+        ("lilift/phases/routes/dictionary_sizes.tsv",),
+        "sizes of public dictionaries by language; no word of them",
+        "`python -m benchmarks lexicon_coverage`",
+        OWN,
+    ),
+    Origin(
         ("lilift/evaluate/benchmarks/benchmark_languages.tsv",),
         "the code of each language in each benchmark",
         "written for lilift",
