@@ -96,6 +96,18 @@ ORIGINS = (
         f"{OWN}; {_PUBLISHED}",
     ),
     Origin(
+        ("lilift/phases/routes/model_languages.tsv",),
+        "which models say that they know a language; the file's header names the page of each model",
+        "written for lilift from the models' pages",
+        OWN,
+    ),
+    Origin(
+        ("lilift/phases/routes/dictionary_sizes.tsv",),
+        "sizes of public dictionaries by language; no word of them",
+        "`python -m benchmarks lexicon_coverage`",
+        OWN,
+    ),
+    Origin(
         ("lilift/evaluate/benchmarks/benchmark_languages.tsv",),
         "the code of each language in each benchmark",
         "written for lilift",
@@ -136,6 +148,7 @@ LICENCES = {
     "datasets": "Apache-2.0", "pyarrow": "Apache-2.0", "tokenizers": "Apache-2.0", "huggingface_hub": "Apache-2.0",
     "gguf": "MIT", "unsloth": "Apache-2.0", "gensim": "LGPL-2.1-only", "lm_eval": "MIT", "xllamacpp": "MIT", "cyllama": "MIT",
     "starlette": "BSD-3-Clause", "uvicorn": "BSD-3-Clause",
+    "uroman": "MIT with a clause: publications of what uses it name uroman",
 }  # fmt: skip
 """The licence of each package that lilift imports, as an SPDX expression; libraries inside their wheels have their own."""
 _EXTRAS = ("train", "gguf", "induction", "lm-eval", "unsloth")

@@ -29,6 +29,7 @@ from lilift.cli import (
     lexicon,
     model,
     recipe,
+    routes,
     serve,
 )
 from lilift.cli.console import HelpFormatter
@@ -79,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Parser)
     evaluation = (evaluate, eval_compare, eval_alignment, eval_benchmarks, eval_fetch, eval_harness)
-    for verb in (doctor, recipe, model, lexicon, data, *evaluation, export, chat, serve):
+    for verb in (doctor, recipe, model, lexicon, data, *evaluation, routes, export, chat, serve):
         verb.add_parser(verbs)
     return parser
 

@@ -1,4 +1,4 @@
-"""`lilift eval compare FIRST SECOND`: compare two evaluations question by question."""
+"""`lilift eval compare FIRST SECOND [MORE …]`: compare evaluations question by question."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "eval compare",
-        help="compare two evaluations question by question",
-        description="Compare two evaluations question by question. lilift computes McNemar's exact test for each language and "
-        "a bootstrap over questions for the averages. A difference is SECOND minus FIRST.",
+        help="compare evaluations question by question",
+        description="Compare two or more evaluations question by question. lilift computes McNemar's exact test for each "
+        "language and a bootstrap over questions for the averages. A difference of two is SECOND minus FIRST. With more than "
+        "two, lilift shows one table, and tests each of them against a reference.",
         epilog="examples:\n  lilift eval compare runs/baseline runs/mine\n"
         "  lilift eval compare runs/mine:control runs/mine:lifted          two systems of one run\n"
+        "  lilift eval compare runs/mine evaluations/pivot/mmwp evaluations/Qwen3-8B/mmwp --html comparison.html\n"
         "  lilift eval compare evaluations/Llama-2-7b/mmwp runs/mine/evaluations/mmwp --output comparison",
         formatter_class=HelpFormatter,
     )
@@ -28,26 +30,73 @@ def add_parser(verbs: Any) -> None:
         parser.add_argument(
             name, metavar=order, help="a run, or a folder with scores.json; add `:system` to choose one of several"
         )
+    parser.add_argument("more", metavar="MORE", nargs="*", help="more evaluations, at most eight altogether")
+    parser.add_argument(
+        "--reference",
+        metavar="EVALUATION",
+        help="test the others against this one of the given evaluations, or `all` to test every pair (default: the first)",
+    )
     parser.add_argument("--benchmark", metavar="NAME", help="compare only this one (default: all that both have)")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write everything as one page")
     parser.add_argument("--output", type=Path, metavar="DIR", help="also write comparison.html, .json, .csv and .md")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lilift.phases.compare_evaluations import compare_evaluations, write_comparison
+    from lilift.phases.comparison.compare_evaluations import compare_evaluations, write_comparison
+    from lilift.phases.comparison.compare_several_evaluations import (
+        compare_several_evaluations,
+        reference_place,
+        write_several_html,
+    )
 
-    found = compare_evaluations(arguments.first, arguments.second, benchmark=arguments.benchmark)
+    given = [arguments.first, arguments.second, *arguments.more]
+    if len(given) > 2:
+        return _run_several(given, arguments)
+    if reference_place(given, arguments.reference) == 1:
+        given.reverse()
+    found = compare_evaluations(*given, benchmark=arguments.benchmark)
     if arguments.output:
         write_comparison(arguments.output, found)
+    if arguments.html:
+        write_several_html(arguments.html, compare_several_evaluations(given, benchmark=arguments.benchmark))
     if arguments.json:
         print_json([one.as_dict() for one in found.comparisons])
         return 0
     for one in found.comparisons:
         _print(one)
+    _print_written(arguments)
+    return 0
+
+
+def _run_several(given: list[str], arguments: argparse.Namespace) -> int:
+    from lilift.cli.comparison_output import print_several
+    from lilift.phases.comparison.compare_several_evaluations import (
+        compare_several_evaluations,
+        write_several,
+        write_several_html,
+    )
+
+    found = compare_several_evaluations(given, reference=arguments.reference, benchmark=arguments.benchmark)
+    if arguments.output:
+        write_several(arguments.output, found)
+    if arguments.html:
+        write_several_html(arguments.html, found)
+    if arguments.json:
+        print_json([one.as_dict() for one in found.benchmarks])
+        return 0
+    for one in found.benchmarks:
+        print_several(one, given)
+    _print_written(arguments)
+    return 0
+
+
+def _print_written(arguments: argparse.Namespace) -> None:
     if arguments.output:
         print(f"written: {arguments.output}/comparison.html, .json, .csv, .md")
-    return 0
+    if arguments.html:
+        print(f"written: {arguments.html}")
 
 
 def _print(found: Comparison) -> None:

@@ -13,7 +13,7 @@ from lilift.cli.lexicon_output import free_output, warn
 if TYPE_CHECKING:
     from lilift.data.induction.word_vectors import Embeddings
 
-STARTS = ("identical", "numerals", "similarity", "adversarial", "aligned")
+STARTS = ("identical", "romanised", "numerals", "similarity", "adversarial", "aligned")
 
 
 def add_parser(actions: Any) -> None:
@@ -24,7 +24,8 @@ def add_parser(actions: Any) -> None:
         "lilift rotates the English vectors onto the foreign ones, and keeps the pairs of words that are each other's nearest "
         "neighbour. Good vectors need hundreds of megabytes of text. A small corpus gives a poor lexicon with any method.",
         epilog="examples:\n  lilift lexicon induce --english cc.en.300.vec --foreign cc.sw.300.vec --language sw\n"
-        "  lilift lexicon induce --english wiki.en.vec --train-embeddings sw.txt --language sw --gold en-sw.txt",
+        "  lilift lexicon induce --english wiki.en.vec --train-embeddings sw.txt --language sw --gold en-sw.txt\n"
+        "  lilift lexicon induce --english cc.en.300.vec --foreign cc.bn.300.vec --language bn --start romanised",
         formatter_class=HelpFormatter,
     )
     english = parser.add_mutually_exclusive_group(required=True)
@@ -40,8 +41,9 @@ def add_parser(actions: Any) -> None:
         action="append",
         choices=STARTS,
         help="how the rotation starts; repeat the option to try several and keep the best (default: identical and "
-        "similarity). adversarial: as in MUSE, takes minutes. aligned: the vectors are already in one space, as VecMap writes "
-        "them and fastText publishes some",
+        "similarity). romanised: words that are alike in Latin letters, for languages with another script; needs uroman, and "
+        "takes a minute. adversarial: as in MUSE, takes minutes. aligned: the vectors are already in one space, as VecMap "
+        "writes them and fastText publishes some",
     )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="attempts of the adversarial start (default: 3)")
     parser.add_argument(
@@ -60,6 +62,7 @@ def add_parser(actions: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from lilift.data.induction.romanisation import uroman_for
     from lilift.data.induction.vector_alignment import InductionSettings, align, induced_lexicon, precision
     from lilift.data.languages import language
     from lilift.data.lexicons.lexicon_table import SUFFIX, write_lexicon
@@ -78,14 +81,15 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.json:
             print(line, flush=True)
 
+    starts = tuple(dict.fromkeys(arguments.start or ("identical", "similarity")))
+    romanise = uroman_for(code) if "romanised" in starts else None
     english = _vectors(arguments.english, arguments.train_english_embeddings, "en", arguments)
     foreign = _vectors(arguments.foreign, arguments.train_embeddings, code, arguments)
     for text in (*english.warnings(), *foreign.warnings()):
         warn(text)
     name = language(code).name
     say(f"{len(english.words):,} English words, {len(foreign.words):,} {name} words, {english.dimension} dimensions")
-    starts = tuple(dict.fromkeys(arguments.start or ("identical", "similarity")))
-    settings = InductionSettings(starts, arguments.seeds, arguments.frequent)
+    settings = InductionSettings(starts, arguments.seeds, arguments.frequent, romanise)
     alignment = align(english, foreign, settings, device=arguments.device, say=say)
     lexicon = induced_lexicon(alignment, english, foreign, code)
     write_lexicon(lexicon, output)

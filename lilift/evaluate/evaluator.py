@@ -4,6 +4,7 @@
       scores.json                             every system's scores; also scores.csv and scores.md
       analysis.json                           length and language of responses, agreement across languages
       <system>/inputs.json                    the settings and weights that the responses depend on
+      <system>/cost.json                      seconds, questions and memory; see `answering_cost.py`
       <system>/<benchmark>/questions.json     custom benchmarks only: a digest of the questions of each language
       <system>/<benchmark>/<language>.jsonl   one line for each question: id, question, gold, response, extracted, correct,
                                               published (right by the authors' scoring), cut
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lilift.evaluate.answering_cost import recorded_cost
 from lilift.evaluate.benchmarks.benchmark import LIKELIHOOD_SUFFIX, Benchmark, check_alignment, load_benchmark
 from lilift.evaluate.benchmarks.benchmark_languages import IN_RECIPE, check_languages, evaluated_languages, naming_setting
 from lilift.evaluate.benchmarks.custom.custom_benchmark import read_custom
@@ -165,12 +167,14 @@ def evaluate(
     total = sum(len(run.benchmark.questions) for run in runs)
     for run in runs:
         _report(progress, system, run, total, clock)
-        with closing(run.answer_pending(questions_at_once)) as writes:
+        cost = recorded_cost(folder / system.name, run.benchmark.name)
+        with cost as meter, closing(run.answer_pending(questions_at_once)) as writes:
             while not (interruption and interruption.requested):
                 written = next(writes, None)
                 if written is None:
                     break
                 clock.left -= written
+                meter.answered(written)
                 _report(progress, system, run, total, clock)
         if interruption and interruption.requested and clock.left:
             raise interruption.stop(f"stopped after {total - clock.left} of {total} questions")

@@ -11,7 +11,7 @@ import pytest
 
 from lilift.cli import app
 from lilift.evaluate.evaluator import changed_since, evaluate, load_benchmarks, read_scores
-from lilift.phases.compare_evaluations import compare_evaluations
+from lilift.phases.comparison.compare_evaluations import compare_evaluations
 from lilift.phases.held_out import held_out_questions
 from lilift.phases.report.evaluation_pages import write_evaluation_page
 from lilift.phases.run import FinishedRun

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from lilift.data.induction.adversary import from_adversary
 from lilift.data.induction.neighbours import agreement, hubness, match, nearest
 from lilift.data.induction.refinement import refine
+from lilift.data.induction.romanisation import Romanise, romanised_anchors
 from lilift.data.induction.starts import FEWEST_ANCHORS, anchors, from_anchors, from_similarities
 from lilift.data.induction.word_vectors import Embeddings
 from lilift.data.languages import language
@@ -23,7 +24,7 @@ from lilift.recipe.errors import DataError
 FEWEST_WORDS = 50
 """With fewer words than this, the nearest neighbour of a word has no meaning."""
 
-Start = Literal["identical", "numerals", "similarity", "adversarial", "aligned"]
+Start = Literal["identical", "romanised", "numerals", "similarity", "adversarial", "aligned"]
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,13 @@ class InductionSettings:
         starts: kinds of first mappings; each is refined, and the best by `Matches.criterion` is kept.
         seeds: number of attempts of the adversarial start, the only start with random choices.
         frequent: starts and refinement use this many of the most frequent words of each language.
+        romanise: writes a foreign word in Latin letters; the start ``romanised`` needs it.
     """
 
     starts: tuple[Start, ...] = ("identical", "similarity")
     seeds: int = 3
     frequent: int = 20_000
+    romanise: Romanise | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ def align(
         raise DataError(
             f"fewer than {FEWEST_ANCHORS} words are spelled alike in both vocabularies",
             where=foreign.source,
-            remedy="use --start similarity or --start adversarial",
+            remedy="use --start romanised, --start similarity or --start adversarial",
         )
     found.sort(key=lambda item: -item[0].criterion)
     best, *others = (refined for _, refined in found)
@@ -186,9 +189,14 @@ def _mappings(
 ) -> Iterator[tuple[Start, int | None, Tensor]]:
     english, foreign = frequent.english, frequent.foreign
     for start in settings.starts:
-        if start in ("identical", "numerals"):
+        if start in ("identical", "numerals", "romanised"):
             words = frequent.english_words[: len(english)], frequent.foreign_words[: len(foreign)]
-            alike = anchors(*words, numerals_only=start == "numerals")
+            if start == "romanised":
+                assert settings.romanise is not None, "the caller chooses a romaniser for the language"
+                alike = romanised_anchors(*words, settings.romanise)
+                say(f"romanised: {len(alike)} words are spelled alike in Latin letters")
+            else:
+                alike = anchors(*words, numerals_only=start == "numerals")
             if len(alike) < FEWEST_ANCHORS:
                 say(f"{start}: skipped, because only {len(alike)} words are spelled alike (it needs {FEWEST_ANCHORS})")
             else:

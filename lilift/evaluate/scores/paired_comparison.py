@@ -181,7 +181,7 @@ def _means(
     for title, members in groups:
         if not members:
             continue
-        drawn = _bootstrap({one.language: shared[one.language] for one in members}, first, second, seed)
+        drawn = bootstrap({one.language: shared[one.language] for one in members}, first, second, seed)
         low, high = np.quantile(drawn, (0.025, 0.975))
         means.append(
             MeanComparison(
@@ -199,8 +199,14 @@ def _means(
     return means
 
 
-def _bootstrap(shared: Mapping[str, Sequence[str]], first: Verdicts, second: Verdicts, seed: int) -> npt.NDArray[np.float64]:
-    """The mean difference over languages in each of many draws of questions."""
+def bootstrap(shared: Mapping[str, Sequence[str]], first: Verdicts, second: Verdicts, seed: int) -> npt.NDArray[np.float64]:
+    """The mean difference over languages in each of many draws of questions; a question is drawn with its translations.
+
+    Args:
+        shared: the questions by language.
+        first, second: verdicts on these questions.
+        seed: seed of the draws.
+    """
     questions = {one: place for place, one in enumerate(dict.fromkeys(one for ids in shared.values() for one in ids))}
     difference = np.zeros((len(questions), len(shared)))  # [Q, L]
     present = np.zeros_like(difference)

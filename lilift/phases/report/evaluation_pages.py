@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from lilift.evaluate.scores.paired_comparison import Comparison
 from lilift.evaluate.scores.response_analysis import read_profiles
 from lilift.evaluate.scores.scores import SystemScores
 from lilift.phases.report.page import render
-from lilift.phases.report.results_section import benchmark_sections
+from lilift.phases.report.results_section import BenchmarkSection, benchmark_sections
 from lilift.recipe.storage import JsonLines, write_text
 
 _TEMPLATE = "evaluation.html.j2"
@@ -51,14 +51,30 @@ def write_comparison_page(
         RunFolderError: a file of an evaluation is damaged.
         StorageError: the page cannot be written.
     """
+    sections = sections_side_by_side(systems, [comparison.benchmark for comparison in comparisons])
+    title = " and ".join(title for _, _, title in systems)
+    write_text(path, render(_TEMPLATE, {"title": title, "notes": (), "comparisons": comparisons, "benchmarks": sections}))
+
+
+def sections_side_by_side(
+    systems: Sequence[tuple[Path, SystemScores, str]], benchmarks: Collection[str]
+) -> list[BenchmarkSection]:
+    """The results of systems from several folders, benchmark by benchmark.
+
+    Args:
+        systems: folder, scores and title of each evaluation.
+        benchmarks: the benchmarks to show.
+
+    Raises:
+        RunFolderError: a file of an evaluation is damaged.
+    """
     names = [f"{place}:{scores.system}" for place, (_, scores, _) in enumerate(systems)]
-    shared = {comparison.benchmark for comparison in comparisons}
     shown = [
         replace(
             scores,
             system=name,
             title=title,
-            benchmarks=tuple(one for one in scores.benchmarks if one.benchmark in shared),
+            benchmarks=tuple(one for one in scores.benchmarks if one.benchmark in benchmarks),
         )
         for name, (_, scores, title) in zip(names, systems, strict=True)
     ]
@@ -66,9 +82,7 @@ def write_comparison_page(
         name: read_profiles(folder).get(scores.system, {}) for name, (folder, scores, _) in zip(names, systems, strict=True)
     }
     lines = _Lines({name.partition(":")[0]: folder for name, (folder, _, _) in zip(names, systems, strict=True)})
-    sections = benchmark_sections(shown, lines.of, profiles)
-    title = " and ".join(title for _, _, title in systems)
-    write_text(path, render(_TEMPLATE, {"title": title, "notes": (), "comparisons": comparisons, "benchmarks": sections}))
+    return benchmark_sections(shown, lines.of, profiles)
 
 
 class _Lines:

@@ -131,8 +131,9 @@ class BenchmarkSection:
         return any(result.score and result.score.cut for row in self.rows for result in row.results)
 
 
-def _style(system: str, place: int) -> str:
-    return _STYLES.get(system, "acbd"[place % 4])
+def style_of(system: str, place: int) -> str:
+    """The mark and colour of a system: its own, or that of its place in the table."""
+    return _STYLES.get(system, "acbdefgh"[place % 8])
 
 
 LinesOf = Callable[[str, str, str], Sequence[Mapping[str, Any]]]
@@ -156,7 +157,7 @@ def benchmark_sections(
 
 def _section(name: str, systems: Sequence[SystemScores], lines_of: LinesOf, profiles: Profiles) -> BenchmarkSection:
     asked = [
-        (_style(system.system, place), system, scores)
+        (style_of(system.system, place), system, scores)
         for place, system in enumerate(systems)
         for scores in system.benchmarks
         if scores.benchmark == name

@@ -48,7 +48,7 @@ def samples_of(systems: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> tu
     half = SHOWN // 2
     first = right[: max(half, SHOWN - len(wrong))]
     chosen = [*first, *wrong[: SHOWN - len(first)]]
-    return tuple(_sample(str(line["id"]), answered) for line in chosen)
+    return tuple(sample_of(str(line["id"]), answered) for line in chosen)
 
 
 def _place(identity: str) -> tuple[int, str]:
@@ -57,7 +57,13 @@ def _place(identity: str) -> tuple[int, str]:
     return (int(found.group()) if found else 0, identity)
 
 
-def _sample(identity: str, answered: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]]) -> Sample:
+def sample_of(identity: str, answered: Sequence[tuple[str, Mapping[str, Mapping[str, Any]]]]) -> Sample:
+    """One question with every system's reply.
+
+    Args:
+        identity: id of the question.
+        answered: title of each system, and its answer lines by id.
+    """
     found = [(title, lines[identity]) for title, lines in answered if identity in lines]
     replies = tuple(Reply(title, line["response"].strip(), line["extracted"], bool(line["correct"])) for title, line in found)
     return Sample(found[0][1]["question"], found[0][1]["gold"], replies)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def compare_evaluations(first: str, second: str, *, benchmark: str | None = None
         RunFolderError: there is no evaluation, or it has no such system.
         DataError: the two do not have the same questions.
     """
-    one, other = _with_distinct_titles(find_evaluation(first), find_evaluation(second))
+    one, other = with_distinct_titles([find_evaluation(first), find_evaluation(second)])
     asked = {scores.benchmark for scores in other.system.benchmarks}
     shared = [scores.benchmark for scores in one.system.benchmarks if scores.benchmark in asked]
     if benchmark is not None:
@@ -87,18 +88,23 @@ def find_evaluation(given: str) -> Evaluation:
     return Evaluation(folder, systems[chosen], systems[chosen].title)
 
 
-def _with_distinct_titles(first: Evaluation, second: Evaluation) -> tuple[Evaluation, Evaluation]:
-    """Add the folders to the titles if both titles are the same."""
-    if first.title != second.title:
-        return first, second
-    ours, theirs = (_distinct_parts(one) for one in (first, second))
-    while len(ours) > 1 and len(theirs) > 1 and ours[-1] == theirs[-1]:
-        ours.pop()
-        theirs.pop()
-    return (
-        Evaluation(first.folder, first.system, f"{ours[-1]}, {first.title}"),
-        Evaluation(second.folder, second.system, f"{theirs[-1]}, {second.title}"),
-    )
+def with_distinct_titles(found: Sequence[Evaluation]) -> list[Evaluation]:
+    """Add the folders to titles that several evaluations share."""
+    titles = [one.title for one in found]
+    return [one if titles.count(one.title) == 1 else _with_folder(one, found) for one in found]
+
+
+def _with_folder(one: Evaluation, found: Sequence[Evaluation]) -> Evaluation:
+    """The evaluation with the part of its folder that differs from the folders of the others of the same title."""
+    mine, *others = (_distinct_parts(other) for other in (one, *(other for other in found if other.title == one.title)))
+    paths = [mine, *others]
+    while all(len(parts) > 1 for parts in paths) and len({parts[-1] for parts in paths}) == 1:
+        paths = [parts[:-1] for parts in paths]
+    most = max(len(parts) for parts in paths)
+    tails = ([tuple(parts[-length:]) for parts in paths] for length in range(1, most + 1))
+    # The evaluation itself is in the list twice: first, and among the others.
+    tail = next((tail[0] for tail in tails if tail.count(tail[0]) == 2), (paths[0][-1],))
+    return Evaluation(one.folder, one.system, f"{'/'.join(tail)}, {one.title}")
 
 
 def _distinct_parts(one: Evaluation) -> list[str]:

@@ -1,0 +1,1 @@
+"""Evaluations on the disk, compared question by question."""
