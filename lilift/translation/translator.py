@@ -63,6 +63,7 @@ class Translator:
         self.files = files
         self.notes: list[str] = []
         self._pieces = files.pieces()
+        self._special = _SPECIAL.union(files.codes)
         self._ctranslate2 = _library()
         kind = "cuda" if device == "auto" and self._ctranslate2.get_cuda_device_count() else "cpu"
         self._model = self._load(kind, threads)
@@ -110,7 +111,7 @@ class Translator:
             longest = min(_GROWTH * bucket, POSITIONS[self.files.family] - 2)
             found = self._run([framed[place] for place in places], target.token, beam_size, longest)
             for place, tokens in zip(places, found, strict=True):
-                results[place] = self._text_of(tokens, target.token, longest)
+                results[place] = self._text_of(tokens, longest)
         return results
 
     def _run(self, framed: list[list[str]], token: str, beam_size: int, longest: int) -> list[list[str]]:
@@ -139,10 +140,10 @@ class Translator:
         code = target.token if self.files.family == "marian" else source.token
         return [*([code] if code else []), *self._pieces.split(text), _END]
 
-    def _text_of(self, tokens: list[str], code: str, longest: int) -> TranslatedSegment:
-        complete = len(tokens) < longest
-        kept = [token for token in tokens[tokens[:1] == [code] :] if token not in _SPECIAL]
-        return TranslatedSegment(self._pieces.joined(kept), complete)
+    def _text_of(self, tokens: list[str], longest: int) -> TranslatedSegment:
+        """The text of a hypothesis, which begins with the target's code."""
+        kept = [token for token in tokens if token not in self._special]
+        return TranslatedSegment(self._pieces.joined(kept), len(tokens) < longest)
 
     def _count(self, text: str) -> int:
         return len(self._pieces.split(text)) + 2

@@ -45,10 +45,9 @@ def _sentencepiece(path: Path) -> list[str]:
         model_type="bpe",
         minloglevel=2,
     )
-    path.with_suffix("").with_suffix(".vocab").unlink(missing_ok=True)
-    path.with_suffix(".vocab").unlink(missing_ok=True)
-    if not path.exists():
-        path.with_suffix("").with_suffix(".model").rename(path)
+    prefix = path.with_suffix("")
+    Path(f"{prefix}.vocab").unlink()
+    Path(f"{prefix}.model").replace(path)
     processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
     return [processor.id_to_piece(index) for index in range(3, processor.get_piece_size())]
 
@@ -59,7 +58,6 @@ def save_nllb(folder: Path) -> None:
     pieces = _sentencepiece(folder / "sentencepiece.bpe.model")
     tokenizer = transformers.NllbTokenizer(vocab={piece: place for place, piece in enumerate((*SPECIAL, *pieces))}, merges=[])
     tokenizer.save_pretrained(folder)
-    (folder / "tokenizer.json").rename(folder / "tokenizer.json")
     _save_model(folder, len(tokenizer))
 
 
@@ -104,16 +102,16 @@ def save_marian(folder: Path) -> None:
         transformers.MarianMTModel(config).save_pretrained(folder)
 
 
-def reference(folder: Path, tokens: list[list[str]], prefix: str, *, beams: int, longest: int) -> list[list[str]]:
+def reference(
+    folder: Path, vocabulary: tuple[str, ...], tokens: list[list[str]], prefix: str, *, beams: int, longest: int
+) -> list[list[str]]:
     """What transformers generates for tokens: the hypotheses without the start token and padding."""
     model = transformers.AutoModelForSeq2SeqLM.from_pretrained(folder).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    ids = tokenizer.get_vocab()
+    ids = {token: place for place, token in enumerate(vocabulary)}
     forced = {"forced_bos_token_id": ids[prefix]} if prefix else {}
-    names = {place: token for token, place in ids.items()}
     found = []
     for text in tokens:
         row = torch.tensor([[ids.get(token, ids["<unk>"]) for token in text]])
         out = model.generate(row, num_beams=beams, max_new_tokens=longest, length_penalty=1.0, **forced)[0].tolist()
-        found.append([names[place] for place in out[1:] if names[place] not in ("</s>", "<pad>")])
+        found.append([token for place in out[1:] if (token := vocabulary[place]) not in ("</s>", "<pad>")])
     return found
