@@ -124,7 +124,7 @@ def test_a_text_vocabulary_and_a_tokenizer_json_do_too(nllb: Path, files: Transl
         read_translator(folder)
 
 
-def test_a_conversion_is_made_once(nllb: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_conversion_is_made_once(nllb: Path) -> None:
     source, lines = str(nllb.parents[3] / "nllb"), []
     first = find_translator.find_translator(source, note=lines.append)
     again = find_translator.find_translator(source, note=lines.append)
@@ -141,7 +141,7 @@ def test_a_model_without_its_decoder_is_refused(nllb: Path, tmp_path: Path) -> N
     model = transformers.M2M100ForConditionalGeneration.from_pretrained(folder)
     weights = {name: tensor for name, tensor in model.state_dict().items() if ".decoder.layers" not in name}
     model.save_pretrained(folder, state_dict=weights)
-    with pytest.raises(ModelError, match="lack .* weights of a translator"):
+    with pytest.raises(ModelError, match=r"lack \d+ weights of a translator"):
         find_translator.find_translator(str(folder))
 
 

@@ -16,7 +16,8 @@ from lilift.model.seeding import seeded
 transformers_logging.set_verbosity_error()
 transformers_logging.disable_progress_bar()
 
-WORDS = "mary has apples and buys more how many does she have now the of in a to sells books each costs dollars".split()
+TEXT = "mary has apples and buys more how many does she have now the of in a to sells books each costs dollars"
+WORDS = TEXT.split()
 SIZES = {
     "d_model": 24,
     "encoder_layers": 1,
