@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lilift.cli.console import print_notes
 from lilift.cli.language_options import language_codes
+from lilift.cli.pivot_options import add_translator_options
 from lilift.cli.recipe import add_action
 
 if TYPE_CHECKING:
@@ -65,14 +66,6 @@ def add_action_to(actions: Any) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N usable instructions")
     add_translator_options(parser)
     parser.set_defaults(run=run_translate)
-
-
-def add_translator_options(group: Any) -> None:
-    """Add the options that say how a translator works."""
-    group.add_argument("--beam-size", type=int, default=4, metavar="N", help="hypotheses of the translator (default: 4)")
-    group.add_argument(
-        "--translator-device", choices=("auto", "cpu"), default="auto", help="auto: the GPU if CTranslate2 can use it (default)"
-    )
 
 
 def run_translate(arguments: argparse.Namespace) -> int:

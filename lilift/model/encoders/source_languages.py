@@ -96,7 +96,7 @@ def missing_languages(found: SourceLanguages | None, codes: Sequence[str]) -> li
     ]
 
 
-def codestokenizer_codes(found: SourceLanguages | None, languages: Sequence[str]) -> dict[str, str]:
+def codes_by_language(found: SourceLanguages | None, languages: Sequence[str]) -> dict[str, str]:
     """The tokenizer's code for each language; empty if it announces no languages."""
     return {} if found is None else {language: found.code(language) for language in languages}
 
