@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,11 @@ from lilift.translation.translator_files import (
     is_converted,
     read_translator,
 )
+from lilift.translation.translator_languages import translator_language
 
 # What lilift downloads: CTranslate2's files, or those of a Hugging Face model. Never pickled weights.
 _WANTED = (MODEL, "*.safetensors", "*.json", "*vocabulary.txt", "*.model", "*.spm", "*.md", "LICENSE*")
-_CONVERTED = {"m2m_100": "M2M100 or NLLB", "marian": "Marian"}
+_CONVERTED = ("m2m_100", "marian")  # NLLB is m2m_100
 _REFUSED = {
     **dict.fromkeys(
         ("t5", "mt5"), "transformers 5 changes the scores of T5 models, MADLAD among them, so their conversion is not exact"
@@ -53,7 +54,7 @@ def find_translator(
     if folder is None or on_hub:
         folder = _downloaded(model_folder_or_hub(name), revision)
     if not folder.is_dir():
-        raise ModelError("no such folder with a translator", where=folder, remedy="check the path, or give a name on the hub")
+        raise _no_folder(folder)
     if is_converted(folder):
         return read_translator(folder)
     if on_hub and not any(folder.glob("*.safetensors")):
@@ -63,6 +64,33 @@ def find_translator(
             remedy="give a CTranslate2 conversion of it, such as OpenNMT/nllb-200-distilled-1.3B-ct2-int8",
         )
     return read_translator(_converted(folder, note))
+
+
+def check_translator(name: str, languages: Iterable[str], chosen: Mapping[str, str]) -> None:
+    """Check a translator without loading, downloading or converting it, as far as its files are on this machine.
+
+    Args:
+        name: a folder, or a name on the hub.
+        languages: what it translates from or into, by lilift's codes.
+        chosen: the user's choice of codes.
+
+    Raises:
+        ModelError: the folder does not exist or holds no translator that lilift knows, or the translator lacks a language.
+    """
+    folder = local_path(name)
+    if folder is None or not (folder.is_dir() or is_written_as_path(name)):
+        model_folder_or_hub(name)
+        return
+    if not folder.is_dir():
+        raise _no_folder(folder)
+    if not is_converted(folder):
+        _require_known_family(folder)
+        check_model_folder(folder)
+        folder = converted_folder(folder)
+    if is_converted(folder):
+        files = read_translator(folder)
+        for language in languages:
+            translator_language(files, language, is_target=language == "en", chosen=chosen)
 
 
 def converted_folder(folder: Path) -> Path:
@@ -94,10 +122,7 @@ def _downloaded(name: str, revision: str | None) -> Path:
 
 def _converted(folder: Path, note: Callable[[str], None]) -> Path:
     """The conversion of a Hugging Face folder, made now if it is not there."""
-    kind = str(configuration_of(folder).get("model_type"))
-    if kind not in _CONVERTED:
-        why = _REFUSED.get(kind, f"lilift translates with NLLB, M2M100 and Marian models, and this one is of the type {kind!r}")
-        raise ModelError(f"lilift does not translate with this model: {why}", where=folder, remedy=_REMEDY)
+    _require_known_family(folder)
     check_model_folder(folder)
     place = converted_folder(folder)
     if place.is_dir():
@@ -109,6 +134,17 @@ def _converted(folder: Path, note: Callable[[str], None]) -> Path:
         for path in tokenizers:
             (partial / path.name).write_bytes(path.read_bytes())
     return place
+
+
+def _require_known_family(folder: Path) -> None:
+    kind = str(configuration_of(folder).get("model_type"))
+    if kind not in _CONVERTED:
+        why = _REFUSED.get(kind, f"lilift translates with NLLB, M2M100 and Marian models, and this one is of the type {kind!r}")
+        raise ModelError(f"lilift does not translate with this model: {why}", where=folder, remedy=_REMEDY)
+
+
+def _no_folder(folder: Path) -> ModelError:
+    return ModelError("no such folder with a translator", where=folder, remedy="check the path, or give a name on the hub")
 
 
 class _WithCodes:

@@ -1,8 +1,8 @@
 """Checks that every number of a text stands in its translation, each read by the custom of its own language.
 
 ``1,234`` in English is ``1.234`` in Spanish, and ``১,২৩৪`` in Bengali. A translator that copies ``1.234`` from Spanish to
-English changes the number. English words from zero to ninety-nine count as numbers of a translation, because translators write
-``three`` for ``3``. The guard does not look for numbers that a translator adds.
+English changes the number. English words from zero to ninety-nine, fractions and ``a`` count as numbers of a translation, because
+translators write ``three`` for ``3``. The guard does not look for numbers that a translator adds.
 """
 
 from __future__ import annotations
@@ -26,8 +26,14 @@ _ENGLISH_NUMBER = re.compile(
     rf"\b(?:(?P<tens>{'|'.join(_TENS)})(?:[- ](?P<unit>{'|'.join(_UNITS[1:10])}))?|(?P<small>{'|'.join(_UNITS)}))\b",
     re.IGNORECASE,
 )
-_OTHER_WORDS = {"once": 1, "first": 1, "twice": 2, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "half": Decimal("0.5")}
+# The Japanese for "per day" has a 1, and English has none.
+_OTHER_WORDS = {
+    **dict.fromkeys(("a", "an", "each", "every", "per", "once", "first", "single"), 1),
+    **{"twice": 2, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "dozen": 12, "half": Decimal("0.5")},
+}
 _OTHER_WORD = re.compile(rf"\b(?:{'|'.join(_OTHER_WORDS)})\b", re.IGNORECASE)
+_PARTS = ("half", "third", "quarter", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")  # of 2, 3, 4, …
+_FRACTION = re.compile(rf"\b(?P<top>an?|{'|'.join(_UNITS[1:10])})[- ](?P<bottom>{'|'.join(_PARTS)}|fourth)s?\b", re.IGNORECASE)
 
 
 def lost_numbers(source: str, source_language: str, translation: str, target_language: str) -> list[Decimal]:
@@ -83,4 +89,8 @@ def _english_words(text: str) -> list[Decimal]:
             values.append(Decimal(_WORDS[match["small"].lower()]))
         else:
             values.append(Decimal(_WORDS[match["tens"].lower()] + (_WORDS[match["unit"].lower()] if match["unit"] else 0)))
-    return values + [Decimal(_OTHER_WORDS[match.group().lower()]) for match in _OTHER_WORD.finditer(text)]
+    values += [Decimal(_OTHER_WORDS[match.group().lower()]) for match in _OTHER_WORD.finditer(text)]
+    for match in _FRACTION.finditer(text):
+        bottom = match["bottom"].lower()
+        values.append(Decimal(_WORDS.get(match["top"].lower(), 1)) / (4 if bottom == "fourth" else _PARTS.index(bottom) + 2))
+    return values

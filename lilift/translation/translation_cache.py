@@ -20,9 +20,14 @@ _AT_ONCE = 500
 """Texts in one query; SQLite takes at most 999 values in old builds."""
 _SECONDS = 60.0
 """How long a process waits while another one writes."""
+_SCAN_SHARE = 8
+"""If a call asks for one text in this many of the file or more, reading the whole file is faster."""
+_MAPPED = 2**30
+"""Bytes of the file that SQLite maps into memory instead of copying pages."""
+# With row ids, new rows stand at the end, and only the small index of digests grows in random places.
 _TABLE = (
-    "CREATE TABLE IF NOT EXISTS translations (digest BLOB PRIMARY KEY, source TEXT NOT NULL, translation TEXT NOT NULL, "
-    "flags INTEGER NOT NULL) WITHOUT ROWID"
+    "CREATE TABLE IF NOT EXISTS translations (digest BLOB NOT NULL UNIQUE, source TEXT NOT NULL, translation TEXT NOT NULL, "
+    "flags INTEGER NOT NULL)"
 )
 
 
@@ -73,17 +78,27 @@ class TranslationCache:
 
     def get(self, texts: Sequence[str]) -> dict[str, Translation]:
         """The translations of those texts that the file has, by text."""
-        found = {}
         digests = {_digest(text): text for text in texts}
-        keys = list(digests)
         with self._connection() as connection:
-            for start in range(0, len(keys), _AT_ONCE):
-                some = keys[start : start + _AT_ONCE]
-                marks = ",".join("?" * len(some))
-                query = f"SELECT digest, translation, flags FROM translations WHERE digest IN ({marks})"
-                for digest, translation, flags in connection.execute(query, some):
-                    found[digests[digest]] = Translation(translation, not flags & 1, not flags & 2, bool(flags & 4))
-        return found
+            rows = self._all(connection) if _SCAN_SHARE * len(digests) > len(self) else self._some(connection, list(digests))
+            return {
+                digests[digest]: Translation(translation, not flags & 1, not flags & 2, bool(flags & 4))
+                for digest, translation, flags in rows
+                if digest in digests
+            }
+
+    @staticmethod
+    def _all(connection: sqlite3.Connection) -> Iterator[tuple[bytes, str, int]]:
+        yield from connection.execute("SELECT digest, translation, flags FROM translations")
+
+    @staticmethod
+    def _some(connection: sqlite3.Connection, digests: list[bytes]) -> Iterator[tuple[bytes, str, int]]:
+        for start in range(0, len(digests), _AT_ONCE):
+            some = digests[start : start + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            yield from connection.execute(
+                f"SELECT digest, translation, flags FROM translations WHERE digest IN ({marks})", some
+            )
 
     def add(self, translations: Mapping[str, Translation]) -> None:
         """Keep translations by text, all or none of them. A text that the file has already gets the new translation."""
@@ -98,6 +113,7 @@ class TranslationCache:
     def _connection(self) -> Iterator[sqlite3.Connection]:
         try:
             with closing(sqlite3.connect(self._path, timeout=_SECONDS)) as connection:
+                connection.execute(f"PRAGMA mmap_size={_MAPPED}")
                 yield connection
         except sqlite3.Error as error:
             raise StorageError(

@@ -64,7 +64,7 @@ class Translator:
         self.notes: list[str] = []
         self._pieces = files.pieces()
         self._special = _SPECIAL.union(files.codes)
-        self._ctranslate2 = _library()
+        self._ctranslate2 = require_library()
         kind = "cuda" if device == "auto" and self._ctranslate2.get_cuda_device_count() else "cpu"
         self._model = self._load(kind, threads)
 
@@ -171,7 +171,12 @@ def _bucket(length: int) -> int:
     return max(_SHORTEST_BUCKET, 1 << (length - 1).bit_length())
 
 
-def _library() -> Any:
+def require_library() -> Any:
+    """The module of CTranslate2.
+
+    Raises:
+        EnvironmentUnfit: it is not installed.
+    """
     try:
         import ctranslate2
     except ImportError as error:

@@ -26,6 +26,10 @@ from lilift.translation.number_guard import lost_numbers
         ("2 1/2 cups", "en", "vikombe 2 1/2", "sw"),
         ("Chukua 1/2 ya 8.", "sw", "Take half of 8.", "en"),
         ("-5 degrees", "en", "nyuzi −5", "sw"),
+        ("1日に16個", "ja", "16 a day", "en"),
+        ("其中三分之二是水", "zh", "two-thirds of it is water", "en"),
+        ("3分の1と12個", "ja", "a third and a dozen", "en"),
+        ("50 చెట్లతో ప్రారంభించాడు.10 సంవత్సరాల", "te", "50 trees. After 10 years", "en"),  # no blank after the full stop
     ],
 )
 def test_kept(source: str, source_language: str, translation: str, target_language: str) -> None:

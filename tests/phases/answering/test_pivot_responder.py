@@ -132,7 +132,7 @@ def test_chat_translates_the_question(nllb: Path, capsys: pytest.CaptureFixture[
 def test_a_recipe_translates_before_its_model_answers(
     nllb: Path, tmp_path: Path, freed: list[str], finished_run: FinishedRun
 ) -> None:
-    run = Path(shutil.copytree(finished_run.folder, tmp_path / "run"))
+    run = Path(shutil.copytree(finished_run.path, tmp_path / "run"))
     more = ("evaluate.benchmarks=[{name: world, limit: 4, languages: [en, om]}]", f"evaluate.pivot={{model: {nllb}}}")
     run_recipe(load_recipe("tiny-cpu", (*SMALL, *more)), run, RunOptions(quiet=True, resume=True))
     assert freed[-1] == "free"
