@@ -20,6 +20,7 @@ ORDER = (
     ("model", "stand_ins"),
     ("memory",),
     ("train", "evaluate", "export"),
+    ("translation",),
     ("phases",),
     ("cli",),
 )

@@ -59,6 +59,7 @@ _EXTRAS = {
     "train": ("torch", "transformers", "bitsandbytes", "peft", "accelerate", "safetensors", "datasets", "huggingface_hub"),
     "gguf": ("gguf", "xllamacpp", "starlette", "uvicorn"),
     "lm-eval": ("lm_eval",),
+    "pivot": ("ctranslate2",),
 }
 
 

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from lilift.cli.console import HelpFormatter, print_notes
+from lilift.cli.pivot_options import add_pivot_options, pivot_of
 from lilift.recipe.errors import RecipeError
 
 if TYPE_CHECKING:
@@ -39,13 +40,14 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--language",
         metavar="LANGUAGE",
-        help="language of the questions, for encoders that are told it, such as NLLB (default: the run's language if it has "
-        "only one, otherwise English)",
+        help="language of the questions, for --pivot and for encoders that are told it, such as NLLB (default: the run's "
+        "language if it has only one, otherwise English)",
     )
     parser.add_argument("--quant", metavar="TYPE", help="the GGUF file of an export, e.g. q8_0 (default: the first)")
     parser.add_argument(
         "--threads", type=int, metavar="N", help="CPU cores for an export's GGUF files (default: all, or one for a tiny model)"
     )
+    add_pivot_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -59,7 +61,12 @@ def run(arguments: argparse.Namespace) -> int:
         if value is not None and value < 1:
             raise RecipeError(f"--{name.replace('_', '-')} {value} is too small", remedy="give 1 or more")
     options = AnswerOptions(max_new_tokens=arguments.max_new_tokens, gguf=arguments.quant, threads=arguments.threads)
+    settings = pivot_of(arguments)
     model = load_answerer(arguments.model, options, system=arguments.system)
+    if settings is not None:
+        from lilift.phases.answering.pivot_responder import Pivot, through
+
+        model = through(Pivot(settings, lambda line: print_notes([line])), model)
     language = language_code(arguments.language) if arguments.language else None
     responder, note = asked_in(model, language)
     print_notes([*model.notes, *([note] if note else [])])

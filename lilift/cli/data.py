@@ -1,4 +1,4 @@
-"""`lilift data preview | switch`: show the examples that stage 1 reads, or write them to a file, before any training."""
+"""`lilift data preview | switch | translate`: show or write the examples that stage 1 reads, and translate instructions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lilift.cli import data_translate
 from lilift.cli.language_options import language_code
 from lilift.cli.recipe import add_action, add_recipe_arguments, load
 
@@ -22,8 +23,8 @@ OPEN, CLOSE = "‹", "›"
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "data",
-        help="show the training data, or write code-switched files",
-        description="Show the data that a recipe trains on.",
+        help="show the training data, write code-switched files, or translate instructions",
+        description="Show the data that a recipe trains on, or make more of it.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
@@ -59,6 +60,7 @@ def add_parser(verbs: Any) -> None:
         "--workers", type=_positive, default=1, metavar="N", help="number of processes (default: 1); the file stays the same"
     )
     switch.set_defaults(run=run_switch)
+    data_translate.add_action_to(actions)
 
 
 def _load_switching(arguments: argparse.Namespace) -> Recipe:

@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lilift.cli.console import HelpFormatter, print_json, print_notes
+from lilift.cli.pivot_options import add_pivot_options, pivot_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lilift.evaluate.benchmarks.benchmark import Benchmark
     from lilift.phases.answering.answerer import AnswerOptions
-    from lilift.recipe.schema import BenchmarkSettings
+    from lilift.phases.answering.pivot_responder import Pivot
+    from lilift.recipe.schema import BenchmarkSettings, PivotSettings
 
 
 def add_parser(verbs: Any) -> None:
@@ -26,7 +31,8 @@ def add_parser(verbs: Any) -> None:
         "  lilift eval runs/mine --benchmark afrimgsm --source hub --languages sw,ha,yo\n"
         "  lilift eval runs/mine --benchmark ./problems.csv                  your own questions\n"
         "  lilift eval my-export --benchmark mgsm --path ./mgsm --samples 8       majority of 8 drawn answers\n"
-        "  lilift eval Qwen/Qwen2.5-7B-Instruct --template chat --benchmark belebele --languages sw",
+        "  lilift eval Qwen/Qwen2.5-7B-Instruct --template chat --benchmark belebele --languages sw\n"
+        "  lilift eval Qwen/Qwen3-8B --template chat --benchmark afrimgsm --languages sw,ha --pivot ./nllb   translate first",
         formatter_class=HelpFormatter,
     )
     parser.add_argument(
@@ -82,6 +88,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder for answers and scores")
     parser.add_argument("--json", action="store_true", help="print JSON")
     _add_answering(parser.add_argument_group("how the model answers"))
+    add_pivot_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -117,6 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     options = answer_options(arguments)
     settings = _benchmark_settings(arguments, options)
+    pivot_settings = pivot_of(arguments)
     # Loading a model may take minutes, so lilift first reads everything that does not depend on the model.
     known = settings.name == "custom" or (settings.languages is not None and settings.name != "world")
     languages = read_custom(settings).languages if settings.name == "custom" else ()
@@ -124,12 +132,19 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         for line in custom_lines([settings]):
             print(line, flush=True)
+    # The translator's memory is free again before the model is loaded, if the languages do not depend on the model.
+    pivot = _translated(pivot_settings, benchmarks) if benchmarks else None
     model = load_answerer(arguments.model, options, system=arguments.system)
     print_notes(model.notes)
     benchmarks = benchmarks or load_benchmarks([settings], model.languages, seed=model.seed, setting=OPTION)
+    pivot = pivot or _translated(pivot_settings, benchmarks)
+    if pivot is not None:
+        from lilift.phases.answering.pivot_responder import through
+
+        model = through(pivot, model)
     if not arguments.json:
         print_question_counts(benchmarks)
-    output = arguments.output or model.folder / _folder_name(benchmarks[0].name, options)
+    output = arguments.output or model.folder / _folder_name(benchmarks[0].name, options, pivot is not None)
     shown = nullcontext(None) if arguments.json else answer_progress(sys.stdout)
     with polite_interrupts() as interruption, shown as progress:
         scores = evaluate(
@@ -243,6 +258,20 @@ def answer_options(arguments: argparse.Namespace) -> AnswerOptions:
     )
 
 
-def _folder_name(benchmark: str, options: AnswerOptions) -> str:
-    """The folder of the answers: drawn answers are kept beside the greedy ones and do not replace them."""
-    return benchmark if options.sampling is None else f"{benchmark}-{options.samples}-drawn"
+def _translated(settings: PivotSettings | None, benchmarks: Sequence[Benchmark]) -> Pivot | None:
+    """The translator with all questions translated, its memory free again; None without `--pivot`."""
+    if settings is None:
+        return None
+    from lilift.phases.answering.pivot_responder import Pivot
+    from lilift.recipe.interrupt import polite_interrupts
+
+    pivot = Pivot(settings, lambda line: print_notes([line]))
+    with polite_interrupts() as interruption:
+        pivot.translate_all(benchmarks, interruption=interruption)
+    return pivot
+
+
+def _folder_name(benchmark: str, options: AnswerOptions, translated: bool) -> str:
+    """The folder of the answers: drawn answers and those to translated questions are kept beside the others."""
+    drawn = "" if options.sampling is None else f"-{options.samples}-drawn"
+    return f"{benchmark}{drawn}{'-pivot' if translated else ''}"

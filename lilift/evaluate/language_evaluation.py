@@ -11,7 +11,7 @@ from typing import Any, cast
 from lilift.evaluate.answers.answer_lines import kept_answers, line_of
 from lilift.evaluate.benchmarks.benchmark import Benchmark
 from lilift.evaluate.choice_likelihood import LikelihoodResponder, ranking
-from lilift.evaluate.responders import CutsQuestions, ReadsLanguages, Responder, Response, StreamsResponses
+from lilift.evaluate.responders import CutsQuestions, DescribesQuestions, ReadsLanguages, Responder, Response, StreamsResponses
 from lilift.evaluate.scores.scores import LanguageScore, score_language
 from lilift.recipe.errors import LiliftError, RecipeError
 from lilift.recipe.storage import JsonLines
@@ -97,15 +97,16 @@ class LanguageEvaluation:
                 raise LiliftError(
                     f"the model gave {len(responses)} answers to {len(some)} questions", where=self.benchmark.name
                 )
-            for question, cut, text in zip(some, self._cuts(texts), responses, strict=True):
-                yield line_of(question, self.benchmark, [Response(0, text)], cut=cut)
+            about = self._about(texts)
+            for question, cut, text, beside in zip(some, self._cuts(texts), responses, about, strict=True):
+                yield line_of(question, self.benchmark, [Response(0, text)], cut=cut) | beside
 
     def _streamed(self, responder: StreamsResponses) -> Iterator[dict[str, Any]]:
         """Lines from a responder that yields each response as soon as it is complete."""
         if not self.pending:
             return
         texts = [question.text for question in self.pending]
-        cuts = self._cuts(texts)
+        cuts, about = self._cuts(texts), self._about(texts)
         gathered: dict[int, list[Response]] = {}
         with closing(responder.stream(texts, samples=self._samples)) as stream:  # type: ignore[type-var]
             for response in stream:
@@ -113,10 +114,15 @@ class LanguageEvaluation:
                 mine.append(response)
                 if len(mine) == self._samples:
                     place = response.question
-                    yield line_of(self.pending[place], self.benchmark, gathered.pop(place), cut=cuts[place])
+                    line = line_of(self.pending[place], self.benchmark, gathered.pop(place), cut=cuts[place])
+                    yield line | about[place]
 
     def _cuts(self, texts: list[str]) -> list[bool]:
         return self._responder.cuts(texts) if isinstance(self._responder, CutsQuestions) else [False] * len(texts)
+
+    def _about(self, texts: list[str]) -> list[dict[str, Any]]:
+        """What the responder reads in place of each question, if it is something else."""
+        return self._responder.about_questions(texts) if isinstance(self._responder, DescribesQuestions) else [{}] * len(texts)
 
     def score(self) -> LanguageScore:
         answers = self._answers.values()

@@ -19,6 +19,7 @@ from lilift.data.world import WORLD_LANGUAGES
 from lilift.evaluate.benchmarks.benchmark import Benchmark
 from lilift.evaluate.benchmarks.custom.custom_benchmark import custom_lines
 from lilift.evaluate.evaluator import evaluate
+from lilift.evaluate.responders import Responder
 from lilift.evaluate.retrieval import ALIGNMENT_QUALITY
 from lilift.evaluate.watched_questions import evaluated_benchmarks, watched_benchmarks
 from lilift.export.base_check import record_base
@@ -35,6 +36,7 @@ from lilift.model.encoders.source_languages import missing_languages
 from lilift.model.snapshot import local_model_folder
 from lilift.phases.alignment_quality import measure_alignment
 from lilift.phases.answer_progress import answer_progress
+from lilift.phases.answering.pivot_responder import Pivot, PivotResponder, translated_system
 from lilift.phases.answering.systems import (
     answers_depend_on,
     evaluated_systems,
@@ -174,14 +176,19 @@ def _evaluate(job: Job, where: Path) -> None:
     benchmarks = evaluated_benchmarks(job.recipe)
     for line in custom_lines(job.recipe.evaluate.benchmarks):
         job.say(f"  {line}")
+    pivot = _translated(job, benchmarks)
+    texts = _texts_of(benchmarks) if pivot is None else pivot.english_of(benchmarks)
     device = job.device.torch_device
-    read_questions(job.recipe, _texts_of(benchmarks), where, device=device, note=job.say)
+    read_questions(job.recipe, texts, where, device=device, note=job.say)
     for system in evaluated_systems(job.recipe):
         bridge = load_system(job.recipe, job.folder.path, system, device=device, states_folder=where / STATES)
         settings = job.recipe.evaluate
         if settings.dequantize == "auto" and not job.plan.dequantised_bytes:
             settings = settings.model_copy(update={"dequantize": False})  # the plan has no room
-        responder = responder_for(bridge, job.recipe, job.folder.path, settings)
+        responder: Responder = responder_for(bridge, job.recipe, job.folder.path, settings)
+        inputs = answers_depend_on(job.recipe, job.folder.path, system)
+        if pivot is not None:
+            responder, inputs, system = PivotResponder(responder, pivot), inputs | pivot.inputs, translated_system(system)
         shown = nullcontext(None) if job.quiet else answer_progress(sys.stdout)
         with polite_interrupts() as interruption, shown as progress:
             evaluate(
@@ -189,11 +196,21 @@ def _evaluate(job: Job, where: Path) -> None:
                 benchmarks,
                 where,
                 system=system,
-                inputs=answers_depend_on(job.recipe, job.folder.path, system),
+                inputs=inputs,
                 progress=progress,
                 interruption=interruption,
             )
     forget_states(where)
+
+
+def _translated(job: Job, benchmarks: Sequence[Benchmark]) -> Pivot | None:
+    """The translator of the recipe with all questions translated, its memory free again; None if the recipe has none."""
+    if job.recipe.evaluate.pivot is None:
+        return None
+    pivot = Pivot(job.recipe.evaluate.pivot, lambda line: job.say(f"  {line}"))
+    with polite_interrupts() as interruption:
+        pivot.translate_all(benchmarks, interruption=interruption)
+    return pivot
 
 
 def _texts_of(benchmarks: Sequence[Benchmark]) -> Iterator[tuple[list[str], str]]:

@@ -17,16 +17,19 @@ from lilift.export.gguf.quantise import quantiser
 from lilift.phases.run_folder import Phase
 from lilift.recipe.errors import LiliftError
 from lilift.recipe.schema import Recipe
+from lilift.translation.find_translator import check_translator
+from lilift.translation.translator import require_library
 
 
 def missing_for(recipe: Recipe, phases: Collection[Phase]) -> list[LiliftError]:
-    """Everything that these phases need and that is missing: lexicons, benchmarks, parallel sentences, llama.cpp's quantiser.
+    """Everything that these phases need and that is missing: lexicons, benchmarks, parallel sentences, a translator,
+    llama.cpp's quantiser.
 
     `lilift.phases.model_check.recipe_models` checks the models.
     """
     checks: dict[Phase, tuple[Callable[[Recipe], None], ...]] = {
         "data": (_check_lexicons,),
-        "evaluate": (_check_benchmarks, _check_sentences),
+        "evaluate": (_check_benchmarks, _check_sentences, _check_pivot),
         "export": (_check_quantiser,),
     }
     if recipe.evaluate.during is not None:
@@ -59,6 +62,16 @@ def _check_sentences(recipe: Recipe) -> None:
     source = recipe.evaluate.alignment
     if source is not None and source != "world":  # lilift measures only the languages that `world` knows
         parallel_sentences(source, ["en", *recipe.languages])
+
+
+def _check_pivot(recipe: Recipe) -> None:
+    """The translator's package and, if its files are on this machine, its family and its languages."""
+    pivot = recipe.evaluate.pivot
+    if pivot is None:
+        return
+    require_library()
+    languages = {"en", *recipe.languages, *(code for one in recipe.evaluate.benchmarks for code in one.languages or ())}
+    check_translator(pivot.model, languages, pivot.language_codes)
 
 
 def _check_quantiser(recipe: Recipe) -> None:

@@ -207,7 +207,8 @@ def _find_columns(texts: Sequence[str], names: Sequence[str], known: Language) -
     def named(code: str) -> Iterator[str]:
         return (name for name in texts if same_language(name.removeprefix("sentence_"), code))
 
-    own = (*named(known.code), "translation", "translated", "target")
+    # A file of `lilift data translate` has the translated `question` beside its `english`.
+    own = (*named(known.code), "translation", "translated", "target", *(["question"] if any(named("en")) else []))
     english = (*named("en"), *_ENGLISH)
     found = [next((name for name in wanted if name in texts), None) for wanted in (english, own)]
     if found[0] is None or found[1] is None:

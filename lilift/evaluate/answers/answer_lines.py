@@ -12,7 +12,7 @@ from lilift.evaluate.answers.judging import judge
 from lilift.evaluate.answers.number_formats import plain_number
 from lilift.evaluate.answers.voting import voted
 from lilift.evaluate.benchmarks.benchmark import Benchmark, Question
-from lilift.evaluate.responders import Response
+from lilift.evaluate.responders import KEPT_BESIDE, Response
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.storage import JsonLines
 
@@ -77,5 +77,6 @@ def _judged_anew(line: Mapping[str, Any], question: Question, benchmark: Benchma
     judged = line_of(question, benchmark, [Response(0, text) for text in texts], cut=bool(line.get("cut")))
     same = judged["response"] == line["response"]
     known = {name: line[name] for name in ("tokens", "ended") if same and name in line}
+    known |= {name: line[name] for name in KEPT_BESIDE if name in line}
     several = {name: judged.pop(name) for name in ("responses", "passed") if name in judged}
     return judged | known | several

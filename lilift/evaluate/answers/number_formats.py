@@ -30,9 +30,11 @@ _CURRENCY_WORD = re.compile(
     r" ?(?:US ?)?(?:[$€£¥₹]|dollar|dollár|dol[aá]r|դոլար|д[оа]л+[аяр]|долл|e[uv]ro|евр|юро)", re.IGNORECASE
 )
 _CURRENCY_LETTERS = frozenset(_CURRENCIES + "UuDdEeդԴДдЕеЮю")
+# `re` does not count the vowel signs of these scripts as letters of a word before a full stop.
+_MARKS = "\u0900-\u0dff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
 _TOKEN = re.compile(
     rf"[0-9.](?:(?<=[0-9])[0-9]*(?:[.,٫{_GROUP_MARKS}][0-9]+|[ {_FIXED_SPACES}][0-9]{{3}}(?![0-9]))*"
-    rf"|(?<=\.)(?<![\w.,)]\.)[0-9]+(?![.,]?[0-9]))"  # .5
+    rf"|(?<=\.)(?<![\w{_MARKS}.,)]\.)[0-9]+(?![.,]?[0-9]))"  # .5
 )
 _GROUPS = re.compile(rf"[.,{_GROUP_MARKS} {_FIXED_SPACES}]")
 _RARE_GROUPS = re.compile(rf"[{_GROUP_MARKS} {_FIXED_SPACES}]")

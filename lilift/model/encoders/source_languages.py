@@ -43,9 +43,9 @@ class SourceLanguages:
             raise ModelError(
                 f"the encoder's tokenizer has no language code {unknown[1]!r}",
                 where=f"encoder.language_codes.{unknown[0]}",
-                remedy=f"choose one of its {len(codes)} codes, such as {', '.join(_near(unknown[1], codes))}",
+                remedy=f"choose one of its {len(codes)} codes, such as {', '.join(near_codes(unknown[1], codes))}",
             )
-        self._codes = _by_language(codes) | dict(chosen)
+        self._codes = tokenizer_codes(codes) | dict(chosen)
 
     def code(self, language: str | None) -> str:
         """The tokenizer's code for a language; English's for a language that it lacks, the default for None."""
@@ -120,11 +120,11 @@ def _codes_of(tokenizer: Any) -> list[str]:
     return [token.content for token in tokenizer.added_tokens_decoder.values() if _CODE.fullmatch(token.content)]
 
 
-def _near(code: str, codes: Sequence[str]) -> list[str]:
+def near_codes(code: str, codes: Sequence[str]) -> list[str]:
     return difflib.get_close_matches(code, codes, n=3, cutoff=0.4) or list(codes[:3])
 
 
-def _by_language(codes: Sequence[str]) -> dict[str, str]:
+def tokenizer_codes(codes: Sequence[str]) -> dict[str, str]:
     """lilift's code → the tokenizer's.
 
     Of several codes of a language, the FLORES code of its usual script comes first. Codes are read without their script or

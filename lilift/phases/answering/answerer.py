@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 from lilift.data.languages import language as known_language
 from lilift.evaluate.evaluator import System
-from lilift.evaluate.responders import ReadsLanguages, Responder
+from lilift.evaluate.responders import DescribesQuestions, ReadsLanguages, Responder
 from lilift.model.decoding.sampling import Sampling
 from lilift.recipe import storage
 from lilift.recipe.errors import RecipeError
@@ -71,8 +71,8 @@ class Answerer:
 def asked_in(model: Answerer, language: str | None) -> tuple[Responder, str | None]:
     """The responder for questions in a language, and a note for the user if lilift had to choose the language.
 
-    Only some encoders (NLLB, M2M100, mBART) are told the language. Without a choice, this is the language of the run if it has
-    only one besides English, and English otherwise.
+    Only translators and some encoders (NLLB, M2M100, mBART) are told the language. Without a choice, it is the language of the
+    run if it has only one besides English, and English otherwise.
 
     Raises:
         RecipeError: a language is given, and the encoder is not told any.
@@ -87,7 +87,8 @@ def asked_in(model: Answerer, language: str | None) -> tuple[Responder, str | No
         return responder, None
     others = [code for code in model.languages if code != "en"]
     chosen = known_language(language or (others[0] if len(others) == 1 else "en"))
-    note = f"the encoder is told that the questions are in {chosen.name}; to change this, give --language"
+    reader = "the translator" if isinstance(responder, DescribesQuestions) else "the encoder"
+    note = f"{reader} is told that the questions are in {chosen.name}; to change this, give --language"
     return cast("Responder", responder.in_language(chosen.code)), None if language else note
 
 

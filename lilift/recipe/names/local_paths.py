@@ -34,6 +34,7 @@ _SETTINGS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("evaluate", "benchmarks", "*", "path"): (),
     ("evaluate", "during", "path"): (),
     ("evaluate", "alignment"): ("world",),
+    ("evaluate", "pivot", "model"): (),
 }
 
 

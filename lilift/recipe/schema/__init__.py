@@ -25,6 +25,7 @@ from lilift.recipe.schema.evaluation_settings import (
     BenchmarkSettings,
     DuringSettings,
     EvaluateSettings,
+    PivotSettings,
     QuestionColumnSettings,
 )
 from lilift.recipe.schema.export_settings import ExportFormat, ExportSettings, Quantisation
@@ -73,6 +74,7 @@ __all__ = [
     "Layout",
     "LoraSettings",
     "OverLength",
+    "PivotSettings",
     "Quantisation",
     "QuestionColumnSettings",
     "Recipe",

@@ -186,6 +186,26 @@ class DuringSettings(Settings):
         return self
 
 
+class PivotSettings(Settings):
+    """A translator that translates the questions into English before the model answers."""
+
+    model: str = Field(
+        description="An NLLB, M2M100 or Marian (opus-mt) model: a folder of CTranslate2 or Hugging Face, or a name on the hub. "
+        "lilift converts a Hugging Face model to 8 bits once. Its weights are in memory before the LLM's, not beside them."
+    )
+    revision: str | None = Field(None, description="Branch, tag or commit of a model on the hub.")
+    beam_size: int = Field(
+        4, ge=1, le=64, description="Hypotheses that compete. More take longer. 1 always takes the most likely token."
+    )
+    language_codes: dict[str, str] = Field(
+        default_factory=dict,
+        description="The translator's code for a language, such as `{ar: arz_Arab}`. Only for languages where it has several.",
+    )
+    device: Literal["auto", "cpu"] = Field(
+        "auto", description="Where the translator runs. auto: on the GPU if CTranslate2 can use it, and otherwise on the CPU."
+    )
+
+
 class EvaluateSettings(Settings):
     """What lilift measures after training, and how."""
 
@@ -219,4 +239,10 @@ class EvaluateSettings(Settings):
         description="Watch a few questions in foreign languages while a stage trains. Training on English alone can make the "
         "model forget the bridge, and the English loss does not show it. lilift prints the share of right answers, and says "
         "when it begins to fall. If you leave it out, lilift watches nothing.",
+    )
+    pivot: PivotSettings | None = Field(
+        None,
+        exclude_if=lambda pivot: pivot is None,  # runs without this setting keep their fingerprint
+        description="Translate the questions into English before the model answers: the baseline that translates and then "
+        "solves. Only for benchmarks whose answers are numbers. If you leave it out, the model reads the questions themselves.",
     )

@@ -1,0 +1,186 @@
+"""Translates segments with CTranslate2, in batches of similar length; a translation does not depend on the texts beside it.
+
+Neither torch nor transformers is needed. The weights are 8-bit: on a GPU the products are float16, on a CPU float32.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from lilift.data.composed_text import composed
+from lilift.recipe.errors import EnvironmentUnfit, ModelError, TrainingError
+from lilift.translation.text_segments import Segments, split_text
+from lilift.translation.translator_files import POSITIONS, TranslatorFiles
+from lilift.translation.translator_languages import TranslatorLanguage
+
+TranslatorDevice = Literal["auto", "cpu"]
+SEGMENT_TOKENS = 200
+"""Most tokens of a segment. The models learned from single sentences, and read 512 or 1,024 tokens at most."""
+BATCH_TOKENS = 4096
+"""Tokens of a batch, padding included."""
+ARITHMETIC = {"cpu": "int8", "cuda": "int8_float16"}
+"""By device. CTranslate2 refuses float16 on a CPU."""
+_SHORTEST_BUCKET = 16
+_GROWTH = 3
+"""How many times longer than its text a translation may become, before lilift stops it."""
+_END, _UNKNOWN = "</s>", "<unk>"
+_SPECIAL = frozenset(("<s>", _END, "<pad>", _UNKNOWN))
+_METHOD = 1
+"""Raise this number when a change of lilift's code changes translations, so that no cache mixes both."""
+
+
+@dataclass(frozen=True)
+class TranslatedSegment:
+    """The translation of a segment.
+
+    Attributes:
+        text: the translation.
+        complete: whether the translator ended it; False if it was stopped at its longest length.
+    """
+
+    text: str
+    complete: bool
+
+
+class Translator:
+    """A loaded translator.
+
+    Args:
+        files: the model.
+        device: `auto` takes a GPU if CTranslate2 can use one.
+        threads: CPU cores; 0 takes all.
+
+    Raises:
+        EnvironmentUnfit: CTranslate2 is not installed.
+        ModelError: it cannot load the model.
+    """
+
+    def __init__(self, files: TranslatorFiles, *, device: TranslatorDevice = "auto", threads: int = 0) -> None:
+        self.files = files
+        self.notes: list[str] = []
+        self._pieces = files.pieces()
+        self._special = _SPECIAL.union(files.codes)
+        self._ctranslate2 = require_library()
+        kind = "cuda" if device == "auto" and self._ctranslate2.get_cuda_device_count() else "cpu"
+        self._model = self._load(kind, threads)
+
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda``."""
+        return str(self._model.device)
+
+    @cached_property
+    def digest(self) -> str:
+        """Names everything that a translation depends on except languages and beams: files, arithmetic, lilift's method."""
+        return f"{self.files.digest[:32]}-{self._model.compute_type}-{_METHOD}"
+
+    def free(self) -> None:
+        """Free the memory of the weights; translating again loads them again."""
+        self._model.unload_model()
+
+    def split(self, text: str, *, by_sentence: bool = False) -> Segments:
+        """Split a text into segments that the model can read."""
+        return split_text(composed(text), self._count, SEGMENT_TOKENS, by_sentence=by_sentence)
+
+    def translate(
+        self, segments: Sequence[str], source: TranslatorLanguage, target: TranslatorLanguage, *, beam_size: int
+    ) -> list[TranslatedSegment]:
+        """Translate segments; see `split`.
+
+        Args:
+            segments: texts of at most `SEGMENT_TOKENS` tokens.
+            source: their language.
+            target: the language to translate into.
+            beam_size: hypotheses that compete; 1 always takes the most likely token.
+
+        Raises:
+            TrainingError: memory runs out.
+        """
+        if not self._model.model_is_loaded:
+            self._model.load_model()
+        framed = [self._framed(text, source, target) for text in segments]
+        results: list[TranslatedSegment] = [TranslatedSegment("", True)] * len(segments)
+        buckets: defaultdict[int, list[int]] = defaultdict(list)
+        for place, tokens in enumerate(framed):
+            buckets[_bucket(len(tokens))].append(place)
+        for bucket, places in sorted(buckets.items(), reverse=True):
+            longest = min(_GROWTH * bucket, POSITIONS[self.files.family] - 2)
+            found = self._run([framed[place] for place in places], target.token, beam_size, longest)
+            for place, tokens in zip(places, found, strict=True):
+                results[place] = self._text_of(tokens, longest)
+        return results
+
+    def _run(self, framed: list[list[str]], token: str, beam_size: int, longest: int) -> list[list[str]]:
+        # One prefix for each text: CTranslate2 refuses a single prefix for several texts.
+        prefix = [[token]] * len(framed) if token and self.files.family != "marian" else None
+        try:
+            results = self._model.translate_batch(
+                framed,
+                target_prefix=prefix,
+                beam_size=beam_size,
+                max_batch_size=BATCH_TOKENS,
+                batch_type="tokens",
+                max_input_length=0,  # it would cut longer texts without a word
+                max_decoding_length=longest,
+            )
+        except RuntimeError as error:
+            if "out of memory" not in str(error).lower():
+                raise
+            raise TrainingError(
+                "memory runs out while lilift translates", where=self.files.folder, remedy="let the translator run on the CPU"
+            ) from None
+        return [list(result.hypotheses[0]) for result in results]
+
+    def _framed(self, text: str, source: TranslatorLanguage, target: TranslatorLanguage) -> list[str]:
+        """The tokens that the model reads: Marian's code is the target's, the other families' is the source's."""
+        code = target.token if self.files.family == "marian" else source.token
+        return [*([code] if code else []), *self._pieces.split(text), _END]
+
+    def _text_of(self, tokens: list[str], longest: int) -> TranslatedSegment:
+        """The text of a hypothesis, which begins with the target's code."""
+        kept = [token for token in tokens if token not in self._special]
+        return TranslatedSegment(self._pieces.joined(kept), len(tokens) < longest)
+
+    def _count(self, text: str) -> int:
+        return len(self._pieces.split(text)) + 2
+
+    def _load(self, kind: str, threads: int) -> Any:
+        try:
+            model = self._ctranslate2.Translator(
+                str(self.files.folder), device=kind, compute_type=ARITHMETIC[kind], intra_threads=threads
+            )
+            if kind == "cuda":  # its libraries are loaded when they are first used
+                model.translate_batch([[_END]], max_decoding_length=2)
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            if kind == "cuda":
+                self.notes.append(f"CTranslate2 cannot use the GPU ({reason}), so lilift translates on the CPU")
+                return self._load("cpu", threads)
+            raise ModelError(
+                f"CTranslate2 cannot load the translator ({reason})", where=self.files.folder, remedy="convert it again"
+            ) from error
+        return model
+
+
+def _bucket(length: int) -> int:
+    """The power of two from 16 on that a text fits into. It sets the longest translation, whatever stands beside the text."""
+    return max(_SHORTEST_BUCKET, 1 << (length - 1).bit_length())
+
+
+def require_library() -> Any:
+    """The module of CTranslate2.
+
+    Raises:
+        EnvironmentUnfit: it is not installed.
+    """
+    try:
+        import ctranslate2
+    except ImportError as error:
+        raise EnvironmentUnfit(
+            "lilift translates with ctranslate2, which is not installed", remedy="run `pip install 'lilift[pivot]'`"
+        ) from error
+    return ctranslate2
