@@ -1,8 +1,8 @@
 """Checks that every number of a text stands in its translation, each read by the custom of its own language.
 
 ``1,234`` in English is ``1.234`` in Spanish, and ``১,২৩৪`` in Bengali. A translator that copies ``1.234`` from Spanish to
-English changes the number. English words from zero to ninety-nine, fractions and ``a`` count as numbers of a translation, because
-translators write ``three`` for ``3``. The guard does not look for numbers that a translator adds.
+English changes the number. English words from zero to ninety-nine, fractions and ``a`` count as numbers of a translation,
+because translators write ``three`` for ``3``. The guard does not look for numbers that a translator adds.
 """
 
 from __future__ import annotations
