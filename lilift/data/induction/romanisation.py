@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.util import find_spec
+from typing import Any
 
 from lilift.recipe.errors import EnvironmentUnfit
 from lilift.recipe.names.language_names import spellings
@@ -26,7 +28,7 @@ Romanise = Callable[[str], str]
 
 
 def uroman_for(code: str) -> Romanise:
-    """uroman for a language. It takes seconds, because uroman reads its tables.
+    """uroman for a language. The first time takes seconds, because uroman reads its tables.
 
     Args:
         code: lilift's code of the language.
@@ -38,10 +40,15 @@ def uroman_for(code: str) -> Romanise:
         raise EnvironmentUnfit(
             "--start romanised needs uroman, which is not installed", remedy="run `pip install 'lilift[induction]'`"
         )
+    romaniser, own = _uroman(), iso_code(code)
+    return lambda word: str(romaniser.romanize_string(word, lcode=own))
+
+
+@cache
+def _uroman() -> Any:
     from uroman import Uroman
 
-    romaniser, own = Uroman(), iso_code(code)
-    return lambda word: str(romaniser.romanize_string(word, lcode=own))
+    return Uroman()
 
 
 def iso_code(code: str) -> str | None:
