@@ -43,10 +43,10 @@ class Device:
 
 
 def find_device() -> Device:
-    """The first CUDA GPU, or this machine's processor."""
+    """The current CUDA GPU (the first one, or that of this process among several), or this machine's processor."""
     if torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info(0)
-        return Device("cuda", torch.cuda.get_device_name(0), total, free, torch.cuda.get_device_capability(0))
+        free, total = torch.cuda.mem_get_info()
+        return Device("cuda", torch.cuda.get_device_name(), total, free, torch.cuda.get_device_capability())
     memory = psutil.virtual_memory()
     return Device("cpu", "CPU", memory.total, memory.available)
 

@@ -29,6 +29,8 @@ STUCK_SECONDS = 600.0
 """A process that does not come to the end of a step within so many seconds after the first one counts as stuck."""
 LONGEST_WAIT = timedelta(days=7)
 """A process waits so long for the first one, which may prepare data for hours. If the first one ends, torchrun ends all."""
+_LOADING = 6
+"""`gather` waits so many times longer: processes may load models, or count rows, at different speeds."""
 _POLL_SECONDS = 0.05
 _SECONDS_BETWEEN_CHECKS = 2.0
 _LAST_WORDS_SECONDS = 20.0
@@ -52,7 +54,8 @@ class Processes:
         self.rank, self.size = started.rank, started.size
         self.stuck_seconds = stuck_seconds
         self._store = store
-        self._said = 0
+        self._said = self._gathered = 0
+        self.released = False  # whether the first process has let the others end
         self._control: Any = None  # a gloo group, also beside NCCL: only gloo's barrier names the process that is missing
         if store is not None:
             self._control = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
@@ -98,18 +101,24 @@ class Processes:
         heard: Result = self.hear()
         return heard
 
-    def gather(self, name: str, value: Any) -> list[Any]:
-        """The JSON values of all processes, by rank. Each process must call it with the same new name."""
+    def gather(self, value: Any) -> list[Any]:
+        """The JSON values of all processes, by rank. Every process must call it.
+
+        Raises:
+            ProcessLost: a process has ended or does not come.
+        """
         if self.alone:
             return [value]
+        name = f"gathered/{self._gathered}"
+        self._gathered += 1
         self._store.set(f"{name}/{self.rank}", json.dumps(value))
         with self.losses_named():
             keys = [f"{name}/{rank}" for rank in range(self.size)]
             began = time.monotonic()
             while not self._store.check(keys):
-                if time.monotonic() - began > self.stuck_seconds:
+                if time.monotonic() - began > _LOADING * self.stuck_seconds:
                     missing = [rank for rank, key in enumerate(keys) if not self._store.check([key])]
-                    raise self._stuck(missing)
+                    raise self._stuck(missing, _LOADING * self.stuck_seconds)
                 time.sleep(_POLL_SECONDS)
             return [json.loads(self._store.get(key)) for key in keys]
 
@@ -129,7 +138,7 @@ class Processes:
             missing = re.search(r"[Rr]ank (\d+) (?:successfully )?failed to pass monitoredBarrier", str(error))
             timed_out = "imed out" in str(error) or "timeout" in str(error)
             if missing is not None and timed_out:
-                raise self._stuck([int(missing[1])]) from error
+                raise self._stuck([int(missing[1])], self.stuck_seconds) from error
             raise self._lost() from error
 
     @contextmanager
@@ -149,14 +158,14 @@ class Processes:
                     break
                 time.sleep(0.1)  # the connection breaks a moment before the process is gone
         return ProcessLost(
-            f"{names or 'another process of this run'} has ended, so this one cannot continue; lilift keeps the last checkpoint",
+            f"{names or 'another process of this run'} has ended; lilift keeps the last checkpoint",
             remedy="run the same command with --resume to continue",
         )
 
-    def _stuck(self, ranks: list[int]) -> ProcessLost:
+    def _stuck(self, ranks: list[int], seconds: float) -> ProcessLost:
         names = " and ".join(self._named(rank) for rank in ranks)
         return ProcessLost(
-            f"{names} has not answered for {self.stuck_seconds:,.0f} seconds; lilift keeps the last checkpoint",
+            f"{names} has not answered for {seconds:,.0f} seconds; lilift keeps the last checkpoint",
             remedy="look at that process and its machine, then run the same command with --resume",
         )
 
@@ -271,7 +280,7 @@ def _unreachable(error: Exception) -> EnvironmentUnfit:
     return EnvironmentUnfit(
         f"the processes cannot reach each other ({text[:200]})",
         where=where,
-        remedy="open the ports between the machines, or set GLOO_SOCKET_IFNAME (and NCCL_SOCKET_IFNAME) to their network interface",
+        remedy="open the ports between the machines, or set GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME to their network device",
     )
 
 

@@ -20,14 +20,14 @@ def require_same_weights(processes: Processes, tensors: Iterable[tuple[str, Tens
     Args:
         processes: the processes of the run.
         tensors: the weights by name, in the same order everywhere.
-        what: names the comparison; each one needs another name, for example `align, step 12`.
+        what: the place in errors, for example `align, step 12`.
 
     Raises:
         TrainingError: the weights of a process differ from those of the first one.
     """
     if processes.alone:
         return
-    digests = processes.gather(f"weights {what}", digest_of(tensors))
+    digests = processes.gather(digest_of(tensors))
     different = [rank for rank, digest in enumerate(digests) if digest != digests[0]]
     if different:
         raise TrainingError(

@@ -130,10 +130,8 @@ def accumulate_gradients(
         return micro_step(model, batch, parameters, loss_tokens=loss_tokens, loss_scale=loss_scale), batch.tokens
 
     parts = [done for rows in micro_batches for done in guard.run(rows, part, size=model.padded_tokens)]
-    if parts:
-        loss = guard.retry(lambda: torch.stack([loss for loss, _ in parts]).sum())
-    else:  # there were fewer rows than processes
-        loss = torch.zeros((), device=device)
+    losses = [loss for loss, _ in parts] or [torch.zeros((), device=device)]  # a process may have no rows
+    loss = guard.retry(lambda: torch.stack(losses).sum())
     tokens = sum(tokens for _, tokens in parts)
     if exchange is not None:  # never inside the guard: a process that tried again would wait for the others forever
         exchange.sum_gradients()
