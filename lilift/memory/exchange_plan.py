@@ -62,7 +62,8 @@ def exchange_lines(plan: Plan, processes: int) -> list[str]:
         times = ", ".join(f"{seconds:.3g} s over {link}" for link, seconds in stage["seconds_a_step"].items())
         lines.append(
             f"  {name}: peak {stage['peak_mib']:,.0f} MiB each; a process computes about "
-            f"{stage['micro_batches_of_a_process']} of {stage['micro_batches_a_step']} micro-batches of a step, and sends {stage['sent_mib_a_step']:,.1f} MiB ({times})"
+            f"{stage['micro_batches_of_a_process']} of {stage['micro_batches_a_step']} micro-batches of a step, "
+            f"and sends {stage['sent_mib_a_step']:,.1f} MiB ({times})"
         )
         if processes > stage["micro_batches_a_step"]:
             lines.append(
