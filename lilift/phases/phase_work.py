@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lilift.data.batches.token_cache import token_cache
+from lilift.data.batches.token_cache import forget_caches, token_cache
 from lilift.data.losses import warnings_of_lengths
 from lilift.data.prepare import prepare
 from lilift.data.prepared_data import load_prepared
@@ -152,7 +152,12 @@ def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: 
             processes=processes,
         )
     processes.meet()  # all have deleted their cache of tokens
-    processes.from_first(partial(forget_states, where))
+
+    def forget() -> None:
+        forget_states(where)
+        forget_caches(where)
+
+    processes.from_first(forget)
 
 
 def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows, encoder: EncoderTokenizer) -> None:

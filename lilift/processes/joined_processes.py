@@ -130,15 +130,17 @@ class Processes:
         """
         if self.alone:
             return
+        began = time.monotonic()
         try:
             # torch's own limit counts for the first process. The others wait for its answer a little longer.
             allowed = self.stuck_seconds + (0 if self.is_first else 30)
             dist.monitored_barrier(self._control, timeout=timedelta(seconds=allowed))
         except RuntimeError as error:
-            missing = re.search(r"[Rr]ank (\d+) (?:successfully )?failed to pass monitoredBarrier", str(error))
-            timed_out = "imed out" in str(error) or "timeout" in str(error)
-            if missing is not None and timed_out:
-                raise self._stuck([int(missing[1])], self.stuck_seconds) from error
+            if time.monotonic() - began >= self.stuck_seconds:
+                missing = re.search(r"[Rr]ank (\d+) failed to pass monitoredBarrier", str(error))
+                late = 0 if not self.is_first else int(missing[1]) if missing is not None else None
+                if late is not None and late not in self._gone():
+                    raise self._stuck([late], self.stuck_seconds) from error
             raise self._lost() from error
 
     @contextmanager

@@ -113,7 +113,7 @@ def steps(processes: Processes, _folder: Path, _models: Path) -> dict[str, Any]:
     found = {
         "plain": step_of(processes, STEP),
         "again": step_of(processes, STEP),
-        "split": step_of(processes, STEP, most_rows=2 if last else 1000),
+        "split": step_of(processes, STEP, most_rows=1 if last else 1000),
         "finite": step_of(processes, STEP, factor=float("nan") if last else 1.0)["finite"],
         "one row": step_of(processes, [ROWS[:1]]),
     }

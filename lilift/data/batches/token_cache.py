@@ -134,6 +134,13 @@ def token_cache(folder: Path, process: int = 0) -> Iterator[TokenCache]:
         cache.close()
 
 
+def forget_caches(folder: Path) -> None:
+    """Delete the caches of processes that no longer take part: an earlier start of the stage may have had more of them."""
+    for path in folder.glob("tokens-*.sqlite*"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
 def identity_of(tokenizer: Any) -> str | None:
     """A digest of everything that decides a tokenizer's tokens; None if lilift cannot compute it and must not cache anything.
 
