@@ -127,6 +127,11 @@ class CheckpointStore:
             )
         return None
 
+    def newest_intact_step(self, warn: Callable[[str], None]) -> int | None:
+        """The step of `newest_intact`, with the same errors."""
+        checkpoint = self.newest_intact(warn)
+        return None if checkpoint is None else checkpoint.step
+
     def save(self, trained: Mapping[str, nn.Parameter], optimizer: Optimizer, state: TrainingState) -> Checkpoint:
         """Write a checkpoint, then delete checkpoints beyond `keep`.
 

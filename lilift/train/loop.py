@@ -106,14 +106,10 @@ class _Run:
     def _state_to_start_from(self) -> TrainingState:
         if not self.job.resume:
             self.checkpoints.require_none()
-        step = self.processes.from_first(self._step_to_start_from)
+        step = self.processes.from_first(lambda: self.checkpoints.newest_intact_step(self.progress.note))
         if step is None:
             return TrainingState()
         return self.checkpoints.load(self.checkpoints.at(step), self.trained, self.optimizer, self.progress.note)
-
-    def _step_to_start_from(self) -> int | None:
-        checkpoint = self.checkpoints.newest_intact(self.progress.note)
-        return None if checkpoint is None else checkpoint.step
 
     def rehearse(self, rows: Sequence[Row]) -> None:
         """Compute a step of the heaviest micro-batch without applying it, to find out at once whether it fits into memory.
@@ -191,7 +187,8 @@ class _Run:
     def keep_best(self) -> None:
         """End with the weights of the best watch, if the stage keeps them."""
         if self.job.watch is not None and self.job.watch.keep_best:
-            self.kept_step = self.processes.from_first(lambda: self.watch and self.watch.restore_best(self.trained))
+            watch = self.watch
+            self.kept_step = self.processes.from_first(lambda: None if watch is None else watch.restore_best(self.trained))
             if self.exchange is not None:
                 self.exchange.take_from_first()
             self.progress.note(f"  {self.job.name} keeps the weights of step {self.kept_step}, the best of its watches")
