@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import psutil
 import torch
 import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from lilift.processes.torchrun_environment import Started
 from lilift.recipe.errors import EnvironmentUnfit, LiliftError, TrainingError
@@ -235,20 +236,23 @@ def joined(started: Started, *, device: str, store: Any = None, stuck_seconds: f
     timeout = timedelta(seconds=2 * stuck_seconds)
     try:
         if store is None:
-            store, _, _ = next(dist.rendezvous("env://", started.rank, started.size, timeout=timeout))
+            store, _, _ = next(rendezvous("env://", started.rank, started.size, timeout=timeout))
         backend = "nccl" if device == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=started.rank, world_size=started.size, timeout=timeout)
-        own = dist.PrefixStore("lilift", store)
+        own = dist.PrefixStore("lilift", store)  # type: ignore[attr-defined]
         processes = Processes(started, own, stuck_seconds=stuck_seconds)
         processes.meet()
     except (RuntimeError, ValueError) as error:
         if isinstance(error, LiliftError):
             raise
         raise _unreachable(error) from error
+    whole = False
     try:
         yield processes
+        whole = True
     finally:
-        dist.destroy_process_group()
+        if whole or device == "cpu":  # NCCL would wait for a process that is gone
+            dist.destroy_process_group()
 
 
 def _take_card(started: Started) -> None:

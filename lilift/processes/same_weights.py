@@ -55,5 +55,5 @@ def digest_of(tensors: Iterable[tuple[str, Tensor]]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
         for start in range(0, flat.numel(), _CHUNK_BYTES):
-            digest.update(flat[start : start + _CHUNK_BYTES].cpu().numpy())
+            digest.update(flat[start : start + _CHUNK_BYTES].cpu().numpy().data)
     return digest.hexdigest()

@@ -146,7 +146,7 @@ class StepExchange:
             return
         sizes = [parameter.numel() for parameter in parameters]
         whole = self._buffer[: sum(sizes)]
-        parts = whole.split(sizes)
+        parts = torch.split(whole, sizes)
         for part, parameter in zip(parts, parameters, strict=True):
             assert parameter.grad is not None
             part.copy_(parameter.grad.reshape(-1))
