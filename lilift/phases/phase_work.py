@@ -71,7 +71,9 @@ class Job:
 
     def predicted_mib(self, phase: Phase) -> float | None:
         """Predicted peak of a phase in MiB. On a GPU it leaves out the memory of the CUDA context and of other programs."""
-        for planned in self.plan.phases if self.plan is not None else ():
+        if self.plan is None:
+            return None
+        for planned in self.plan.phases:
             if planned.phase == ("transfer" if phase == "control" else phase):
                 unseen = planned.parts["context"] if self.device.kind == "cuda" and phase != "export" else 0
                 peak = self.plan.evaluation_bytes if phase == "evaluate" else planned.peak_bytes
