@@ -86,9 +86,10 @@ def run_with_others(
         with joined(started, device="cpu" if recipe.card == "cpu" else "cuda") as processes:
             try:
                 require_same_start(processes, fingerprint(recipe.as_dict()), compared)
+                options = replace(options, processes=processes)
                 if processes.is_first:
-                    return run_recipe(recipe, folder, replace(options, processes=processes), show_plan=show_plan)
-                follow_run(recipe, folder, processes)
+                    return run_recipe(recipe, folder, options, show_plan=show_plan)
+                follow_run(recipe, folder, options)
             except LiliftError as error:
                 raise processes.last_words(error) from error.__cause__
     except LiliftError as error:

@@ -150,18 +150,20 @@ def run_recipe(
         return FinishedRun(path, recipe, read_scores(folder / "evaluate" / SCORES), folder.measured())
 
 
-def follow_run(recipe: Recipe, path: Path, processes: Processes) -> None:
+def follow_run(recipe: Recipe, path: Path, options: RunOptions) -> None:
     """Train with the first process until nothing is left to train. It calls `run_recipe` meanwhile.
 
     Args:
         recipe: the recipe of the run.
         path: the run folder, on a disk that all processes share.
-        processes: those that run the recipe together.
+        options: those of the first process.
 
     Raises:
         LiliftError: see `run_recipe`.
     """
-    device = device_for(recipe.card)
+    processes, device = options.processes, device_for(recipe.card)
+    if options.memory_limit is not None and device.kind == "cuda":
+        cap_memory(limited_card(options.memory_limit).allocatable_bytes, device)
     recipe = Recipe.model_validate(processes.hear())  # with the plan's changes
     require_shared_folder(processes, path)
     use_threads(recipe, path, processes.started.local_size)
