@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # A folder may import from folders before it; folders on one line do not know each other.
 ORDER = (
     ("recipe",),
+    ("processes",),
     ("data",),
     ("model", "stand_ins"),
     ("memory",),

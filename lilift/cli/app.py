@@ -33,6 +33,7 @@ from lilift.cli import (
     serve,
 )
 from lilift.cli.console import HelpFormatter
+from lilift.cli.several_processes import refuse_other_verbs
 from lilift.memory.host_allocator import return_large_blocks
 from lilift.recipe.errors import EXIT_BUG, EXIT_INTERRUPTED, EnvironmentUnfit, LiliftError, RecipeError, StorageError
 from lilift.train.processor_threads import wait_passively
@@ -112,6 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given
     try:
         parsed = build_parser().parse_args(_joined([text for text in given if text != "--debug"]))
+        if parsed.run is not recipe.run_run:
+            refuse_other_verbs()
         code: int = parsed.run(parsed)
         sys.stdout.flush()
         return code
@@ -157,7 +160,8 @@ def _bug_line(error: Exception) -> str:
 def _fail(error: BaseException, code: int, debug: bool, line: str | None = None) -> int:
     if debug:
         traceback.print_exception(error)
-    print(f"lilift: {line or error}", file=sys.stderr)
+    if not getattr(error, "printed", False):
+        print(f"lilift: {line or error}", file=sys.stderr)
     return code
 
 

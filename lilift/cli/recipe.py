@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lilift.cli.console import HelpFormatter, console, print_json, table
+from lilift.cli.several_processes import launch_run, run_with_others
+from lilift.processes.torchrun_environment import started_by_torchrun
 
 if TYPE_CHECKING:
     from lilift.recipe.errors import LiliftError
@@ -49,6 +51,7 @@ def add_parser(verbs: Any) -> None:
     plan.add_argument(
         "--explain", action="store_true", help="also say where the memory goes, and which settings would free most of it"
     )
+    plan.add_argument("--processes", type=int, metavar="N", help="also plan for N processes: one for each GPU, or on a CPU")
     plan.add_argument("--json", action="store_true", help="print JSON")
     plan.set_defaults(run=run_plan)
 
@@ -58,6 +61,7 @@ def add_parser(verbs: Any) -> None:
         "run the phases of a recipe: data, align, transfer, control, evaluate, export",
         "lilift recipe run tiny-cpu\n"
         "  lilift recipe run tiny-cpu --resume\n"
+        "  lilift recipe run tiny-cpu --processes 2\n"
         "  lilift recipe run my.yaml --set align.epochs=2 --run-folder runs/two",
     )
     add_recipe_arguments(run)
@@ -68,6 +72,12 @@ def add_parser(verbs: Any) -> None:
         choices=PHASES,
         metavar="PHASE",
         help=f"repeat this phase and the phases after it: {', '.join(PHASES)}",
+    )
+    run.add_argument(
+        "--processes",
+        type=int,
+        metavar="N",
+        help="train with N processes of this machine: one for each GPU, or several on a CPU (see docs/several-gpus.md)",
     )
     run.add_argument("--until", choices=PHASES, metavar="PHASE", help="stop after this phase")
     run.add_argument("--memory-limit", metavar="CARD", help="use at most the memory of this card: 24gb, rtx4090, 20gb …")
@@ -182,6 +192,7 @@ def run_plan(arguments: argparse.Namespace) -> int:
     if arguments.instant or find_spec("torch") is None:
         return _run_instant_plan(recipe, arguments)
     from lilift.cli.plan_output import print_explanation, print_plan
+    from lilift.memory.exchange_plan import exchange_lines, exchange_plan
     from lilift.memory.planned_card import planned_card
     from lilift.phases.model_check.recipe_models import require_usable_models, unfit_models
     from lilift.phases.readiness import missing_for
@@ -196,9 +207,12 @@ def run_plan(arguments: argparse.Namespace) -> int:
     savings = largest_savings(plan) if arguments.explain else []
     if arguments.json:
         explanation = {"largest_savings": [change.as_dict() for change in savings]} if arguments.explain else {}
-        print_json(plan.as_dict() | {"missing": [str(error) for error in missing]} | explanation)
+        several = {} if arguments.processes is None else {"processes": exchange_plan(plan, arguments.processes)}
+        print_json(plan.as_dict() | {"missing": [str(error) for error in missing]} | explanation | several)
     else:
         print_plan(plan, missing)
+        for line in () if arguments.processes is None else exchange_lines(plan, arguments.processes):
+            print(line)
         if arguments.explain:
             print_explanation(plan, savings)
     require_plan_fits(plan)
@@ -257,6 +271,9 @@ def resuming(arguments: Sequence[str]) -> list[str]:
 def run_run(arguments: argparse.Namespace) -> int:
     # A mistake in the recipe is reported before anything heavy is imported.
     recipe = load(arguments)
+    if arguments.processes is not None and arguments.processes != 1:
+        return launch_run(recipe, arguments.processes)
+    started = started_by_torchrun()
     from lilift.cli.plan_output import print_plan
     from lilift.cli.run_output import print_results, results_as_dict
     from lilift.phases.run import RunOptions, run_recipe
@@ -272,7 +289,13 @@ def run_run(arguments: argparse.Namespace) -> int:
         start_anew=_resume_in_new_process,
     )
     show_plan = None if arguments.json else print_plan
-    finished = run_recipe(recipe, folder, options, show_plan=show_plan)
+    if started is None:
+        finished = run_recipe(recipe, folder, options, show_plan=show_plan)
+    else:
+        together = run_with_others(started, recipe, folder, options, show_plan)
+        if together is None:
+            return 0
+        finished = together
     if arguments.json:
         print_json(results_as_dict(finished))
     else:

@@ -24,6 +24,7 @@ class Device:
         total_bytes: memory of the GPU, or of the host if there is no GPU.
         free_bytes: the part of this memory that is free now.
         capability: the GPU's compute capability, such as (8, 6); None without a GPU.
+        index: the number of the GPU, if this process is one of several with a GPU each.
     """
 
     kind: str
@@ -31,6 +32,7 @@ class Device:
     total_bytes: int
     free_bytes: int
     capability: tuple[int, int] | None = None
+    index: int = 0
 
     @property
     def has_bfloat16(self) -> bool:
@@ -39,14 +41,16 @@ class Device:
 
     @property
     def torch_device(self) -> torch.device:
-        return torch.device(self.kind)
+        # `cuda` without a number is the current GPU for torch, but the first one where weights are read from a file.
+        return torch.device(self.kind, self.index) if self.index else torch.device(self.kind)
 
 
 def find_device() -> Device:
-    """The first CUDA GPU, or this machine's processor."""
+    """The current CUDA GPU (the first one, or that of this process among several), or this machine's processor."""
     if torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info(0)
-        return Device("cuda", torch.cuda.get_device_name(0), total, free, torch.cuda.get_device_capability(0))
+        free, total = torch.cuda.mem_get_info()
+        index = torch.cuda.current_device()
+        return Device("cuda", torch.cuda.get_device_name(), total, free, torch.cuda.get_device_capability(), index)
     memory = psutil.virtual_memory()
     return Device("cpu", "CPU", memory.total, memory.available)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from lilift.data.batches.token_cache import token_cache
+from lilift.data.batches.token_cache import forget_caches, token_cache
 from lilift.data.losses import warnings_of_lengths
 from lilift.data.prepare import prepare
 from lilift.data.prepared_data import load_prepared
@@ -51,6 +51,7 @@ from lilift.phases.export_check import DRIFT_FILE, drift_of_export
 from lilift.phases.held_out import held_out_questions
 from lilift.phases.report.card_scores import card_scores
 from lilift.phases.run_folder import Phase, RunFolder
+from lilift.processes.joined_processes import ALONE, Processes
 from lilift.recipe import sealed_records, storage
 from lilift.recipe.errors import LiliftError
 from lilift.recipe.interrupt import polite_interrupts
@@ -64,14 +65,17 @@ class Job:
     """What a phase needs to do its work."""
 
     recipe: Recipe
-    plan: Plan
+    plan: Plan | None  # only the first of several processes plans
     folder: RunFolder
     device: Device
     progress: StageProgress
     quiet: bool
+    processes: Processes = ALONE
 
     def predicted_mib(self, phase: Phase) -> float | None:
         """Predicted peak of a phase in MiB. On a GPU it leaves out the memory of the CUDA context and of other programs."""
+        if self.plan is None:
+            return None
         for planned in self.plan.phases:
             if planned.phase == ("transfer" if phase == "control" else phase):
                 unseen = planned.parts["context"] if self.device.kind == "cuda" and phase != "export" else 0
@@ -82,7 +86,8 @@ class Job:
     def simulated_mib(self, phase: Phase) -> float | None:
         """`predicted_mib` without the share that lilift adds from earlier runs of GPUs."""
         predicted = self.predicted_mib(phase)
-        planned = next((one for one in self.plan.phases if one.phase == ("transfer" if phase == "control" else phase)), None)
+        phases = self.plan.phases if self.plan is not None else ()
+        planned = next((one for one in phases if one.phase == ("transfer" if phase == "control" else phase)), None)
         return None if predicted is None or planned is None else round(predicted - planned.raised_bytes / MIB, 1)
 
     def say(self, line: str) -> None:
@@ -115,14 +120,18 @@ def _control(job: Job, where: Path) -> None:
 
 def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: StageName | None = None) -> None:
     """Train a stage, starting from the part that the stage `after` has trained."""
-    recipe, device = job.recipe, job.device.torch_device
+    recipe, device, processes = job.recipe, job.device.torch_device, job.processes
     section = section_of(name)
     settings: StageSettings = getattr(recipe, section)
     watched = watched_benchmarks(recipe) if recipe.watched_in(section) else []
     prepared = load_prepared(job.folder / "data")
-    with token_cache(where) as cache:
-        read_stage(recipe, settings, prepared, rows_of, where, cache=cache, device=device, note=job.say)
-        read_questions(recipe, _texts_of(watched), where, device=device, note=job.say)
+    with token_cache(where, processes.rank) as cache:
+
+        def read() -> None:
+            read_stage(recipe, settings, prepared, rows_of, where, cache=cache, device=device, note=job.say)
+            read_questions(recipe, _texts_of(watched), where, device=device, note=job.say)
+
+        processes.from_first(read)
         bridge = load_bridge(recipe, device=device, states_folder=where / STATES, to_train=True)
         if after is not None:
             part = getattr(recipe, after).trains
@@ -130,13 +139,30 @@ def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: 
                 attach_lora(bridge, recipe.transfer.lora)
             load_part(bridge, part, job.folder / after / part)
         rows = rows_of(prepared, recipe, tokenisation_for(bridge, recipe, job.folder.path, cache))
-        _count_rows(job, where, rows, bridge.encoder.tokenizer)
+        if processes.is_first:
+            _count_rows(job, where, rows, bridge.encoder.tokenizer)
         predicted = job.predicted_mib(name)
         watch = None
         if watched:  # its tokenisation counts the lengths of its own texts
             watch = watch_plan(bridge, recipe, section, watched, tokenisation_for(bridge, recipe, job.folder.path))
-        run_stage(bridge, rows, recipe, where, name=name, progress=job.progress, predicted_mib=predicted, watch=watch)
-    forget_states(where)
+        run_stage(
+            bridge,
+            rows,
+            recipe,
+            where,
+            name=name,
+            progress=job.progress,
+            predicted_mib=predicted,
+            watch=watch,
+            processes=processes,
+        )
+    processes.meet()  # all have deleted their cache of tokens
+
+    def forget() -> None:
+        forget_states(where)
+        forget_caches(where)
+
+    processes.from_first(forget)
 
 
 def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows, encoder: EncoderTokenizer) -> None:
@@ -183,7 +209,7 @@ def _evaluate(job: Job, where: Path) -> None:
     for system in evaluated_systems(job.recipe):
         bridge = load_system(job.recipe, job.folder.path, system, device=device, states_folder=where / STATES)
         settings = job.recipe.evaluate
-        if settings.dequantize == "auto" and not job.plan.dequantised_bytes:
+        if settings.dequantize == "auto" and job.plan is not None and not job.plan.dequantised_bytes:
             settings = settings.model_copy(update={"dequantize": False})  # the plan has no room
         responder: Responder = responder_for(bridge, job.recipe, job.folder.path, settings)
         inputs = answers_depend_on(job.recipe, job.folder.path, system)

@@ -30,16 +30,20 @@ from lilift.phases.readiness import missing_for
 from lilift.phases.rehearsals import plan_recipe, require_plan_fits
 from lilift.phases.report import write_report
 from lilift.phases.run_folder import Phase, RunFolder, wanted_phases
+from lilift.processes.joined_processes import ALONE, Processes
+from lilift.processes.start_checks import require_shared_folder
 from lilift.recipe import sealed_records, storage
 from lilift.recipe.errors import EnvironmentUnfit, LiliftError, RecipeError
 from lilift.recipe.interrupt import polite_interrupts
 from lilift.recipe.schema import Recipe
 from lilift.train.processor_threads import ENVIRONMENT, use_threads
-from lilift.train.training_progress import NoProgress, progress_for
+from lilift.train.training_progress import NoProgress, Silence, progress_for
 
 PLAN = "plan.json"
 # These phases load an LLM through transformers, without the changes that unsloth makes to it.
 AFTER_TRAINING: tuple[Phase, ...] = ("evaluate", "export")
+# All processes work on these phases; the first one alone does the others.
+TOGETHER: tuple[Phase, ...] = ("align", "transfer", "control")
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class RunOptions:
         strict: do not change the recipe to make it fit.
         memory_limit: a smaller card whose memory is the limit; see `limited_card`.
         start_anew: resumes the run in a new process; called after a stage that unsloth has trained.
+        processes: those that run the recipe together. The first one leads, and the others only train.
     """
 
     resume: bool = False
@@ -63,6 +68,7 @@ class RunOptions:
     strict: bool = False
     memory_limit: str | None = None
     start_anew: Callable[[], None] | None = None
+    processes: Processes = ALONE
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,9 @@ def run_recipe(
     Raises:
         LiliftError: see `lilift.recipe.errors`. The finished part of the run is kept.
     """
+    processes = options.processes
+    if not processes.is_first:
+        raise ValueError("only the first process leads a run; the others call `follow_run`")
     device = device_for(recipe.card)
     unfit = unfit_models(recipe, _phases_until(options.until, recipe))
     require_usable_models(unfit)
@@ -113,10 +122,16 @@ def run_recipe(
             if folder.is_done(phase):
                 folder.check_finished(phase)
         sealed_records.write_record(folder / PLAN, plan.as_dict())
-        use_threads(recipe, folder.path)
-        storage.write_json(folder / ENVIRONMENT, describe_environment())
+        use_threads(recipe, folder.path, processes.started.local_size)
+        together = {} if processes.alone else {"processes": processes.size}
+        storage.write_json(folder / ENVIRONMENT, describe_environment() | together)
         progress = NoProgress() if options.quiet else progress_for(sys.stdout)
-        job = Job(recipe, plan, folder, device, progress, options.quiet)
+        job = Job(recipe, plan, folder, device, progress, options.quiet, processes)
+        if not processes.alone:
+            processes.say(recipe.as_dict())
+            require_shared_folder(processes, folder.path)
+            job.say(f"{processes.size} processes train together; the first one does everything else")
+            _release_others(job, to_do)
         for phase in phases:
             if folder.is_done(phase):
                 job.say(f"{phase}: already done")
@@ -130,8 +145,42 @@ def run_recipe(
                     _run_phase(phase, job)
                 finally:  # a phase that fails at its end has still written results
                     _write_report_so_far(job)
+                _release_others(job, [later for later in to_do if phases.index(later) > phases.index(phase)])
         write_report(folder.path)
         return FinishedRun(path, recipe, read_scores(folder / "evaluate" / SCORES), folder.measured())
+
+
+def follow_run(recipe: Recipe, path: Path, options: RunOptions) -> None:
+    """Train with the first process until nothing is left to train. It calls `run_recipe` meanwhile.
+
+    Args:
+        recipe: the recipe of the run.
+        path: the run folder, on a disk that all processes share.
+        options: those of the first process.
+
+    Raises:
+        LiliftError: see `run_recipe`.
+    """
+    processes, device = options.processes, device_for(recipe.card)
+    if options.memory_limit is not None and device.kind == "cuda":
+        cap_memory(limited_card(options.memory_limit).allocatable_bytes, device)
+    recipe = Recipe.model_validate(processes.hear())  # with the plan's changes
+    require_shared_folder(processes, path)
+    use_threads(recipe, path, processes.started.local_size)
+    folder = RunFolder(path, recipe)
+    job = Job(recipe, None, folder, device, Silence(), True, processes)
+    while (phase := processes.hear()) is not None:
+        with polite_interrupts():
+            work_on(phase, job, folder.phase_folder(phase))
+        free_memory()
+
+
+def _release_others(job: Job, to_do: Sequence[Phase]) -> None:
+    """Let the other processes end once there is nothing left to train."""
+    processes = job.processes
+    if not processes.alone and not processes.released and not set(to_do) & set(TOGETHER):
+        processes.say(None)
+        processes.released = True
 
 
 def _plan_for(recipe: Recipe, path: Path, options: RunOptions, device: Device) -> Plan:
@@ -173,6 +222,8 @@ def _start_anew(options: RunOptions) -> None:
 
 def _run_phase(phase: Phase, job: Job) -> None:
     where = job.folder.begin(phase)
+    if phase in TOGETHER and not job.processes.alone:
+        job.processes.say(phase)
     started = time.monotonic()
     free_memory()  # the models of the phase before
     # Long phases handle signals themselves and save. A short phase is finished first.

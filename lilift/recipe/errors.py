@@ -28,6 +28,8 @@ class LiliftError(Exception):
     """
 
     exit_code = EXIT_BUG
+    printed = False
+    """Whether one of several processes has printed the error for all of them."""
 
     def __init__(self, what: str, *, where: str | Path | None = None, remedy: str | None = None) -> None:
         self.what = what

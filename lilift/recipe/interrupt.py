@@ -41,6 +41,16 @@ class Interruption:
         """True from the first signal on."""
         return self._signal is not None
 
+    @property
+    def number(self) -> int:
+        """The number of the signal; 0 without one."""
+        return 0 if self._signal is None else int(self._signal)
+
+    def request(self, number: int) -> None:
+        """Stop as if this process itself had received the signal; another process of the same run has."""
+        if self._signal is None:
+            self._signal = signal.Signals(number)
+
     def stop(self, what: str) -> StoppedBySignal:
         """The error to raise after everything is saved. `what` says how far the job came, e.g. ``stopped after step 12``."""
         self._answered = True
@@ -50,6 +60,8 @@ class Interruption:
         if self._signal is not None:
             _leave_at_once(_EXIT_CODES[signal.Signals(number)])
         self._signal = signal.Signals(number)
+        if _one_of_several(number):
+            return
         # os.write, because the interrupted code may be in the middle of printing.
         with contextlib.suppress(OSError):
             os.write(2, b"\nstopping: lilift finishes and saves the current work first; press Ctrl-C again to stop at once\n")
@@ -91,6 +103,15 @@ def _handling(interruption: Interruption) -> Iterator[None]:
         _active.remove(interruption)
         for number, handler in earlier.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _one_of_several(number: int) -> bool:
+    """Whether torchrun started this process beside others, and another one of them or nobody has to announce the stop.
+
+    torchrun sends SIGTERM to all that are left when one process has ended. Then there is nothing to finish.
+    """
+    several = os.environ.get("WORLD_SIZE", "1") != "1" and "RANK" in os.environ
+    return several and (number == signal.SIGTERM or os.environ["RANK"] != "0")
 
 
 def _leave_at_once(exit_code: int) -> None:

@@ -62,6 +62,10 @@ class WatchPlan:
     every: int
     keep_best: bool
 
+    def wants(self, step: int, total_steps: int) -> bool:
+        """Whether lilift watches after this step."""
+        return step % self.every == 0 or step == total_steps
+
 
 class AccuracyWatch:
     """The watches of one stage.
@@ -86,8 +90,7 @@ class AccuracyWatch:
 
     def is_due(self, step: int, total_steps: int) -> bool:
         """Whether lilift must watch after this step, and has not done so."""
-        wanted = step % self._plan.every == 0 or step == total_steps
-        return wanted and all(line["step"] != step for line in self._lines)
+        return self._plan.wants(step, total_steps) and all(line["step"] != step for line in self._lines)
 
     def look(self, step: int, trained: Mapping[str, nn.Parameter]) -> tuple[str, str | None]:
         """Watch once, and keep the weights if they are the best so far.

@@ -80,6 +80,23 @@ class CheckpointStore:
                 found[int(match[1])] = path
         return dict(sorted(found.items()))
 
+    def at(self, step: int) -> Checkpoint:
+        """The checkpoint of a step, which exists."""
+        return Checkpoint(self.folder / f"step-{step:08d}", step)
+
+    def require_none(self) -> None:
+        """Refuse a folder that holds checkpoints.
+
+        Raises:
+            RunFolderError: it holds some.
+        """
+        if self.steps():
+            raise RunFolderError(
+                "the folder holds checkpoints of an unfinished stage",
+                where=self.folder,
+                remedy="resume the run, or choose another folder",
+            )
+
     def newest_intact(self, warn: Callable[[str], None]) -> Checkpoint | None:
         """The newest intact checkpoint, or None if there is no checkpoint yet.
 
@@ -110,6 +127,11 @@ class CheckpointStore:
             )
         return None
 
+    def newest_intact_step(self, warn: Callable[[str], None]) -> int | None:
+        """The step of `newest_intact`, with the same errors."""
+        checkpoint = self.newest_intact(warn)
+        return None if checkpoint is None else checkpoint.step
+
     def save(self, trained: Mapping[str, nn.Parameter], optimizer: Optimizer, state: TrainingState) -> Checkpoint:
         """Write a checkpoint, then delete checkpoints beyond `keep`.
 
@@ -125,14 +147,14 @@ class CheckpointStore:
             "random": other_generators,
             "threads": torch.get_num_threads(),
         }
-        folder = self.folder / f"step-{step:08d}"
-        with sealed_folder(folder, {"fingerprint": self.fingerprint, "step": step}) as partial:
+        saved = self.at(step)
+        with sealed_folder(saved.folder, {"fingerprint": self.fingerprint, "step": step}) as partial:
             save_file({name: parameter.detach().cpu().contiguous() for name, parameter in trained.items()}, partial / _TRAINED)
             save_file(moments, partial / _OPTIMIZER)
             save_file(generators, partial / _RANDOM)
             write_json(partial / _STATE, plain)
         self._remove_unwanted(step)
-        return Checkpoint(folder, step)
+        return saved
 
     def load(
         self,

@@ -38,7 +38,7 @@ def wait_passively() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def use_threads(recipe: Recipe, run: Path) -> int:
+def use_threads(recipe: Recipe, run: Path, processes: int = 1) -> int:
     """Set torch's number of threads for a recipe on a CPU, and return it.
 
     Another number of threads changes the order of sums and so the last digits of a result. A run therefore keeps the number of
@@ -48,6 +48,7 @@ def use_threads(recipe: Recipe, run: Path) -> int:
     Args:
         recipe: the recipe, with the plan's changes.
         run: its run folder, which may not exist yet.
+        processes: processes of this run on this machine, which share the cores. `torchrun` sets `OMP_NUM_THREADS` for them.
 
     Raises:
         ModelError: lilift cannot read the LLM's configuration.
@@ -55,7 +56,7 @@ def use_threads(recipe: Recipe, run: Path) -> int:
     import torch
 
     if recipe.card == "cpu" and not set_by_user():
-        usable = usable_threads()
+        usable = max(1, usable_threads() // processes)
         recorded = _recorded(run)
         torch.set_num_threads(recorded if recorded is not None and recorded <= usable else min(usable, _repaid_by(recipe)))
     return torch.get_num_threads()

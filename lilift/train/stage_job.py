@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lilift.data.batches.step_grouping import RowSource, StepPlan
 from lilift.memory.encode_ahead import Encode
+from lilift.processes.joined_processes import ALONE, Processes
 from lilift.recipe.schema import StageSettings
 from lilift.recipe.storage import JsonLines
 from lilift.train.accuracy_watch import WatchPlan
@@ -29,7 +30,8 @@ class StageJob:
         resume: continue from a checkpoint if there is one. If it is off, an existing checkpoint is an error.
         predicted_mib: the planned peak; lilift shows it beside the measured one.
         encode: reads the texts of the next rows where the encoder does not stay on the card; None where it stays.
-        watch: the foreign questions that lilift watches meanwhile, if any.
+        watch: the foreign questions that lilift watches meanwhile, if any. Only the first process lets the model answer them.
+        processes: those that train the stage together.
     """
 
     name: str
@@ -44,6 +46,7 @@ class StageJob:
     predicted_mib: float | None = None
     encode: Encode | None = None
     watch: WatchPlan | None = None
+    processes: Processes = ALONE
 
     @property
     def metrics(self) -> JsonLines:

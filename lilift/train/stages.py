@@ -18,6 +18,8 @@ from lilift.memory.encode_ahead import encode_ahead
 from lilift.model.assemble_bridge import attach_lora
 from lilift.model.bridge import BridgedModel
 from lilift.model.bridge_files import load_part, save_part
+from lilift.processes.joined_processes import ALONE, Processes
+from lilift.processes.same_weights import require_same_weights, weights_of
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import WITHOUT_EFFECT_ON_RESULT, Recipe, StageName, StageSettings
@@ -44,6 +46,7 @@ def run_stage(
     resume: bool = True,
     predicted_mib: float | None = None,
     watch: WatchPlan | None = None,
+    processes: Processes = ALONE,
 ) -> StageResult:
     """Train a stage, or load its result if the stage is finished already.
 
@@ -57,6 +60,7 @@ def run_stage(
         resume: continue from checkpoints in `folder`. If it is off, existing checkpoints are an error.
         predicted_mib: the planned peak; lilift shows it beside the measured one.
         watch: the foreign questions that lilift watches meanwhile, if any.
+        processes: those that train the stage together. The first one writes the files.
 
     Raises:
         LiliftError: see `train_stage`.
@@ -80,7 +84,9 @@ def run_stage(
         predicted_mib=predicted_mib,
         encode=None if states is None else lambda rows: encode_ahead(states, rows, progress.note),
         watch=watch,
+        processes=processes,
     )
+    require_same_weights(processes, weights_of(bridge), name)
     return _train_or_load(bridge, job, folder / settings.trains, progress)
 
 
@@ -113,18 +119,22 @@ def section_of(name: RunStage) -> StageName:
 
 def _train_or_load(bridge: BridgedModel, job: StageJob, artifact: Path, progress: StageProgress) -> StageResult:
     """Train and seal the result in `artifact`. If `artifact` exists already, load it instead."""
-    part = job.settings.trains
-    if artifact.exists():
+    part, processes = job.settings.trains, job.processes
+    if processes.from_first(artifact.exists):
         result = _finished(artifact, job.fingerprint)
         load_part(bridge, part, artifact)
     else:
         result = train_stage(bridge, job, progress)
-        figures = {key: value for key, value in asdict(result).items() if value is not None}
-        with sealed_folder(artifact, {"stage": job.name, "fingerprint": job.fingerprint, **figures}) as partial:
-            save_part(bridge, part, partial)
+        processes.from_first(lambda: _seal(bridge, job, artifact, result))
     # Only now, so that a run that dies before this point can continue from the last checkpoint.
-    job.checkpoints.remove_all()
+    processes.from_first(job.checkpoints.remove_all)
     return result
+
+
+def _seal(bridge: BridgedModel, job: StageJob, artifact: Path, result: StageResult) -> None:
+    figures = {key: value for key, value in asdict(result).items() if value is not None}
+    with sealed_folder(artifact, {"stage": job.name, "fingerprint": job.fingerprint, **figures}) as partial:
+        save_part(bridge, job.settings.trains, partial)
 
 
 def _finished(artifact: Path, fingerprint: str) -> StageResult:

@@ -6,13 +6,15 @@ would instead give a token more weight if it has fewer neighbours.
 
 A micro-batch counts completely or not at all. If memory runs out in the middle of one, the gradients of the earlier ones stay
 as they were, and the guard may try it again in halves.
+
+With several processes, each has its own micro-batches of the step. The gradients are summed once, after the last of them.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 from lilift.data.batches.batching import Batch
 from lilift.data.texts.examples import Row
 from lilift.memory.guard import OutOfMemoryGuard
+from lilift.processes.step_exchange import StepExchange
 from lilift.train.learner import Learner
 from lilift.train.loss_scale import loss_scales, unscale
 from lilift.train.randomness import replayable
@@ -64,6 +67,7 @@ def compute_gradients(
     loss_tokens: int,
     max_grad_norm: float,
     guard: OutOfMemoryGuard,
+    exchange: StepExchange | None = None,
 ) -> StepOutcome:
     """Compute the gradients of one step in the parameters, scaled down to `max_grad_norm`.
 
@@ -71,14 +75,16 @@ def compute_gradients(
 
     Args:
         model: gives the loss of a batch.
-        micro_batches: the step's rows, by micro-batch.
+        micro_batches: the step's rows, by micro-batch; with several processes, those of this one, and perhaps none.
         parameters: the trained parameters, without gradients.
-        loss_tokens: tokens of all the micro-batches that carry loss.
+        loss_tokens: tokens of all the micro-batches that carry loss, of all processes.
         max_grad_norm: the largest norm of the gradient after clipping.
         guard: splits micro-batches that do not fit into memory.
+        exchange: adds the gradients of the other processes; None if there are none.
 
     Raises:
         MemoryError, torch.OutOfMemoryError, RuntimeError: a single row does not fit into memory.
+        ProcessLost: another process has ended or does not answer.
     """
     outcome = None
     for scale in loss_scales((parameter for _, parameter in model.named_parameters()), loss_tokens):
@@ -92,8 +98,11 @@ def compute_gradients(
             max_grad_norm=max_grad_norm,
             guard=guard,
             loss_scale=scale,
+            exchange=exchange,
         )
         outcome = _outcome(done, loss_tokens, guard)
+        if exchange is not None:
+            outcome = replace(outcome, tokens=exchange.agreed().tokens)
         if outcome.finite or not math.isfinite(outcome.loss):  # a smaller factor does not help a loss that is not finite
             break
     assert outcome is not None
@@ -109,9 +118,10 @@ def accumulate_gradients(
     max_grad_norm: float,
     guard: OutOfMemoryGuard,
     loss_scale: float = 1.0,
+    exchange: StepExchange | None = None,
 ) -> Accumulated:
     """`compute_gradients` with one factor of the loss, without waiting for the device: nothing depends on a tensor's values."""
-    if not micro_batches:
+    if not micro_batches and exchange is None:
         raise ValueError("a step needs at least one micro-batch")
     device = parameters[0].device
 
@@ -120,12 +130,18 @@ def accumulate_gradients(
         return micro_step(model, batch, parameters, loss_tokens=loss_tokens, loss_scale=loss_scale), batch.tokens
 
     parts = [done for rows in micro_batches for done in guard.run(rows, part, size=model.padded_tokens)]
-    loss = guard.retry(lambda: torch.stack([loss for loss, _ in parts]).sum())
+    losses = [loss for loss, _ in parts] or [torch.zeros((), device=device)]  # a process may have no rows
+    loss = guard.retry(lambda: torch.stack(losses).sum())
+    tokens = sum(tokens for _, tokens in parts)
+    if exchange is not None:  # never inside the guard: a process that tried again would wait for the others forever
+        exchange.sum_gradients()
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = guard.retry(lambda: nn.utils.get_total_norm(gradients))
+    if exchange is not None:
+        loss, norm = exchange.agree(loss, norm, tokens)
     # Once the first gradient is scaled, this allocates nothing, so that the guard can try it again too.
     guard.retry(lambda: nn.utils.clip_grads_with_norm_(parameters, max_grad_norm, norm))
-    return Accumulated(loss, norm, sum(tokens for _, tokens in parts))
+    return Accumulated(loss, norm, tokens)
 
 
 def _outcome(done: Accumulated, loss_tokens: int, guard: OutOfMemoryGuard) -> StepOutcome:

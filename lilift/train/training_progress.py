@@ -172,6 +172,25 @@ class PlainProgress:
         pass
 
 
+class Silence:
+    """Shows nothing: another process of the run shows everything."""
+
+    def begin(self, stage: str, *, total_steps: int, done_steps: int) -> None:
+        pass
+
+    def step(self, report: StepReport) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        pass
+
+    def detail(self, text: str) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+
 class NoProgress:
     """Shows only notes, on standard error."""
 

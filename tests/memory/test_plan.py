@@ -12,10 +12,11 @@ import torch
 from lilift.memory import device, model_configurations
 from lilift.memory.changes import with_recorded_changes
 from lilift.memory.device import device_for
+from lilift.memory.exchange_plan import exchange_lines, exchange_plan
 from lilift.memory.instant_plan import instant_plan
 from lilift.memory.model_configurations import empty_llm, load_config
 from lilift.memory.plan import Plan
-from lilift.memory.planned_card import GIB, planned_card
+from lilift.memory.planned_card import GIB, MIB, planned_card
 from lilift.memory.probe import MemoryProbe
 from lilift.phases.rehearsals import plan_recipe, require_plan_fits
 from lilift.recipe.errors import EnvironmentUnfit, ModelError, RecipeError
@@ -56,6 +57,20 @@ def test_a_7b_recipe_is_planned_from_known_configurations_and_fits_its_card(plan
     assert not plan_7b.changes
     # 6.738e9 parameters in float16; the whole of mT5-xl, 3.74e9 with its head, in float32.
     assert plan_7b.footprint.download_bytes == pytest.approx(6.738e9 * 2 + 3.743e9 * 4, rel=0.002)
+
+
+def test_several_processes_need_the_whole_recipe_each_and_send_gradients(plan_7b: Plan) -> None:
+    figures = exchange_plan(plan_7b, 4)["stages"]
+    for stage, trained in plan_7b.trained.items():
+        own = plan_7b.of(stage)
+        assert figures[stage]["sent_mib_a_step"] == pytest.approx(6 * trained / MIB, abs=0.01)  # 4 bytes, 2 (N - 1) / N times
+        assert figures[stage]["peak_mib"] == pytest.approx((own.peak_bytes + min(4 * trained, 32 * MIB)) / MIB, abs=0.1)
+        assert figures[stage]["micro_batches_of_a_process"] == -(-own.accumulation // 4)
+    lines = exchange_lines(plan_7b, 4)
+    assert lines[0].startswith("with 4 processes: each needs a card of its own that holds the whole recipe")
+    assert any("send" in line and "over PCIe" in line for line in lines)
+    with pytest.raises(RecipeError, match="at least one process"):
+        exchange_plan(plan_7b, 0)
 
 
 def test_the_disk_holds_every_file_that_is_exported(plan_7b: Plan) -> None:

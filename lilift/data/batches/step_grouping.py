@@ -58,6 +58,10 @@ class StepPlan:
     seed: int
     pool_rows: int = 4096
 
+    def packed_length(self, row: Row) -> int:
+        """Positions of a row in the LLM."""
+        return self.shape.packed_length(row, has_llm_bos=self.has_llm_bos)
+
 
 @dataclass(frozen=True, order=True)
 class Position:

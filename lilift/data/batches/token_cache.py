@@ -121,14 +121,24 @@ class TokenCache:
 
 
 @contextlib.contextmanager
-def token_cache(folder: Path) -> Iterator[TokenCache]:
-    """A cache in `folder` for one stage; it stays if the stage is interrupted, and is deleted when the stage is complete."""
-    cache = TokenCache(folder / "tokens.sqlite")
+def token_cache(folder: Path, process: int = 0) -> Iterator[TokenCache]:
+    """A cache in `folder` for one stage; it stays if the stage is interrupted, and is deleted when the stage is complete.
+
+    Each of several processes has a file of its own, because SQLite would have to lock a common one on a network drive.
+    """
+    cache = TokenCache(folder / (f"tokens-{process}.sqlite" if process else "tokens.sqlite"))
     try:
         yield cache
         cache.discard()
     finally:
         cache.close()
+
+
+def forget_caches(folder: Path) -> None:
+    """Delete the caches of processes that no longer take part: an earlier start of the stage may have had more of them."""
+    for path in folder.glob("tokens-*.sqlite*"):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def identity_of(tokenizer: Any) -> str | None:

@@ -1,0 +1,298 @@
+"""The processes of one run: they wait for each other, hear what the first one says, and notice when one is gone.
+
+torch.distributed does the work. Short messages go through its key-value store, which torchrun keeps outside the processes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import psutil
+import torch
+import torch.distributed as dist
+from torch.distributed.rendezvous import rendezvous
+
+from lilift.processes.torchrun_environment import Started
+from lilift.recipe.errors import EnvironmentUnfit, LiliftError, TrainingError
+from lilift.recipe.interrupt import StoppedBySignal
+
+Result = TypeVar("Result")
+STUCK_SECONDS = 600.0
+"""A process that does not come to the end of a step within so many seconds after the first one counts as stuck."""
+LONGEST_WAIT = timedelta(days=7)
+"""A process waits so long for the first one, which may prepare data for hours. If the first one ends, torchrun ends all."""
+_LOADING = 6
+"""`gather` waits so many times longer: processes may load models, or count rows, at different speeds."""
+_POLL_SECONDS = 0.05
+_SECONDS_BETWEEN_CHECKS = 2.0
+_LAST_WORDS_SECONDS = 20.0
+
+
+class ProcessLost(TrainingError):
+    """Another process of the run has ended or does not answer."""
+
+
+class Processes:
+    """The processes of a run, as one of them sees them.
+
+    Args:
+        started: the place of this process.
+        store: torch's key-value store, which all processes share; None for a process that is alone.
+        stuck_seconds: see `STUCK_SECONDS`.
+    """
+
+    def __init__(self, started: Started, store: Any = None, *, stuck_seconds: float = STUCK_SECONDS) -> None:
+        self.started = started
+        self.rank, self.size = started.rank, started.size
+        self.stuck_seconds = stuck_seconds
+        self._store = store
+        self._said = self._gathered = 0
+        self.released = False  # whether the first process has let the others end
+        self._control: Any = None  # a gloo group, also beside NCCL: only gloo's barrier names the process that is missing
+        if store is not None:
+            self._control = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
+            store.set(f"pid/{self.rank}", json.dumps([os.getpid(), socket.gethostname()]))
+
+    @property
+    def alone(self) -> bool:
+        return self.size == 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process leads the run: it prepares, writes files, shows progress, evaluates and exports."""
+        return self.rank == 0
+
+    def say(self, value: Any) -> None:
+        """Send a JSON value to the other processes; only the first one may call it."""
+        self._store.set(f"said/{self._said}", json.dumps(value))
+        self._said += 1
+
+    def hear(self) -> Any:
+        """The next value that the first process sends; this process waits for it, as long as it takes."""
+        key = f"said/{self._said}"
+        with self.losses_named():
+            began = time.monotonic()
+            while not self._store.check([key]):
+                time.sleep(_POLL_SECONDS)  # a wait inside torch would not let Ctrl-C through
+                if time.monotonic() - began > _SECONDS_BETWEEN_CHECKS:
+                    began = time.monotonic()
+                    if 0 in self._gone() and not self._store.check([key]):
+                        raise self._lost()
+            value = json.loads(self._store.get(key))
+        self._said += 1
+        return value
+
+    def from_first(self, make: Callable[[], Result]) -> Result:
+        """What `make` returns in the first process. The others do not call it, and wait. It must be a JSON value."""
+        if self.alone:
+            return make()
+        if self.is_first:
+            made = make()
+            self.say(made)
+            return made
+        heard: Result = self.hear()
+        return heard
+
+    def gather(self, value: Any) -> list[Any]:
+        """The JSON values of all processes, by rank. Every process must call it.
+
+        Raises:
+            ProcessLost: a process has ended or does not come.
+        """
+        if self.alone:
+            return [value]
+        name = f"gathered/{self._gathered}"
+        self._gathered += 1
+        self._store.set(f"{name}/{self.rank}", json.dumps(value))
+        with self.losses_named():
+            keys = [f"{name}/{rank}" for rank in range(self.size)]
+            began = time.monotonic()
+            while not self._store.check(keys):
+                if time.monotonic() - began > _LOADING * self.stuck_seconds:
+                    missing = [rank for rank, key in enumerate(keys) if not self._store.check([key])]
+                    raise self._stuck(missing, _LOADING * self.stuck_seconds)
+                time.sleep(_POLL_SECONDS)
+            return [json.loads(self._store.get(key)) for key in keys]
+
+    def meet(self) -> None:
+        """Wait until every process is here.
+
+        Raises:
+            ProcessLost: a process has ended, or it does not come; the first process names it.
+        """
+        if self.alone:
+            return
+        began = time.monotonic()
+        try:
+            # torch's own limit counts for the first process. The others wait for its answer a little longer.
+            allowed = self.stuck_seconds + (0 if self.is_first else 30)
+            dist.monitored_barrier(self._control, timeout=timedelta(seconds=allowed))
+        except RuntimeError as error:
+            if time.monotonic() - began >= self.stuck_seconds:
+                missing = re.search(r"[Rr]ank (\d+) failed to pass monitoredBarrier", str(error))
+                late = 0 if not self.is_first else int(missing[1]) if missing is not None else None
+                if late is not None and late not in self._gone():
+                    raise self._stuck([late], self.stuck_seconds) from error
+            raise self._lost() from error
+
+    @contextmanager
+    def losses_named(self) -> Iterator[None]:
+        """Turn torch's errors about a lost connection into `ProcessLost`. Put only torch.distributed's own calls inside."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise self._lost() from error
+
+    def _lost(self) -> ProcessLost:
+        names = ""
+        with suppress(RuntimeError):  # the store may have ended too
+            for _ in range(10):
+                if gone := self._gone():
+                    names = " and ".join(map(self._named, gone))
+                    break
+                time.sleep(0.1)  # the connection breaks a moment before the process is gone
+        return ProcessLost(
+            f"{names or 'another process of this run'} has ended; lilift keeps the last checkpoint",
+            remedy="run the same command with --resume to continue",
+        )
+
+    def _stuck(self, ranks: list[int], seconds: float) -> ProcessLost:
+        names = " and ".join(self._named(rank) for rank in ranks)
+        return ProcessLost(
+            f"{names} has not answered for {seconds:,.0f} seconds; lilift keeps the last checkpoint",
+            remedy="look at that process and its machine, then run the same command with --resume",
+        )
+
+    def _named(self, rank: int) -> str:
+        pid, machine = json.loads(self._store.get(f"pid/{rank}"))
+        return f"process {rank} (pid {pid} on {machine})"
+
+    def _gone(self) -> list[int]:
+        """The processes of this machine that have ended."""
+        places = [json.loads(self._store.get(f"pid/{rank}")) for rank in range(self.size)]
+        return [rank for rank, (pid, machine) in enumerate(places) if machine == socket.gethostname() and not _runs(pid)]
+
+    def last_words(self, error: LiliftError) -> LiliftError:
+        """Print an error once for all processes, and mark it as printed.
+
+        The process that fails first prints its line. The others leave quietly. torchrun ends all processes as soon as one has
+        left, so the others wait until the first process has printed why it stops.
+        """
+        if self.alone or error.printed:
+            return error
+        stopped = isinstance(error, StoppedBySignal)
+        try:
+            if not self.is_first and stopped:
+                self._wait_for_last_words()
+            elif isinstance(error, ProcessLost) and self.started.by_lilift and "has ended" in error.what:
+                pass  # the process that started torchrun says it
+            elif self._store.add("last words", 1) == 1:
+                print(f"lilift: {'' if self.is_first else f'{self.started.name}: '}{error}", file=sys.stderr, flush=True)
+                self._store.set("printed", "yes")
+            else:
+                self._wait_for_last_words()
+        except RuntimeError:  # the store has ended with torchrun
+            if self.is_first:
+                print(f"lilift: {error}", file=sys.stderr, flush=True)
+        error.printed = True
+        return error
+
+    def _wait_for_last_words(self) -> None:
+        until = time.monotonic() + _LAST_WORDS_SECONDS
+        while time.monotonic() < until and not self._store.check(["printed"]):
+            time.sleep(_POLL_SECONDS)
+
+
+ALONE = Processes(Started(0, 1, 0, 1))
+"""A run of one process, without torchrun."""
+
+
+@contextmanager
+def joined(started: Started, *, device: str, store: Any = None, stuck_seconds: float = STUCK_SECONDS) -> Iterator[Processes]:
+    """Join the other processes of this run.
+
+    Args:
+        started: the place of this process.
+        device: what gradients are on: ``cuda`` (NCCL carries them) or ``cpu`` (gloo).
+        store: torch's key-value store; by default torchrun's.
+        stuck_seconds: see `STUCK_SECONDS`.
+
+    Raises:
+        EnvironmentUnfit: this torch has no NCCL, there are more processes than GPUs, or the processes cannot reach each other.
+    """
+    if not dist.is_available() or not dist.is_gloo_available():
+        raise EnvironmentUnfit("this torch cannot connect processes", remedy="install torch from PyPI, or use one process")
+    if device == "cuda":
+        _take_card(started)
+    timeout = timedelta(seconds=2 * stuck_seconds)
+    try:
+        if store is None:
+            store, _, _ = next(rendezvous("env://", started.rank, started.size, timeout=timeout))
+        backend = "nccl" if device == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=started.rank, world_size=started.size, timeout=timeout)
+        own = dist.PrefixStore("lilift", store)  # type: ignore[attr-defined]
+        processes = Processes(started, own, stuck_seconds=stuck_seconds)
+        processes.meet()
+    except (RuntimeError, ValueError) as error:
+        if isinstance(error, LiliftError):
+            raise
+        raise _unreachable(error) from error
+    whole = False
+    try:
+        yield processes
+        whole = True
+    finally:
+        if whole or device == "cpu":  # NCCL would wait for a process that is gone
+            dist.destroy_process_group()
+
+
+def _take_card(started: Started) -> None:
+    """Compute on the GPU of this process.
+
+    Raises:
+        EnvironmentUnfit: see `joined`.
+    """
+    cards = torch.cuda.device_count()
+    if started.local_size > cards:
+        raise EnvironmentUnfit(
+            f"{started.local_size} processes were started on a machine with {cards} GPU{'s' if cards != 1 else ''}",
+            remedy=f"start at most {cards}, because each process needs a GPU of its own",
+        )
+    if not dist.is_nccl_available():
+        raise EnvironmentUnfit(
+            "this torch has no NCCL, which connects GPUs", remedy="install torch for Linux and CUDA, or use one process"
+        )
+    torch.cuda.set_device(started.local_rank)
+
+
+def _unreachable(error: Exception) -> EnvironmentUnfit:
+    where = f"{os.environ.get('MASTER_ADDR', 'localhost')}:{os.environ.get('MASTER_PORT', '?')}"
+    text = " ".join(str(error).split())
+    if "EADDRINUSE" in text or "in use" in text:
+        return EnvironmentUnfit(
+            "another program uses this port",
+            where=where,
+            remedy="start torchrun with --rdzv-endpoint localhost:0, or another port",
+        )
+    return EnvironmentUnfit(
+        f"the processes cannot reach each other ({text[:200]})",
+        where=where,
+        remedy="open the ports between the machines, or set GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME to their network device",
+    )
+
+
+def _runs(pid: int) -> bool:
+    """Whether a process of this machine still runs. A process that nobody has waited for yet has ended too."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False

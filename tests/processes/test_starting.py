@@ -1,0 +1,87 @@
+"""Starting several processes: what torchrun says, which commands it may start, and what the command line becomes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from lilift.cli.app import main
+from lilift.processes.launch import without_processes
+from lilift.processes.torchrun_environment import Started, started_by_torchrun
+
+
+@pytest.fixture
+def as_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process is the second of two that torchrun started on this machine."""
+    place = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+    for name, value in (place | {"MASTER_ADDR": "localhost", "MASTER_PORT": "1"}).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("as_second")
+def test_the_place_of_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert started_by_torchrun() == Started(1, 2, 1, 2)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert started_by_torchrun() is None
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("MASTER_PORT")
+    assert started_by_torchrun() is None
+
+
+@pytest.mark.usefixtures("as_second")
+def test_other_verbs_work_in_one_process(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipe", "list"]) == 2
+    assert capfd.readouterr() == ("", "")  # one process of the machine says it
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert main(["recipe", "list"]) == 2
+    assert capfd.readouterr().err == (
+        "lilift: torchrun can start only `recipe run`, because every other command works in one process; run this command "
+        "without torchrun\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        (["--processes", "0"], "lilift: --processes: a run needs at least one process, not 0\n"),
+        (
+            ["--processes", "2", "--set", "llm.backend=unsloth", "--set", "evaluate.during=null"],
+            "lilift: llm.backend: unsloth trains in one process; set llm.backend=transformers, or use one process\n",
+        ),
+    ],
+)
+def test_starts_that_cannot_work(more: list[str], line: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipe", "run", "tiny-cpu", *more]) == 2
+    assert capfd.readouterr().err == line
+
+
+@pytest.mark.usefixtures("as_second")
+def test_processes_do_not_start_processes(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipe", "run", "tiny-cpu", "--processes", "2"]) == 2
+    assert capfd.readouterr().err == "lilift: torchrun has already started several processes; leave --processes out\n"
+
+
+def test_the_command_line_of_each_process() -> None:
+    assert without_processes(["recipe", "run", "--processes", "2", "a", "--resume"]) == ["recipe", "run", "a", "--resume"]
+    assert without_processes(["recipe", "run", "a", "--processes=2"]) == ["recipe", "run", "a"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a mutex of zeros is Linux's")
+def test_a_process_that_cannot_stop_ends_after_a_while() -> None:
+    """Its own handler of the signal never runs, because it waits inside a library."""
+    script = """
+import os, signal, threading
+from lilift.processes.stuck_exit import leave_when_stuck
+signal.signal(signal.SIGTERM, lambda *_: print("handled", flush=True))
+leave_when_stuck(0.2)
+threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
+import ctypes
+library, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)  # zeros: a mutex that nobody holds
+library.pthread_mutex_lock(mutex)
+library.pthread_mutex_lock(mutex)  # waits forever, and no signal ends the wait
+"""
+    done = subprocess.run([sys.executable, "-c", script], timeout=120, check=False)
+    assert done.returncode == 143
