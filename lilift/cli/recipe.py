@@ -1,4 +1,4 @@
-"""`lilift recipe list | show | validate | plan | run`: everything that a user does with recipes."""
+"""`lilift recipe list | new | show | validate | plan | run`: everything that a user does with recipes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lilift.cli import recipe_new
 from lilift.cli.console import HelpFormatter, console, print_json, table
 
 if TYPE_CHECKING:
@@ -22,13 +23,17 @@ PHASES = ("data", "align", "transfer", "control", "evaluate", "export")
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
-        "recipe", help="list, show, check, plan and run recipes", description="List, show, check, plan and run recipes."
+        "recipe",
+        help="list, write, show, check, plan and run recipes",
+        description="List, write, show, check, plan and run recipes.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     listing = add_action(actions, "list", "list the shipped recipes", "lilift recipe list --json")
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.set_defaults(run=run_list)
+
+    recipe_new.add_parser(actions)
 
     show = add_action(actions, "show", "print a recipe's file", "lilift recipe show tiny-cpu > my.yaml")
     add_recipe_arguments(show)

@@ -1,6 +1,6 @@
 """Loads a recipe: from a name or file to a validated `Recipe`.
 
-`load_recipe("tiny-cpu", ["align.epochs=2"])` finds the YAML file, merges it with the recipe that it extends (if any), applies
+`load_recipe("tiny-cpu", ["align.epochs=2"])` finds the YAML file, merges it with the recipes that it extends (if any), applies
 the overrides in order, and validates the result. Every mistake becomes one `RecipeError` with the file, the line, and the name
 that the user probably meant.
 """
@@ -127,7 +127,7 @@ def json_schema() -> str:
     schema = Recipe.model_json_schema()
     schema["properties"]["extends"] = {
         "type": "string",
-        "description": "Name or file of another recipe. This recipe then says only what it changes. The other recipe may not "
+        "description": "Name or file of another recipe. This recipe then says only what it changes. The other recipe may "
         "extend a third one.",
     }
     schema["required"] = []  # a recipe that extends another one may leave out anything
@@ -135,20 +135,29 @@ def json_schema() -> str:
 
 
 def _extend(
-    parent_name: object, path: Path, settings: dict[str, Any], lines: dict[Key, int]
+    parent_name: object,
+    path: Path,
+    settings: dict[str, Any],
+    lines: dict[Key, int],
+    below: frozenset[Path] = frozenset(),
 ) -> tuple[dict[str, Any], dict[Key, int]]:
+    """Merge settings with those of the recipe that they extend, which may extend another one itself."""
     if not isinstance(parent_name, str):
         raise RecipeError("`extends` is not the name of a recipe", where=path, remedy="write, for example, `extends: tiny-cpu`")
     local = path.parent / parent_name
     parent_path = local if local.is_file() else find_recipe(parent_name)
-    parent, _ = _read_with_lines(parent_path)
-    if "extends" in parent:
+    below = below | {path.resolve()}
+    if parent_path.resolve() in below:
         raise RecipeError(
-            f"{parent_name!r} itself extends another recipe, and lilift follows one level only",
+            f"the recipe extends {parent_name!r}, which extends this recipe again",
             where=path,
-            remedy=f"extend {parent['extends']!r} instead",
+            remedy="extend a shipped recipe instead (see `lilift recipe list`)",
         )
+    parent, _ = _read_with_lines(parent_path)
     parent.pop("name", None)
+    grandparent_name = parent.pop("extends", None)
+    if grandparent_name is not None:
+        parent, _ = _extend(grandparent_name, parent_path, parent, {}, below)
     return _merge(parent, settings), lines
 
 

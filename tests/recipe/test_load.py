@@ -152,7 +152,7 @@ def test_overrides_apply_in_order_and_reach_into_lists() -> None:
     assert recipe.languages == ("ln",)
 
 
-def test_extends_changes_only_what_it_says_and_one_level_deep(tmp_path: Path) -> None:
+def test_extends_changes_only_what_it_says_at_any_depth(tmp_path: Path) -> None:
     child = write(tmp_path, "extends: tiny-cpu\nname: child\nalign: {epochs: 5}\n", "child.yaml")
     recipe = load_recipe(child)
     parent = load_recipe("tiny-cpu")
@@ -160,7 +160,14 @@ def test_extends_changes_only_what_it_says_and_one_level_deep(tmp_path: Path) ->
     assert recipe.align == parent.align.model_copy(update={"epochs": 5.0})
     assert recipe.transfer == parent.transfer
     grandchild = write(tmp_path, "extends: child.yaml\nname: grandchild\n", "grandchild.yaml")
-    assert "one level" in str(refusal(grandchild))
+    assert load_recipe(grandchild) == recipe.model_copy(update={"name": "grandchild"})
+
+
+def test_recipes_that_extend_each_other_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "extends: b.yaml\nname: a\n", "a.yaml")
+    line = str(refusal(write(tmp_path, "extends: a.yaml\nname: b\n", "b.yaml")))
+    assert "extends this recipe again" in line
+    assert "extends this recipe again" in str(refusal(write(tmp_path, "extends: c.yaml\nname: c\n", "c.yaml")))
 
 
 def test_local_paths_are_relative_to_the_file_that_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
