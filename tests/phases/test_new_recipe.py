@@ -60,8 +60,8 @@ def test_options_alone_write_a_valid_recipe_and_print_what_was_found(here: Path,
     for found in (
         "5 English words with 5 pairs into Swahili (sw)",
         "3 of 3 rows",
-        "covers 29% of the words",  # of: a child has books how many books
-        "1 questions in en, sw",
+        "covers 43% of the words",
+        "1 question in en, sw",
         "of 11.8 GiB on 12gb",
         "extends qwen3-4b-12gb",
     ):
@@ -102,7 +102,7 @@ def test_without_a_terminal_a_missing_answer_names_its_option(
     [
         ({"language": "English"}, "the LLM already knows English"),
         ({"language": "Hausa"}, "has no questions in 'ha'"),
-        ({"dictionary": "train.jsonl"}, "no usable pair for Swahili (sw)"),
+        ({"dictionary": "train.jsonl"}, "are not pairs of English and translation"),
         ({"dictionary": "gatitos"}, "gatitos has no dictionary of Swahili (sw)"),
         ({"dictionary": "world"}, "the excerpt that comes with lilift has no Swahili"),
         ({"exercises": "missing.jsonl"}, "there is no such file or folder"),
@@ -169,7 +169,7 @@ def test_smaller_batches_make_a_larger_recipe_fit() -> None:
     [
         ("Qwen/Qwen3-8B", "16gb", "qwen3-8b-16gb"),  # the very model
         ("Qwen/Qwen2.5-7B-Instruct", "24gb", "qwen2.5-7b-24gb"),  # its family and size
-        ("google/gemma-2-2b", "12gb", "smollm3-3b-12gb"),  # the nearest size
+        ("google/gemma-2-2b", "12gb", "llama3.2-3b-12gb"),  # the nearest size
         ("someone/unnamed", "cpu", "smollm2-135m-cpu"),  # stand-ins are no LLM to extend
     ],
 )

@@ -117,7 +117,7 @@ def check_dictionary(text: str, known: Language) -> DictionaryAnswer:
     lexicon = load_lexicon(str(path), known.code)
     if len(lexicon.entries) < _FEW_WORDS:
         remarks.append(
-            f"warning: {len(lexicon.entries)} words are few; a useful dictionary has some thousands. {_offer(known)}"
+            f"warning: {len(lexicon.entries)} words are few; a useful dictionary has some thousands; {_offer(known)}"
         )
     return DictionaryAnswer(path, lexicon, (*_found(lexicon, str(path)), *remarks))
 
