@@ -110,7 +110,10 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        runs = [measure(arguments.recipe, seed, arguments.overrides, arguments.folder or Path(temporary)) for seed in arguments.seeds]
+        runs = [
+            measure(arguments.recipe, seed, arguments.overrides, arguments.folder or Path(temporary))
+            for seed in arguments.seeds
+        ]
     found = summary(runs)
     print_table(runs)
     recipe = load_recipe(arguments.recipe, arguments.overrides).as_dict()

@@ -187,6 +187,8 @@ def run_plan(arguments: argparse.Namespace) -> int:
     if arguments.instant or find_spec("torch") is None:
         return _run_instant_plan(recipe, arguments)
     from lilift.cli.plan_output import print_explanation, print_plan
+
+    _say_instant_plan(recipe, arguments)
     from lilift.memory.planned_card import planned_card
     from lilift.phases.model_check.recipe_models import require_usable_models, unfit_models
     from lilift.phases.readiness import missing_for
@@ -208,6 +210,21 @@ def run_plan(arguments: argparse.Namespace) -> int:
             print_explanation(plan, savings)
     require_plan_fits(plan)
     return 0
+
+
+def _say_instant_plan(recipe: Recipe, arguments: argparse.Namespace) -> None:
+    """Print one line at once, on standard error: the whole plan takes seconds, because it runs the recipe on fake tensors."""
+    from lilift.memory.instant_plan import instant_plan, is_fitted
+
+    if (arguments.card or recipe.card) == "auto":  # to look for this machine's card takes as long as the plan
+        return
+    if not is_fitted(recipe, arguments.card):
+        print(f"{recipe.name}: lilift plans each phase, which takes some seconds", file=sys.stderr, flush=True)
+        return
+    plan = instant_plan(recipe, card=arguments.card)
+    peak, total = plan.peak_bytes / 2**30, plan.card.total_bytes / 2**30
+    about = f"{recipe.name} on {plan.card.name}: about {peak:.1f} of {total:.1f} GiB at the peak"
+    print(f"{about}; the whole plan takes some seconds", file=sys.stderr, flush=True)
 
 
 def _run_instant_plan(recipe: Recipe, arguments: argparse.Namespace) -> int:
