@@ -94,8 +94,13 @@ def write_report(run: Path) -> Path:
         raise RunFolderError(
             "this run folder does not exist", where=run, remedy="give the folder of a run, such as runs/tiny-cpu"
         )
-    write_text(run / REPORT, render(_TEMPLATE, _contents(run)))
+    write_text(run / REPORT, report_page(run))
     return run / REPORT
+
+
+def report_page(run: Path) -> str:
+    """The report of what a run folder holds now, as HTML. Damaged and missing files are notes in it."""
+    return render(_TEMPLATE, _contents(run))
 
 
 def render(template: str, contents: Mapping[str, Any]) -> str:
