@@ -3,6 +3,7 @@
     python -m benchmarks method_lift --seeds 0 1 2 --check
     python -m benchmarks method_lift --seeds 0 --set alignment.normalize=false --set align.max_steps=2500 \\
         --name method_lift_paper_layer
+    python -m benchmarks method_lift --recipe examples/demo.yaml --seeds 0 --name demo
 
 Prints a table and writes `benchmarks/results/method_lift.json`. `--check` exits with 1 unless all of this holds over the seeds.
 With both stages, the mean accuracy on the held-out questions in the low-resource languages is at least 60%, and 40 points above
@@ -15,6 +16,7 @@ import argparse
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +38,15 @@ GOALS = {
 }
 
 
-def measure(seed: int, overrides: list[str], folder: Path) -> dict[str, Any]:
+def measure(name: str, seed: int, overrides: list[str], folder: Path) -> dict[str, Any]:
     """Run the recipe once; return accuracy by system and language."""
-    recipe = load_recipe("tiny-cpu", [f"seed={seed}", *overrides])
+    recipe = load_recipe(name, [f"seed={seed}", *overrides])
+    started = time.process_time()
     run = run_recipe(recipe, folder / f"seed-{seed}", RunOptions(resume=True))
     systems = {system.system: system.benchmarks[0].languages for system in run.scores}
     return {
         "seed": seed,
+        "core_seconds": round(time.process_time() - started, 1),
         "seconds": round(sum(phase["seconds"] for phase in run.measured.values()), 1),
         "peak_mib": max(phase["peak_mib"] for phase in run.measured.values()),
         "questions_per_language": systems["lifted"][0].questions,
@@ -97,6 +101,7 @@ def print_table(runs: list[dict[str, Any]]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure what stage 1 adds, over several seeds.")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--recipe", default="tiny-cpu", help="the recipe to run (default: tiny-cpu)")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="A.B=C")
     parser.add_argument("--folder", type=Path, help="keep the runs here (default: a temporary folder)")
     parser.add_argument("--name", default="method_lift", help="name of the result")
@@ -105,10 +110,13 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        runs = [measure(seed, arguments.overrides, arguments.folder or Path(temporary)) for seed in arguments.seeds]
+        runs = [
+            measure(arguments.recipe, seed, arguments.overrides, arguments.folder or Path(temporary))
+            for seed in arguments.seeds
+        ]
     found = summary(runs)
     print_table(runs)
-    recipe = load_recipe("tiny-cpu", arguments.overrides).as_dict()
+    recipe = load_recipe(arguments.recipe, arguments.overrides).as_dict()
     keep(
         arguments.name,
         {"note": arguments.note, "recipe": recipe, "goals": GOALS, "summary": found, "runs": runs},

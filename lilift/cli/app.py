@@ -31,6 +31,7 @@ from lilift.cli import (
     recipe,
     routes,
     serve,
+    watch,
 )
 from lilift.cli.console import HelpFormatter
 from lilift.cli.several_processes import refuse_other_verbs
@@ -44,6 +45,8 @@ examples:
   lilift recipe run tiny-cpu                       train and evaluate both stages on a CPU, in minutes
   lilift recipe plan llama-7b-24gb                 predict the memory of each phase before any download
   lilift recipe run tiny-cpu --resume              continue after an interruption
+  lilift recipe new                                write a recipe for your own language
+  lilift watch runs/tiny-cpu                       watch a run in a browser
   lilift chat runs/tiny-cpu                        ask the trained model questions
 
 exit codes:
@@ -82,7 +85,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Parser)
     evaluation = (evaluate, eval_compare, eval_alignment, eval_benchmarks, eval_fetch, eval_harness)
-    for verb in (doctor, recipe, model, lexicon, data, *evaluation, routes, export, chat, serve):
+    for verb in (doctor, recipe, model, lexicon, data, *evaluation, routes, export, chat, serve, watch):
         verb.add_parser(verbs)
     return parser
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from lilift.recipe.schema import Recipe
 
 OPEN, CLOSE = "‹", "›"
+SEARCHED = 1000
+"""Examples without a switched word after which a preview stops looking for others."""
 
 
 def add_parser(verbs: Any) -> None:
@@ -100,21 +102,26 @@ def run_preview(arguments: argparse.Namespace) -> int:
     data, report = gather(recipe, held_out_questions(recipe), partial(examine_with_tokenizers, recipe, None))
     tasks, epoch = align_tasks(data, recipe), arguments.epoch - 1
     chosen: list[int] = []
+    unswitched: list[int] = []
     for index, example in enumerate(data.examples):
-        if len(chosen) == arguments.count:
+        if len(chosen) == arguments.count or len(unswitched) == SEARCHED:
             break
-        if arguments.language in (None, tasks.task(example, epoch, index)[1].language):
-            chosen.append(index)
+        found = tasks.task(example, epoch, index)[1]
+        if arguments.language in (None, found.language):
+            (chosen if found.swaps or arguments.json else unswitched).append(index)
     if arguments.json:
         print_json([switched_line(tasks, data.examples[index], epoch, index) for index in chosen])
         return 0
+    for index in chosen or unswitched[: arguments.count]:
+        task, found = tasks.task(data.examples[index], epoch, index)
+        print(f"{task.id}: {_summary(found)}")
+        console().print(marked(found), soft_wrap=True)
+        print(f"→ {task.kind}: {task.target}\n")
+    if unswitched:
+        without = "1 example" if len(unswitched) == 1 else f"{len(unswitched):,} examples"
+        print(f"left out of this preview: {without} without a switched word")
     for line in report.lines():
         print(line)
-    for index in chosen:
-        task, found = tasks.task(data.examples[index], epoch, index)
-        print(f"\n{task.id}: {_summary(found)}")
-        console().print(marked(found), soft_wrap=True)
-        print(f"→ {task.kind}: {task.target}")
     return 0
 
 

@@ -29,7 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
         print_json([finding.as_dict() for finding in findings])
     else:
         marks = {"works": "ok", "note": "note", "broken": "BROKEN"}
-        rows = [(marks[f.state], f.subject, f.found + (f" — {f.advice}" if f.advice else "")) for f in findings]
+        rows = [(marks[f.state], f.subject, f.found) for f in findings]
         console().print(table("lilift doctor", ("", "what", "found"), rows))
+        # Below the table, which wraps its cells, so that you can copy the commands.
+        for finding in findings:
+            if finding.advice:
+                print(f"{finding.subject}: {finding.advice}")
     broken = [finding.subject for finding in findings if finding.state == "broken"]
     return EnvironmentUnfit.exit_code if broken else EXIT_OK

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         languages=language_codes(arguments.languages) if arguments.languages else recipe.languages,
         limit=arguments.limit,
         device=device_for(recipe.card).torch_device,
+        say=partial(print, file=sys.stderr, flush=True),
     )
     path = arguments.run_folder / "evaluations" / ALIGNMENT_QUALITY
     write_json(path, found.as_dict())

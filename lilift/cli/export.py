@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lilift.cli.console import HelpFormatter, print_json
+from lilift.cli.run_output import print_commands
 
 if TYPE_CHECKING:
     from lilift.phases.export_check import DriftReport
@@ -127,7 +130,24 @@ def _export(arguments: argparse.Namespace) -> int:
     elif drift is not None:
         print("\n".join(drift.lines()), flush=True)
     report.raise_refusal()
+    if not arguments.json:
+        print("\nnext")
+        print_commands(next_commands(arguments.run_folder, output, settings.formats))
     return 0
+
+
+def next_commands(run_folder: Path, output: Path, formats: Sequence[str]) -> list[tuple[str, str]]:
+    """The commands that make sense after an export, each with what it does."""
+    run, export = shlex.quote(str(run_folder)), shlex.quote(str(output))
+    if "gguf" in formats:
+        return [
+            (f"lilift chat {export}", "ask questions in the terminal; llama.cpp runs the export"),
+            (f"lilift serve {export}", "a web page, and an endpoint for other programs"),
+        ]
+    return [
+        (f"lilift chat {run}", "ask questions in the terminal"),
+        (f"lilift export {run} --to gguf --output my-model", "files for llama.cpp, which `lilift serve` needs"),
+    ]
 
 
 def _in_json(drift: DriftReport | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lilift.cli.console import console, table
-from lilift.memory.phase_plan import CATEGORIES, CATEGORY_COLOURS, CATEGORY_LETTERS, CATEGORY_TITLES
+from lilift.memory.phase_plan import CATEGORIES, CATEGORY_COLOURS, CATEGORY_LETTERS, category_title
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from lilift.recipe.errors import LiliftError
 
 EXPLAINED_PARTS = 5
+PROCESS_ON_CPU = "Python, its libraries and the prepared data: settings do not change it"
 # What each category of a plan is, in a few words.
 EXPLAINED = {
-    "context": "the process or the CUDA context, and a desktop: settings do not change it",
+    "context": "the CUDA context, and a desktop: settings do not change it",
     "llm": "the LLM's weights (llm.quantization, llm.dtype, a smaller LLM)",
     "encoder": "the encoder's weights (encoder.placement, encoder.quantization)",
     "alignment": "the alignment layer's weights (alignment.expansion)",
@@ -48,10 +49,10 @@ def print_plan(plan: Plan, missing: Sequence[LiliftError] = ()) -> None:
     for phase in plan.phases:
         out.print(_bar(plan, phase, shown, width))
     for first in range(0, len(shown), LEGEND_ENTRIES):
-        out.print(_legend(shown[first : first + LEGEND_ENTRIES]))
+        out.print(_legend(plan, shown[first : first + LEGEND_ENTRIES]))
     rows = [
         (
-            CATEGORY_TITLES[name],
+            category_title(name, on_cpu=plan.card.kind == "cpu"),
             *(f"{phase.parts.get(name, 0) / MIB:,.0f}" if name in phase.parts else "–" for phase in plan.phases),
         )
         for name in shown
@@ -90,7 +91,8 @@ def print_explanation(plan: Plan, savings: Sequence[Change]) -> None:
     print(f"\nThe fullest phase is {phase.phase}: {phase.peak_bytes / GIB:.2f} GiB{batch}.")
     largest = sorted(phase.parts.items(), key=lambda part: -part[1])[:EXPLAINED_PARTS]
     for name, size in largest:
-        print(f"  {size / GIB:6.2f} GiB  {size / phase.peak_bytes:4.0%}  {EXPLAINED[name]}")
+        what = PROCESS_ON_CPU if name == "context" and plan.card.kind == "cpu" else EXPLAINED[name]
+        print(f"  {size / GIB:6.2f} GiB  {size / phase.peak_bytes:4.0%}  {what}")
     print("These settings would free most of it:" if savings else "No setting would free any of it.")
     for change in savings:
         setting = f"{change.setting}={change.after}"
@@ -113,7 +115,11 @@ def print_instant_plan(plan: InstantPlan) -> None:
         (
             phase.phase,
             f"{phase.peak_bytes / MIB:,.0f}",
-            ", ".join(f"{CATEGORY_TITLES[name]} {size / MIB:,.0f}" for name, size in phase.parts.items() if size >= MIB / 2),
+            ", ".join(
+                f"{category_title(name, on_cpu=plan.card.kind == 'cpu')} {size / MIB:,.0f}"
+                for name, size in phase.parts.items()
+                if size >= MIB / 2
+            ),
         )
         for phase in plan.phases
     ]
@@ -163,12 +169,14 @@ def _bar(plan: Plan, phase: PhasePlan, shown: list[str], width: float) -> Text:
     return bar.append(f"▏ {phase.peak_bytes / GIB:.1f}{where}")
 
 
-def _legend(shown: list[str]) -> Text:
+def _legend(plan: Plan, shown: list[str]) -> Text:
     from rich.text import Text
 
     legend = Text(" " * 10)
     for name in shown:
-        legend.append(_cells(name, 1), style=CATEGORY_COLOURS[name]).append(f" {CATEGORY_TITLES[name]}  ")
+        legend.append(_cells(name, 1), style=CATEGORY_COLOURS[name]).append(
+            f" {category_title(name, on_cpu=plan.card.kind == 'cpu')}  "
+        )
     return legend
 
 

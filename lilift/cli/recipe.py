@@ -1,4 +1,4 @@
-"""`lilift recipe list | show | validate | plan | run`: everything that a user does with recipes."""
+"""`lilift recipe list | new | show | validate | plan | run`: everything that a user does with recipes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lilift.cli import recipe_new
 from lilift.cli.console import HelpFormatter, console, print_json, table
 from lilift.cli.several_processes import launch_run, run_with_others
 from lilift.processes.torchrun_environment import started_by_torchrun
@@ -24,13 +25,17 @@ PHASES = ("data", "align", "transfer", "control", "evaluate", "export")
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
-        "recipe", help="list, show, check, plan and run recipes", description="List, show, check, plan and run recipes."
+        "recipe",
+        help="list, write, show, check, plan and run recipes",
+        description="List, write, show, check, plan and run recipes.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
     listing = add_action(actions, "list", "list the shipped recipes", "lilift recipe list --json")
     listing.add_argument("--json", action="store_true", help="print JSON")
     listing.set_defaults(run=run_list)
+
+    recipe_new.add_parser(actions)
 
     show = add_action(actions, "show", "print a recipe's file", "lilift recipe show tiny-cpu > my.yaml")
     add_recipe_arguments(show)
@@ -192,6 +197,8 @@ def run_plan(arguments: argparse.Namespace) -> int:
     if arguments.instant or find_spec("torch") is None:
         return _run_instant_plan(recipe, arguments)
     from lilift.cli.plan_output import print_explanation, print_plan
+
+    _say_instant_plan(recipe, arguments)
     from lilift.memory.exchange_plan import exchange_lines, exchange_plan
     from lilift.memory.planned_card import planned_card
     from lilift.phases.model_check.recipe_models import require_usable_models, unfit_models
@@ -217,6 +224,21 @@ def run_plan(arguments: argparse.Namespace) -> int:
             print_explanation(plan, savings)
     require_plan_fits(plan)
     return 0
+
+
+def _say_instant_plan(recipe: Recipe, arguments: argparse.Namespace) -> None:
+    """Print one line at once, on standard error: the whole plan takes seconds, because it runs the recipe on fake tensors."""
+    from lilift.memory.instant_plan import instant_plan, is_fitted
+
+    if (arguments.card or recipe.card) == "auto":  # to look for this machine's card takes as long as the plan
+        return
+    if not is_fitted(recipe, arguments.card):
+        print(f"{recipe.name}: lilift plans each phase, which takes some seconds", file=sys.stderr, flush=True)
+        return
+    plan = instant_plan(recipe, card=arguments.card)
+    peak, total = plan.peak_bytes / 2**30, plan.card.total_bytes / 2**30
+    about = f"{recipe.name} on {plan.card.name}: about {peak:.1f} of {total:.1f} GiB at the peak"
+    print(f"{about}; the whole plan takes some seconds", file=sys.stderr, flush=True)
 
 
 def _run_instant_plan(recipe: Recipe, arguments: argparse.Namespace) -> int:

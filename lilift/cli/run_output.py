@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 MOST_COLUMNS = 8
 """Most languages that a table shows as columns. With more languages, each one is a row."""
+LONGEST_ALIGNED = 60
+"""Longer commands do not move the notes of the shorter ones to the right."""
 WORTH_TELLING = 0.05
 """lilift reports cut-off responses above this share. A few responses never end, whatever the limit is."""
 
@@ -50,7 +53,7 @@ def print_scores(systems: list[SystemScores]) -> None:
 
 def _print_languages_by_systems(found: Table, systems: list[SystemScores], title: str) -> None:
     """Print one row for each language, English first and then by tier, and the averages below."""
-    from lilift.evaluate.scores.scores import TIERS, on_benchmark
+    from lilift.evaluate.scores.scores import TIERS, TIERS_EXPLAINED, on_benchmark
 
     asked = [scores for system in systems if (scores := on_benchmark(system, found.benchmark))]
     tiers = {score.language: score.tier for scores in asked for score in scores.languages}
@@ -74,6 +77,7 @@ def _print_languages_by_systems(found: Table, systems: list[SystemScores], title
     rows.append(("mean without English", "", *(_percent(row.macro) for row in found.rows)))
     columns = ("accuracy in %", "tier", *(row.title for row in found.rows))
     console().print(table(title, columns, rows, right=range(2, len(columns))))
+    print(f"tier: {TIERS_EXPLAINED}")
 
 
 def print_question_counts(benchmarks: Sequence[Benchmark]) -> None:
@@ -127,22 +131,32 @@ def print_results(run: FinishedRun) -> None:
     print(f"\nrun folder   {run.path}")
     print(f"report       {run.path / 'report.html'}")
     print("\nnext")
-    for command, meaning in _next_steps(run):
-        print(f"  {command:<54} {meaning}")
+    print_commands(next_steps(run))
 
 
-def _next_steps(run: FinishedRun) -> list[tuple[str, str]]:
-    steps = (
-        [(f"lilift chat {run.path}", "ask questions in the terminal")] if (run.path / "transfer" / "done.json").exists() else []
-    )
-    example = _example_question(run.path)
-    if steps and example:
-        steps.insert(0, (f'lilift chat {run.path} "{example}"', ""))
-    steps += [
-        (f"lilift export {run.path} --output my-model", "write merged weights for Hugging Face tools"),
-        ("lilift recipe plan llama-7b-24gb", "plan the same training with a 7B LLM on a 24 GB card"),
-    ]
+def next_steps(run: FinishedRun) -> list[tuple[str, str]]:
+    """The commands that make sense after a run, each with what it does."""
+    folder, exported = shlex.quote(str(run.path)), run.path / "export"
+    steps = []
+    if (run.path / "transfer" / "done.json").exists():
+        steps.append((f"lilift chat {folder}", "ask questions in the terminal"))
+        example = _example_question(run.path)
+        if example:
+            steps.insert(0, (f"lilift chat {folder} {shlex.quote(example)}", "a question that it answers right"))
+    if any(exported.rglob("*.gguf")):
+        steps.append((f"lilift serve {shlex.quote(str(exported))}", "a web page, and an endpoint for other programs"))
+    elif run.recipe.can_be_exported:
+        steps.append((f"lilift export {folder} --to gguf --output my-model", "write files for llama.cpp and Ollama"))
+    if run.recipe.name in ("tiny-cpu", "smollm2-135m-cpu"):
+        steps.append(("lilift recipe new", "write a recipe for your own language"))
     return steps
+
+
+def print_commands(commands: Sequence[tuple[str, str]]) -> None:
+    """Print commands with what they do: one a line, as a shell takes them. lilift never wraps these lines."""
+    width = max((len(command) for command, _ in commands if len(command) <= LONGEST_ALIGNED), default=0)
+    for command, meaning in commands:
+        print(f"  {command:<{width}}  # {meaning}")
 
 
 def _example_question(run: Path) -> str | None:

@@ -43,6 +43,11 @@ CATEGORY_TITLES = {name: name for name in CATEGORY_COLOURS} | {
 CATEGORIES = tuple(CATEGORY_COLOURS)
 
 
+def category_title(name: str, *, on_cpu: bool) -> str:
+    """The title of a category. On a CPU, the memory that is in use before the first tensor is the process alone."""
+    return "process" if name == "context" and on_cpu else CATEGORY_TITLES[name]
+
+
 @dataclass(frozen=True)
 class PhasePlan:
     """Predicted peak of one phase, in bytes by category.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ def pooled_soft_tokens(
     languages: Sequence[str] | None = None,
     max_tokens: int | None = None,
     batch_tokens: int = 8192,
+    progress: Callable[[int], None] | None = None,
 ) -> Tensor:
     """The mean soft token of each text, without the boundary vectors, which are the same for all texts.
 
@@ -27,6 +28,7 @@ def pooled_soft_tokens(
         languages: the code of each text's language; None if they are not known.
         max_tokens: lilift cuts longer texts to this many encoder tokens.
         batch_tokens: encoder tokens in one batch, padding included.
+        progress: receives the number of texts that are done, after each batch.
 
     Returns:
         [N, D] float32 on the CPU, in the order of the texts.
@@ -43,6 +45,8 @@ def pooled_soft_tokens(
             count = max(1, batch_tokens // longest)
             chosen, waiting = waiting[:count], waiting[count:]
             pooled[chosen] = _pooled(bridge, [ids[row] for row in chosen], longest)
+            if progress is not None:
+                progress(len(ids) - len(waiting))
     return pooled
 
 

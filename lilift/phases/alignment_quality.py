@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import monotonic
 
 import torch
 from torch import Tensor
@@ -17,6 +18,8 @@ from lilift.phases.answering.systems import check_trained_part
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import Recipe
 
+_SECONDS_BETWEEN_LINES = 10.0
+
 
 def measure_alignment(
     recipe: Recipe,
@@ -26,8 +29,17 @@ def measure_alignment(
     languages: Sequence[str],
     limit: int | None,
     device: torch.device,
+    say: Callable[[str], None] | None = None,
 ) -> AlignmentQuality:
     """Measure retrieval with the run's alignment layer as it started and as stage 1 left it.
+
+    Args:
+        recipe, run: the run, and its recipe.
+        source: where the parallel sentences come from.
+        languages: codes of the languages to compare with English.
+        limit: read only this many sentences.
+        device: computes the vectors.
+        say: receives a line when lilift begins to read, and every few seconds after that.
 
     Raises:
         DataError: the sentences cannot be read, or stage 1 trains no alignment layer.
@@ -37,7 +49,7 @@ def measure_alignment(
     others = [code for code in dict.fromkeys(languages) if code != "en"]
     if not others:
         raise DataError("the only language is English", where="languages", remedy="name at least one more")
-    sentences = parallel_sentences(source, ["en", *others], limit=limit, seed=recipe.seed)
+    sentences = parallel_sentences(source, ["en", *others], limit=limit, seed=recipe.seed, setting="--sentences")
     if recipe.trained_by("alignment") != "align":
         raise DataError(
             "stage 1 of this run does not train the alignment layer, so lilift has nothing to measure",
@@ -48,21 +60,40 @@ def measure_alignment(
     check_trained_part(part)
     bridge = load_bridge(recipe, device=device)
 
-    def vectors(texts: Sequence[str], codes: Sequence[str]) -> Tensor:
+    def vectors(texts: Sequence[str], codes: Sequence[str], when: str) -> Tensor:
         return pooled_soft_tokens(
             bridge,
             texts,
             languages=codes,
             max_tokens=recipe.encoder.max_tokens,
             batch_tokens=recipe.evaluate.tokens_per_batch,
+            progress=None if say is None else _Reading(when, len(texts), say).show,
         )
+
+    def before(texts: Sequence[str], codes: Sequence[str]) -> Tensor:
+        return vectors(texts, codes, "before")
 
     def after(texts: Sequence[str], codes: Sequence[str]) -> Tensor:
         load_part(bridge, "alignment", part)
-        return vectors(texts, codes)
+        return vectors(texts, codes, "after")
 
     readers = {code: bridge.encoder.tokenizer.in_language(code) for code in sentences}
     cut = sum(
         len(readers[code].encode(text)) > recipe.encoder.max_tokens for code, texts in sentences.items() for text in texts
     )
-    return alignment_quality(sentences, source, before=vectors, after=after, cut=cut)
+    return alignment_quality(sentences, source, before=before, after=after, cut=cut)
+
+
+class _Reading:
+    """Says how many sentences the encoder has read: at once, then every few seconds."""
+
+    def __init__(self, when: str, total: int, say: Callable[[str], None]) -> None:
+        self._when, self._total, self._say = when, total, say
+        self._next = monotonic() + _SECONDS_BETWEEN_LINES
+        say(f"  {when} stage 1: reads {total:,} sentences in all languages")
+
+    def show(self, done: int) -> None:
+        now = monotonic()
+        if now >= self._next:
+            self._next = now + _SECONDS_BETWEEN_LINES
+            self._say(f"  {self._when} stage 1: {done:,} of {self._total:,} sentences read")

@@ -249,7 +249,10 @@ def _measure_alignment(job: Job, where: Path, source: str) -> None:
     if source == "world":  # it knows a few languages, and the recipe may have others
         languages = tuple(code for code in languages if code in WORLD_LANGUAGES)
     if not languages:
-        job.say("  lilift does not measure the alignment: it generates no sentences in the languages of this recipe")
+        job.say(
+            "  lilift does not measure the alignment: it generates no sentences in the languages of this recipe; set "
+            "`evaluate.alignment: none`, or a folder with FLORES or SIB-200 files"
+        )
         return
     run, device = job.folder.path, job.device.torch_device
     try:

@@ -1,26 +1,26 @@
 """Loads a recipe: from a name or file to a validated `Recipe`.
 
-`load_recipe("tiny-cpu", ["align.epochs=2"])` finds the YAML file, merges it with the recipe that it extends (if any), applies
+`load_recipe("tiny-cpu", ["align.epochs=2"])` finds the YAML file, merges it with the recipes that it extends (if any), applies
 the overrides in order, and validates the result. Every mistake becomes one `RecipeError` with the file, the line, and the name
 that the user probably meant.
 """
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.names.local_paths import resolve_settings
 from lilift.recipe.schema import Recipe
+from lilift.recipe.setting_mistakes import did_you_mean, first_mistake
 from lilift.recipe.yaml_text import read_yaml
 
 Key = tuple[str, ...]
@@ -52,7 +52,7 @@ def find_recipe(name_or_path: str) -> Path:
             return path
         raise RecipeError("no such recipe file", where=path, remedy="check the path, or see `lilift recipe list`")
     raise RecipeError(
-        f"lilift has no recipe {name_or_path!r}{_did_you_mean(name_or_path, shipped)}",
+        f"lilift has no recipe {name_or_path!r}{did_you_mean(name_or_path, shipped)}",
         remedy="see `lilift recipe list`, or give the path of a .yaml file",
     )
 
@@ -91,7 +91,7 @@ def validate_recipe(settings: Mapping[str, Any], sources: Mapping[Key, str]) -> 
     try:
         return Recipe.model_validate(settings)
     except ValidationError as error:
-        raise _first_mistake(error, settings, sources) from None
+        raise first_mistake(error, settings, sources, Recipe) from None
 
 
 def parse_override(text: str) -> tuple[Key, Any]:
@@ -127,7 +127,7 @@ def json_schema() -> str:
     schema = Recipe.model_json_schema()
     schema["properties"]["extends"] = {
         "type": "string",
-        "description": "Name or file of another recipe. This recipe then says only what it changes. The other recipe may not "
+        "description": "Name or file of another recipe. This recipe then says only what it changes. The other recipe may "
         "extend a third one.",
     }
     schema["required"] = []  # a recipe that extends another one may leave out anything
@@ -135,20 +135,29 @@ def json_schema() -> str:
 
 
 def _extend(
-    parent_name: object, path: Path, settings: dict[str, Any], lines: dict[Key, int]
+    parent_name: object,
+    path: Path,
+    settings: dict[str, Any],
+    lines: dict[Key, int],
+    below: frozenset[Path] = frozenset(),
 ) -> tuple[dict[str, Any], dict[Key, int]]:
+    """Merge settings with those of the recipe that they extend, which may extend another one itself."""
     if not isinstance(parent_name, str):
         raise RecipeError("`extends` is not the name of a recipe", where=path, remedy="write, for example, `extends: tiny-cpu`")
     local = path.parent / parent_name
     parent_path = local if local.is_file() else find_recipe(parent_name)
-    parent, _ = _read_with_lines(parent_path)
-    if "extends" in parent:
+    below = below | {path.resolve()}
+    if parent_path.resolve() in below:
         raise RecipeError(
-            f"{parent_name!r} itself extends another recipe, and lilift follows one level only",
+            f"the recipe extends {parent_name!r}, which extends this recipe again",
             where=path,
-            remedy=f"extend {parent['extends']!r} instead",
+            remedy="extend a shipped recipe instead (see `lilift recipe list`)",
         )
+    parent, _ = _read_with_lines(parent_path)
     parent.pop("name", None)
+    grandparent_name = parent.pop("extends", None)
+    if grandparent_name is not None:
+        parent, _ = _extend(grandparent_name, parent_path, parent, {}, below)
     return _merge(parent, settings), lines
 
 
@@ -224,84 +233,3 @@ def _lines(node: yaml.Node, key: Key, path: Path) -> Iterator[tuple[Key, int]]:
         for index, value in enumerate(node.value):
             yield (*key, str(index)), value.start_mark.line + 1
             yield from _lines(value, (*key, str(index)), path)
-
-
-def _first_mistake(error: ValidationError, settings: Mapping[str, Any], sources: Mapping[Key, str]) -> RecipeError:
-    mistakes = error.errors()
-    # If a required key is misspelt, pydantic reports two mistakes: the misspelling helps the user more than the missing key.
-    mistake = next((found for found in mistakes if found["type"] == "extra_forbidden"), mistakes[0])
-    kind = mistake["type"]
-    key = _visible_key(mistake["loc"], kind, settings)
-    where = _nearest_source(key, sources)
-    name = ".".join(key)
-    if kind == "extra_forbidden":
-        known = _fields_at(key[:-1])
-        return RecipeError(
-            f"unknown setting {name!r}{_did_you_mean(key[-1], known)}",
-            where=where,
-            remedy=f"the settings here are {', '.join(sorted(known))}",
-        )
-    if kind == "missing":
-        return RecipeError(f"the setting {name!r} is missing", where=where, remedy="add it")
-    message = mistake["msg"].removeprefix("Value error, ")
-    if not key:
-        return RecipeError(message, where=where, remedy="see `lilift recipe show tiny-cpu` for a complete recipe")
-    given = json.dumps(mistake.get("input"), default=str, ensure_ascii=False)
-    if kind == "string_type":
-        return RecipeError(
-            f"{name} is a text, but YAML reads this value as {given[:80]}",
-            where=where,
-            remedy=f'put the text in quotes: `{key[-1]}: "…"` in a file, --set \'{name}="…"\' in a shell',
-        )
-    return RecipeError(f"{name}: {message[0].lower()}{message[1:]}", where=where, remedy=f"it is now {given[:80]}")
-
-
-def _visible_key(location: tuple[int | str, ...], kind: str, settings: Mapping[str, Any]) -> Key:
-    """Drop the parts of pydantic's location that name a branch of a type and are no key of the file."""
-    key: list[str] = []
-    place: Any = settings
-    for number, part in enumerate(location, start=1):
-        missing = kind == "missing" and number == len(location)
-        if isinstance(place, Mapping) and (str(part) in place or missing):
-            place = place.get(str(part))
-        elif isinstance(place, list) and isinstance(part, int):
-            place = place[part] if part < len(place) else None
-        else:
-            continue
-        key.append(str(part))
-    return tuple(key)
-
-
-def _nearest_source(key: Key, sources: Mapping[Key, str]) -> str | None:
-    for length in range(len(key), -1, -1):
-        if key[:length] in sources:
-            return sources[key[:length]]
-    return None
-
-
-def _fields_at(key: Key) -> list[str]:
-    """The names of the settings in a section of a recipe."""
-    model: type[BaseModel] = Recipe
-    for part in key:
-        if part.isdigit():
-            continue
-        inner = _inner_model(model.model_fields[part].annotation) if part in model.model_fields else None
-        if inner is None:
-            return []
-        model = inner
-    return [*model.model_fields, *(["extends"] if not key else [])]
-
-
-def _inner_model(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in get_args(annotation):
-        found = _inner_model(argument)
-        if found is not None:
-            return found
-    return None
-
-
-def _did_you_mean(name: str, known: Sequence[str] | Mapping[str, object]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -21,7 +21,9 @@ def test_a_preview_marks_every_switched_word_and_tells_the_target(capsys: pytest
     assert len(lines) == 6
     assert {line["language"] for line in lines} == {"qu"}
     assert sum(len(line["swaps"]) for line in lines) > 0
-    for line in lines:
+    switched = [line for line in lines if line["swaps"]]
+    assert shown.startswith(f"{switched[0]['id']}: qu, ")  # the first thing that a reader sees is a switched example
+    for line in switched:
         marked = line["source"]
         for start, end, *_ in reversed(line["swaps"]):
             marked = f"{marked[:start]}‹{marked[start:end]}›{marked[end:]}"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lilift.data.languages import language
 from lilift.data.text_files import read_lines
-from lilift.data.world import test_problems
+from lilift.data.world import WORLD_LANGUAGES, no_world_language, test_problems
 from lilift.recipe.errors import DataError
 from lilift.recipe.names.local_paths import file_spellings
 
@@ -21,7 +21,12 @@ _SUFFIXES = (".tsv", ".txt", ".devtest", ".dev", "")
 
 
 def parallel_sentences(
-    source: str, languages: Sequence[str], *, limit: int | None = None, seed: int = 0
+    source: str,
+    languages: Sequence[str],
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    setting: str = "evaluate.alignment",
 ) -> dict[str, list[str]]:
     """The same sentences in each language, in the same order.
 
@@ -30,11 +35,15 @@ def parallel_sentences(
         languages: codes.
         limit: read only this many sentences.
         seed: of the generated sentences of `world`.
+        setting: names the source in errors.
 
     Raises:
         DataError: a language has no file, a file cannot be read, or the files do not hold the same sentences.
     """
     if source == "world":
+        for code in languages:
+            if code not in ("en", *WORLD_LANGUAGES):
+                raise no_world_language(code, f"{setting}: world", "a folder with FLORES or SIB-200 files, or other languages")
         count = limit or WORLD_SENTENCES
         return {code: [problem.question for problem in test_problems(code, count, seed)] for code in languages}
     folder = Path(source).expanduser()

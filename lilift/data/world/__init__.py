@@ -7,7 +7,7 @@ describes which problems are held out for tests. `world_languages` describes how
 from __future__ import annotations
 
 from lilift.data.world.problems import is_held_out, monolingual_text, test_problems, training_problems
-from lilift.data.world.world_languages import ENGLISH, WORLD_LANGUAGES, WorldLanguage, lexicon_path
+from lilift.data.world.world_languages import ENGLISH, WORLD_LANGUAGES, WorldLanguage, lexicon_path, no_world_language
 
 __all__ = [
     "ENGLISH",
@@ -16,6 +16,7 @@ __all__ = [
     "is_held_out",
     "lexicon_path",
     "monolingual_text",
+    "no_world_language",
     "test_problems",
     "training_problems",
 ]

@@ -97,8 +97,22 @@ def lexicon_path(language: str) -> Path:
         DataError: the world does not have this language.
     """
     if language not in WORLD_LANGUAGES:
-        raise DataError(f"the world has no language {language!r}", remedy=f"choose from {', '.join(['en', *WORLD_LANGUAGES])}")
+        raise no_world_language(language, "data.lexicons: world", "the path of a dictionary or of a folder with dictionaries")
     return Path(__file__).parent / "gatitos" / f"en_{language}.tsv"
+
+
+def no_world_language(language: str, setting: str, instead: str) -> DataError:
+    """The error where `world` is set, but lilift does not generate problems in a language.
+
+    Args:
+        language: the language.
+        setting: the setting and its value.
+        instead: what else the setting can have.
+    """
+    have = ", ".join(["en", *WORLD_LANGUAGES])
+    return DataError(
+        f"lilift's own problems (`world`) have no language {language!r}, only {have}", where=setting, remedy=f"write {instead}"
+    )
 
 
 @cache

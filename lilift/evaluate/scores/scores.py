@@ -15,6 +15,10 @@ from lilift.data.languages import Tier
 from lilift.data.languages import language as known_language
 
 TIERS: tuple[Tier, ...] = ("low", "medium", "high")
+TIERS_EXPLAINED = (
+    "how much text of a language exists for training (low, medium, high), as the benchmark MMWP groups languages; every other "
+    "language counts as low"
+)
 _Z = 1.959963984540054  # the normal distribution's 97.5% quantile
 
 

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import get_safetensors_metadata, snapshot_download
-from huggingface_hub.errors import NotASafetensorsRepoError
-
 from lilift.export.safetensors_rows import QuantisedWeights, SafetensorsFolder, check_storage_type
 from lilift.model.sources import cannot_be_reached, loading, model_folder_or_hub, require_configuration
 from lilift.recipe.errors import ModelError
@@ -79,6 +76,9 @@ def model_files(name: str, revision: str | None, *, what: str) -> ModelFiles | N
     try:
         require_configuration(name, revision, what=what)  # one request; the download repeats its own for half a minute
         with loading(name, what=what):
+            # Imported here, because the hub's client takes longer than the checks of a model in a folder.
+            from huggingface_hub import snapshot_download
+
             folder = Path(snapshot_download(location, revision=revision, allow_patterns=list(_SMALL)))
     except ModelError as error:
         if cannot_be_reached(error):
@@ -112,6 +112,9 @@ def _tensors_on_hub(name: str, location: str, revision: str | None, what: str) -
     Raises:
         ModelError: the weights are pickled.
     """
+    from huggingface_hub import get_safetensors_metadata
+    from huggingface_hub.errors import NotASafetensorsRepoError
+
     try:
         with loading(name, what=what):
             found = get_safetensors_metadata(location, revision=revision)

@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lilift.evaluate.scores.paired_comparison import p_value
-from lilift.memory.phase_plan import CATEGORY_COLOURS, CATEGORY_TITLES
+from lilift.memory.phase_plan import CATEGORY_COLOURS, category_title
 from lilift.phases.report.charts import LineChart, Series, line_chart
 from lilift.phases.report.data_section import data_section
 from lilift.phases.report.export_section import export_section
@@ -94,8 +94,13 @@ def write_report(run: Path) -> Path:
         raise RunFolderError(
             "this run folder does not exist", where=run, remedy="give the folder of a run, such as runs/tiny-cpu"
         )
-    write_text(run / REPORT, render(_TEMPLATE, _contents(run)))
+    write_text(run / REPORT, report_page(run))
     return run / REPORT
+
+
+def report_page(run: Path) -> str:
+    """The report of what a run folder holds now, as HTML. Damaged and missing files are notes in it."""
+    return render(_TEMPLATE, _contents(run))
 
 
 def render(template: str, contents: Mapping[str, Any]) -> str:
@@ -184,7 +189,7 @@ def _contents(run: Path) -> dict[str, Any]:
         "memory": _memory(plan, measured),
         "plan": plan,
         "memory_bars": _memory_bars(plan),
-        "category_colours": {CATEGORY_TITLES[name]: colour for name, colour in CATEGORY_COLOURS.items()},
+        "category_colours": {_category(name, plan): colour for name, colour in CATEGORY_COLOURS.items()},
         "data": data_section(files, {stage: _PHASE_TITLES[stage] for stage in ("align", "transfer", "control")}),
         "export": export_section(files),
         "uses_world": "world" in str(recipe.get("data", "")),
@@ -280,6 +285,10 @@ def _memory(plan: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]]) 
     ]
 
 
+def _category(name: str, plan: Mapping[str, Any]) -> str:
+    return category_title(name, on_cpu=plan.get("card") == "cpu")
+
+
 def _memory_bars(plan: Mapping[str, Any]) -> list[MemoryBar]:
     phases: Mapping[str, Any] = plan.get("phases", {})
     # On a host with far more memory than a run needs, the bars are scaled to the highest peak instead.
@@ -291,7 +300,7 @@ def _memory_bars(plan: Mapping[str, Any]) -> list[MemoryBar]:
         MemoryBar(
             _PHASE_TITLES.get(phase, phase),
             tuple(
-                (CATEGORY_TITLES[name], colour, 100 * figures["parts_mib"][name] / whole)
+                (_category(name, plan), colour, 100 * figures["parts_mib"][name] / whole)
                 for name, colour in CATEGORY_COLOURS.items()
                 if figures.get("parts_mib", {}).get(name)
             ),

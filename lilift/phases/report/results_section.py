@@ -10,7 +10,7 @@ from typing import Any
 from lilift.evaluate.benchmarks.benchmark import BARE_SUFFIX, LIKELIHOOD_SUFFIX, SAMPLE_SUFFIX, published_name
 from lilift.evaluate.benchmarks.custom.custom_benchmark import is_custom, title_of_custom
 from lilift.evaluate.scores.response_analysis import Profiles, ResponseProfile
-from lilift.evaluate.scores.scores import BenchmarkScores, LanguageScore, SystemScores
+from lilift.evaluate.scores.scores import TIERS_EXPLAINED, BenchmarkScores, LanguageScore, SystemScores
 from lilift.phases.report.sample_questions import Sample, samples_of
 from lilift.recipe.schema import WITH_LABELS
 
@@ -108,6 +108,11 @@ class BenchmarkSection:
         """Number of questions of each language, if it is the same for all."""
         counts = {row.questions for row in self.rows}
         return counts.pop() if len(counts) == 1 else None
+
+    @property
+    def tiers_explained(self) -> str:
+        """What the tiers of the languages mean."""
+        return TIERS_EXPLAINED
 
     @property
     def sampled(self) -> frozenset[str]:

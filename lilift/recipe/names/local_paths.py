@@ -33,7 +33,7 @@ _SETTINGS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("data", "held_out", "*", "path"): (),
     ("evaluate", "benchmarks", "*", "path"): (),
     ("evaluate", "during", "path"): (),
-    ("evaluate", "alignment"): ("world",),
+    ("evaluate", "alignment"): ("world", "none"),
     ("evaluate", "pivot", "model"): (),
 }
 

@@ -206,6 +206,11 @@ class PivotSettings(Settings):
     )
 
 
+def _none_as_nothing(value: object) -> object:
+    """Accept the word `none`, with which a recipe takes back what the recipe that it extends says."""
+    return None if value == "none" else value
+
+
 class EvaluateSettings(Settings):
     """What lilift measures after training, and how."""
 
@@ -215,10 +220,10 @@ class EvaluateSettings(Settings):
     untrained: bool = Field(
         False, description="Also evaluate the models as they are before training. The evaluation takes longer."
     )
-    alignment: str | None = Field(
+    alignment: Annotated[str | None, BeforeValidator(_none_as_nothing, json_schema_input_type=str | None)] = Field(
         None,
         description="Parallel sentences for measuring alignment before and after stage 1: `world`, or a folder with FLORES or "
-        "SIB-200 files. If you leave it out, lilift does not measure alignment.",
+        "SIB-200 files. `none`, or if you leave it out: lilift does not measure alignment.",
     )
     max_new_tokens: int = Field(512, ge=1, le=2**20, description="Longest response of the model, in LLM tokens.")
     tokens_per_batch: int = Field(

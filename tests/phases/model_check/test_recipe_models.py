@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import huggingface_hub
 import pytest
 
 from lilift.cli import app
@@ -102,8 +103,8 @@ def test_a_model_on_the_hub_is_judged_by_its_small_files(changed: Changed, monke
         files_metadata: ClassVar[dict[str, Any]] = {}
 
     monkeypatch.setattr(small_files, "require_configuration", lambda *_, **__: None)
-    monkeypatch.setattr(small_files, "snapshot_download", download)
-    monkeypatch.setattr(small_files, "get_safetensors_metadata", lambda *_, **__: Metadata)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    monkeypatch.setattr(huggingface_hub, "get_safetensors_metadata", lambda *_, **__: Metadata)
     (told,) = lines("encoder.model=someone/encoder", "encoder.revision=main", without_torch=True)["export"]
     assert told.startswith("encoder.model: someone/encoder: an exported bridge needs")
     assert [name for name, *_ in asked] == ["someone/encoder"]
@@ -123,8 +124,8 @@ def test_quantised_weights_on_the_hub_are_told_from_their_headers(monkeypatch: p
         files_metadata: ClassVar[dict[str, Any]] = {"model.safetensors": File}
 
     monkeypatch.setattr(small_files, "require_configuration", lambda *_, **__: None)
-    monkeypatch.setattr(small_files, "snapshot_download", lambda *_, **__: str(folder))
-    monkeypatch.setattr(small_files, "get_safetensors_metadata", lambda *_, **__: Metadata)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(folder))
+    monkeypatch.setattr(huggingface_hub, "get_safetensors_metadata", lambda *_, **__: Metadata)
     (told,) = lines("llm.model=someone/llm", "export.formats=[hf]", without_torch=True)["export"]
     assert "stored as U8, so this model is already quantised" in told
     assert not lines("llm.model=someone/llm", "export.formats=[]", without_torch=True), "it may still be trained and answer"
