@@ -11,7 +11,8 @@ from typing import Any, cast
 from lilift.evaluate.answers.answer_lines import kept_answers, line_of
 from lilift.evaluate.benchmarks.benchmark import Benchmark
 from lilift.evaluate.choice_likelihood import LikelihoodResponder, ranking
-from lilift.evaluate.responders import CutsQuestions, DescribesQuestions, ReadsLanguages, Responder, Response, StreamsResponses
+from lilift.evaluate.described_questions import DescribesQuestions
+from lilift.evaluate.responders import CutsQuestions, ReadsLanguages, Responder, Response, StreamsResponses
 from lilift.evaluate.scores.scores import LanguageScore, score_language
 from lilift.recipe.errors import LiliftError, RecipeError
 from lilift.recipe.storage import JsonLines

@@ -97,18 +97,6 @@ class ReadsLanguages(Protocol):
         """
 
 
-@runtime_checkable
-class DescribesQuestions(Protocol):
-    """A responder that reads something other than the question itself, such as a translation."""
-
-    def about_questions(self, questions: Sequence[str]) -> list[dict[str, Any]]:
-        """For each question what to keep beside its response, as plain JSON values; the keys are those of `KEPT_BESIDE`."""
-
-
-KEPT_BESIDE = ("translated", "numbers_kept", "translation_complete")
-"""What a responder may say about a question: its translation, whether that has all numbers, whether it is complete."""
-
-
 class GeneratingModel(Protocol):
     """What a responder needs of a model: the part of `BridgedModel` and `PlainLLM` that generates."""
 

@@ -211,10 +211,11 @@ def _evaluate(job: Job, where: Path) -> None:
         settings = job.recipe.evaluate
         if settings.dequantize == "auto" and job.plan is not None and not job.plan.dequantised_bytes:
             settings = settings.model_copy(update={"dequantize": False})  # the plan has no room
-        responder: Responder = responder_for(bridge, job.recipe, job.folder.path, settings)
+        direct = responder_for(bridge, job.recipe, job.folder.path, settings)
+        responder: Responder = direct
         inputs = answers_depend_on(job.recipe, job.folder.path, system)
         if pivot is not None:
-            responder, inputs, system = PivotResponder(responder, pivot), inputs | pivot.inputs, translated_system(system)
+            responder, inputs, system = PivotResponder(direct, pivot), inputs | pivot.inputs, translated_system(system)
         shown = nullcontext(None) if job.quiet else answer_progress(sys.stdout)
         with polite_interrupts() as interruption, shown as progress:
             evaluate(

@@ -18,14 +18,15 @@ from lilift.recipe.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, LiliftError
 
 _EXIT_CODES = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_TERMINATED}
 _active: list[Interruption] = []  # the interruption that handles signals now, or empty
+RESUME = "run the same command with --resume to continue"
 _SHOW_CURSOR = "\x1b[?25h"
 
 
 class StoppedBySignal(LiliftError):
     """The user or the system asked lilift to stop, and lilift saved everything first."""
 
-    def __init__(self, what: str, exit_code: int) -> None:
-        super().__init__(what, remedy="run the same command with --resume to continue")
+    def __init__(self, what: str, exit_code: int, remedy: str = RESUME) -> None:
+        super().__init__(what, remedy=remedy)
         self.exit_code = exit_code
 
 
@@ -51,10 +52,10 @@ class Interruption:
         if self._signal is None:
             self._signal = signal.Signals(number)
 
-    def stop(self, what: str) -> StoppedBySignal:
+    def stop(self, what: str, remedy: str = RESUME) -> StoppedBySignal:
         """The error to raise after everything is saved. `what` says how far the job came, e.g. ``stopped after step 12``."""
         self._answered = True
-        return StoppedBySignal(what, _EXIT_CODES[self._signal or signal.SIGINT])
+        return StoppedBySignal(what, _EXIT_CODES[self._signal or signal.SIGINT], remedy)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._signal is not None:

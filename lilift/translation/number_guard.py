@@ -27,7 +27,7 @@ _ENGLISH_NUMBER = re.compile(
     re.IGNORECASE,
 )
 # The Japanese for "per day" has a 1, and English has none.
-_OTHER_WORDS = {
+_OTHER_WORDS: dict[str, int | Decimal] = {
     **dict.fromkeys(("a", "an", "each", "every", "per", "once", "first", "single"), 1),
     **{"twice": 2, "second": 2, "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "dozen": 12, "half": Decimal("0.5")},
 }

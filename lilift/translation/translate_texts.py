@@ -113,7 +113,10 @@ class Translating:
             if progress is not None:
                 progress(len(found), len(different))
             if interruption is not None and interruption.requested:
-                raise interruption.stop(f"stopped after {len(found)} of {len(different)} translations, which are kept")
+                raise interruption.stop(
+                    f"stopped after {len(found)} of {len(different)} translations, which are kept",
+                    "run the same command again to continue (`lilift recipe run`: with --resume)",
+                )
         for text in different:
             if text.strip():
                 self.counts.add(found[text])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from lilift.cli import app
 from lilift.phases import readiness
 from lilift.phases.readiness import missing_for
 from lilift.phases.run_folder import PHASES
-from lilift.recipe.errors import EnvironmentUnfit
+from lilift.recipe.errors import EnvironmentUnfit, RecipeError
 from lilift.recipe.load import load_recipe
 
 
@@ -39,6 +41,22 @@ def test_a_language_that_the_generated_benchmark_does_not_know_is_told() -> None
     found = lines("evaluate.benchmarks=[{name: world, languages: [sw]}]")
     assert len(found) == 1
     assert "sw" in found[0]
+
+
+def test_a_translator_that_is_missing_or_lacks_a_language_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ctranslate2", reason="lilift translates with ctranslate2 (extra `pivot`)")
+    [missing] = lines(f"evaluate.pivot={{model: {tmp_path}/nllb}}")
+    assert "no such folder with a translator" in missing
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
+    for codes, expected in (["eng_Latn", "swh_Latn"], 1), (["eng_Latn", "gaz_Latn", "quy_Latn", "lin_Latn", "fij_Latn"], 0):
+        (tmp_path / "shared_vocabulary.json").write_text(json.dumps(codes), encoding="utf-8")
+        assert len(lines(f"evaluate.pivot={{model: {tmp_path}}}")) == expected
+    monkeypatch.setitem(sys.modules, "ctranslate2", None)
+    [missing] = lines(f"evaluate.pivot={{model: {tmp_path}}}")
+    assert "pip install 'lilift[pivot]'" in missing
+    with pytest.raises(RecipeError, match="does not translate the questions of xnli"):
+        load_recipe("tiny-cpu", [f"evaluate.pivot={{model: {tmp_path}}}", "evaluate.benchmarks=[{name: xnli, source: sample}]"])
 
 
 def test_only_what_the_phases_need_is_looked_for(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from lilift.evaluate.answers.judging import judge
 from lilift.evaluate.answers.number_formats import plain_number
 from lilift.evaluate.answers.voting import voted
 from lilift.evaluate.benchmarks.benchmark import Benchmark, Question
-from lilift.evaluate.responders import KEPT_BESIDE, Response
+from lilift.evaluate.described_questions import KEPT_BESIDE
+from lilift.evaluate.responders import Response
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.storage import JsonLines
 

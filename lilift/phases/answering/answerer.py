@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from lilift.data.languages import language as known_language
+from lilift.evaluate.described_questions import DescribesQuestions
 from lilift.evaluate.evaluator import System
-from lilift.evaluate.responders import DescribesQuestions, ReadsLanguages, Responder
+from lilift.evaluate.responders import ReadsLanguages, Responder
 from lilift.model.decoding.sampling import Sampling
 from lilift.recipe import storage
 from lilift.recipe.errors import RecipeError

@@ -49,7 +49,7 @@ class Pivot:
         self._work: dict[str, Translating] = {}
         self._found: dict[str, dict[str, Translation]] = {}
         place = "GPU" if self._translator.device == "cuda" else "CPU"
-        note(f"translator: {self._files.bytes / 2**30:.2f} GiB of weights on the {place}, besides the LLM's memory")
+        note(f"translator: {self._files.bytes / 2**30:.2f} GiB of weights on the {place}")
         for line in self._translator.notes:
             note(line)
 

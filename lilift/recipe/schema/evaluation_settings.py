@@ -251,3 +251,13 @@ class EvaluateSettings(Settings):
         description="Translate the questions into English before the model answers: the baseline that translates and then "
         "solves. Only for benchmarks whose answers are numbers. If you leave it out, the model reads the questions themselves.",
     )
+
+    @model_validator(mode="after")
+    def _numbers_are_translated(self) -> EvaluateSettings:
+        labelled = next((one.name for one in self.benchmarks if one.name in WITH_LABELS), None)
+        if self.pivot is not None and labelled is not None:
+            raise ValueError(
+                f"pivot: lilift does not translate the questions of {labelled}, because they mix English lines and labels with "
+                "the language; leave out this benchmark or `pivot`"
+            )
+        return self
