@@ -85,7 +85,7 @@ def dictionaries_for(code: str) -> list[Dictionary]:
 def _role(text: str) -> Role:
     for role in ("encoder", "translator", "llm"):
         if text == role:
-            return role  # type: ignore[return-value]
+            return role
     raise AssertionError(text)
 
 
