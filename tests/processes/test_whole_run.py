@@ -41,6 +41,7 @@ def kill_second_at(metrics: Path, killed: list[float]) -> None:
                 child.kill()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("kept_signals")
 def test_a_killed_process_ends_the_run_and_one_process_finishes_it(
