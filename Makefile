@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --quiet
 LOCK := build/uv/bin/uv pip compile --quiet --native-tls --universal --python-version 3.11.5 --default-index https://pypi.org/simple \
 	--constraint constraints.txt --generate-hashes --no-annotate --custom-compile-command "make lock"
 
-.PHONY: setup lock demo demo-full test test-long coverage lint audit docs docs-check bench gpu stand-ins clean
+.PHONY: setup lock demo demo-quick test test-long coverage lint audit docs docs-check bench gpu stand-ins clean
 
 setup: $(STAMP)
 
@@ -33,13 +33,13 @@ lock:
 	echo hatchling | $(LOCK) --output-file requirements.lock --extra dev pyproject.toml - \
 		$$(sed -nE 's/^(torch|cuda-[a-z0-9-]+|nvidia-[a-z0-9-]+)==.*/--no-emit-package \1/p' torch.lock)
 
-# Both stages in one language with few steps. `make demo-full` is the whole recipe, with the figures of README.md.
 demo: setup
 	$(BIN)/lilift doctor
-	$(BIN)/lilift recipe run examples/demo.yaml --resume
-
-demo-full: setup
 	$(BIN)/lilift recipe run tiny-cpu --resume
+
+# Both stages in one language, with a ninth of the steps.
+demo-quick: setup
+	$(BIN)/lilift recipe run examples/demo.yaml --resume
 
 test: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal

@@ -233,7 +233,8 @@ def _say_instant_plan(recipe: Recipe, arguments: argparse.Namespace) -> None:
     if (arguments.card or recipe.card) == "auto":  # to look for this machine's card takes as long as the plan
         return
     if not is_fitted(recipe, arguments.card):
-        print(f"{recipe.name}: lilift plans each phase, which takes some seconds", file=sys.stderr, flush=True)
+        if sys.stderr.isatty():  # elsewhere, an error stays the only line on standard error
+            print(f"{recipe.name}: lilift plans each phase, which takes some seconds", file=sys.stderr, flush=True)
         return
     plan = instant_plan(recipe, card=arguments.card)
     peak, total = plan.peak_bytes / 2**30, plan.card.total_bytes / 2**30

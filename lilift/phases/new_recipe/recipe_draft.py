@@ -93,10 +93,10 @@ class Draft:
         return "".join(parts)
 
     def _own_commands(self) -> list[str]:
-        file = shlex.quote(self.path.name)
+        file, questions = shlex.quote(self.path.name), self.benchmark
+        published = questions is not None and questions.path is None and questions.name != "world"
         return [
-            *([] if self.benchmark is None or self.benchmark.path else [f"lilift eval fetch {self.benchmark.name}"])
-            * (self.benchmark is not None and self.benchmark.name != "world"),
+            *([f"lilift eval fetch {questions.name}"] if questions is not None and published else []),
             f"lilift data preview {file}        # what stage 1 reads",
             f"lilift recipe plan {file}         # memory by phase, before anything is downloaded",
             f"lilift recipe run {file}          # both stages, evaluation, export",
