@@ -212,7 +212,7 @@ def _hugging_face(export: Export, stack: ExitStack) -> Callable[[], None]:
     if codes:
         export.description["encoder"] |= {"languages": codes}
     # It replaces the model card of the base model, which describes another model.
-    (folder / model_card.FILE_NAME).write_text(_model_card(export), encoding="utf-8")
+    (folder / model_card.FILE_NAME).write_text(_model_card(export, scores), encoding="utf-8")
 
     def finish() -> None:
         with sealed_folders.sealed_folder(export.stage / "alignment") as alignment:

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from lilift.data.texts.parallel_sentences import parallel_sentences
-from lilift.evaluate.retrieval import AlignmentQuality, alignment_quality
+from lilift.data.world import WORLD_LANGUAGES
+from lilift.evaluate.retrieval import ALIGNMENT_QUALITY, AlignmentQuality, alignment_quality
 from lilift.model.assemble_bridge import load_bridge
 from lilift.model.bridge_files import load_part
 from lilift.model.pooling import pooled_soft_tokens
 from lilift.phases.answering.systems import check_trained_part
-from lilift.recipe.errors import DataError
+from lilift.recipe import storage
+from lilift.recipe.errors import DataError, LiliftError
 from lilift.recipe.schema import Recipe
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -97,3 +99,40 @@ class _Reading:
         if now >= self._next:
             self._next = now + _SECONDS_BETWEEN_LINES
             self._say(f"  {self._when} stage 1: {done:,} of {self._total:,} sentences read")
+
+
+def record_alignment(recipe: Recipe, run: Path, where: Path, *, device: torch.device, say: Callable[[str], None]) -> None:
+    """Measure the alignment for a run's evaluation, as `evaluate.alignment` wants it, and keep it in the phase's folder.
+
+    A failure is one line and no error: a measurement must not stop a run that has trained, because its answers come next.
+
+    Args:
+        recipe, run: the run, and its recipe.
+        where: the folder of the evaluation.
+        device: computes the vectors.
+        say: receives what the user should know.
+    """
+    source, languages = recipe.evaluate.alignment, recipe.languages
+    if source is None:
+        return
+    if source == "world":  # it knows a few languages, and the recipe may have others
+        languages = tuple(code for code in languages if code in WORLD_LANGUAGES)
+    if not languages:
+        say(
+            "  lilift does not measure the alignment: it generates no sentences in the languages of this recipe; set "
+            "`evaluate.alignment: none`, or a folder with FLORES or SIB-200 files"
+        )
+        return
+    try:
+        found = measure_alignment(recipe, run, source, languages=languages, limit=None, device=device)
+    except Exception as error:
+        reason = error.line() if isinstance(error, LiliftError) else f"{type(error).__name__}: {error}"
+        say(f"  lilift could not measure the alignment: {reason}")
+        return
+    storage.write_json(where / ALIGNMENT_QUALITY, found.as_dict())
+    say(
+        f"  the nearest neighbour of a sentence is its translation: {found.before:.0%} before stage 1, {found.after:.0%} after "
+        f"it (chance {1 / found.sentences:.1%})"
+    )
+    for line in found.remarks():
+        say(f"  {line}")

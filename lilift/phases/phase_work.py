@@ -15,12 +15,10 @@ from lilift.data.prepare import prepare
 from lilift.data.prepared_data import load_prepared
 from lilift.data.stage_rows import AlignRows, TransferRows, align_rows, transfer_rows
 from lilift.data.texts.kept_template import keep_template
-from lilift.data.world import WORLD_LANGUAGES
 from lilift.evaluate.benchmarks.benchmark import Benchmark
 from lilift.evaluate.benchmarks.custom.custom_benchmark import custom_lines
 from lilift.evaluate.evaluator import evaluate
 from lilift.evaluate.responders import Responder
-from lilift.evaluate.retrieval import ALIGNMENT_QUALITY
 from lilift.evaluate.watched_questions import evaluated_benchmarks, watched_benchmarks
 from lilift.export.base_check import record_base
 from lilift.export.bundle import export_bundle
@@ -34,7 +32,7 @@ from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer
 from lilift.model.encoders.expected_prefix import missing_prefix
 from lilift.model.encoders.source_languages import missing_languages
 from lilift.model.snapshot import local_model_folder
-from lilift.phases.alignment_quality import measure_alignment
+from lilift.phases.alignment_quality import record_alignment
 from lilift.phases.answer_progress import answer_progress
 from lilift.phases.answering.pivot_responder import Pivot, PivotResponder, translated_system
 from lilift.phases.answering.systems import (
@@ -53,7 +51,6 @@ from lilift.phases.report.card_scores import card_scores
 from lilift.phases.run_folder import Phase, RunFolder
 from lilift.processes.joined_processes import ALONE, Processes
 from lilift.recipe import sealed_records, storage
-from lilift.recipe.errors import LiliftError
 from lilift.recipe.interrupt import polite_interrupts
 from lilift.recipe.schema import Recipe, StageName, StageSettings
 from lilift.train.stages import RunStage, run_stage, section_of
@@ -197,8 +194,7 @@ def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows, encoder: 
 
 
 def _evaluate(job: Job, where: Path) -> None:
-    if job.recipe.evaluate.alignment is not None:
-        _measure_alignment(job, where, job.recipe.evaluate.alignment)
+    record_alignment(job.recipe, job.folder.path, where, device=job.device.torch_device, say=job.say)
     benchmarks = evaluated_benchmarks(job.recipe)
     for line in custom_lines(job.recipe.evaluate.benchmarks):
         job.say(f"  {line}")
@@ -243,32 +239,6 @@ def _translated(job: Job, benchmarks: Sequence[Benchmark]) -> Pivot | None:
 def _texts_of(benchmarks: Sequence[Benchmark]) -> Iterator[tuple[list[str], str]]:
     """The questions of each benchmark, and the code of their language."""
     return (([question.text for question in benchmark.questions], benchmark.language) for benchmark in benchmarks)
-
-
-def _measure_alignment(job: Job, where: Path, source: str) -> None:
-    languages = job.recipe.languages
-    if source == "world":  # it knows a few languages, and the recipe may have others
-        languages = tuple(code for code in languages if code in WORLD_LANGUAGES)
-    if not languages:
-        job.say(
-            "  lilift does not measure the alignment: it generates no sentences in the languages of this recipe; set "
-            "`evaluate.alignment: none`, or a folder with FLORES or SIB-200 files"
-        )
-        return
-    run, device = job.folder.path, job.device.torch_device
-    try:
-        found = measure_alignment(job.recipe, run, source, languages=languages, limit=None, device=device)
-    except Exception as error:  # a measurement must not stop a run that has trained, because its answers come next
-        reason = error.line() if isinstance(error, LiliftError) else f"{type(error).__name__}: {error}"
-        job.say(f"  lilift could not measure the alignment: {reason}")
-        return
-    storage.write_json(where / ALIGNMENT_QUALITY, found.as_dict())
-    job.say(
-        f"  the nearest neighbour of a sentence is its translation: {found.before:.0%} before stage 1, {found.after:.0%} after "
-        f"it (chance {1 / found.sentences:.1%})"
-    )
-    for line in found.remarks():
-        job.say(f"  {line}")
 
 
 def _export(job: Job, where: Path) -> None:
