@@ -129,7 +129,7 @@ def export_bundle(
     )
     with sealed_folders.replaced_parts(output, parts=PARTS, last=DESCRIPTION) as stage:
         template = kept_template(parts.data) or _rendered_template(recipe)
-        export = Export(recipe, settings, template, base, parts, merged, stage)
+        export = Export(recipe, settings, template, base, parts, merged, stage, scores=scores)
         export.description = _description(recipe, settings, template)
         with ExitStack() as stack:
             begun = [_Format(name, export) for name in settings.formats]
@@ -140,7 +140,7 @@ def export_bundle(
         for each in begun:
             each.finish()
         _require_one(begun)
-        (stage / model_card.FILE_NAME).write_text(_model_card(export, scores), encoding="utf-8")
+        (stage / model_card.FILE_NAME).write_text(_model_card(export, hf_folder="hf"), encoding="utf-8")
         sizes, sums = _sizes_and_sums(stage)
         storage.write_json(stage / DESCRIPTION, storage.sealed_json(export.description | {"sha256": sums}))
     return ExportReport(
@@ -212,7 +212,7 @@ def _hugging_face(export: Export, stack: ExitStack) -> Callable[[], None]:
     if codes:
         export.description["encoder"] |= {"languages": codes}
     # It replaces the model card of the base model, which describes another model.
-    (folder / model_card.FILE_NAME).write_text(_model_card(export, scores), encoding="utf-8")
+    (folder / model_card.FILE_NAME).write_text(_model_card(export, hf_folder=""), encoding="utf-8")
 
     def finish() -> None:
         with sealed_folders.sealed_folder(export.stage / "alignment") as alignment:
@@ -242,14 +242,14 @@ def _gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
 _FORMATS: Mapping[ExportFormat, Callable[[Export, ExitStack], Callable[[], None]]] = {"hf": _hugging_face, "gguf": _gguf}
 
 
-def _model_card(export: Export, scores: Sequence[CardScore]) -> str:
+def _model_card(export: Export, *, hf_folder: str) -> str:
     return model_card.model_card(
         export.recipe,
         export.template,
         merge_base=export.merge_base,
         gguf_files=list(export.description["llm"].get("files", {}).values()),
-        has_hf=(export.stage / "hf").is_dir(),
-        scores=scores,
+        hf_folder=hf_folder if "hf" in export.settings.formats else None,
+        scores=export.scores,
         dictionaries=_dictionaries(export.parts.data / LEXICONS),
         unnormalized=export.unnormalized,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +18,7 @@ from lilift.recipe.schema import ExportSettings, Recipe
 
 if TYPE_CHECKING:
     from lilift.export.gguf.normalizer import Unnormalized
+    from lilift.export.model_card import CardScore
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Export:
         row_multiple: chunks have a multiple of this many rows, so that no attention head is cut in two.
         recipe, settings, template, base, parts, merged: what is exported.
         stage: the folder for the files until the export is complete.
+        scores: what the run's evaluation found, for the model card.
         description: the content of `lilift.json`.
         notes: what the user should know.
         planned_bytes: size of the files that were planned so far.
@@ -73,6 +75,7 @@ class Export:
     parts: RunParts
     merged: MergedWeights
     stage: Path
+    scores: Sequence[CardScore] = ()
     sinks: list[Sink] = field(default_factory=list)
     row_multiple: int = 1
     description: dict[str, Any] = field(default_factory=dict)

@@ -46,7 +46,7 @@ def model_card(
     *,
     merge_base: str,
     gguf_files: Sequence[str],
-    has_hf: bool,
+    hf_folder: str | None,
     scores: Sequence[CardScore] = (),
     dictionaries: Sequence[str] = (),
     unnormalized: Unnormalized | None = None,
@@ -58,7 +58,7 @@ def model_card(
         template: of the training's prompts.
         merge_base: the weights that the adapter is merged into.
         gguf_files: the LLM's files for llama.cpp.
-        has_hf: whether the export has `hf/`, the weights for transformers.
+        hf_folder: where the weights for transformers are, seen from the card: `hf`, or empty beside it; None without them.
         scores: what the run's evaluation found.
         dictionaries: a line for each dictionary: language, source and licence.
         unnormalized: what llama.cpp tokenizes otherwise than training.
@@ -97,17 +97,6 @@ The answer comes after a space and ends with the end-of-sequence token:
 {prompt}
 ```
 """
-    transformers = """
-## transformers
-The merged LLM is in the folder `hf`:
-
-```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER", subfolder="hf")
-model = AutoModelForCausalLM.from_pretrained("THIS_FOLDER", subfolder="hf")
-```
-"""
     ollama = """
 ## Ollama and llama.cpp
 ```
@@ -119,11 +108,25 @@ ollama run my-model "…"
 """
     parts = [f"---\n{_header(recipe, scores)}\n---\n", body, _score_section(scores), _data_section(recipe, dictionaries)]
     parts.append(prompt_section)
-    if has_hf:
-        parts.append(transformers)
+    if hf_folder is not None:
+        parts.append(_transformers(hf_folder))
     if gguf_files:
         parts += [ollama.format(file=gguf_files[0]), _other_tokens(unnormalized)]
     return "".join(parts)
+
+
+def _transformers(folder: str) -> str:
+    """The section on transformers."""
+    where = f'"THIS_FOLDER", subfolder="{folder}"' if folder else '"THIS_FOLDER"'
+    return f"""
+## transformers
+```python
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+tokenizer = AutoTokenizer.from_pretrained({where})
+model = AutoModelForCausalLM.from_pretrained({where})
+```
+"""
 
 
 def _is_on_hub(model: str) -> bool:

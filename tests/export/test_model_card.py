@@ -27,7 +27,7 @@ def card(*scores: CardScore, llm: str = "meta-llama/Llama-3.1-8B", **more: objec
 
 
 def test_the_hub_reads_base_model_languages_and_results() -> None:
-    data = ModelCard(card(*SCORES, has_hf=True)).data
+    data = ModelCard(card(*SCORES, hf_folder="hf")).data
     assert data.base_model == "meta-llama/Llama-3.1-8B"
     assert data.language == ["en", "sw", "bn"]
     assert data.eval_results is not None
@@ -38,22 +38,23 @@ def test_the_hub_reads_base_model_languages_and_results() -> None:
 
 
 def test_a_stranger_reads_accuracy_with_interval_beside_the_untrained_model() -> None:
-    text = card(*SCORES, has_hf=True, dictionaries=["Dictionaries of muse (licence: CC BY-NC 4.0): bn, sw"])
+    text = card(*SCORES, hf_folder="hf", dictionaries=["Dictionaries of muse (licence: CC BY-NC 4.0): bn, sw"])
     assert "| mgsm | Swahili (sw) | 250 | 41.2 (35.3 to 47.4) | 8.0 |" in text
     assert "| mgsm | Bengali (bn) | 250 | 30.0 (24.7 to 35.9) |  |" in text
     assert "- Dictionaries of muse (licence: CC BY-NC 4.0): bn, sw" in text
-    assert 'subfolder="hf"' in text
+    assert 'from_pretrained("THIS_FOLDER", subfolder="hf")' in text
+    assert 'from_pretrained("THIS_FOLDER")' in card(*SCORES, hf_folder="")
 
 
 def test_a_run_without_evaluation_says_so_and_has_no_results_for_the_hub() -> None:
-    text = card(has_hf=False)
+    text = card(hf_folder=None)
     assert "The run was not evaluated." in text
     assert ModelCard(text).data.eval_results is None
     assert "subfolder" not in text
 
 
 def test_a_folder_of_this_machine_is_named_without_its_path(tmp_path: Path) -> None:
-    text = card(llm=str(tmp_path / "my-llm"), has_hf=True)
+    text = card(llm=str(tmp_path / "my-llm"), hf_folder="hf")
     assert str(tmp_path) not in text
     assert "This is `my-llm`" in text
     assert ModelCard(text).data.base_model is None
