@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-ALIGN_STEPS, TRANSFER_STEPS = 160, 48
+ALIGN_STEPS, TRANSFER_STEPS = 320, 48
 ALIGN_ROWS, TRANSFER_ROWS = 32, 16
 """Sentences in a step, about. Rows of other systems have other lengths, so that their tokens for a step differ."""
 SOFT_ROW = 8
@@ -44,7 +44,7 @@ TEXT_ONLY = (
 SYSTEMS: dict[str, System] = {
     "llm-alone": System("LLM alone, tuned on English text", TEXT_ONLY, row=SENTENCE + 8, switches=False),
     "bridge": System("bridge, both stages", [RESPOND], control=True),
-    "longer": System("stage 1 with twice the steps", [RESPOND, "align.max_steps=320"]),
+    "half-the-steps": System("stage 1 with half the steps (160)", [RESPOND, "align.max_steps=160"]),
     "english-only": System("stage 1 on English alone, no dictionary", [RESPOND, "align.texts=[english]"], switches=False),
     "reconstruct": System("stage 1 reconstructs", ["align.target={reconstruct: 1.0}"], align_row=SOFT_ROW + SENTENCE),
     "mixed": System(
