@@ -150,7 +150,8 @@ def _no_folder(folder: Path) -> ModelError:
 class _WithCodes:
     """A tokenizer that names its language codes where CTranslate2 4.8 looks for them.
 
-    transformers 5 leaves M2M100's codes out of the vocabulary and out of the special tokens, and the conversion would fail.
+    A tokenizer of M2M100 that was made from its vocabulary files alone has its codes neither in the vocabulary nor among the
+    special tokens (transformers 5.23), and the conversion would fail.
     """
 
     def __init__(self, tokenizer: Any) -> None:
