@@ -42,11 +42,11 @@ TITLES: dict[RouteName, str] = {
     "bridge": "lilift's bridge",
 }
 _MATH = ("afrimgsm", "mgsm", "polymath-low", "mmwp", "msvamp")
-_TUNED = "baseline-multireason-7b-24gb"
+_TUNED = "baseline-translated-sft-7b-24gb"
 _TRANSLATED = "baseline-translate-test-7b-24gb"
 _XLM_R = "FacebookAI/xlm-roberta-large"
-TRANSLATOR_GIB = 2.6
-"""Weights of NLLB's 1.3B models in 16 bits: 1.37 billion parameters, computed from config.json."""
+TRANSLATOR_GIB = 1.3
+"""Weights of NLLB's 1.3B models in 8 bits: 1.37 billion parameters, computed from config.json."""
 
 
 @dataclass(frozen=True)
@@ -136,10 +136,12 @@ def routes_of(name: str, card: str = "24gb") -> Routes:
     dictionaries = dictionaries_for(known.code)
     benchmarks = _benchmarks(known.code)
     measure = _measuring(known.code, [one for one, _ in benchmarks])
+    # Questions with labels mix English lines with the language, and lilift does not translate them.
+    without_labels = _measuring(known.code, [one for one, _ in benchmarks if not SOURCES[one].labels])
     bridge, recipes = _bridge(known, chosen, fitting, dictionaries, measure)
     routes = (
         _native(known, chosen, fitting, measure),
-        _translate(known, chosen, fitting, measure),
+        _translate(known, chosen, fitting, without_labels),
         _tune(known, chosen, card),
         bridge,
     )
@@ -205,7 +207,7 @@ def _translate(known: Language, card: PlannedCard, fitting: Sequence[RecipeOnCar
         commands.append(f"lilift recipe run {_TRANSLATED} --set languages=[{known.code}]")
     costs = (
         f"at most {found.gib['evaluate']:.1f} GiB for the LLM as in {found.name}, and {TRANSLATOR_GIB} GiB for the "
-        "translator's weights in 16 bits; no training. NLLB's licence, CC BY-NC 4.0, forbids commercial use"
+        "translator's weights in 8 bits; no training. NLLB's licence, CC BY-NC 4.0, forbids commercial use"
     )
     return Route("translate", True, f"NLLB-200 knows {known.name}", costs, tuple(commands))
 
@@ -217,8 +219,9 @@ def _tune(known: Language, chosen: PlannedCard, card: str) -> Route:
     if found is None:
         return Route("tune", False, f"{_TUNED} does not fit {chosen.name}")
     costs = f"{max(found.gib.values()):.1f} GiB ({_TUNED}), and the time to translate and to train"
+    translator = families_for(known.code, "translator")[0].model
     commands = (
-        f"lilift data translate --help                 # make translations/{known.code}.tsv with it",
+        f"lilift data translate meta-math/MetaMathQA --to {known.code} --model {translator} --output translated",
         f"lilift recipe run {_TUNED} --set languages=[{known.code}]",
     )
     return Route("tune", True, f"NLLB-200 can translate English exercises into {known.name}", costs, commands)

@@ -10,6 +10,7 @@ import pytest
 
 from lilift.cli.app import build_parser, main
 from lilift.data.languages import languages
+from lilift.evaluate.benchmarks.benchmark_sources import SOURCES
 from lilift.phases.routes.language_tables import dictionaries_for, families_for, model_families
 from lilift.phases.routes.open_routes import routes_of
 from lilift.recipe.load import load_recipe
@@ -61,16 +62,20 @@ def test_a_recipe_has_an_encoder_that_has_read_the_language_and_fits() -> None:
 
 
 def test_lilift_accepts_the_commands() -> None:
-    """Those of translation belong to options that `lilift eval` and `lilift data` define elsewhere."""
-    for code in ("sw", "br"):
+    for code in ("sw", "br", "qu"):
         for route in routes_of(code).routes:
             for command in route.commands:
                 words = shlex.split(command, comments=True)[1:]
-                if "translate" in command or "--pivot" in command:
-                    continue
                 build_parser().parse_args(words)
                 if words[:2] == ["recipe", "run"]:
                     load_recipe(words[2], [words[at + 1] for at, word in enumerate(words) if word == "--set"])
+
+
+def test_questions_with_labels_are_not_offered_to_a_translator() -> None:
+    for code in ("sw", "qu"):
+        command = next(one for one in routes_of(code).routes[1].commands if "--pivot" in one)
+        name = command.partition("--benchmark ")[2].partition(" ")[0]
+        assert name not in SOURCES or not SOURCES[name].labels
 
 
 def test_the_verb_takes_names_in_any_spelling_and_groups(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,6 +87,6 @@ def test_the_verb_takes_names_in_any_spelling_and_groups(capsys: pytest.CaptureF
     assert main(["routes", "om", "--card", "8gb"]) == 0
     out = capsys.readouterr().out
     assert "first: translate, then solve." in out
-    assert "closed  tune on translated data: baseline-multireason-7b-24gb does not fit 8gb" in out
+    assert "closed  tune on translated data: baseline-translated-sft-7b-24gb does not fit 8gb" in out
     assert main(["routes", "jp"]) == 3
     assert main(["routes", "sw", "--card", "9gb"]) == 2
