@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lilift.data.languages import language as known_language
 from lilift.data.languages import languages as known_languages
-from lilift.data.world import test_problems
+from lilift.data.world import WORLD_LANGUAGES, no_world_language, test_problems
 from lilift.evaluate.benchmarks.benchmark_files import FileForm, NoSuchLanguage
 from lilift.evaluate.benchmarks.benchmark_hub import rows_from_hub
 from lilift.evaluate.benchmarks.benchmark_rows import Row, bare_question
@@ -102,6 +102,8 @@ def load_benchmark(settings: BenchmarkSettings, language: str, *, seed: int = 0)
     """
     language = known_language(language).code
     if settings.name == "world":
+        if language not in ("en", *WORLD_LANGUAGES):
+            raise no_world_language(language, "evaluate.benchmarks: world", "another benchmark, or leave this language out")
         problems = test_problems(language, settings.limit or WORLD_QUESTIONS, seed)
         questions = [Question(problem.id, problem.question, Decimal(problem.answer or "")) for problem in problems]
         return Benchmark("world", language, tuple(questions), len(questions))

@@ -39,6 +39,6 @@ def test_only_questions_that_all_have_answered_count() -> None:
     fewer = {"en": {"0": False, "new": True}, "sw": {}}
     found = compare_several("mmwp", "abc", [easy, easy, fewer])
     assert [(row.language, row.questions, row.only, row.missed) for row in found.languages] == [("en", 1, (0, 0, 0), (0, 0, 1))]
-    assert (found.unpaired, found.left_out, found.means) == (240, ("Swahili", "German"), ())
+    assert (found.unpaired, found.left_out, found.means) == (90, ("Swahili", "German"), ())
     with pytest.raises(DataError, match="no question in common"):
         compare_several("mmwp", "ab", [easy, {"sw": {"new": True}}])
