@@ -56,10 +56,15 @@ def kill_in(folder: Path, phase: str, delay: float) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_killed_at_random_moments_of_every_phase_a_resumed_run_ends_the_same(finished_run: FinishedRun, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "phases", [("align", "evaluate"), pytest.param(("data", "align", "transfer", "evaluate"), marks=pytest.mark.long)]
+)
+def test_killed_at_random_moments_of_its_phases_a_resumed_run_ends_the_same(
+    finished_run: FinishedRun, tmp_path: Path, phases: tuple[str, ...]
+) -> None:
     folder = tmp_path / "killed"
     moments = random.Random(20)
-    for phase in ("data", "align", "transfer", "evaluate"):
+    for phase in phases:
         kill_in(folder, phase, moments.uniform(0.0, 2.0))
     process = start(folder, "--resume")
     _, errors = process.communicate()
