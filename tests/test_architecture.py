@@ -150,14 +150,6 @@ def test_the_kernels_know_nothing_of_lilift() -> None:
         assert not [module for module in imported_modules(path) if module.split(".")[0] == "lilift"], path
 
 
-def test_no_module_needs_what_only_posix_systems_have() -> None:
-    posix_only = {"curses", "fcntl", "grp", "posix", "pty", "pwd", "readline", "resource", "syslog", "termios", "tty"}
-    assert "lilift/cli/app.py" in {str(path.relative_to(ROOT)) for path in python_files("lilift")}
-    for package in PACKAGES:
-        for path in python_files(package):
-            assert not posix_only & {module.split(".")[0] for module in imported_modules(path)}, path
-
-
 def test_the_command_line_loads_nothing_heavy_before_a_verb_runs() -> None:
     for path in python_files("lilift/cli"):
         assert not [module for module in imported_modules(path, top_level_only=True) if module.split(".")[0] in HEAVY], path

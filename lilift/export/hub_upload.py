@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lilift.export.model_card import FILE_NAME
 from lilift.export.runner.description import DESCRIPTION
+from lilift.model.sources import cannot_be_reached
 from lilift.recipe.errors import EnvironmentUnfit, LiliftError, ModelError, RecipeError, RunFolderError
 
 if TYPE_CHECKING:
@@ -143,8 +144,7 @@ def _hub_errors(repository: str) -> Iterator[None]:
     except OSError as error:  # no network, a name that does not resolve, a connection that broke
         raise _unreachable(repository, error) from None
     except Exception as error:
-        # The HTTP library's own errors have no common class with the hub's, and huggingface_hub 2.4 uses httpx2.
-        if not type(error).__module__.startswith(("httpx", "httpcore", "requests", "urllib3", "hf_xet")):
+        if not (cannot_be_reached(error) or type(error).__module__.startswith("hf_xet")):
             raise
         raise _unreachable(repository, error) from None
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lilift.data.languages import languages
 from lilift.data.texts.prompt_templates import Template
+from lilift.recipe.names.local_paths import local_folder
 from lilift.recipe.schema import Recipe
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ model = AutoModelForCausalLM.from_pretrained({where})
 
 
 def _is_on_hub(model: str) -> bool:
-    return model.count("/") == 1 and not model.startswith((".", "/", "~")) and not Path(model).exists()
+    return model.count("/") == 1 and local_folder(model) is None
 
 
 def _public_name(model: str) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from lilift.recipe.errors import LiliftError, ModelError
-from lilift.recipe.names.local_paths import is_written_as_path, local_path, neither
+from lilift.recipe.names.local_paths import local_folder, neither
 
 STAND_IN = "stand-in:"
 WEIGHTS = "model.safetensors"
@@ -45,8 +45,8 @@ def model_folder_or_hub(name: str) -> str:
     """
     if name.startswith(STAND_IN):
         return str(_stand_in(name))
-    folder = local_path(name)
-    if folder is not None and (is_written_as_path(name) or folder.is_dir()):
+    folder = local_folder(name)
+    if folder is not None:
         check_model_folder(folder)
         return str(folder)
     if not _HUB_NAME.fullmatch(name):

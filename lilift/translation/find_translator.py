@@ -11,7 +11,7 @@ from typing import Any
 from lilift.model.sources import check_model_folder, loading, model_folder_or_hub
 from lilift.recipe import sealed_folders
 from lilift.recipe.errors import EnvironmentUnfit, ModelError
-from lilift.recipe.names.local_paths import is_written_as_path, local_path
+from lilift.recipe.names.local_paths import local_folder
 from lilift.translation.translator_files import (
     MODEL,
     TOKENIZERS,
@@ -49,9 +49,9 @@ def find_translator(
         ModelError: the model cannot be found, downloaded or converted, or is no translator that lilift knows.
         EnvironmentUnfit: the conversion needs packages that are not installed.
     """
-    folder = local_path(name)
-    on_hub = folder is None or not (folder.is_dir() or is_written_as_path(name))
-    if folder is None or on_hub:
+    folder = local_folder(name)
+    on_hub = folder is None
+    if folder is None:
         folder = _downloaded(model_folder_or_hub(name), revision)
     if not folder.is_dir():
         raise _no_folder(folder)
@@ -77,8 +77,8 @@ def check_translator(name: str, languages: Iterable[str], chosen: Mapping[str, s
     Raises:
         ModelError: the folder does not exist or holds no translator that lilift knows, or the translator lacks a language.
     """
-    folder = local_path(name)
-    if folder is None or not (folder.is_dir() or is_written_as_path(name)):
+    folder = local_folder(name)
+    if folder is None:
         model_folder_or_hub(name)
         return
     if not folder.is_dir():

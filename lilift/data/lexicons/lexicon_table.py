@@ -76,7 +76,7 @@ def read_lexicon(path: Path, code: str | None = None) -> Lexicon:
         raise DataError(f"cannot read the lexicon ({reason})", where=path, remedy="import or fetch it again") from None
     except pa.ArrowException:
         raise DataError("cannot read the lexicon (damaged)", where=path, remedy="import or fetch it again") from None
-    notes = _notes_of(table, path)
+    notes = _notes_of(table.schema, path)
     if code is not None and notes["language"] != code:
         raise DataError(
             f"is a lexicon of {language(notes['language']).name} ({notes['language']}), not of {language(code).name} ({code})",
@@ -105,7 +105,7 @@ def read_sources(path: Path) -> tuple[Source, ...]:
         schema = pq.read_schema(path)
     except (OSError, pa.ArrowException):
         raise DataError("cannot read the lexicon", where=path, remedy="import or fetch it again") from None
-    return tuple(_source(source) for source in json.loads((schema.metadata or {}).get(_NOTES, b'{"sources": []}'))["sources"])
+    return tuple(_source(source) for source in _notes_of(schema, path)["sources"])
 
 
 def _source(notes: dict[str, Any]) -> Source:
@@ -113,11 +113,11 @@ def _source(notes: dict[str, Any]) -> Source:
     return Source(**(notes | {"examples": examples}))
 
 
-def _notes_of(table: Any, path: Path) -> dict[str, Any]:
-    metadata = table.schema.metadata or {}
-    if _NOTES not in metadata or not set(_COLUMNS) <= set(table.column_names):
+def _notes_of(schema: Any, path: Path) -> dict[str, Any]:
+    metadata = schema.metadata or {}
+    if _NOTES not in metadata or not set(_COLUMNS) <= set(schema.names):
         raise DataError(
-            f"is a Parquet file, but no lexicon of lilift's: its columns are {', '.join(table.column_names)}",
+            f"is a Parquet file, but no lexicon of lilift's: its columns are {', '.join(schema.names)}",
             where=path,
             remedy="write a TSV file with english<TAB>translation and import that",
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from lilift.phases.report.sample_questions import Sample, sample_of
 from lilift.recipe.errors import DataError, RecipeError
 from lilift.recipe.storage import JsonLines, write_json, write_text
 
+AnswerLines = Callable[[Evaluation, str], Mapping[str, Mapping[str, Any]]]
+"""An evaluation's answer lines in a language, by id."""
 EXAMPLES = 3
 """Questions that are shown for each system, of those that it alone answered right."""
 
@@ -131,28 +134,34 @@ def _on_benchmark(name: str, found: Sequence[Evaluation], reference: int | None)
     verdicts = [answers for answers, _ in read]
     comparison = compare_several(name, [one.title for one in found], verdicts, reference=reference)
     costs = tuple(read_costs(one.folder / one.system.system).get(name) for one in found)
-    return SeveralOnBenchmark(comparison, costs, tuple(_examples(name, found, verdicts, place) for place in range(len(found))))
+    lines = _answer_lines(name)
+    return SeveralOnBenchmark(comparison, costs, tuple(_examples(found, verdicts, lines, place) for place in range(len(found))))
 
 
-def _examples(name: str, found: Sequence[Evaluation], verdicts: Sequence[Verdicts], place: int) -> tuple[Example, ...]:
+def _examples(found: Sequence[Evaluation], verdicts: Sequence[Verdicts], lines: AnswerLines, place: int) -> tuple[Example, ...]:
     """The first questions that one system alone answered right: one of each language in turn, in the benchmark's order."""
     alone = {
         code: [one for one in ids if [answers[code][one] for answers in verdicts] == [at == place for at in range(len(found))]]
         for code, ids in shared_questions(verdicts).items()
     }
     turns = [(turn, order, code, ids[turn]) for order, (code, ids) in enumerate(alone.items()) for turn in range(len(ids))]
-    return tuple(_example(name, found, code, identity) for _, _, code, identity in sorted(turns)[:EXAMPLES])
+    return tuple(_example(found, lines, code, identity) for _, _, code, identity in sorted(turns)[:EXAMPLES])
 
 
-def _example(name: str, found: Sequence[Evaluation], code: str, identity: str) -> Example:
-    answered = [(one.title, {identity: _line(one, name, code, identity)}) for one in found]
+def _example(found: Sequence[Evaluation], lines: AnswerLines, code: str, identity: str) -> Example:
+    answered = [(one.title, lines(one, code)) for one in found]
     language = next(score.name for scores in found[0].system.benchmarks for score in scores.languages if score.language == code)
     return Example(code, language, sample_of(identity, answered))
 
 
-def _line(one: Evaluation, benchmark: str, code: str, identity: str) -> Mapping[str, Any]:
-    lines = JsonLines(one.folder / one.system.system / benchmark / f"{code}.jsonl").read()
-    return next(line for line in lines if str(line["id"]) == identity)
+def _answer_lines(benchmark: str) -> AnswerLines:
+    """The answer lines of a benchmark by id. Each file is read once, and only if an example needs it."""
+
+    @cache
+    def read(path: Path) -> Mapping[str, Mapping[str, Any]]:
+        return {str(line["id"]): line for line in JsonLines(path).read()}
+
+    return lambda one, code: read(one.folder / one.system.system / benchmark / f"{code}.jsonl")
 
 
 def write_several(folder: Path, found: SeveralCompared) -> None:

@@ -59,6 +59,12 @@ def local_path(text: str, folder: Path | None = None) -> Path | None:
         return None
 
 
+def local_folder(name: str) -> Path | None:
+    """The folder that the name of a model means, which may be missing; None where it is a name on the hub."""
+    path = local_path(name)
+    return path if path is not None and (is_written_as_path(name) or path.is_dir()) else None
+
+
 def neither(text: str, on_the_hub: str) -> str:
     """What to say of a text without a prefix that is found in neither place.
 
