@@ -9,7 +9,7 @@ from lilift.processes.torchrun_environment import Started, started_by_torchrun
 from lilift.recipe.errors import LiliftError, RecipeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from lilift.memory.plan import Plan
@@ -56,7 +56,7 @@ def run_with_others(
     recipe: Recipe,
     folder: Path,
     options: RunOptions,
-    show_plan: Callable[[Plan, Sequence[LiliftError]], None] | None,
+    show_plan: Callable[[Plan], None] | None,
 ) -> FinishedRun | None:
     """Run a recipe together with the other processes that torchrun started.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from lilift.recipe.errors import EnvironmentUnfit, LiliftError, RecipeError
 from lilift.recipe.interrupt import polite_interrupts
 from lilift.recipe.schema import Recipe
 from lilift.train.processor_threads import ENVIRONMENT, use_threads
-from lilift.train.training_progress import NoProgress, Silence, progress_for
+from lilift.train.training_progress import NoProgress, Silence, StageProgress, progress_for
 
 PLAN = "plan.json"
 # These phases load an LLM through transformers, without the changes that unsloth makes to it.
@@ -86,7 +86,7 @@ def run_recipe(
     path: Path,
     options: RunOptions,
     *,
-    show_plan: Callable[[Plan, Sequence[LiliftError]], None] | None = None,
+    show_plan: Callable[[Plan], None] | None = None,
 ) -> FinishedRun:
     """Run every phase that is not done yet.
 
@@ -94,7 +94,7 @@ def run_recipe(
         recipe: the recipe to run.
         path: the run folder.
         options: how to run it.
-        show_plan: receives the plan before the first phase, and all missing files but the first, which is raised.
+        show_plan: receives the plan before the first phase.
 
     Raises:
         LiliftError: see `lilift.recipe.errors`. The finished part of the run is kept.
@@ -105,19 +105,21 @@ def run_recipe(
     device = device_for(recipe.card)
     unfit = unfit_models(recipe, _phases_until(options.until, recipe))
     require_usable_models(unfit)
+    progress = NoProgress() if options.quiet else progress_for(sys.stdout)
+    is_new = not path.exists()
+    if is_new:  # before the plan, which takes up to a minute
+        _require_files(recipe, _phases_until(options.until, recipe), unfit, progress)
     plan = _plan_for(recipe, path, options, device)
     recipe = plan.recipe
-    if not path.exists() and options.until is None:
+    if is_new and options.until is None:
         storage.require_room(path, plan.footprint.run_bytes, "this run", option="--run-folder")
     with RunFolder.opened(path, recipe, resume=options.resume, restart_from=options.restart_from) as folder:
         phases = _phases_until(options.until, recipe)
         to_do = [phase for phase in phases if not folder.is_done(phase)]
-        missing = [*absent_models(recipe, to_do), *missing_for(recipe, to_do)]
-        missing += [error for phase in to_do for error in unfit.get(phase, ())]
+        if not is_new:
+            _require_files(recipe, to_do, unfit, progress)
         if show_plan is not None:
-            show_plan(plan, missing[1:])
-        if missing:
-            raise missing[0]
+            show_plan(plan)
         for phase in phases:
             if folder.is_done(phase):
                 folder.check_finished(phase)
@@ -125,7 +127,6 @@ def run_recipe(
         use_threads(recipe, folder.path, processes.started.local_size)
         together = {} if processes.alone else {"processes": processes.size}
         storage.write_json(folder / ENVIRONMENT, describe_environment() | together)
-        progress = NoProgress() if options.quiet else progress_for(sys.stdout)
         job = Job(recipe, plan, folder, device, progress, options.quiet, processes)
         if not processes.alone:
             processes.say(recipe.as_dict())
@@ -181,6 +182,22 @@ def _release_others(job: Job, to_do: Sequence[Phase]) -> None:
     if not processes.alone and not processes.released and not set(to_do) & set(TOGETHER):
         processes.say(None)
         processes.released = True
+
+
+def _require_files(
+    recipe: Recipe, to_do: Sequence[Phase], unfit: Mapping[Phase, Sequence[LiliftError]], progress: StageProgress
+) -> None:
+    """Name everything that these phases need and that is missing.
+
+    Raises:
+        LiliftError: the first missing thing. `progress` gets a line about each other one.
+    """
+    missing = [*absent_models(recipe, to_do), *missing_for(recipe, to_do)]
+    missing += [error for phase in to_do for error in unfit.get(phase, ())]
+    for error in missing[1:]:
+        progress.note(f"missing: {error}")
+    if missing:
+        raise missing[0]
 
 
 def _plan_for(recipe: Recipe, path: Path, options: RunOptions, device: Device) -> Plan:
