@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
-import bitsandbytes.functional
 import torch
-from bitsandbytes.functional import QuantState
 from torch import Tensor
+
+from lilift.model.bitsandbytes_import import bitsandbytes
 
 BLOCK = 64  # elements that share a scale
 _STATISTICS_BLOCK = 256  # scales that share a scale of their own
@@ -44,7 +44,7 @@ def through_nf4(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
         _double_quantised(torch.cat([state.absmax for state in states])), [len(state.absmax) for state in states]
     )
     for packed, state, own in zip(codes, states, scales, strict=True):
-        known = QuantState(
+        known = bitsandbytes.functional.QuantState(
             absmax=own.contiguous(), shape=state.shape, code=state.code, blocksize=BLOCK, quant_type="nf4", dtype=state.dtype
         )
         yield bitsandbytes.functional.dequantize_4bit(packed, known)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import bitsandbytes
 import torch
 from torch import nn
 from transformers import BitsAndBytesConfig
 
+from lilift.model.bitsandbytes_import import bitsandbytes
 from lilift.recipe.schema import Dtype, LLMSettings
 
 

@@ -223,12 +223,12 @@ def four_bit_error(kind: str) -> float:
         RuntimeError: no gradient flows through the layer.
     """
     import torch
-    from bitsandbytes.nn import Linear4bit
 
+    from lilift.model.bitsandbytes_import import bitsandbytes
     from lilift.model.four_bit_loading import keep_autograd_on_cpu
 
     full = torch.nn.Linear(256, 256, bias=False)
-    layer = Linear4bit(256, 256, bias=False, compute_dtype=torch.float32, quant_type="nf4")
+    layer = bitsandbytes.nn.Linear4bit(256, 256, bias=False, compute_dtype=torch.float32, quant_type="nf4")
     layer.load_state_dict(full.state_dict())
     keep_autograd_on_cpu(layer)
     layer, full = layer.to(kind), full.to(kind)

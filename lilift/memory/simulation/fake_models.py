@@ -13,9 +13,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-import bitsandbytes
 import torch
-from bitsandbytes.functional import QuantState
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, masking_utils
@@ -23,6 +21,7 @@ from transformers.integrations import moe as transformers_moe
 from transformers.pytorch_utils import Conv1D
 
 from lilift.model.alignment_layer import build_alignment
+from lilift.model.bitsandbytes_import import bitsandbytes
 from lilift.model.bridge import BridgedModel
 from lilift.model.encoders.encoder import UNQUANTISED, AbsentEncoder, Encoder
 from lilift.model.encoders.encoder_architecture import loader_of, text_encoder_in
@@ -248,12 +247,12 @@ def quantise(
 def _packed_weight(shape: torch.Size, dtype: torch.dtype) -> nn.Parameter:
     count = shape[0] * shape[1]
     blocks = -(-count // BLOCK)
-    scales = QuantState(
+    scales = bitsandbytes.functional.QuantState(
         absmax=_empty(-(-blocks // NESTED_BLOCK)), code=_empty(256), blocksize=NESTED_BLOCK, dtype=torch.float32
     )
     weight = nn.Parameter(torch.empty((count + 1) // 2, 1, dtype=torch.uint8), requires_grad=False)
     described: Any = weight
-    described.quant_state = QuantState(
+    described.quant_state = bitsandbytes.functional.QuantState(
         absmax=_empty(blocks, torch.uint8),
         shape=shape,
         code=_empty(CODES),

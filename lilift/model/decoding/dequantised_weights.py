@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-import bitsandbytes
 import torch
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
+from lilift.model.bitsandbytes_import import bitsandbytes
 from lilift.model.decoding.step_graphs import forget_step_graphs
 from lilift.model.llms.lean_layers.frozen_linear import Projection, projection_of
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from types import MethodType
 from typing import Any
 
-import bitsandbytes
 import torch
-from bitsandbytes.functional import dequantize_4bit
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional
+
+from lilift.model.bitsandbytes_import import bitsandbytes
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Projection:
         base: Any = self.base
         weight: Tensor = base.weight
         if self.four_bit:
-            weight = dequantize_4bit(weight, base.weight.quant_state)
+            weight = bitsandbytes.functional.dequantize_4bit(weight, base.weight.quant_state)
         return weight.to(dtype)
 
     def with_adapter(self, a: Tensor | None, b: Tensor | None) -> Projection:
