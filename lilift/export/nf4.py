@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from lilift.model.bitsandbytes_import import bitsandbytes
+from lilift.model.training_libraries import bitsandbytes
 
 BLOCK = 64  # elements that share a scale
 _STATISTICS_BLOCK = 256  # scales that share a scale of their own

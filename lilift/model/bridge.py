@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -29,6 +28,7 @@ from lilift.model.encoders.encoder_states import EncoderStates
 from lilift.model.llms.offloaded_checkpoints import OffloadedCheckpoints
 from lilift.model.llms.output_head import OutputHead, backbone_of, find_output_head
 from lilift.model.llms.special_tokens import LLMTokens, special_tokens
+from lilift.model.training_libraries import peft
 from lilift.recipe.schema import TrainedPart
 from lilift_kernels import linear_cross_entropy
 
@@ -62,7 +62,7 @@ class BridgedModel(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.alignment = alignment
-        self.llm: PreTrainedModel | PeftModel = llm
+        self.llm: PreTrainedModel | peft.PeftModel = llm
         self.llm_tokenizer = llm_tokenizer
         self.seed = seed
         self.states = states
@@ -78,7 +78,7 @@ class BridgedModel(nn.Module):
     @property
     def has_adapter(self) -> bool:
         """Whether the LLM carries a LoRA adapter."""
-        return isinstance(self.llm, PeftModel)
+        return isinstance(self.llm, peft.PeftModel)
 
     @property
     def device(self) -> torch.device:
@@ -248,7 +248,7 @@ class BridgedModel(nn.Module):
             if "lora_" in name:
                 parameter.requires_grad_(True)
 
-    def attach_adapter(self, llm: PeftModel) -> None:
+    def attach_adapter(self, llm: peft.PeftModel) -> None:
         """Use the LLM with the adapter that `add_adapter` or `add_lora` put on it."""
         self.llm = llm
         if self._head is not None:

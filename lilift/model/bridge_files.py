@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from peft import PeftConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
 
 from lilift.model.bridge import BridgedModel
 from lilift.model.llms.lora import add_adapter
 from lilift.model.saved_weights import check_same_weights, read_adapter_config, read_weights
+from lilift.model.training_libraries import peft
 from lilift.recipe import storage
 from lilift.recipe.schema import TrainedPart
 
@@ -48,10 +48,10 @@ def load_part(bridge: BridgedModel, part: TrainedPart, folder: Path) -> None:
     if not bridge.has_adapter:
         bridge.attach_adapter(add_adapter(bridge.causal_lm, read_adapter_config(folder / ADAPTER_CONFIG)))
     check_same_weights(weights, _adapter_weights(bridge), path)
-    set_peft_model_state_dict(bridge.llm, weights)
+    peft.set_peft_model_state_dict(bridge.llm, weights)
 
 
-def _write_adapter_config(config: PeftConfig, folder: Path) -> None:
+def _write_adapter_config(config: peft.PeftConfig, folder: Path) -> None:
     """Write the adapter's settings with sorted names, so that equal runs write equal bytes.
 
     peft keeps the names of layers in sets and writes these in the order of Python's hashes, which differs between processes.
@@ -64,7 +64,7 @@ def _write_adapter_config(config: PeftConfig, folder: Path) -> None:
 
 
 def _adapter_weights(bridge: BridgedModel) -> dict[str, Tensor]:
-    weights: dict[str, Tensor] = get_peft_model_state_dict(bridge.llm, save_embedding_layers=False)
+    weights: dict[str, Tensor] = peft.get_peft_model_state_dict(bridge.llm, save_embedding_layers=False)
     return weights
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from transformers import BitsAndBytesConfig
 
-from lilift.model.bitsandbytes_import import bitsandbytes
+from lilift.model.training_libraries import bitsandbytes
 from lilift.recipe.schema import Dtype, LLMSettings
 
 

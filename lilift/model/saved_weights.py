@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from peft import LoraConfig
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lilift.model.training_libraries import peft
 from lilift.recipe.errors import ModelError
 
 
@@ -28,14 +28,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def read_adapter_config(path: Path) -> LoraConfig:
+def read_adapter_config(path: Path) -> peft.LoraConfig:
     """The settings of a LoRA adapter, from peft's ``adapter_config.json``.
 
     Raises:
         ModelError: the file is missing or damaged.
     """
     try:
-        return LoraConfig.from_pretrained(str(path.parent))
+        return peft.LoraConfig.from_pretrained(str(path.parent))
     except (OSError, ValueError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ModelError(

@@ -224,8 +224,8 @@ def four_bit_error(kind: str) -> float:
     """
     import torch
 
-    from lilift.model.bitsandbytes_import import bitsandbytes
     from lilift.model.four_bit_loading import keep_autograd_on_cpu
+    from lilift.model.training_libraries import bitsandbytes
 
     full = torch.nn.Linear(256, 256, bias=False)
     layer = bitsandbytes.nn.Linear4bit(256, 256, bias=False, compute_dtype=torch.float32, quant_type="nf4")

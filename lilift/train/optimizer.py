@@ -40,7 +40,7 @@ def build_optimizer(trained: Mapping[str, nn.Parameter], settings: StageSettings
     if settings.optimizer == "adamw":
         # The fused version needs no temporary tensors, so that a step happens completely or not at all.
         return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=_BETAS, eps=_EPSILON, fused=True)
-    from lilift.model.bitsandbytes_import import bitsandbytes
+    from lilift.model.training_libraries import bitsandbytes
 
     # On a CPU nothing can move to host memory: the paged optimizer would work as the other one does, and warn.
     paged = settings.optimizer == "paged_adamw_8bit" and any(parameter.is_cuda for parameter in trained.values())

@@ -21,7 +21,6 @@ from transformers.integrations import moe as transformers_moe
 from transformers.pytorch_utils import Conv1D
 
 from lilift.model.alignment_layer import build_alignment
-from lilift.model.bitsandbytes_import import bitsandbytes
 from lilift.model.bridge import BridgedModel
 from lilift.model.encoders.encoder import UNQUANTISED, AbsentEncoder, Encoder
 from lilift.model.encoders.encoder_architecture import loader_of, text_encoder_in
@@ -32,6 +31,7 @@ from lilift.model.llms.offloaded_checkpoints import OffloadedCheckpoints, Waitin
 from lilift.model.llms.output_head import OutputHead
 from lilift.model.llms.special_tokens import LLMTokens
 from lilift.model.sources import loading
+from lilift.model.training_libraries import bitsandbytes
 from lilift.recipe.schema import Recipe
 
 BLOCK, NESTED_BLOCK = (

@@ -17,12 +17,11 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
-from lilift.model.bitsandbytes_import import bitsandbytes
 from lilift.model.decoding.step_graphs import forget_step_graphs
 from lilift.model.llms.lean_layers.frozen_linear import Projection, projection_of
+from lilift.model.training_libraries import bitsandbytes, peft
 
 
 def dequantise(llm: nn.Module) -> None:
@@ -77,9 +76,9 @@ def dequantised_bytes(llm: nn.Module) -> int:
     return sum(layer.in_features * layer.out_features * _precision(layer).itemsize for layer, _ in _layers(llm))
 
 
-def _layers(llm: nn.Module) -> Iterator[tuple[bitsandbytes.nn.Linear4bit, LoraLayer | None]]:
+def _layers(llm: nn.Module) -> Iterator[tuple[bitsandbytes.nn.Linear4bit, peft.tuners.lora.LoraLayer | None]]:
     """The 4-bit layers, each with the LoRA layer around it."""
-    around = {id(module.base_layer): module for module in llm.modules() if isinstance(module, LoraLayer)}
+    around = {id(module.base_layer): module for module in llm.modules() if isinstance(module, peft.tuners.lora.LoraLayer)}
     for module in llm.modules():
         if isinstance(module, bitsandbytes.nn.Linear4bit):
             yield module, around.get(id(module))

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from peft.utils import transformers_weight_conversion
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from transformers.pytorch_utils import Conv1D
 
+from lilift.model.training_libraries import peft
 from lilift.recipe.errors import RecipeError
 
 ALL_LINEAR = "all-linear"
@@ -72,7 +72,7 @@ def names_as_they_are() -> Iterator[None]:
     peft reads `gate_proj`, `up_proj` and `down_proj` in a mixture-of-experts model as names of experts in older versions of
     transformers, also where a shared part has a layer of this name.
     """
-    patched: Any = transformers_weight_conversion
+    patched: Any = peft.utils.transformers_weight_conversion
     convert = patched._convert_peft_config_moe
     patched._convert_peft_config_moe = lambda *_: None
     try:

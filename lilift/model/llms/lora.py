@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import warnings
 
-from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import PreTrainedModel
 
 from lilift.model.llms.experts import layers_to_adapt, names_as_they_are
 from lilift.model.llms.lean_layers.frozen_linear import bind_adapted_layers
 from lilift.model.seeding import seeded
+from lilift.model.training_libraries import peft
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.schema import LoraSettings
 
 
-def add_lora(llm: PreTrainedModel, settings: LoraSettings, *, seed: int) -> PeftModel:
+def add_lora(llm: PreTrainedModel, settings: LoraSettings, *, seed: int) -> peft.PeftModel:
     """Add a LoRA adapter (arXiv 2106.09685) in float32, whose initial weights depend on the seed alone.
 
     `add_lora` changes nothing else. peft's preparation for quantised training would widen embeddings and norms to float32,
@@ -23,7 +23,7 @@ def add_lora(llm: PreTrainedModel, settings: LoraSettings, *, seed: int) -> Peft
     Raises:
         RecipeError: no layer of the LLM fits `target_modules`.
     """
-    config = LoraConfig(
+    config = peft.LoraConfig(
         r=settings.rank,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
@@ -33,7 +33,7 @@ def add_lora(llm: PreTrainedModel, settings: LoraSettings, *, seed: int) -> Peft
     return add_adapter(llm, config, seed=seed)
 
 
-def add_adapter(llm: PreTrainedModel, config: LoraConfig, *, seed: int = 0) -> PeftModel:
+def add_adapter(llm: PreTrainedModel, config: peft.LoraConfig, *, seed: int = 0) -> peft.PeftModel:
     """Add the adapter that a configuration of peft describes.
 
     Raises:
@@ -43,7 +43,7 @@ def add_adapter(llm: PreTrainedModel, config: LoraConfig, *, seed: int = 0) -> P
         with seeded(seed), warnings.catch_warnings(), names_as_they_are():
             warnings.simplefilter("ignore", FutureWarning)  # peft calls a function that transformers wants to remove
             warnings.filterwarnings("ignore", message="fan_in_fan_out")  # peft itself sets it right, for GPT-2's layers
-            adapted = get_peft_model(llm, config)
+            adapted = peft.get_peft_model(llm, config)
     except ValueError as error:
         raise RecipeError(
             f"LoRA cannot be added to these layers ({str(error).split('.')[0]})",

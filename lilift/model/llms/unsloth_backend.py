@@ -21,11 +21,11 @@ from typing import Any
 
 import torch
 from packaging.requirements import InvalidRequirement, Requirement
-from peft import PeftModel
 from torch import nn
 from transformers import PreTrainedModel
 
 from lilift.model.sources import loading, model_folder_or_hub
+from lilift.model.training_libraries import peft
 from lilift.recipe.errors import EnvironmentUnfit, ModelError
 from lilift.recipe.schema import LLMSettings, LoraSettings
 
@@ -102,10 +102,10 @@ def in_this_process() -> bool:
     return "unsloth" in sys.modules
 
 
-def add_lora(llm: PreTrainedModel, settings: LoraSettings, *, seed: int) -> PeftModel:
+def add_lora(llm: PreTrainedModel, settings: LoraSettings, *, seed: int) -> peft.PeftModel:
     """Add a LoRA adapter with unsloth's own forward and backward passes; see `lilift.model.llms.lora.add_lora`."""
     targets = settings.target_modules
-    adapted: PeftModel = _fast_language_model().get_peft_model(
+    adapted: peft.PeftModel = _fast_language_model().get_peft_model(
         llm,
         r=settings.rank,
         lora_alpha=settings.alpha,

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig
 from transformers.models.auto.modeling_auto import (
@@ -37,6 +36,7 @@ from lilift.model.llms.llm_architecture import check_takes_embeddings, layers_wi
 from lilift.model.llms.lora import add_lora
 from lilift.model.llms.special_tokens import check_tokens_have_rows, tokens_of
 from lilift.model.sources import check_tokenizer, loading
+from lilift.model.training_libraries import peft
 from lilift.phases.model_check.file_checks import Problems, found_by
 from lilift.phases.model_check.small_files import ModelFiles
 from lilift.phases.model_check.weight_checks import check_weights_fit
@@ -46,7 +46,7 @@ from lilift.recipe.schema import EncoderSettings, LLMSettings, Recipe
 
 def llm_configuration_problems(files: ModelFiles, recipe: Recipe) -> Problems:
     """What transformers, peft and the exporter say against an LLM, in a run of this recipe."""
-    adapted: list[PeftModel] = []
+    adapted: list[peft.PeftModel] = []
 
     def trains() -> None:
         config = _llm_config(files, recipe.llm)
@@ -157,7 +157,7 @@ def _empty(build: Callable[[], Any]) -> Any:
         return None
 
 
-def _check_merges(adapted: PeftModel, name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def _check_merges(adapted: peft.PeftModel, name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Check that the files of an LLM hold the weights that its adapter changes.
 
     Raises:

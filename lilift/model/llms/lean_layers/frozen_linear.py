@@ -12,11 +12,10 @@ from types import MethodType
 from typing import Any
 
 import torch
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lilift.model.bitsandbytes_import import bitsandbytes
+from lilift.model.training_libraries import bitsandbytes, peft
 
 
 @dataclass(frozen=True)
@@ -140,26 +139,28 @@ def projection_of(layer: nn.Module) -> Projection | None:
 
     An adapter counts only if it takes part in the layer's result at this moment.
     """
-    if not isinstance(layer, LoraLayer):
+    if not isinstance(layer, peft.tuners.lora.LoraLayer):
         return Projection(layer) if _is_frozen_linear(layer) else None
-    peft: Any = layer
-    base = peft.get_base_layer()
-    if not _is_frozen_linear(base) or peft.merged or getattr(peft, "fan_in_fan_out", False):
+    adapted: Any = layer
+    base = adapted.get_base_layer()
+    if not _is_frozen_linear(base) or adapted.merged or getattr(adapted, "fan_in_fan_out", False):
         return None
-    active = [name for name in peft.active_adapters if name in peft.lora_A]
-    if peft.disable_adapters or not active:
+    active = [name for name in adapted.active_adapters if name in adapted.lora_A]
+    if adapted.disable_adapters or not active:
         return Projection(base)
-    if len(active) > 1 or peft.lora_variant.get(active[0]) or peft.lora_bias.get(active[0], False):
+    if len(active) > 1 or adapted.lora_variant.get(active[0]) or adapted.lora_bias.get(active[0], False):
         return None
     name = active[0]
-    dropout = peft.lora_dropout[name]
+    dropout = adapted.lora_dropout[name]
     share = dropout.p if isinstance(dropout, nn.Dropout) and dropout.training else 0.0
-    return Projection(base, peft.lora_A[name].weight, peft.lora_B[name].weight, float(peft.scaling[name]), share)
+    return Projection(base, adapted.lora_A[name].weight, adapted.lora_B[name].weight, float(adapted.scaling[name]), share)
 
 
 def bind_adapted_layers(model: nn.Module) -> int:
     """Let every LoRA layer of a model compute as described above. Returns their number."""
-    found = [layer for layer in model.modules() if isinstance(layer, LoraLayer) and projection_of(layer) is not None]
+    found = [
+        layer for layer in model.modules() if isinstance(layer, peft.tuners.lora.LoraLayer) and projection_of(layer) is not None
+    ]
     for layer in found:
         layer.forward = MethodType(_adapted_forward, layer)
     return len(found)

@@ -1,8 +1,8 @@
-"""Imports bitsandbytes without torch's compiler. All modules of lilift take bitsandbytes from here.
+"""bitsandbytes and peft, imported without torch's compiler. All modules of lilift take both from here.
 
-bitsandbytes 0.50 gives four functions to `torch.compile` while it is imported. That imports all of dynamo and inductor, takes
-longer than the rest of bitsandbytes, and compiles nothing yet. lilift hardly ever calls these functions. Here each function
-goes to `torch.compile` at its first call instead, and computes the same.
+bitsandbytes 0.50 gives four functions to `torch.compile` while it is imported, and peft imports bitsandbytes. That imports
+all of dynamo and inductor, takes longer than the rest of bitsandbytes, and compiles nothing yet. lilift hardly ever calls these
+functions. Here each function goes to `torch.compile` at its first call instead, and computes the same.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ if "bitsandbytes" not in sys.modules:
     torch.compile = _compile_later  # type: ignore[assignment]
 try:
     import bitsandbytes
+    import peft.utils.transformers_weight_conversion
 finally:
     torch.compile = _compile_now
 
-__all__ = ["bitsandbytes"]
+__all__ = ["bitsandbytes", "peft"]
