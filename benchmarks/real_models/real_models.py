@@ -52,13 +52,14 @@ def train_and_ask(name: str, seed: int, arguments: argparse.Namespace) -> list[d
     benchmark = f"{{name: custom, title: {TITLE}, path: {tests}, labels: likelihood, bare: true, languages: [en, {codes}]}}"
     system = SYSTEMS[name]
     files = [
-        f"languages=[{codes}]",
+        f"languages=[{', '.join(system.dictionaries or LOW)}]",
         f"llm.model={arguments.llm}",
         f"data.instructions={{source: {write_training(arguments.data, work / 'train.jsonl')}}}",
         f"evaluate.benchmarks=[{benchmark}]",
     ]
-    if system.switches:
-        files.append(f"data.lexicons={json.dumps({code: str(path) for code, path in dictionaries(arguments.data).items()})}")
+    if system.dictionaries:
+        lexicons = {code: str(path) for code, path in dictionaries(arguments.data).items() if code in system.dictionaries}
+        files.append(f"data.lexicons={json.dumps(lexicons)}")
     has_encoder = "encoder={model: none}" not in system.settings
     if has_encoder:
         files += [f"encoder.model={arguments.encoder}", "encoder.placement=cached-disk"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchmarks.real_models.real_data import LOW
+
 ALIGN_STEPS, TRANSFER_STEPS = 320, 48
 ALIGN_ROWS, TRANSFER_ROWS = 32, 16
 """Sentences in a step, about. Rows of other systems have other lengths, so that their tokens for a step differ."""
@@ -23,7 +25,7 @@ class System:
         settings: `--set` settings beside those that all systems share.
         row: tokens of a row of stage 2, about. With it, every system sees the same number of sentences in a step.
         align_row: the same for stage 1; by default `row`.
-        switches: whether stage 1 swaps words.
+        dictionaries: the languages whose words stage 1 swaps in; by default all that are tested.
         control: also train stage 2 on a layer that stage 1 did not train.
     """
 
@@ -31,7 +33,7 @@ class System:
     settings: Sequence[str]
     row: int = SOFT_ROW
     align_row: int | None = None
-    switches: bool = True
+    dictionaries: Sequence[str] = LOW
     control: bool = False
 
 
@@ -42,10 +44,12 @@ TEXT_ONLY = (
     "align.skip=true",
 )
 SYSTEMS: dict[str, System] = {
-    "llm-alone": System("LLM alone, tuned on English text", TEXT_ONLY, row=SENTENCE + 8, switches=False),
+    "llm-alone": System("LLM alone, tuned on English text", TEXT_ONLY, row=SENTENCE + 8, dictionaries=()),
     "bridge": System("bridge, both stages", [RESPOND], control=True),
     "half-the-steps": System("stage 1 with half the steps (160)", [RESPOND, "align.max_steps=160"]),
-    "english-only": System("stage 1 on English alone, no dictionary", [RESPOND, "align.texts=[english]"], switches=False),
+    "english-only": System("stage 1 on English alone, no dictionary", [RESPOND, "align.texts=[english]"], dictionaries=()),
+    "one-dictionary": System("stage 1 with one dictionary (Swahili)", [RESPOND], dictionaries=["sw"]),
+    "three-dictionaries": System("stage 1 with three dictionaries (Swahili, Hindi, Thai)", [RESPOND], dictionaries=["sw", "hi", "th"]),
     "reconstruct": System("stage 1 reconstructs", ["align.target={reconstruct: 1.0}"], align_row=SOFT_ROW + SENTENCE),
     "mixed": System(
         "stage 1 responds and reconstructs",
