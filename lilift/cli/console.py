@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from lilift.recipe.terminal import is_terminal
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -27,7 +29,7 @@ def console() -> Console:
     """
     from rich.console import Console
 
-    if sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         return Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     return Console(highlight=False, markup=False, emoji=False, width=120, color_system=None)
 

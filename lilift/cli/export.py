@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lilift.cli.console import HelpFormatter, print_json
 from lilift.cli.run_output import print_commands
+from lilift.recipe.terminal import is_terminal
 
 if TYPE_CHECKING:
     from lilift.phases.export_check import DriftReport
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     if (arguments.public or arguments.yes) and arguments.push is None:
         option = "--public" if arguments.public else "--yes"
         raise RecipeError(f"{option} has no effect without --push", remedy="name the repository with --push, or leave it out")
-    if arguments.push is not None and not (arguments.yes or sys.stdin.isatty()):
+    if arguments.push is not None and not (arguments.yes or is_terminal(sys.stdin)):
         raise RecipeError("--push asks before it sends, and there is no terminal", remedy="add --yes")
     if arguments.push is not None and (arguments.run_folder / DESCRIPTION).is_file():
         return _push(arguments.run_folder, arguments)

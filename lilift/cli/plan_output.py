@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lilift.cli.console import console, table
 from lilift.memory.phase_plan import CATEGORIES, CATEGORY_COLOURS, CATEGORY_LETTERS, category_title
+from lilift.recipe.terminal import is_terminal
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -181,4 +182,4 @@ def _legend(plan: Plan, shown: list[str]) -> Text:
 
 
 def _cells(name: str, count: int) -> str:
-    return ("█" if sys.stdout.isatty() else CATEGORY_LETTERS[name]) * max(0, count)
+    return ("█" if is_terminal(sys.stdout) else CATEGORY_LETTERS[name]) * max(0, count)
