@@ -133,22 +133,24 @@ def _export(arguments: argparse.Namespace) -> int:
     report.raise_refusal()
     if not arguments.json:
         print("\nnext")
-        print_commands(next_commands(arguments.run_folder, output, settings.formats))
+        from lilift.phases.model_check.recipe_models import can_be_gguf
+
+        print_commands(next_commands(arguments.run_folder, output, settings.formats, gguf=can_be_gguf(recipe)))
     return 0
 
 
-def next_commands(run_folder: Path, output: Path, formats: Sequence[str]) -> list[tuple[str, str]]:
-    """The commands that make sense after an export, each with what it does."""
+def next_commands(run_folder: Path, output: Path, formats: Sequence[str], *, gguf: bool) -> list[tuple[str, str]]:
+    """The commands that make sense after an export, each with what it does. `gguf`: whether lilift can write that format."""
     run, export = shlex.quote(str(run_folder)), shlex.quote(str(output))
     if "gguf" in formats:
         return [
             (f"lilift chat {export}", "ask questions in the terminal; llama.cpp runs the export"),
             (f"lilift serve {export}", "a web page, and an endpoint for other programs"),
         ]
-    return [
-        (f"lilift chat {run}", "ask questions in the terminal"),
-        (f"lilift export {run} --to gguf --output my-model", "files for llama.cpp, which `lilift serve` needs"),
-    ]
+    steps = [(f"lilift chat {run}", "ask questions in the terminal")]
+    if gguf:
+        steps.append((f"lilift export {run} --to gguf --output my-model", "files for llama.cpp, which `lilift serve` needs"))
+    return steps
 
 
 def _in_json(drift: DriftReport | None) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def tracker_for(recipe: Recipe, folder: Path, note: Callable[[str], None]) -> Tr
         return None
     sinks: dict[str, Callable[..., Sink]] = {"tensorboard": TensorBoard, "trackio": Trackio, "wandb": WeightsAndBiases}
     kind = sinks[recipe.track]
-    open_sink: OpenSink = lambda name, first: kind(recipe, folder, name, first)  # noqa: E731
+    open_sink: OpenSink = lambda name, anew: kind(recipe, folder, name, anew)  # noqa: E731
     return Tracker(recipe.track, open_sink, folder, note)
 
 
@@ -42,11 +42,12 @@ def _package(name: str, module: str) -> ModuleType:
 class TensorBoard:
     """Files below `tensorboard/` in the run folder, one folder for each stage: `tensorboard --logdir runs/NAME`."""
 
-    def __init__(self, recipe: Recipe, folder: Path, name: str, first: int) -> None:  # noqa: ARG002
+    def __init__(self, recipe: Recipe, folder: Path, name: str, anew: bool) -> None:  # noqa: ARG002
         _package("tensorboard", "tensorboard")
         written = folder.parent / "tensorboard" / folder.name
-        # TensorBoard hides what an earlier process or an earlier training has written from this step on.
-        self._writer = import_module("torch.utils.tensorboard").SummaryWriter(str(written), purge_step=first)
+        # With step 0, TensorBoard hides what an earlier training wrote into this folder, before --restart-from.
+        purge = 0 if anew else None
+        self._writer = import_module("torch.utils.tensorboard").SummaryWriter(str(written), purge_step=purge)
 
     def log(self, figures: Mapping[str, float], step: int) -> None:
         for figure, value in figures.items():
@@ -60,7 +61,7 @@ class TensorBoard:
 class Trackio:
     """A database on this machine, or the space that the user's environment variables name: `trackio show --project lilift`."""
 
-    def __init__(self, recipe: Recipe, folder: Path, name: str, first: int) -> None:  # noqa: ARG002
+    def __init__(self, recipe: Recipe, folder: Path, name: str, anew: bool) -> None:  # noqa: ARG002
         group = folder.parent.name
         # Without the last four, it counts as a new run, opens a page in a notebook, and records the machine as well.
         self._run = _package("trackio", "trackio").init(
@@ -84,7 +85,7 @@ class Trackio:
 class WeightsAndBiases:
     """A server, or files in the run folder with `WANDB_MODE=offline`."""
 
-    def __init__(self, recipe: Recipe, folder: Path, name: str, first: int) -> None:  # noqa: ARG002
+    def __init__(self, recipe: Recipe, folder: Path, name: str, anew: bool) -> None:  # noqa: ARG002
         wandb = _package("wandb", "wandb")
         group = folder.parent.name
         self._run = wandb.init(

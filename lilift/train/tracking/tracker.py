@@ -31,8 +31,8 @@ class Sink(Protocol):
         """Keep everything, and end."""
 
 
-OpenSink = Callable[[str, int], Sink]
-"""Opens a sink from the name of these curves, which no other stage has, and the first step that will come."""
+OpenSink = Callable[[str, bool], Sink]
+"""Opens a sink from the name of these curves, which no other training has, and whether nothing has been copied to them yet."""
 
 
 class Tracker:
@@ -59,9 +59,8 @@ class Tracker:
         """Open the sink, unless it is open or has failed."""
         if self._sink is None and not self._failed:
             self._copied = self._read()
-            first = 1 + min((step for key, step in self._copied.items() if key != "id"), default=-1)
             with self._guarded():
-                self._sink = self._open_sink(self._copied["id"], first)
+                self._sink = self._open_sink(self._copied["id"], len(self._copied) == 1)
 
     def copy(self, kind: str, line: Mapping[str, Any]) -> None:
         """Copy a line of a file of this kind, if it has not been copied."""
@@ -83,7 +82,7 @@ class Tracker:
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
-        """Turn every error of the sink into one warning. What a sink prints is no part of standard output, which may be JSON."""
+        """Turn every error of the sink into one warning. What a sink prints must not mix with JSON on standard output."""
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 yield

@@ -177,6 +177,12 @@ def test_tensorboard_itself_shows_each_step_once_after_a_resumed_run(tmp_path: P
     found.Reload()
     shown = [(event.step, round(event.value, 5)) for event in found.Scalars("loss")]
     assert shown == [(step, round(1 / step, 5)) for step in range(1, 7)]
+    (folder / TRACKED).unlink()  # as --restart-from does
+    (folder / "metrics.jsonl").unlink()
+    write_lines("tensorboard", folder, first=1, last=2)
+    found = accumulators.EventAccumulator(str(tmp_path / "run" / "tensorboard" / "align"), size_guidance={"scalars": 0})
+    found.Reload()
+    assert [event.step for event in found.Scalars("loss")] == [1, 2]
 
 
 def test_trackio_itself_continues_the_same_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
