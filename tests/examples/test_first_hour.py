@@ -70,9 +70,8 @@ def executed(folder: Path, runs_commands: str) -> list[str]:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     packages = os.pathsep.join([str(ROOT), str(ROOT / "kernels"), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {"PATH": path, "PYTHONPATH": packages, "IPYTHONDIR": str(folder / "ipython")}
-    client = nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}})
-    client.create_kernel_manager().transport = "ipc"
-    client.execute(env=environment)
+    resources = {"metadata": {"path": str(folder)}}
+    nbclient.NotebookClient(notebook, timeout=600, startup_timeout=200, resources=resources).execute(env=environment)
     return [
         "".join(str(output.get("text", output.get("data"))) for output in cell.outputs)
         for cell in notebook.cells
