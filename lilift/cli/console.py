@@ -103,6 +103,7 @@ def _table(
     title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int], prose: Sequence[int]
 ) -> Table:
     from rich import box
+    from rich.cells import cell_len
     from rich.table import Table
 
     made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -111,7 +112,8 @@ def _table(
         if index in prose:
             made.add_column(column, justify=justify, min_width=_NARROWEST_PROSE)
         else:
-            made.add_column(column, justify=justify, no_wrap=True)
+            longest = max(map(cell_len, (column, *(row[index] for row in rows))))
+            made.add_column(column, justify=justify, no_wrap=True, min_width=longest)
     for row in rows:
         made.add_row(*row)
     return made

@@ -35,7 +35,7 @@ EXPLAINED = {
     "kv_cache": "keys and values of the answers (evaluate.tokens_per_batch, evaluate.max_new_tokens)",
     "overhead": "what the allocator keeps beyond the tensors, and what GPUs took beyond earlier plans",
 }
-BAR_WIDTH = 64
+BAR_WIDTH, LEAST_BAR = 64, 12
 BESIDE_BAR = 24  # the phase before a bar, and its peak behind it
 LEGEND_ENTRIES = 6
 
@@ -46,7 +46,7 @@ def print_plan(plan: Plan, missing: Sequence[LiliftError] = ()) -> None:
 
     shown = [name for name in CATEGORIES if any(phase.parts.get(name, 0) >= MIB / 2 for phase in plan.phases)]
     out = console()
-    widest = min(BAR_WIDTH, out.width - BESIDE_BAR)
+    widest = max(LEAST_BAR, min(BAR_WIDTH, out.width - BESIDE_BAR))
     out.print(f"{plan.recipe.name} on {plan.card.name}: predicted memory of each phase, GiB")
     width = widest / max(plan.card.total_bytes, plan.peak_bytes)
     for phase in plan.phases:

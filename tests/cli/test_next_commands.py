@@ -102,6 +102,10 @@ def test_in_a_narrow_terminal_no_name_and_no_command_is_cut_or_broken(
     print_table("one", ("name", "what"), [("short", "word " * 40)], prose=(1,))
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= columns
+    print_table(None, ("name of several words", "another one", "peak"), [("a few words", "more words", "5 × 192")])
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert "name of several words" in shown
     print_table("one", ("name", "what"), [("short", long)])
     assert f"    what {long}" in capsys.readouterr().out
     with pytest.raises(SystemExit):
