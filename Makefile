@@ -40,9 +40,9 @@ wheel: setup
 	ls build/wheels/*.whl
 
 # What a stranger does with a release: installs the wheel, trains tiny-cpu and runs its export, without this repository. It takes as
-# long as the demo, and downloads all packages. PIP_FLAGS and TORCH choose torch's build, as in `make setup`.
+# long as the demo, and downloads all packages. PIP_FLAGS chooses torch's build, as in `make setup`.
 release-check: wheel
-	$(BIN)/python -m tests.release_check build/wheels/*.whl --torch="$(PIP_FLAGS) $(TORCH)" $(RELEASE_FLAGS)
+	$(BIN)/python -m tests.release_check build/wheels/*.whl --torch="$(PIP_FLAGS) torch" $(RELEASE_FLAGS)
 
 demo: setup
 	$(BIN)/lilift doctor

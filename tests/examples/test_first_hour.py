@@ -42,6 +42,7 @@ import shlex
 from lilift.cli.app import main
 
 def run_command(command):
+    command = get_ipython().var_expand(command, depth=1)
     assert main(shlex.split(command)[1:]) == 0, command
 """
 

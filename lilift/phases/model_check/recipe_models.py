@@ -88,7 +88,8 @@ def can_be_gguf(recipe: Recipe) -> bool:
     if not recipe.can_be_exported or recipe.alignment.layers == "mix":
         return False
     asked = recipe.model_copy(update={"export": recipe.export.model_copy(update={"formats": ("gguf",)})})
-    return not unfit_models(asked, ("export",), without_torch=True)
+    exporting: tuple[Phase, ...] = ("export",)
+    return not unfit_models(asked, exporting, without_torch=True)
 
 
 def _unchecked(recipe: Recipe, section: str) -> str:
