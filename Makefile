@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip install --quiet
 LOCK := build/uv/bin/uv pip compile --quiet --native-tls --universal --python-version 3.11.5 --default-index https://pypi.org/simple \
 	--constraint constraints.txt --generate-hashes --no-annotate --custom-compile-command "make lock"
 
-.PHONY: setup lock demo demo-quick test test-long coverage lint audit docs docs-check bench gpu stand-ins clean
+.PHONY: setup lock wheel release-check demo demo-quick test test-long coverage lint audit docs docs-check bench gpu stand-ins clean
 
 setup: $(STAMP)
 
@@ -32,6 +32,17 @@ lock:
 	echo torch | $(LOCK) --output-file torch.lock -
 	echo hatchling | $(LOCK) --output-file requirements.lock --extra dev pyproject.toml - \
 		$$(sed -nE 's/^(torch|cuda-[a-z0-9-]+|nvidia-[a-z0-9-]+)==.*/--no-emit-package \1/p' torch.lock)
+
+# A wheel of this checkout, which `pip install 'build/wheels/lilift-….whl[train,gguf]'` installs anywhere.
+wheel: setup
+	rm -rf build/wheels
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir build/wheels .
+	ls build/wheels/*.whl
+
+# What a stranger does with a release: installs the wheel, trains tiny-cpu and runs its export, without this repository. It takes as
+# long as the demo, and downloads all packages. PIP_FLAGS chooses torch's build, as in `make setup`.
+release-check: wheel
+	$(BIN)/python -m tests.release_check build/wheels/*.whl --torch="$(PIP_FLAGS) torch" $(RELEASE_FLAGS)
 
 demo: setup
 	$(BIN)/lilift doctor

@@ -148,10 +148,11 @@ LICENCES = {
     "datasets": "Apache-2.0", "pyarrow": "Apache-2.0", "tokenizers": "Apache-2.0", "huggingface_hub": "Apache-2.0",
     "gguf": "MIT", "unsloth": "Apache-2.0", "gensim": "LGPL-2.1-only", "lm_eval": "MIT", "xllamacpp": "MIT", "cyllama": "MIT",
     "starlette": "BSD-3-Clause", "uvicorn": "BSD-3-Clause", "ctranslate2": "MIT",
+    "tensorboard": "Apache-2.0", "trackio": "MIT", "wandb": "MIT",
     "uroman": "MIT with a clause: publications of what uses it name uroman",
 }  # fmt: skip
 """The licence of each package that lilift imports, as an SPDX expression; libraries inside their wheels have their own."""
-_EXTRAS = ("train", "gguf", "induction", "lm-eval", "unsloth", "pivot")
+_EXTRAS = ("train", "gguf", "induction", "lm-eval", "unsloth", "pivot", "tensorboard", "trackio", "wandb")
 
 
 def shipped_files(root: Path = ROOT) -> Iterator[str]:

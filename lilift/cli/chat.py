@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lilift.cli.console import HelpFormatter, print_notes
 from lilift.cli.pivot_options import add_pivot_options, pivot_of
 from lilift.recipe.errors import RecipeError
+from lilift.recipe.terminal import in_notebook, is_terminal
 
 if TYPE_CHECKING:
     from lilift.evaluate.responders import Responder
@@ -60,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise RecipeError(f"--{name.replace('_', '-')} {value} is too small", remedy="give 1 or more")
+    if arguments.question is None and in_notebook() and sys.stdin.isatty():
+        raise RecipeError("a cell of a notebook cannot ask you for questions", remedy="write the question behind the model")
     options = AnswerOptions(max_new_tokens=arguments.max_new_tokens, gguf=arguments.quant, threads=arguments.threads)
     settings = pivot_of(arguments)
     model = load_answerer(arguments.model, options, system=arguments.system)
@@ -90,7 +93,7 @@ def _answer(responder: Responder, question: str) -> None:
 
 def _questions() -> Any:
     """Lines from the terminal until an empty line, or every line of a file that is not empty."""
-    asking = sys.stdin.isatty()
+    asking = is_terminal(sys.stdin)
     number = 0
     while True:
         if asking:

@@ -6,7 +6,7 @@ import string
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lilift.cli.console import console, table
+from lilift.cli.console import print_table
 
 if TYPE_CHECKING:
     from lilift.evaluate.answering_cost import AnsweringCost
@@ -24,7 +24,7 @@ def print_several(found: SeveralOnBenchmark, given: Sequence[str]) -> None:
     rows = [(row.name, str(row.questions), *map(_accuracy, row.results)) for row in comparison.languages]
     rows += [(f"{mean.title} ({mean.languages})", "", *map(_accuracy, mean.results)) for mean in comparison.means]
     columns = ("right answers in % (95% interval)", "questions", *letters)
-    console().print(table(None, columns, rows, right=range(1, len(columns))))
+    print_table(None, columns, rows, right=range(1, len(columns)))
     _print_tests(found, letters)
     _print_outcomes(found, letters)
     if comparison.unpaired:
@@ -47,7 +47,7 @@ def _print_tests(found: SeveralOnBenchmark, letters: str) -> None:
         for place, row in enumerate(found.comparison.languages)
     ]
     columns = ("difference in points (McNemar p, Holm)", *(f"{letters[pair.second]} − {letters[pair.first]}" for pair in pairs))
-    console().print(table(None, columns, rows, right=range(1, len(columns))))
+    print_table(None, columns, rows, right=range(1, len(columns)))
     for pair in pairs:
         for mean, p in zip(pair.comparison.means, pair.means_p_holm, strict=True):
             print(
@@ -64,7 +64,7 @@ def _print_outcomes(found: SeveralOnBenchmark, letters: str) -> None:
         for place, letter in enumerate(letters)
     ]
     columns = ("", "right, all others wrong", "wrong, all others right", "seconds a question", "GiB")
-    console().print(table(None, columns, rows, right=range(1, len(columns))))
+    print_table(None, columns, rows, right=range(1, len(columns)))
     total = sum(row.questions for row in languages)
     print(
         f"  all right: {sum(row.all_right for row in languages)}, none right: {sum(row.none_right for row in languages)}, "

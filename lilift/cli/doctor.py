@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from lilift.cli.console import HelpFormatter, console, print_json, table
+from lilift.cli.console import HelpFormatter, print_json, print_table
 
 
 def add_parser(verbs: Any) -> None:
@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         marks = {"works": "ok", "note": "note", "broken": "BROKEN"}
         rows = [(marks[f.state], f.subject, f.found) for f in findings]
-        console().print(table("lilift doctor", ("", "what", "found"), rows))
+        print_table("lilift doctor", ("", "what", "found"), rows, prose=(2,))
         # Below the table, which wraps its cells, so that you can copy the commands.
         for finding in findings:
             if finding.advice:

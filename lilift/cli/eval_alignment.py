@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lilift.cli.console import HelpFormatter, console, print_json, print_notes, table
+from lilift.cli.console import HelpFormatter, print_json, print_notes, print_table
 from lilift.cli.language_options import language_codes
 
 
@@ -63,6 +63,6 @@ def run(arguments: argparse.Namespace) -> int:
     rows.append(("mean", f"{100 * found.before:.1f}", f"{100 * found.after:.1f}"))
     title = f"nearest neighbour is the translation, in % of {found.sentences} sentences (chance {100 / found.sentences:.1f})"
     print_notes(found.remarks())
-    console().print(table(title, ("English ↔", "before stage 1", "after stage 1"), rows, right=(1, 2)))
+    print_table(title, ("English ↔", "before stage 1", "after stage 1"), rows, right=(1, 2))
     print(f"written: {path}")
     return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from lilift.cli.console import HelpFormatter, console, print_json, table
+from lilift.cli.console import HelpFormatter, print_json, print_table
 
 if TYPE_CHECKING:
     from lilift.evaluate.benchmarks.benchmark_sources import BenchmarkSource
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         for one in found
     ]
     columns = ("name", "questions", "languages", "rows each", "answer", "translated by", "licence", "get")
-    console().print(table("benchmarks", columns, rows, right=(2, 3)))
+    print_table("benchmarks", columns, rows, right=(2, 3), prose=(1, 5, 6, 7))
     print("get: `fetch` is `lilift eval fetch NAME`, `hub` is `--source hub`, `path` is `--path` with the authors' files")
     print("questions of your own: `--benchmark ./problems.csv` (docs/your-benchmark.md)")
     if arguments.languages:

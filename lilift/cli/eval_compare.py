@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lilift.cli.console import HelpFormatter, console, print_json, table
+from lilift.cli.console import HelpFormatter, print_json, print_table
 
 if TYPE_CHECKING:
     from lilift.evaluate.scores.paired_comparison import Comparison
@@ -117,7 +117,7 @@ def _print(found: Comparison) -> None:
         for one in found.languages
     ]
     columns = ("right answers in %", "questions", first, second, "difference", "only one right", "McNemar p", "Holm p")
-    console().print(table(f"{found.benchmark}: {first} → {second}", columns, rows, right=range(1, len(columns))))
+    print_table(f"{found.benchmark}: {first} → {second}", columns, rows, right=range(1, len(columns)))
     for mean in found.means:
         print(
             f"  {mean.title} ({mean.languages}): {100 * mean.first:.1f} → {100 * mean.second:.1f}, difference "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lilift.cli.console import HelpFormatter
+from lilift.recipe.terminal import is_terminal
 
 FETCHED = (
     *("mgsm", "belebele", "sib200", "xnli", "polymath-low", "polymath-medium", "polymath-high", "polymath-top"),
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = arguments.to.expanduser() if arguments.to else fetched_folder(arguments.benchmark)
     print(f"from     {source.host}/{source.place}")
     print(f"licence  {source.licence}", flush=True)
-    on_screen = sys.stdout.isatty()
+    on_screen = is_terminal(sys.stdout)
 
     def progress(done: int, total: int) -> None:
         if on_screen:

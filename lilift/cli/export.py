@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lilift.cli.console import HelpFormatter, print_json
 from lilift.cli.run_output import print_commands
+from lilift.recipe.terminal import is_terminal
 
 if TYPE_CHECKING:
     from lilift.phases.export_check import DriftReport
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     if (arguments.public or arguments.yes) and arguments.push is None:
         option = "--public" if arguments.public else "--yes"
         raise RecipeError(f"{option} has no effect without --push", remedy="name the repository with --push, or leave it out")
-    if arguments.push is not None and not (arguments.yes or sys.stdin.isatty()):
+    if arguments.push is not None and not (arguments.yes or is_terminal(sys.stdin)):
         raise RecipeError("--push asks before it sends, and there is no terminal", remedy="add --yes")
     if arguments.push is not None and (arguments.run_folder / DESCRIPTION).is_file():
         return _push(arguments.run_folder, arguments)
@@ -132,22 +133,24 @@ def _export(arguments: argparse.Namespace) -> int:
     report.raise_refusal()
     if not arguments.json:
         print("\nnext")
-        print_commands(next_commands(arguments.run_folder, output, settings.formats))
+        from lilift.phases.model_check.recipe_models import can_be_gguf
+
+        print_commands(next_commands(arguments.run_folder, output, settings.formats, gguf=can_be_gguf(recipe)))
     return 0
 
 
-def next_commands(run_folder: Path, output: Path, formats: Sequence[str]) -> list[tuple[str, str]]:
-    """The commands that make sense after an export, each with what it does."""
+def next_commands(run_folder: Path, output: Path, formats: Sequence[str], *, gguf: bool) -> list[tuple[str, str]]:
+    """The commands that make sense after an export, each with what it does. `gguf`: whether lilift can write that format."""
     run, export = shlex.quote(str(run_folder)), shlex.quote(str(output))
     if "gguf" in formats:
         return [
             (f"lilift chat {export}", "ask questions in the terminal; llama.cpp runs the export"),
             (f"lilift serve {export}", "a web page, and an endpoint for other programs"),
         ]
-    return [
-        (f"lilift chat {run}", "ask questions in the terminal"),
-        (f"lilift export {run} --to gguf --output my-model", "files for llama.cpp, which `lilift serve` needs"),
-    ]
+    steps = [(f"lilift chat {run}", "ask questions in the terminal")]
+    if gguf:
+        steps.append((f"lilift export {run} --to gguf --output my-model", "files for llama.cpp, which `lilift serve` needs"))
+    return steps
 
 
 def _in_json(drift: DriftReport | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lilift.cli.console import HelpFormatter
 from lilift.cli.language_options import language_codes
 from lilift.cli.lexicon_output import report
+from lilift.recipe.terminal import is_terminal
 
 if TYPE_CHECKING:
     from lilift.data.lexicons.lexicon import Lexicon
@@ -126,7 +127,7 @@ def _agree(publishers: list[Publisher], yes: bool) -> None:
         print(f"  licence: {publisher.licence}; {publisher.note}; {publisher.page}", file=sys.stderr)
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not is_terminal(sys.stdin):
         raise RecipeError("without a terminal you cannot accept the licences above", remedy="give --yes to accept them")
     print("Accept the licences and download? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from lilift.cli.console import console, print_json, table
+from lilift.cli.console import print_json, print_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,4 +86,4 @@ def _print_table(found: Sequence[LexiconStats]) -> None:
         )
         for stats in found
     ]
-    console().print(table(None, ("", "words", "pairs", "left out", "coverage", "sources"), rows, right=(1, 2, 3, 4)))
+    print_table(None, ("", "words", "pairs", "left out", "coverage", "sources"), rows, right=(1, 2, 3, 4), prose=(5,))

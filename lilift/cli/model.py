@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import Any
 
-from lilift.cli.console import console, print_json, table
+from lilift.cli.console import print_json, print_table
 from lilift.cli.recipe import add_action
 
 
@@ -49,12 +49,13 @@ def run_check(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(report.as_dict())
     else:
-        rows = [
-            (finding.question, finding.verdict, finding.found + (f" — {finding.remedy}" if finding.remedy else ""))
-            for finding in report.findings
-        ]
+        rows = [(finding.question, finding.verdict, finding.found) for finding in report.findings]
         title = f"{report.name}: {report.architecture} as {'LLM' if report.kind == 'llm' else 'encoder'}"
-        console().print(table(title, ("", "works", "found"), rows))
+        print_table(title, ("", "works", "found"), rows, prose=(2,))
+        # Below the table, which breaks its cells, so that commands can be copied.
+        for finding in report.findings:
+            if finding.remedy:
+                print(f"{finding.question}: {finding.remedy}")
         sys.stdout.flush()
     require_works(report)
     return 0

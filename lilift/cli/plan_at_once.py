@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from lilift.cli.console import print_json
+from lilift.recipe.terminal import is_terminal
 
 if TYPE_CHECKING:
     from lilift.recipe.schema import Recipe
@@ -19,7 +20,7 @@ def say_instant_plan(recipe: Recipe, arguments: argparse.Namespace) -> None:
     if (arguments.card or recipe.card) == "auto":  # to look for this machine's card takes as long as the plan
         return
     if not is_fitted(recipe, arguments.card):
-        if sys.stderr.isatty():  # elsewhere, an error stays the only line on standard error
+        if is_terminal(sys.stderr):  # elsewhere, an error stays the only line on standard error
             print(f"{recipe.name}: lilift plans each phase, which takes some seconds", file=sys.stderr, flush=True)
         return
     plan = instant_plan(recipe, card=arguments.card)

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lilift.cli.console import console, table
+from lilift.cli.console import console, print_table
 from lilift.memory.phase_plan import CATEGORIES, CATEGORY_COLOURS, CATEGORY_LETTERS, category_title
+from lilift.recipe.terminal import is_terminal
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -34,7 +35,8 @@ EXPLAINED = {
     "kv_cache": "keys and values of the answers (evaluate.tokens_per_batch, evaluate.max_new_tokens)",
     "overhead": "what the allocator keeps beyond the tensors, and what GPUs took beyond earlier plans",
 }
-BAR_WIDTH = 64
+BAR_WIDTH, LEAST_BAR = 64, 12
+BESIDE_BAR = 24  # the phase before a bar, and its peak behind it
 LEGEND_ENTRIES = 6
 
 
@@ -44,12 +46,14 @@ def print_plan(plan: Plan, missing: Sequence[LiliftError] = ()) -> None:
 
     shown = [name for name in CATEGORIES if any(phase.parts.get(name, 0) >= MIB / 2 for phase in plan.phases)]
     out = console()
+    widest = max(LEAST_BAR, min(BAR_WIDTH, out.width - BESIDE_BAR))
     out.print(f"{plan.recipe.name} on {plan.card.name}: predicted memory of each phase, GiB")
-    width = BAR_WIDTH / max(plan.card.total_bytes, plan.peak_bytes)
+    width = widest / max(plan.card.total_bytes, plan.peak_bytes)
     for phase in plan.phases:
         out.print(_bar(plan, phase, shown, width))
-    for first in range(0, len(shown), LEGEND_ENTRIES):
-        out.print(_legend(plan, shown[first : first + LEGEND_ENTRIES]))
+    entries = LEGEND_ENTRIES if widest == BAR_WIDTH else LEGEND_ENTRIES // 2
+    for first in range(0, len(shown), entries):
+        out.print(_legend(plan, shown[first : first + entries]))
     rows = [
         (
             category_title(name, on_cpu=plan.card.kind == "cpu"),
@@ -61,7 +65,7 @@ def print_plan(plan: Plan, missing: Sequence[LiliftError] = ()) -> None:
     rows.append(("rows × tokens", *(f"{phase.rows} × {phase.row_tokens}" if phase.rows else "–" for phase in plan.phases)))
     rows.append(("micro-batches a step", *(str(phase.accumulation or "–") for phase in plan.phases)))
     columns = ("MiB", *(phase.phase for phase in plan.phases))
-    out.print(table(None, columns, rows, right=range(1, len(columns))))
+    print_table(None, columns, rows, right=range(1, len(columns)))
     if plan.margin >= 0:
         print(f"free at the peak: {plan.margin:.0%} of {plan.card.total_bytes / GIB:.1f} GiB")
     else:
@@ -125,7 +129,7 @@ def print_instant_plan(plan: InstantPlan) -> None:
     ]
     total = f"{plan.card.total_bytes / MIB:,.0f}"
     title = f"{plan.recipe} on {plan.card.name}: predicted memory in MiB (fitted); the card has {total}"
-    console().print(table(title, ("", "peak", "parts"), rows, right=(1,)))
+    print_table(title, ("", "peak", "parts"), rows, right=(1,), prose=(2,))
     unconfirmed = [phase.phase for phase in plan.phases if not phase.confirmed]
     if unconfirmed:
         print(unconfirmed_line(unconfirmed))
@@ -147,7 +151,15 @@ def _print_footprint(plan: Plan) -> None:
             f"{footprint.expert_share:.0%} of its weights, stay in {plan.recipe.llm.dtype}"
         )
     if footprint.hours is not None:
-        print(f"training takes about {footprint.hours:.0f} hours: {footprint.time_basis}")
+        print(f"training takes about {_duration(footprint.hours)}: {footprint.time_basis}")
+
+
+def _duration(hours: float) -> str:
+    """An estimated time, no more precise than the estimate."""
+    if hours < 1.75:
+        minutes = max(round(hours * 60, -1), 5 if hours * 60 >= 2.5 else 1)
+        return f"{minutes:.0f} minutes" if minutes > 1 else "a minute"
+    return f"{hours:.0f} hours"
 
 
 def _bar(plan: Plan, phase: PhasePlan, shown: list[str], width: float) -> Text:
@@ -181,4 +193,4 @@ def _legend(plan: Plan, shown: list[str]) -> Text:
 
 
 def _cells(name: str, count: int) -> str:
-    return ("█" if sys.stdout.isatty() else CATEGORY_LETTERS[name]) * max(0, count)
+    return ("█" if is_terminal(sys.stdout) else CATEGORY_LETTERS[name]) * max(0, count)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lilift.cli import recipe_new
-from lilift.cli.console import HelpFormatter, console, print_json, table
+from lilift.cli.console import HelpFormatter, print_json, print_table
 from lilift.cli.plan_at_once import run_instant_plan, say_instant_plan
 from lilift.cli.several_processes import launch_run, run_with_others
 from lilift.processes.torchrun_environment import started_by_torchrun
@@ -148,9 +149,7 @@ def run_list(arguments: argparse.Namespace) -> int:
 
     rows = [(r.name, r.card, r.llm.model, r.encoder.model, *(shown(r.name, phase) for phase in phases)) for r in recipes]
     columns = ("recipe", "card", "LLM", "encoder", *phases)
-    console().print(
-        table("shipped recipes; predicted (/ measured) peak of each phase in GiB", columns, rows, right=range(4, 7))
-    )
+    print_table("shipped recipes; predicted (/ measured) peak of each phase in GiB", columns, rows, right=range(4, 7))
     return 0
 
 
@@ -246,6 +245,16 @@ def resuming(arguments: Sequence[str]) -> list[str]:
     return [*kept, "--resume"]
 
 
+def _resume_command(arguments: argparse.Namespace) -> str:
+    """The command that continues a run after the phase at which `--until` stopped it."""
+    words = ["lilift", "recipe", "run", arguments.recipe]
+    words += [word for setting in arguments.overrides for word in ("--set", setting)]
+    for option in ("run_folder", "processes", "memory_limit"):
+        if (value := getattr(arguments, option)) is not None:
+            words += [f"--{option.replace('_', '-')}", str(value)]
+    return shlex.join([*words, *(["--strict"] if arguments.strict else []), "--resume"])
+
+
 def run_run(arguments: argparse.Namespace) -> int:
     # A mistake in the recipe is reported before anything heavy is imported.
     recipe = load(arguments)
@@ -277,5 +286,5 @@ def run_run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(results_as_dict(finished))
     else:
-        print_results(finished)
+        print_results(finished, _resume_command(arguments))
     return 0

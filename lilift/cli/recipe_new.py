@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lilift.cli.console import HelpFormatter
+from lilift.recipe.terminal import is_terminal
 
 Answer = TypeVar("Answer")
 OPTIONS = ("language", "dictionary", "exercises", "benchmark", "card", "llm")
@@ -102,7 +103,7 @@ class Questions:
 
 def run(arguments: argparse.Namespace) -> int:
     given = {option: getattr(arguments, option) for option in OPTIONS}
-    make(given, arguments.file, replace=arguments.replace, ask=_ask if sys.stdin.isatty() else None)
+    make(given, arguments.file, replace=arguments.replace, ask=_ask if is_terminal(sys.stdin) else None)
     return 0
 
 

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lilift.cli.console import console, table
+from lilift.cli.console import print_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ def print_scores(systems: list[SystemScores]) -> None:
             (row.title, *(_percent(share) for share in row.accuracies), _percent(row.macro)) for row in found.rows
         ]  # fmt: skip
         columns = ("accuracy in %", *found.names, "mean without English")
-        console().print(table(title, columns, rows, right=range(1, len(columns))))
+        print_table(title, columns, rows, right=range(1, len(columns)))
     for system in systems:
         for scores in system.benchmarks:
             for line in (_on_sound_rows(scores), _without_answer(scores)):
@@ -76,7 +76,7 @@ def _print_languages_by_systems(found: Table, systems: list[SystemScores], title
             rows.append((f"mean of {count}", tier, *(_percent(one.accuracy if one else None) for one in means)))
     rows.append(("mean without English", "", *(_percent(row.macro) for row in found.rows)))
     columns = ("accuracy in %", "tier", *(row.title for row in found.rows))
-    console().print(table(title, columns, rows, right=range(2, len(columns))))
+    print_table(title, columns, rows, right=range(2, len(columns)))
     print(f"tier: {TIERS_EXPLAINED}")
 
 
@@ -113,13 +113,16 @@ def print_scoring_differences(system: SystemScores) -> None:
             for score in scores.languages
         ]
         columns = ("right answers in %", "questions", "lilift", "published", "only lilift", "only published")
-        console().print(
-            table(f"{scores.benchmark}: where the two scorings differ", columns, rows, right=range(1, len(columns)))
-        )
+        print_table(f"{scores.benchmark}: where the two scorings differ", columns, rows, right=range(1, len(columns)))
 
 
-def print_results(run: FinishedRun) -> None:
-    """Print the scores, the time and memory of each phase, the paths of the results, and the next commands."""
+def print_results(run: FinishedRun, resume: str) -> None:
+    """Print the scores, the time and memory of each phase, the paths of the results, and the next commands.
+
+    Args:
+        run: the run, finished or stopped after a phase that the user named.
+        resume: the command that continues it.
+    """
     print()
     print_scores(run.scores)
     for phase, figures in run.measured.items():
@@ -131,23 +134,30 @@ def print_results(run: FinishedRun) -> None:
     print(f"\nrun folder   {run.path}")
     print(f"report       {run.path / 'report.html'}")
     print("\nnext")
-    print_commands(next_steps(run))
+    print_commands(next_steps(run, resume))
 
 
-def next_steps(run: FinishedRun) -> list[tuple[str, str]]:
+def next_steps(run: FinishedRun, resume: str) -> list[tuple[str, str]]:
     """The commands that make sense after a run, each with what it does."""
+    from lilift.phases.model_check.recipe_models import can_be_gguf
+    from lilift.phases.run_folder import wanted_phases
+
     folder, exported = shlex.quote(str(run.path)), run.path / "export"
-    steps = []
-    if (run.path / "transfer" / "done.json").exists():
-        steps.append((f"lilift chat {folder}", "ask questions in the terminal"))
-        example = _example_question(run.path)
-        if example:
-            steps.insert(0, (f"lilift chat {folder} {shlex.quote(example)}", "a question that it answers right"))
+    left = [phase for phase in wanted_phases(run.recipe) if not (run.path / phase / "done.json").exists()]
+    steps = [(resume, f"continue with {', '.join(left)}")] if left else []
+    if set(left) & set(run.recipe.stages):
+        return steps  # there is no trained model yet
+    example = _example_question(run.path)
+    if example:
+        steps.append((f"lilift chat {folder} {shlex.quote(example)}", "a question that it answers right"))
+    steps.append((f"lilift chat {folder}", "ask questions in the terminal"))
     if any(exported.rglob("*.gguf")):
         steps.append((f"lilift serve {shlex.quote(str(exported))}", "a web page, and an endpoint for other programs"))
-    elif run.recipe.can_be_exported:
+    elif can_be_gguf(run.recipe):
         steps.append((f"lilift export {folder} --to gguf --output my-model", "write files for llama.cpp and Ollama"))
-    if run.recipe.name in ("tiny-cpu", "smollm2-135m-cpu"):
+    elif run.recipe.can_be_exported and "export" not in left and not (exported / "hf").exists():
+        steps.append((f"lilift export {folder} --to hf --output my-model", "write files for Hugging Face tools"))
+    if not left and run.recipe.name in ("tiny-cpu", "smollm2-135m-cpu"):
         steps.append(("lilift recipe new", "write a recipe for your own language"))
     return steps
 

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 
 from lilift.evaluate.evaluator import Progress, ProgressCallback
+from lilift.recipe.terminal import is_terminal
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -19,7 +20,7 @@ _SECONDS_BETWEEN_LINES = 10.0
 @contextmanager
 def answer_progress(stream: TextIO) -> Iterator[ProgressCallback]:
     """Show the progress of an evaluation while the block runs."""
-    if not stream.isatty():
+    if not is_terminal(stream):
         yield PlainAnswers(stream).show
         return
     bars = Bars(

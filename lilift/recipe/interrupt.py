@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 from lilift.recipe.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, LiliftError
+from lilift.recipe.terminal import is_terminal
 
 _EXIT_CODES = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_TERMINATED}
 _active: list[Interruption] = []  # the interruption that handles signals now, or empty
@@ -117,6 +118,6 @@ def _one_of_several(number: int) -> bool:
 
 def _leave_at_once(exit_code: int) -> None:
     """End the process without cleaning up. This is safe, because an unfinished file or folder never has its final name."""
-    if sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         os.write(1, _SHOW_CURSOR.encode("ascii"))  # a live display may have hidden it
     os._exit(exit_code)

@@ -1,6 +1,6 @@
 """Watches how many foreign questions a model answers right while a stage trains, and keeps the best weights.
 
-    during.jsonl                 one line for each watch: step, right answers, questions, interval, counts by language
+    during.jsonl                 one line for each watch: step, right answers, questions, interval, counts by language, samples
     checkpoints/best-00000200/   the trained weights of the best watch so far, if the stage keeps the best
 
 Watching changes nothing that training depends on: it draws no random numbers of the stage, and the order of the rows stays.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from lilift.recipe.sealed_folders import remove_folder, sealed_folder, verify_pa
 from lilift.recipe.storage import JsonLines
 from lilift.train.checkpoint import restore_tensors
 from lilift.train.randomness import unchanged_randomness
-from lilift.train.watch_lines import WATCHED, WATCHES_BELOW, best_watch, fall, highest
+from lilift.train.watch_lines import WATCHES_BELOW, best_watch, fall, highest
 
 _WEIGHTS = "trained.safetensors"
 
@@ -34,10 +34,13 @@ class Answered:
     Attributes:
         languages: right answers and questions by language.
         interval: the 95% interval of the share of right answers in all languages.
+        samples: a few of the answers, the same questions in every watch: `language`, `question`, `gold`, `response`,
+            `extracted`, `correct`.
     """
 
     languages: Mapping[str, tuple[int, int]]
     interval: tuple[float, float]
+    samples: Sequence[Mapping[str, Any]] = ()
 
     @property
     def right(self) -> int:
@@ -74,12 +77,13 @@ class AccuracyWatch:
         plan: what to watch.
         name: the stage's name, for lines.
         folder: the stage's folder.
+        file: the stage's `during.jsonl`.
         done: steps before this process; later watches in the file are dropped, because the resumed steps repeat them.
     """
 
-    def __init__(self, plan: WatchPlan, name: str, folder: Path, *, done: int) -> None:
+    def __init__(self, plan: WatchPlan, name: str, folder: Path, file: JsonLines, *, done: int) -> None:
         self._plan, self._name, self._checkpoints = plan, name, folder / "checkpoints"
-        self._file = JsonLines(folder / WATCHED)
+        self._file = file
         self._lines = [line for line in self._file.read() if line["step"] <= done]
         self._file.rewrite(self._lines)
 
@@ -112,6 +116,8 @@ class AccuracyWatch:
             "languages": {code: {"right": right, "questions": count} for code, (right, count) in found.languages.items()},
             "seconds": round(time.monotonic() - began, 3),
         }
+        if found.samples:
+            line["samples"] = [dict(sample) for sample in found.samples]
         if self._plan.keep_best and step and best_watch([*self._lines, line]) is line:
             self._save(step, trained)
         self._file.append(line)

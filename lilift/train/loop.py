@@ -99,7 +99,7 @@ class _Run:
         if self.processes.is_first:
             # Drop the lines after the checkpoint: the resumed steps write them again.
             self.metrics.rewrite(line for line in self.metrics.read() if line["step"] <= done)
-            self.watch = None if job.watch is None else AccuracyWatch(job.watch, job.name, job.folder, done=done)
+            self.watch = None if job.watch is None else AccuracyWatch(job.watch, job.name, job.folder, job.watched, done=done)
         self.kept_step: int | None = None
         self.schedule = build_schedule(self.optimizer, job.settings, total_steps=total_steps, done_steps=done)
 

@@ -12,6 +12,8 @@ from lilift.recipe.schema import StageSettings
 from lilift.recipe.storage import JsonLines
 from lilift.train.accuracy_watch import WatchPlan
 from lilift.train.checkpoint import CheckpointStore
+from lilift.train.tracking.tracker import Tracker
+from lilift.train.watch_lines import WATCHED
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class StageJob:
         encode: reads the texts of the next rows where the encoder does not stay on the card; None where it stays.
         watch: the foreign questions that lilift watches meanwhile, if any. Only the first process lets the model answer them.
         processes: those that train the stage together.
+        tracker: copies the lines of metrics and watches to another program, if the recipe asks for it.
     """
 
     name: str
@@ -47,16 +50,26 @@ class StageJob:
     encode: Encode | None = None
     watch: WatchPlan | None = None
     processes: Processes = ALONE
+    tracker: Tracker | None = None
 
     @property
     def metrics(self) -> JsonLines:
         """The stage's lines of metrics."""
-        return JsonLines(self.folder / "metrics.jsonl")
+        return self._lines("metrics.jsonl")
+
+    @property
+    def watched(self) -> JsonLines:
+        """The stage's watches of foreign questions."""
+        return self._lines(WATCHED)
 
     @property
     def checkpoints(self) -> CheckpointStore:
         """The stage's checkpoints."""
         return CheckpointStore(self.folder / "checkpoints", fingerprint=self.fingerprint, keep=self.settings.keep_checkpoints)
+
+    def _lines(self, name: str) -> JsonLines:
+        path = self.folder / name
+        return JsonLines(path) if self.tracker is None else self.tracker.lines(path)
 
 
 @dataclass(frozen=True)

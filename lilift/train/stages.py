@@ -27,6 +27,7 @@ from lilift.recipe.sealed_folders import sealed_folder, verify_part
 from lilift.train.accuracy_watch import WatchPlan
 from lilift.train.loop import train_stage
 from lilift.train.stage_job import StageJob, StageResult
+from lilift.train.tracking.sinks import tracker_for
 from lilift.train.training_progress import StageProgress
 
 RunStage = Literal["align", "transfer", "control"]
@@ -71,6 +72,7 @@ def run_stage(
         attach_lora(bridge, recipe.transfer.lora)
     bridge.train_only(settings.trains)
     states = bridge.states
+    tracker = tracker_for(recipe, folder, progress.note)
     job = StageJob(
         name=name,
         section=section,
@@ -85,9 +87,14 @@ def run_stage(
         encode=None if states is None else lambda rows: encode_ahead(states, rows, progress.note),
         watch=watch,
         processes=processes,
+        tracker=tracker,
     )
     require_same_weights(processes, weights_of(bridge), name)
-    return _train_or_load(bridge, job, folder / settings.trains, progress)
+    try:
+        return _train_or_load(bridge, job, folder / settings.trains, progress)
+    finally:
+        if tracker is not None:
+            tracker.close()
 
 
 def step_plan(settings: StageSettings, seed: int, shape: SequenceShape, *, has_llm_bos: bool) -> StepPlan:

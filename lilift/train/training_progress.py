@@ -11,6 +11,8 @@ from typing import Protocol, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from lilift.recipe.terminal import is_terminal
+
 
 @dataclass(frozen=True)
 class StepReport:
@@ -212,7 +214,7 @@ class NoProgress:
 
 def progress_for(stream: TextIO) -> StageProgress:
     """The display for a stream: a live line in a terminal, plain lines elsewhere."""
-    if stream.isatty():
+    if is_terminal(stream):
         return LiveProgress(Console(file=stream, highlight=False))
 
     def write(line: str) -> None:

@@ -15,10 +15,13 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import lm_eval.evaluator
 from lm_eval._cli import HarnessCLI
 from lm_eval.api.registry import register_model
 from lm_eval.utils import setup_logging
@@ -85,7 +88,8 @@ def run_harness(model: str, arguments: Sequence[str]) -> None:
     try:
         setup_logging()
         command = HarnessCLI()
-        command.execute(command.parse_args())
+        with quiet_git():
+            command.execute(command.parse_args())
     except LiliftError:
         raise
     except Exception as error:  # an unknown task, or data that cannot be downloaded: code of others may raise anything
@@ -96,3 +100,23 @@ def run_harness(model: str, arguments: Sequence[str]) -> None:
         ) from error
     finally:
         sys.argv = before
+
+
+@contextmanager
+def quiet_git() -> Iterator[None]:
+    """Let the harness record the commit of the current folder without git's complaint where there is no repository."""
+    theirs = lm_eval.evaluator.get_git_commit_hash
+    lm_eval.evaluator.get_git_commit_hash = _commit
+    try:
+        yield
+    finally:
+        lm_eval.evaluator.get_git_commit_hash = theirs
+
+
+def _commit() -> str | None:
+    """What `git describe` says about the current folder; None without a repository or without git."""
+    try:
+        done = subprocess.run(["git", "describe", "--always"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from lilift.data.batches.tokenization import Tokenisation
 from lilift.evaluate.answers.answer_lines import line_of
@@ -17,6 +17,11 @@ from lilift.model.bridge import BridgedModel
 from lilift.model.encoders.encoder_states import EncoderStates, StatesInMemory
 from lilift.recipe.schema import DuringSettings, Recipe, StageName
 from lilift.train.accuracy_watch import Answered, WatchPlan
+
+_SAMPLES = 6
+"""Answers that a watch keeps, spread over the first languages."""
+_LONGEST_SAMPLE = 600
+"""Characters that it keeps of a question or a response."""
 
 
 class Generates(Protocol):
@@ -82,20 +87,23 @@ class WatchedAnswers:
         """Answer all questions with the present weights."""
         kept, self.bridge.states = self.bridge.states, self._states
         try:
-            languages = {one.language: (self._right(one), len(one.questions)) for one in self.benchmarks}
+            lines = {one.language: self._lines(one) for one in self.benchmarks}
         finally:
             self.bridge.states = kept
+        languages = {code: (sum(bool(line["correct"]) for line in found), len(found)) for code, found in lines.items()}
         right, questions = (sum(counts) for counts in zip(*languages.values(), strict=True))
-        return Answered(languages, wilson_interval(right, questions))
+        each = -(-_SAMPLES // len(lines))
+        samples = [_sample(code, line) for code, found in lines.items() for line in found[:each]]
+        return Answered(languages, wilson_interval(right, questions), samples[:_SAMPLES])
 
-    def _right(self, benchmark: Benchmark) -> int:
-        """The number of right answers in one language."""
+    def _lines(self, benchmark: Benchmark) -> list[dict[str, Any]]:
+        """The answers in one language, and whether they are right."""
         texts = [question.text for question in benchmark.questions]
         responses = self._responses(benchmark, texts)
-        return sum(
-            bool(line_of(question, benchmark, [Response(0, text)], cut=False)["correct"])
+        return [
+            line_of(question, benchmark, [Response(0, text)], cut=False)
             for question, text in zip(benchmark.questions, responses, strict=True)
-        )
+        ]
 
     def _responses(self, benchmark: Benchmark, texts: Sequence[str]) -> list[str]:
         while True:
@@ -119,3 +127,13 @@ class WatchedAnswers:
             return cast("Generates", responder)
         own = {question.text: question.labels for question in benchmark.questions}
         return LikelihoodResponder(responder, (), own)
+
+
+def _sample(language: str, line: Mapping[str, Any]) -> dict[str, Any]:
+    """What a watch keeps of one answer."""
+    texts = {name: _shortened(str(line[name])) for name in ("question", "response")}
+    return {"language": language, **texts, **{name: line[name] for name in ("gold", "extracted", "correct")}}
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_SAMPLE else f"{text[:_LONGEST_SAMPLE]}…"

@@ -83,6 +83,15 @@ def absent_models(recipe: Recipe, phases: Collection[Phase]) -> list[LiliftError
     return absent
 
 
+def can_be_gguf(recipe: Recipe) -> bool:
+    """Whether lilift can write a run of this recipe as GGUF, as far as the models' small files say it."""
+    if not recipe.can_be_exported or recipe.alignment.layers == "mix":
+        return False
+    asked = recipe.model_copy(update={"export": recipe.export.model_copy(update={"formats": ("gguf",)})})
+    exporting: tuple[Phase, ...] = ("export",)
+    return not unfit_models(asked, exporting, without_torch=True)
+
+
 def _unchecked(recipe: Recipe, section: str) -> str:
     name = recipe.llm.model if section == "llm" else recipe.encoder.model
     return f"lilift has not checked {section}.model: {name} is not in the hub's cache, and lilift cannot reach the hub"

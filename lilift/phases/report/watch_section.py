@@ -8,6 +8,7 @@ from typing import Any
 
 from lilift.phases.report.charts import LineChart, Series, line_chart
 from lilift.phases.report.report_files import RunFiles
+from lilift.phases.report.sample_questions import Reply, Sample
 from lilift.train.watch_lines import WATCHED, best_watch, fall
 
 _STAGES = (("align", "c"), ("transfer", "c"), ("control", "b"))
@@ -23,6 +24,8 @@ class WatchedStage:
         first, best, last: lines of the file.
         fell: the step at which the share of right answers began to fall, or None.
         kept: the step whose weights the stage ends with.
+        languages: the share of right answers by language in the first and the last watch; empty for one language.
+        samples: language and question with the answers of the first, the best and the last watch.
     """
 
     title: str
@@ -32,6 +35,8 @@ class WatchedStage:
     last: Mapping[str, Any]
     fell: int | None
     kept: int
+    languages: tuple[tuple[str, float, float], ...]
+    samples: tuple[tuple[str, Sample], ...]
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,49 @@ def watch_section(files: RunFiles, recipe: Mapping[str, Any], titles: Mapping[st
 def _stage(title: str, lines: Sequence[Mapping[str, Any]], *, keeps_best: bool) -> WatchedStage:
     best = best_watch(lines) or lines[0]
     kept = best if keeps_best else lines[-1]
-    return WatchedStage(title, len(lines), lines[0], best, lines[-1], fall(lines), int(kept["step"]))
+    shown = list({line["step"]: line for line in (lines[0], best, lines[-1])}.values())
+    return WatchedStage(
+        title,
+        len(lines),
+        lines[0],
+        best,
+        lines[-1],
+        fall(lines),
+        int(kept["step"]),
+        _languages(lines[0], lines[-1]),
+        _samples(sorted(shown, key=lambda line: int(line["step"]))),
+    )
+
+
+def _languages(first: Mapping[str, Any], last: Mapping[str, Any]) -> tuple[tuple[str, float, float], ...]:
+    """The share of right answers by language in two watches. One language alone is the whole share, which the page has."""
+    both = [code for code in first["languages"] if code in last["languages"]]
+    if len(both) < 2:
+        return ()
+    counts = [(code, first["languages"][code], last["languages"][code]) for code in both]
+    return tuple((code, *(one["right"] / one["questions"] for one in pair)) for code, *pair in counts)
+
+
+def _samples(lines: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, Sample], ...]:
+    """The questions that these watches keep answers to, with those answers. Watches of earlier versions keep none."""
+    found: dict[tuple[str, str], list[tuple[int, Mapping[str, Any]]]] = {}
+    for line in lines:
+        for sample in line.get("samples", ()):
+            found.setdefault((sample["language"], sample["question"]), []).append((int(line["step"]), sample))
+    return tuple(
+        (
+            language,
+            Sample(
+                question,
+                str(answers[0][1]["gold"]),
+                tuple(
+                    Reply(f"step {step:,}", str(one["response"]).strip(), one["extracted"], bool(one["correct"]))
+                    for step, one in answers
+                ),
+            ),
+        )
+        for (language, question), answers in found.items()
+    )
 
 
 def _chart(title: str, style: str, lines: Sequence[Mapping[str, Any]]) -> LineChart:

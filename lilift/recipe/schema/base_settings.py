@@ -13,3 +13,8 @@ class Settings(BaseModel):
     """A section of a recipe. It refuses unknown keys, and it cannot be changed after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_default=True, allow_inf_nan=False)
+
+
+def none_as_nothing(value: object) -> object:
+    """Accept the word `none`, with which a recipe takes back what the recipe that it extends says."""
+    return None if value == "none" else value

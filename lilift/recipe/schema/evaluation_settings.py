@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from lilift.recipe.language_groups import known_languages
-from lilift.recipe.schema.base_settings import Settings
+from lilift.recipe.schema.base_settings import Settings, none_as_nothing
 from lilift.recipe.schema.stage_settings import StageName
 
 BenchmarkName = Literal[
@@ -206,11 +206,6 @@ class PivotSettings(Settings):
     )
 
 
-def _none_as_nothing(value: object) -> object:
-    """Accept the word `none`, with which a recipe takes back what the recipe that it extends says."""
-    return None if value == "none" else value
-
-
 class EvaluateSettings(Settings):
     """What lilift measures after training, and how."""
 
@@ -220,7 +215,7 @@ class EvaluateSettings(Settings):
     untrained: bool = Field(
         False, description="Also evaluate the models as they are before training. The evaluation takes longer."
     )
-    alignment: Annotated[str | None, BeforeValidator(_none_as_nothing, json_schema_input_type=str | None)] = Field(
+    alignment: Annotated[str | None, BeforeValidator(none_as_nothing, json_schema_input_type=str | None)] = Field(
         None,
         description="Parallel sentences for measuring alignment before and after stage 1: `world`, or a folder with FLORES or "
         "SIB-200 files. `none`, or if you leave it out: lilift does not measure alignment.",

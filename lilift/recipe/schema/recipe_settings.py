@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from lilift.recipe.language_groups import known_languages
-from lilift.recipe.schema.base_settings import Settings
+from lilift.recipe.schema.base_settings import Settings, none_as_nothing
 from lilift.recipe.schema.data_settings import DataSettings
 from lilift.recipe.schema.evaluation_settings import BenchmarkSettings, DuringSettings, EvaluateSettings
 from lilift.recipe.schema.export_settings import ExportSettings
@@ -15,6 +15,7 @@ from lilift.recipe.schema.model_settings import AlignmentSettings, EncoderSettin
 from lilift.recipe.schema.stage_settings import AlignSettings, StageName, TrainedPart, TransferSettings
 
 Card = Literal["cpu", "8gb", "12gb", "16gb", "24gb", "t4"]
+TrackedBy = Literal["tensorboard", "trackio", "wandb"]
 
 
 class Recipe(Settings):
@@ -46,6 +47,14 @@ class Recipe(Settings):
     transfer: TransferSettings = Field(default_factory=TransferSettings)
     evaluate: EvaluateSettings = Field(default_factory=EvaluateSettings)
     export: ExportSettings = Field(default_factory=ExportSettings)
+    track: Annotated[TrackedBy | None, BeforeValidator(none_as_nothing)] = Field(
+        None,
+        exclude_if=lambda track: track is None,  # recipes without this setting keep their text
+        description="Also send the figures of training (loss, learning rate, speed, memory, accuracy on watched questions) to "
+        "another program. tensorboard: files in the run folder. trackio: a database on this machine. wandb: the servers of "
+        "Weights & Biases, or files with `WANDB_MODE=offline`; they also get the recipe. Each needs its package: "
+        "`pip install 'lilift[tensorboard]'`. A fault there never stops a run. `none`, or if you leave it out: nothing.",
+    )
 
     @model_validator(mode="after")
     def _no_contradictions(self) -> Recipe:

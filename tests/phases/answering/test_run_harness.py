@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 pytest.importorskip("lm_eval", reason="needs lilift[lm-eval]")
 
-from lm_eval import simple_evaluate
+from lm_eval import evaluator, simple_evaluate
 from lm_eval.tasks import TaskManager
 
 from lilift.data.world import test_problems as world_problems
@@ -20,7 +22,7 @@ from lilift.evaluate.harness_model import HarnessModel
 from lilift.model.assemble_bridge import load_bridge
 from lilift.phases.answering.answerer import AnswerOptions
 from lilift.phases.answering.load_answerer import load_answerer
-from lilift.phases.answering.run_harness import NamedModel
+from lilift.phases.answering.run_harness import NamedModel, quiet_git
 from lilift.phases.answering.systems import responder_for
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.load import load_recipe
@@ -108,3 +110,20 @@ def test_the_harness_and_our_own_labels_by_likelihood_agree_for_a_bridged_model(
 def test_an_unknown_model_argument_is_one_clear_line() -> None:
     with pytest.raises(RecipeError, match="does not know the model argument 'pretrained'; choose from system, max_new_tokens"):
         NamedModel("stand-in:llm", pretrained="gpt2")
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git complains only if it is there")
+def test_git_does_not_complain_in_a_folder_without_a_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert evaluator.get_git_commit_hash() is None
+    assert "fatal: not a git repository" in capfd.readouterr().err  # if this fails, `quiet_git` can go
+    with quiet_git():
+        assert evaluator.get_git_commit_hash() is None
+    assert capfd.readouterr().err == ""
+    for command in ("init", "commit --allow-empty --message one"):
+        who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *who, *command.split()], check=True, capture_output=True)
+    with quiet_git():
+        assert evaluator.get_git_commit_hash()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 import torch
 
 from lilift.evaluate.evaluator import evaluate
@@ -12,9 +14,10 @@ from lilift.memory.model_configurations import load_models
 from lilift.memory.simulation.simulate import simulate
 from lilift.model.assemble_bridge import attach_lora, load_bridge
 from lilift.phases.answering.systems import responder_for, tokenisation_for
-from lilift.phases.answering.watched_answers import watch_plan
+from lilift.phases.answering.watched_answers import WatchedAnswers, watch_plan
 from lilift.phases.rehearsals import rehearse
 from lilift.recipe.load import load_recipe
+from lilift.recipe.storage import JsonLines
 from tests.train import tiny_run
 
 WATCH = "evaluate.during={benchmark: sib200, source: sample, rows: 3, languages: [sw], every: 7, keep: best}"
@@ -41,6 +44,20 @@ def test_they_are_those_of_an_evaluation_and_leave_states_and_modes_as_they_were
     [scores] = evaluate(responder, benchmarks, tmp_path).benchmarks
     assert {one.language: (one.correct, one.questions) for one in scores.languages} == found.languages
     assert found.interval == (scores.languages[0].low, scores.languages[0].high)
+    [kept] = tmp_path.rglob("sw.jsonl")
+    answers = [(one["question"], one["response"], one["correct"]) for one in JsonLines(kept).read()]
+    assert sorted((one["question"], one["response"], one["correct"]) for one in found.samples) == sorted(answers)
+    assert {one["language"] for one in found.samples} == {"sw"}
+
+
+def test_a_watch_keeps_six_answers_spread_over_the_languages_and_shortens_long_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = load_recipe("tiny-cpu", ["evaluate.during={benchmark: world, rows: 5}"])
+    benchmarks = watched_benchmarks(recipe)
+    watched = WatchedAnswers(SimpleNamespace(states=None), benchmarks, None, recipe, 64)  # type: ignore[arg-type]
+    monkeypatch.setattr(watched, "_responses", lambda _, texts: ["word " * 200 for _ in texts])
+    samples = watched.answer().samples
+    assert [one["language"] for one in samples] == ["om", "om", "qu", "qu", "ln", "ln"]
+    assert {len(one["response"]) for one in samples} == {601}
 
 
 def test_the_plan_counts_a_watch_beside_the_optimizer(tmp_path: Path) -> None:
