@@ -69,7 +69,7 @@ def run_with_others(
     from dataclasses import replace
 
     from lilift.phases.run import follow_run, run_recipe
-    from lilift.processes.joined_processes import joined
+    from lilift.processes.joining import joined
     from lilift.processes.start_checks import require_same_start
     from lilift.processes.stuck_exit import leave_when_stuck
     from lilift.recipe.load import fingerprint

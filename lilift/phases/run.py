@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lilift.evaluate.evaluator import SCORES, changed_since, read_scores
+from lilift.evaluate.claimed_answers import changed_since
+from lilift.evaluate.evaluator import SCORES, read_scores
 from lilift.evaluate.scores.scores import SystemScores
 from lilift.memory import calibration
 from lilift.memory.changes import with_recorded_changes

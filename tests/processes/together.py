@@ -19,7 +19,8 @@ from lilift.data.batches.row_dealing import deal_rows
 from lilift.data.texts.examples import Row
 from lilift.memory.guard import OutOfMemoryGuard
 from lilift.model.assemble_bridge import load_bridge
-from lilift.processes.joined_processes import Processes, joined
+from lilift.processes.joined_processes import Processes
+from lilift.processes.joining import joined
 from lilift.processes.same_weights import require_same_weights
 from lilift.processes.start_checks import require_same_start, require_shared_folder
 from lilift.processes.step_exchange import Report, StepExchange
