@@ -56,7 +56,7 @@ def test_a_killed_process_ends_the_run_and_one_process_finishes_it(
     assert main(sys.argv[1:]) == 6
     assert time.monotonic() - killed[0] < 30
     shown = capfd.readouterr()
-    assert "2 processes train together" in shown.out
+    assert "2 processes train and evaluate together" in shown.out
     assert re.fullmatch(
         r"lilift: process 1 \(pid \d+\) was killed by signal 9, so lilift ended the others; lilift keeps the last checkpoint; "
         r"run the same command with --resume to continue\n",
