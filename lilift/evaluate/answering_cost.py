@@ -90,7 +90,16 @@ def add_cost(folder: Path, benchmark: str, cost: AnsweringCost) -> None:
     """
     kept = read_costs(folder)
     kept[benchmark] = one_after_other(kept.get(benchmark), cost)
-    write_json(folder / COST, {"format": 1, "benchmarks": {name: asdict(cost) for name, cost in kept.items()}})
+    write_costs(folder, kept)
+
+
+def write_costs(folder: Path, costs: Mapping[str, AnsweringCost]) -> None:
+    """Replace a system's `cost.json`.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    write_json(folder / COST, {"format": 1, "benchmarks": {name: asdict(cost) for name, cost in costs.items()}})
 
 
 def read_costs(folder: Path) -> dict[str, AnsweringCost]:

@@ -137,7 +137,7 @@ def evaluate(
     claim_answers(own / INPUTS, inputs or {})
     for benchmark in benchmarks:
         claim_questions(own / benchmark.name, benchmark)
-    runs = [LanguageEvaluation(responder, benchmark, _file_of(own, benchmark), samples) for benchmark in benchmarks]
+    runs = [LanguageEvaluation(responder, benchmark, file_of(own, benchmark), samples) for benchmark in benchmarks]
     answer_all(
         runs,
         own,
@@ -170,7 +170,8 @@ def read_scores(path: Path) -> list[SystemScores]:
         ) from None
 
 
-def _file_of(folder: Path, benchmark: Benchmark) -> Path:
+def file_of(folder: Path, benchmark: Benchmark) -> Path:
+    """The file of the answers to a benchmark in a system's folder."""
     return folder / benchmark.name / f"{benchmark.language}.jsonl"
 
 

@@ -6,8 +6,6 @@ evaluation that was interrupted continues with any number of processes.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -17,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lilift.evaluate.answering_cost import AnsweringCost, CostMeter, one_after_other
 from lilift.evaluate.benchmarks.benchmark import Benchmark
-from lilift.evaluate.dealt.question_shares import deal_questions
+from lilift.evaluate.dealt.question_shares import deal_questions, digest_of_questions
 from lilift.evaluate.language_evaluation import LanguageEvaluation
 from lilift.evaluate.responders import Responder
 from lilift.recipe.errors import RecipeError
@@ -52,7 +50,7 @@ class GatheredAnswers:
         self._ended: dict[int, dict[str, AnsweringCost]] = {0: {}}
         dealt = deal_questions([run.pending for run in runs], processes.size)
         ids = [[[question.id for question in questions] for questions in share] for share in dealt]
-        processes.say({"questions": _digest([run.benchmark for run in runs]), "dealt": ids})
+        processes.say({"questions": digest_of_questions([run.benchmark for run in runs]), "dealt": ids})
         for run, own in zip(runs, dealt[0], strict=True):
             run.pending = own
 
@@ -140,7 +138,7 @@ def answer_share(
     """
     box = processes.mailbox()
     work = processes.hear()
-    if work["questions"] != _digest(benchmarks):
+    if work["questions"] != digest_of_questions(benchmarks):
         raise RecipeError(
             f"process {processes.rank} reads other questions than process 0",
             where="evaluate.benchmarks",
@@ -175,15 +173,6 @@ def answer_share(
         box.post({"costs": {name: asdict(cost) for name, cost in costs.items()}, "stop": interruption.number})
     if stopped or interruption.requested:
         raise interruption.stop("stopped; process 0 keeps the answers")
-
-
-def _digest(benchmarks: Sequence[Benchmark]) -> str:
-    """A digest of the questions and of the right answers."""
-    content = [
-        [one.name, one.language, *([asked.id, asked.text, str(asked.gold), asked.labels] for asked in one.questions)]
-        for one in benchmarks
-    ]
-    return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
 
 
 def _add(costs: dict[str, AnsweringCost], benchmark: str, cost: AnsweringCost) -> None:

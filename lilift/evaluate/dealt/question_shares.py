@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from lilift.evaluate.benchmarks.benchmark import Question
+from lilift.evaluate.benchmarks.benchmark import Benchmark, Question
+from lilift.recipe.errors import RecipeError
 
-LEAST_QUESTIONS = 32
-"""A share has at least about so many questions of a language that it takes part in, if the language has so many.
+_LEAST_QUESTIONS = (64, 32, 16, 8, 4, 1)
+"""A share takes part in a language with at least about so many questions, if the shares then have about the same size.
 
 A model answers questions of one language at a time. With few of them, it would mostly wait for the slowest answer.
 """
+GOOD_ENOUGH = 1.05
+"""The largest share is then at most so many times the mean."""
 
 
 def longest_first(questions: Sequence[Question]) -> list[Question]:
@@ -28,10 +35,25 @@ def deal_questions(languages: Sequence[Sequence[Question]], shares: int) -> list
         languages: the questions of each language of each benchmark.
         shares: their number.
     """
+    mean = sum(map(len, languages)) / shares
+    best: list[list[list[Question]]] = []
+    least_size = float("inf")
+    for least in _LEAST_QUESTIONS:
+        dealt = _dealt(languages, shares, least)
+        largest = max(sum(map(len, share)) for share in dealt)
+        if largest < least_size:
+            best, least_size = dealt, largest
+        if largest <= GOOD_ENOUGH * mean:
+            break
+    return best
+
+
+def _dealt(languages: Sequence[Sequence[Question]], shares: int, least: int) -> list[list[list[Question]]]:
+    """The shares, each with at least about `least` questions of a language that it takes part in."""
     dealt: list[list[list[Question]]] = [[[] for _ in languages] for _ in range(shares)]
     sizes = [0] * shares
     for place, questions in enumerate(languages):
-        taking = min(shares, max(1, len(questions) // LEAST_QUESTIONS))
+        taking = min(shares, max(1, len(questions) // least))
         chosen = sorted(range(shares), key=lambda share: (sizes[share], share))[:taking]
         for number, question in enumerate(longest_first(questions)):
             there_and_back = number % (2 * taking)  # so that no share gets the longer one of each round
@@ -39,3 +61,46 @@ def deal_questions(languages: Sequence[Sequence[Question]], shares: int) -> list
             dealt[share][place].append(question)
             sizes[share] += 1
     return dealt
+
+
+@dataclass(frozen=True)
+class Share:
+    """One of several shares of an evaluation, for a job of its own.
+
+    Attributes:
+        number: of this share, from 1.
+        of: how many there are.
+    """
+
+    number: int
+    of: int
+
+
+def share_named(text: str) -> Share:
+    """The share that a user writes as ``3/16``.
+
+    Raises:
+        RecipeError: there is no such share.
+    """
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text.strip(), re.ASCII)
+    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+        raise RecipeError(
+            f"--shard {text} names no share",
+            remedy="give the number of the job and the number of jobs, from 1/16 to 16/16 for sixteen",
+        )
+    return Share(int(found[1]), int(found[2]))
+
+
+def own_questions(benchmarks: Sequence[Benchmark], share: Share) -> list[Benchmark]:
+    """The questions of a share, without the languages in which it has none."""
+    dealt = deal_questions([one.questions for one in benchmarks], share.of)[share.number - 1]
+    return [replace(one, questions=tuple(own)) for one, own in zip(benchmarks, dealt, strict=True) if own]
+
+
+def digest_of_questions(benchmarks: Sequence[Benchmark]) -> str:
+    """A digest of the questions and of the right answers."""
+    content = [
+        [one.name, one.language, *([asked.id, asked.text, str(asked.gold), asked.labels] for asked in one.questions)]
+        for one in benchmarks
+    ]
+    return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
