@@ -11,13 +11,8 @@ from dataclasses import dataclass, replace
 from lilift.evaluate.benchmarks.benchmark import Benchmark, Question
 from lilift.recipe.errors import RecipeError
 
-_LEAST_QUESTIONS = (64, 32, 16, 8, 4, 1)
-"""A share takes part in a language with at least about so many questions, if the shares then have about the same size.
-
-A model answers questions of one language at a time. With few of them, it would mostly wait for the slowest answer.
-"""
 GOOD_ENOUGH = 1.05
-"""The largest share is then at most so many times the mean."""
+"""Whole languages stay together if the largest share is then at most so many times the mean."""
 
 
 def longest_first(questions: Sequence[Question]) -> list[Question]:
@@ -31,33 +26,40 @@ def longest_first(questions: Sequence[Question]) -> list[Question]:
 def deal_questions(languages: Sequence[Sequence[Question]], shares: int) -> list[list[list[Question]]]:
     """The questions of each share in each language, longest first. The same questions always give the same shares.
 
+    A model answers the questions of a language side by side, and half of them take more than half of the time. So as many
+    languages as possible go to one share each. The questions of the rest are dealt one by one.
+
     Args:
         languages: the questions of each language of each benchmark.
         shares: their number.
     """
     mean = sum(map(len, languages)) / shares
     best: list[list[list[Question]]] = []
-    least_size = float("inf")
-    for least in _LEAST_QUESTIONS:
-        dealt = _dealt(languages, shares, least)
+    least = float("inf")
+    for whole in range(len(languages) // shares * shares, -1, -shares):
+        dealt = _dealt(languages, shares, whole)
         largest = max(sum(map(len, share)) for share in dealt)
-        if largest < least_size:
-            best, least_size = dealt, largest
+        if largest < least:
+            best, least = dealt, largest
         if largest <= GOOD_ENOUGH * mean:
             break
     return best
 
 
-def _dealt(languages: Sequence[Sequence[Question]], shares: int, least: int) -> list[list[list[Question]]]:
-    """The shares, each with at least about `least` questions of a language that it takes part in."""
+def _dealt(languages: Sequence[Sequence[Question]], shares: int, whole: int) -> list[list[list[Question]]]:
+    """The shares if the `whole` largest languages stay together."""
     dealt: list[list[list[Question]]] = [[[] for _ in languages] for _ in range(shares)]
     sizes = [0] * shares
-    for place, questions in enumerate(languages):
-        taking = min(shares, max(1, len(questions) // least))
-        chosen = sorted(range(shares), key=lambda share: (sizes[share], share))[:taking]
-        for number, question in enumerate(longest_first(questions)):
-            there_and_back = number % (2 * taking)  # so that no share gets the longer one of each round
-            share = chosen[min(there_and_back, 2 * taking - 1 - there_and_back)]
+    order = sorted(range(len(languages)), key=lambda place: (-len(languages[place]), place))
+    for place in order[:whole]:
+        share = sizes.index(min(sizes))
+        dealt[share][place] = longest_first(languages[place])
+        sizes[share] += len(languages[place])
+    for place in order[whole:]:
+        for number, question in enumerate(longest_first(languages[place])):
+            # Forth and back, so that no share gets the longest question of every round.
+            forth = 1 if number // shares % 2 == 0 else -1
+            share = min(range(shares), key=lambda share: (sizes[share], forth * share))
             dealt[share][place].append(question)
             sizes[share] += 1
     return dealt
