@@ -55,7 +55,7 @@ def launch_command(count: int, *, on_gpus: bool) -> int:
     if started_by_torchrun() is not None:
         raise RecipeError("torchrun has already started several processes", remedy="leave --processes out")
     if count < 1:
-        raise RecipeError(f"a command needs at least one process, not {count}", where="--processes")
+        raise RecipeError(f"a run needs at least one process, not {count}", where="--processes")
     return launch(count, without_processes(sys.argv[1:]), on_gpus=on_gpus)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from lilift.evaluate.answering_cost import add_cost, measured_cost
 from lilift.evaluate.dealt.answer_exchange import GatheredAnswers
 from lilift.evaluate.language_evaluation import LanguageEvaluation
-from lilift.recipe.interrupt import Interruption
+from lilift.recipe.interrupt import AGAIN, Interruption
 
 # This module imports torch, and lilift evaluates exports on machines without torch.
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def answer_all(
     for run in runs:
         run.put_in_order()
     if interruption and interruption.requested and tally.left:
-        raise interruption.stop(f"stopped after {tally.total - tally.left} of {tally.total} questions")
+        raise interruption.stop(f"stopped after {tally.total - tally.left} of {tally.total} questions", AGAIN)
 
 
 class _Tally:

@@ -22,7 +22,7 @@ import torch.distributed as dist
 from lilift.processes.mailbox import Mailbox
 from lilift.processes.torchrun_environment import Started
 from lilift.recipe.errors import LiliftError, TrainingError
-from lilift.recipe.interrupt import StoppedBySignal
+from lilift.recipe.interrupt import AGAIN, StoppedBySignal
 
 Result = TypeVar("Result")
 STUCK_SECONDS = 600.0
@@ -174,8 +174,8 @@ class Processes:
                     break
                 time.sleep(0.1)  # the connection breaks a moment before the process is gone
         return ProcessLost(
-            f"{names or 'another process of this run'} has ended; lilift keeps the last checkpoint",
-            remedy="run the same command with --resume to continue",
+            f"{names or 'another process of this run'} has ended; lilift keeps the last checkpoint and the answers so far",
+            remedy=AGAIN,
         )
 
     def _stuck(self, ranks: list[int], seconds: float) -> ProcessLost:

@@ -19,6 +19,8 @@ from lilift.recipe.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, LiliftError
 _EXIT_CODES = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_TERMINATED}
 _active: list[Interruption] = []  # the interruption that handles signals now, or empty
 RESUME = "run the same command with --resume to continue"
+AGAIN = "run the same command again to continue (`lilift recipe run`: with --resume)"
+"""For what a recipe and other commands do."""
 _SHOW_CURSOR = "\x1b[?25h"
 
 

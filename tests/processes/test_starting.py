@@ -38,8 +38,8 @@ def test_other_verbs_work_in_one_process(monkeypatch: pytest.MonkeyPatch, capfd:
     monkeypatch.setenv("LOCAL_RANK", "0")
     assert main(["recipe", "list"]) == 2
     assert capfd.readouterr().err == (
-        "lilift: torchrun can start only `recipe run`, because every other command works in one process; run this command "
-        "without torchrun\n"
+        "lilift: torchrun can start only `recipe run` and `eval`, because every other command works in one process; run this "
+        "command without torchrun\n"
     )
 
 

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from lilift.cli.app import main
+from lilift.recipe.interrupt import AGAIN
 from lilift.recipe.storage import JsonLines
 from tests.phases import small_run
 
@@ -58,8 +59,8 @@ def test_a_killed_process_ends_the_run_and_one_process_finishes_it(
     shown = capfd.readouterr()
     assert "2 processes train and evaluate together" in shown.out
     assert re.fullmatch(
-        r"lilift: process 1 \(pid \d+\) was killed by signal 9, so lilift ended the others; lilift keeps the last checkpoint; "
-        r"run the same command with --resume to continue\n",
+        r"lilift: process 1 \(pid \d+\) was killed by signal 9, so lilift ended the others; lilift keeps the last checkpoint "
+        rf"and the answers so far; {re.escape(AGAIN)}\n",
         shown.err,
     )
     assert not (folder / "align" / "done.json").exists()

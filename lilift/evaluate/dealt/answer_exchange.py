@@ -19,7 +19,7 @@ from lilift.evaluate.dealt.question_shares import deal_questions, digest_of_ques
 from lilift.evaluate.language_evaluation import LanguageEvaluation
 from lilift.evaluate.responders import Responder
 from lilift.recipe.errors import RecipeError
-from lilift.recipe.interrupt import Interruption
+from lilift.recipe.interrupt import AGAIN, Interruption
 
 # This module imports torch, and lilift evaluates exports on machines without torch.
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def answer_share(
             interruption.request(box.stop)
         box.post({"costs": {name: asdict(cost) for name, cost in costs.items()}, "stop": interruption.number})
     if stopped or interruption.requested:
-        raise interruption.stop("stopped; process 0 keeps the answers")
+        raise interruption.stop("stopped; process 0 keeps the answers", AGAIN)
 
 
 def _add(costs: dict[str, AnsweringCost], benchmark: str, cost: AnsweringCost) -> None:
