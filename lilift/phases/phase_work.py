@@ -64,6 +64,8 @@ from lilift.recipe.schema import Recipe, StageName, StageSettings
 from lilift.train.stages import RunStage, run_stage, section_of
 from lilift.train.training_progress import StageProgress
 
+ROWS = "rows.json"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -143,6 +145,8 @@ def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: 
         rows = rows_of(prepared, recipe, tokenisation_for(bridge, recipe, job.folder.path, cache))
         if processes.is_first:
             _count_rows(job, where, rows, bridge.encoder.tokenizer)
+        elif not (where / ROWS).exists():
+            rows.lengths()  # this process tokenizes the rows meanwhile, and not after it
         predicted = job.predicted_mib(name)
         watch = None
         if watched:  # its tokenisation counts the lengths of its own texts
@@ -169,7 +173,7 @@ def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: 
 
 def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows, encoder: EncoderTokenizer) -> None:
     """Print and record how the length limits change the rows of the first epoch, before training begins."""
-    kept = where / "rows.json"
+    kept = where / ROWS
     if kept.exists():
         return
     lengths = rows.lengths()

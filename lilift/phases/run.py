@@ -199,7 +199,7 @@ def _plan_for(recipe: Recipe, path: Path, options: RunOptions, device: Device) -
         changed = with_recorded_changes(recipe, sealed_records.read_record(earlier, remedy=remedy)["changes"])
         return plan_recipe(changed, card=card, strict=True)
     plan = plan_recipe(recipe, card=card, strict=options.strict)
-    require_plan_fits(plan)
+    require_plan_fits(plan, processes=options.processes.size)
     return plan
 
 

@@ -51,6 +51,9 @@ def test_a_machine_that_is_lost_and_comes_back(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     metrics = folder / "align" / "metrics.jsonl"
     first = start_agent(folder, port)
+    while socket.socket().connect_ex(("localhost", port)):  # the agent that comes first keeps the store
+        assert first.poll() is None
+        time.sleep(0.1)
     second = start_agent(folder, port)
     try:
         wait_for_steps(metrics, 3, [first, second])
