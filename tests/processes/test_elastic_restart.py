@@ -27,6 +27,8 @@ def start_agent(folder: Path, port: int) -> subprocess.Popen[bytes]:
     torchrun += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"localhost:{port}", "--rdzv-id", "lilift"]
     command = small_run.arguments(folder, "--until", "align", "--resume", small=(*small_run.SMALL, *MORE))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
+    # Otherwise torch 2.13's agents that stay never tell one that comes back where to connect.
+    environment |= {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     return subprocess.Popen([sys.executable, *torchrun, "--local-addr", "localhost", "-m", "lilift", *command], env=environment)
 
 
