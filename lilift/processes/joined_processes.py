@@ -34,6 +34,7 @@ _LOADING = 6
 _POLL_SECONDS = 0.05
 _SECONDS_BETWEEN_CHECKS = 2.0
 _LAST_WORDS_SECONDS = 20.0
+_LEAVING_SECONDS = 120.0
 
 
 class ProcessLost(TrainingError):
@@ -218,6 +219,17 @@ class Processes:
                 print(f"lilift: {error}", file=sys.stderr, flush=True)
         error.printed = True
         return error
+
+    def leave(self) -> None:
+        """Leave at the end, the first process last: with some settings of torchrun it holds the store of all."""
+        with suppress(RuntimeError):
+            if not self.is_first:
+                self._store.add("left", 1)
+                return
+            until = time.monotonic() + _LEAVING_SECONDS
+            others = self.size - 1
+            while self._store.add("left", 0) < others and len(self.gone()) < others and time.monotonic() < until:
+                time.sleep(_POLL_SECONDS)
 
     def _wait_for_last_words(self) -> None:
         until = time.monotonic() + _LAST_WORDS_SECONDS

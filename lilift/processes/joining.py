@@ -52,6 +52,8 @@ def joined(started: Started, *, device: str, store: Any = None, stuck_seconds: f
         yield processes
         whole = True
     finally:
+        if whole:
+            processes.leave()
         if whole or device == "cpu":  # NCCL would wait for a process that is gone
             dist.destroy_process_group()
 
