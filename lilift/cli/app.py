@@ -24,6 +24,7 @@ from lilift.cli import (
     eval_compare,
     eval_fetch,
     eval_harness,
+    eval_merge,
     evaluate,
     export,
     lexicon,
@@ -56,7 +57,7 @@ exit codes:
 """
 
 
-EVAL_VERBS = tuple(["eval", verb] for verb in ("compare", "alignment", "benchmarks", "fetch", "harness"))
+EVAL_VERBS = tuple(["eval", verb] for verb in ("compare", "alignment", "benchmarks", "fetch", "harness", "merge"))
 
 # Packages that come with an extra; see pyproject.toml.
 _EXTRAS = {
@@ -91,7 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lilift {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=Parser)
-    evaluation = (evaluate, eval_compare, eval_alignment, eval_benchmarks, eval_fetch, eval_harness)
+    evaluation = (evaluate, eval_compare, eval_alignment, eval_benchmarks, eval_fetch, eval_harness, eval_merge)
     for verb in (doctor, recipe, model, lexicon, data, *evaluation, routes, export, chat, serve, watch):
         verb.add_parser(verbs)
     return parser
@@ -123,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given
     try:
         parsed = build_parser().parse_args(_joined([text for text in given if text != "--debug"]))
-        if parsed.run is not recipe.run_run:
+        if parsed.run not in (recipe.run_run, evaluate.run):
             refuse_other_verbs()
         code: int = parsed.run(parsed)
         sys.stdout.flush()

@@ -5,18 +5,25 @@ from __future__ import annotations
 import argparse
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lilift.cli.console import HelpFormatter, print_json, print_notes
+from lilift.cli.answering_options import add_answering_options, answer_options
+from lilift.cli.console import HelpFormatter, print_notes
+from lilift.cli.evaluation_output import print_evaluation, print_shard
 from lilift.cli.pivot_options import add_pivot_options, pivot_of
+from lilift.cli.several_processes import joined_by_torchrun, launch_command
+from lilift.processes.torchrun_environment import started_by_torchrun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lilift.evaluate.benchmarks.benchmark import Benchmark
     from lilift.phases.answering.answerer import AnswerOptions
-    from lilift.phases.answering.pivot_responder import Pivot
+    from lilift.phases.answering.pivot_responder import Translations
+    from lilift.processes.joined_processes import Processes
     from lilift.recipe.schema import BenchmarkSettings, PivotSettings
 
 
@@ -32,7 +39,8 @@ def add_parser(verbs: Any) -> None:
         "  lilift eval runs/mine --benchmark ./problems.csv                  your own questions\n"
         "  lilift eval my-export --benchmark mgsm --path ./mgsm --samples 8       majority of 8 drawn answers\n"
         "  lilift eval Qwen/Qwen2.5-7B-Instruct --template chat --benchmark belebele --languages sw\n"
-        "  lilift eval Qwen/Qwen3-8B --template chat --benchmark afrimgsm --languages sw,ha --pivot ./nllb   translate first",
+        "  lilift eval Qwen/Qwen3-8B --template chat --benchmark afrimgsm --languages sw,ha --pivot ./nllb   translate first\n"
+        "  lilift eval runs/mine --benchmark mmwp --shard 3/16 --output all      one of 16 jobs; then: lilift eval merge all",
         formatter_class=HelpFormatter,
     )
     parser.add_argument(
@@ -87,87 +95,106 @@ def add_parser(verbs: Any) -> None:
     )
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder for answers and scores")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    _add_answering(parser.add_argument_group("how the model answers"))
+    add_answering_options(parser.add_argument_group("how the model answers"))
+    dealing = parser.add_argument_group("share the questions (see docs/several-gpus.md)")
+    dealing.add_argument(
+        "--processes", type=int, metavar="N", help="answer with N processes of this machine: one for each GPU, or on a CPU"
+    )
+    dealing.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="answer only the I-th of N shares, for an array of jobs; then put all together with `lilift eval merge`",
+    )
     add_pivot_options(parser)
     parser.set_defaults(run=run)
 
 
-def _add_answering(group: Any) -> None:
-    group.add_argument(
-        "--samples", type=int, default=1, metavar="K", help="draw K answers, take the most frequent one; also pass@K"
-    )
-    group.add_argument("--temperature", type=float, metavar="T", help="draw answers at this temperature (with --samples: 0.7)")
-    group.add_argument(
-        "--top-p", type=float, metavar="P", help="draw among the likeliest tokens of this total probability (0.95)"
-    )
-    group.add_argument("--seed", type=int, default=0, metavar="N", help="random seed of drawn answers (default: 0)")
-    group.add_argument("--max-new-tokens", type=int, metavar="N", help="longest answer in tokens")
-    group.add_argument("--batch-tokens", type=int, metavar="N", help="tokens in a batch; lower it if memory runs out")
-    group.add_argument("--template", metavar="NAME", help="prompt template for a plain LLM: plain, metamath, alpaca, chat")
-    group.add_argument("--quant", metavar="TYPE", help="the GGUF file of an export, e.g. q8_0 (default: the first)")
-    group.add_argument("--threads", type=int, metavar="N", help="CPU cores for an export's GGUF files (default: all)")
-    group.add_argument("--quantization", choices=("nf4", "none"), help="for an export's hf/ or a plain LLM (none)")
-    group.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), help="for an export's hf/ or a plain LLM")
-
-
 def run(arguments: argparse.Namespace) -> int:
-    from lilift.cli.run_output import print_cut_responses, print_question_counts, print_scores, print_scoring_differences
-    from lilift.evaluate.benchmarks.benchmark_languages import OPTION
-    from lilift.evaluate.benchmarks.custom.custom_benchmark import custom_lines, read_custom
-    from lilift.evaluate.evaluator import evaluate, load_benchmarks
-    from lilift.evaluate.scores.response_analysis import read_profiles
-    from lilift.evaluate.scores.scores import as_json, by_published_scoring
-    from lilift.phases.answer_progress import answer_progress
-    from lilift.phases.answering.load_answerer import load_answerer
-    from lilift.phases.report.evaluation_pages import write_evaluation_page
-    from lilift.recipe.interrupt import polite_interrupts
+    from lilift.evaluate.dealt.question_shares import share_named
+    from lilift.phases.answering.load_answerer import computes_with, has_gguf
+    from lilift.recipe.errors import RecipeError
 
+    # Mistakes in the options are reported before anything heavy is imported.
     options = answer_options(arguments)
     settings = _benchmark_settings(arguments, options)
+    pivot_of(arguments)
+    if arguments.shard is not None:
+        share_named(arguments.shard)
+    several = arguments.processes not in (None, 1) or started_by_torchrun() is not None
+    if several and has_gguf(Path(arguments.model).expanduser()) and arguments.quantization is None and arguments.dtype is None:
+        raise RecipeError(
+            "several processes do not run the GGUF files of an export, because llama.cpp uses all cores in one",
+            remedy="leave --processes out, or share the questions among machines with --shard",
+        )
+    if arguments.processes not in (None, 1):
+        return launch_command(arguments.processes, on_gpus=computes_with(arguments.model) == "cuda")
+    compared = {name: str(value) for name, value in vars(arguments).items() if name != "run"}
+    with joined_by_torchrun(partial(computes_with, arguments.model), settings.model_dump_json(), compared) as processes:
+        if processes is not None:
+            options = replace(options, processes=processes.started.local_size)
+        return _run(arguments, options, settings, processes)
+
+
+def _run(
+    arguments: argparse.Namespace, options: AnswerOptions, settings: BenchmarkSettings, processes: Processes | None
+) -> int:
+    from lilift.cli.run_output import print_question_counts
+    from lilift.evaluate.benchmarks.benchmark_languages import OPTION
+    from lilift.evaluate.benchmarks.custom.custom_benchmark import custom_lines, read_custom
+    from lilift.evaluate.dealt.question_shares import own_questions, share_named
+    from lilift.evaluate.evaluator import evaluate, load_benchmarks
+    from lilift.phases.answer_progress import answer_progress
+    from lilift.phases.answering.load_answerer import load_answerer
+    from lilift.recipe.interrupt import polite_interrupts
+
+    leads = processes is None or processes.is_first
+    quiet = arguments.json or not leads
     pivot_settings = pivot_of(arguments)
     # Loading a model may take minutes, so lilift first reads everything that does not depend on the model.
     known = settings.name == "custom" or (settings.languages is not None and settings.name != "world")
     languages = read_custom(settings).languages if settings.name == "custom" else ()
     benchmarks = load_benchmarks([settings], tuple(languages), seed=0, setting=OPTION) if known else []
-    if not arguments.json:
+    if not quiet:
         for line in custom_lines([settings]):
             print(line, flush=True)
     # The translator's memory is free again before the model is loaded, if the languages do not depend on the model.
-    pivot = _translated(pivot_settings, benchmarks) if benchmarks else None
+    pivot = _translated(pivot_settings, benchmarks, processes) if benchmarks else None
     model = load_answerer(arguments.model, options, system=arguments.system)
-    print_notes(model.notes)
-    benchmarks = benchmarks or load_benchmarks([settings], model.languages, seed=model.seed, setting=OPTION)
-    pivot = pivot or _translated(pivot_settings, benchmarks)
+    if leads:
+        print_notes(model.notes)
+    seed = 0 if known else model.seed
+    benchmarks = benchmarks or load_benchmarks([settings], model.languages, seed=seed, setting=OPTION)
+    pivot = pivot or _translated(pivot_settings, benchmarks, processes)
     if pivot is not None:
         from lilift.phases.answering.pivot_responder import through
 
         model = through(pivot, model)
-    if not arguments.json:
+    if not quiet:
         print_question_counts(benchmarks)
     output = arguments.output or model.folder / _folder_name(benchmarks[0].name, options, pivot is not None)
-    shown = nullcontext(None) if arguments.json else answer_progress(sys.stdout)
+    shown = nullcontext(None) if quiet else answer_progress(sys.stdout)
     with polite_interrupts() as interruption, shown as progress:
-        scores = evaluate(
-            model.responder,
-            benchmarks,
-            output,
-            system=model.system,
-            inputs=model.inputs,
-            progress=progress,
-            interruption=interruption,
-            samples=options.samples,
-        )
-    shown_scores = by_published_scoring(scores) if arguments.scoring == "published" else scores
-    page = write_evaluation_page(output, f"{arguments.model}: {arguments.benchmark}")
-    if arguments.json:
-        print_json(as_json([shown_scores])["systems"][0] | {"folder": str(output)})
+        how: dict[str, Any] = {"interruption": interruption, "samples": options.samples}
+        asked = benchmarks if arguments.shard is None else own_questions(benchmarks, share_named(arguments.shard))
+        if processes is not None and not processes.is_first:
+            from lilift.evaluate.dealt.answer_exchange import answer_share
+
+            answer_share(processes, model.responder, asked, **how)
+            return 0
+        how |= {"system": model.system, "inputs": model.inputs, "progress": progress, "processes": processes}
+        if arguments.shard is not None:
+            from lilift.evaluate.dealt.shards import Evaluation, answer_shard
+
+            asking = tuple(dict.fromkeys(one.language for one in benchmarks))
+            whole = Evaluation(settings, asking, seed, f"{arguments.model}: {arguments.benchmark}")
+            done = answer_shard(model.responder, benchmarks, output, share_named(arguments.shard), whole, **how)
+        else:
+            scores = evaluate(model.responder, benchmarks, output, **how)
+    if arguments.shard is not None:
+        print_shard(done, output, as_json=arguments.json)
     else:
-        print_scores([shown_scores])
-        print_cut_responses(read_profiles(output)[model.system.name][benchmarks[0].name], arguments.max_new_tokens)
-        if arguments.scoring == "published":
-            print_scoring_differences(scores)
-        print(f"answers and scores: {output}")
-        print(f"report: {page}")
+        title = f"{arguments.model}: {arguments.benchmark}"
+        print_evaluation(scores, output, title, arguments, longest=arguments.max_new_tokens)
     return 0
 
 
@@ -220,55 +247,19 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
     )
 
 
-def answer_options(arguments: argparse.Namespace) -> AnswerOptions:
-    """Check the options of `_add_answering`, and return them.
-
-    Raises:
-        RecipeError: a number is out of its range.
-    """
-    from lilift.model.decoding.sampling import Sampling
-    from lilift.phases.answering.answerer import AnswerOptions
-    from lilift.recipe.errors import RecipeError
-
-    for name in ("samples", "max_new_tokens", "batch_tokens", "threads"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise RecipeError(f"--{name.replace('_', '-')} {value} is too small", remedy="give 1 or more")
-    drawn = arguments.samples > 1 or arguments.temperature is not None or arguments.top_p is not None
-    sampling = None
-    if drawn:
-        temperature = 0.7 if arguments.temperature is None else arguments.temperature
-        top_p = 0.95 if arguments.top_p is None else arguments.top_p
-        if not temperature > 0 or not 0 < top_p <= 1 or arguments.seed < 0:
-            raise RecipeError(
-                f"--temperature {temperature:g}, --top-p {top_p:g} or --seed {arguments.seed} is out of range",
-                remedy="give a temperature above 0, a share above 0 and at most 1, and a seed of 0 or more",
-            )
-        sampling = Sampling(temperature, top_p, arguments.seed)
-    return AnswerOptions(
-        max_new_tokens=arguments.max_new_tokens,
-        batch_tokens=arguments.batch_tokens,
-        sampling=sampling,
-        samples=arguments.samples,
-        template=arguments.template,
-        quantization=arguments.quantization,
-        dtype=arguments.dtype,
-        gguf=arguments.quant,
-        threads=arguments.threads,
-    )
-
-
-def _translated(settings: PivotSettings | None, benchmarks: Sequence[Benchmark]) -> Pivot | None:
-    """The translator with all questions translated, its memory free again; None without `--pivot`."""
+def _translated(
+    settings: PivotSettings | None, benchmarks: Sequence[Benchmark], processes: Processes | None
+) -> Translations | None:
+    """The translations of all questions, the translator's memory free again; None without `--pivot`."""
     if settings is None:
         return None
-    from lilift.phases.answering.pivot_responder import Pivot
+    from lilift.phases.answering.pivot_responder import translate_together
     from lilift.recipe.interrupt import polite_interrupts
 
-    pivot = Pivot(settings, lambda line: print_notes([line]))
     with polite_interrupts() as interruption:
-        pivot.translate_all(benchmarks, interruption=interruption)
-    return pivot
+        return translate_together(
+            settings, benchmarks, lambda line: print_notes([line]), interruption=interruption, processes=processes
+        )
 
 
 def _folder_name(benchmark: str, options: AnswerOptions, translated: bool) -> str:

@@ -84,7 +84,7 @@ def add_parser(verbs: Any) -> None:
         "--processes",
         type=int,
         metavar="N",
-        help="train with N processes of this machine: one for each GPU, or several on a CPU (see docs/several-gpus.md)",
+        help="train and evaluate with N processes of this machine: one for each GPU, or on a CPU (see docs/several-gpus.md)",
     )
     run.add_argument("--until", choices=PHASES, metavar="PHASE", help="stop after this phase")
     run.add_argument("--memory-limit", metavar="CARD", help="use at most the memory of this card: 24gb, rtx4090, 20gb …")
@@ -222,7 +222,7 @@ def run_plan(arguments: argparse.Namespace) -> int:
             print(line)
         if arguments.explain:
             print_explanation(plan, savings)
-    require_plan_fits(plan)
+    require_plan_fits(plan, processes=arguments.processes or 1)
     return 0
 
 

@@ -1,19 +1,22 @@
-"""`lilift recipe run` in several processes: started by torchrun, or by `--processes`."""
+"""`lilift recipe run` and `lilift eval` in several processes: started by torchrun, or by `--processes`."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lilift.processes.torchrun_environment import Started, started_by_torchrun
 from lilift.recipe.errors import LiliftError, RecipeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from lilift.memory.plan import Plan
     from lilift.phases.run import FinishedRun, RunOptions
+    from lilift.processes.joined_processes import Processes
     from lilift.recipe.schema import Recipe
 
 
@@ -27,7 +30,7 @@ def refuse_other_verbs() -> None:
     if started is not None:
         raise _by_first(
             RecipeError(
-                "torchrun can start only `recipe run`, because every other command works in one process",
+                "torchrun can start only `recipe run` and `eval`, because every other command works in one process",
                 remedy="run this command without torchrun",
             ),
             started,
@@ -41,14 +44,54 @@ def launch_run(recipe: Recipe, count: int) -> int:
         RecipeError: the number is wrong, or torchrun has started this process already.
         LiliftError: see `lilift.processes.launch.launch`.
     """
+    _require_possible(recipe)
+    return launch_command(count, on_gpus=recipe.card != "cpu")
+
+
+def launch_command(count: int, *, on_gpus: bool) -> int:
+    """Start this command again in `count` processes; see `launch_run`."""
     from lilift.processes.launch import launch, without_processes
 
     if started_by_torchrun() is not None:
         raise RecipeError("torchrun has already started several processes", remedy="leave --processes out")
     if count < 1:
         raise RecipeError(f"a run needs at least one process, not {count}", where="--processes")
-    _require_possible(recipe)
-    return launch(count, without_processes(sys.argv[1:]), on_gpus=recipe.card != "cpu")
+    return launch(count, without_processes(sys.argv[1:]), on_gpus=on_gpus)
+
+
+@contextmanager
+def joined_by_torchrun(device: Callable[[], str], compared: str, options: Mapping[str, object]) -> Iterator[Processes | None]:
+    """Join the other processes if torchrun started this one beside others. One process prints an error.
+
+    Args:
+        device: what the command computes on: ``cuda`` or ``cpu``.
+        compared: must be the same in all processes; like a recipe.
+        options: the same for the options of the command.
+
+    Yields:
+        The processes; None if this one is alone.
+
+    Raises:
+        LiliftError: see `joined` and `require_same_start`.
+    """
+    started = started_by_torchrun()
+    if started is None:
+        yield None
+        return
+    from lilift.processes.joining import joined
+    from lilift.processes.start_checks import require_same_start
+    from lilift.processes.stuck_exit import leave_when_stuck
+
+    leave_when_stuck()
+    try:
+        with joined(started, device=device()) as processes:
+            try:
+                require_same_start(processes, compared, options)
+                yield processes
+            except LiliftError as error:
+                raise processes.last_words(error) from error.__cause__
+    except LiliftError as error:
+        raise _by_first(error, started) from error.__cause__
 
 
 def run_with_others(
@@ -69,12 +112,8 @@ def run_with_others(
     from dataclasses import replace
 
     from lilift.phases.run import follow_run, run_recipe
-    from lilift.processes.joined_processes import joined
-    from lilift.processes.start_checks import require_same_start
-    from lilift.processes.stuck_exit import leave_when_stuck
     from lilift.recipe.load import fingerprint
 
-    leave_when_stuck()
     compared = {
         "resume": options.resume,
         "restart-from": options.restart_from,
@@ -83,17 +122,15 @@ def run_with_others(
     }
     try:
         _require_possible(recipe)
-        with joined(started, device="cpu" if recipe.card == "cpu" else "cuda") as processes:
-            try:
-                require_same_start(processes, fingerprint(recipe.as_dict()), compared)
-                options = replace(options, processes=processes)
-                if processes.is_first:
-                    return run_recipe(recipe, folder, options, show_plan=show_plan)
-                follow_run(recipe, folder, options)
-            except LiliftError as error:
-                raise processes.last_words(error) from error.__cause__
     except LiliftError as error:
         raise _by_first(error, started) from error.__cause__
+    device = "cpu" if recipe.card == "cpu" else "cuda"
+    with joined_by_torchrun(lambda: device, fingerprint(recipe.as_dict()), compared) as processes:
+        assert processes is not None
+        options = replace(options, processes=processes)
+        if processes.is_first:
+            return run_recipe(recipe, folder, options, show_plan=show_plan)
+        follow_run(recipe, folder, options)
     return None
 
 

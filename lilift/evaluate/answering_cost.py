@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -72,20 +72,34 @@ class CostMeter:
 
 
 @contextmanager
-def recorded_cost(folder: Path, benchmark: str) -> Iterator[CostMeter]:
-    """Measure the block, and add its cost to a system's `cost.json`, also when the block ends with an error.
-
-    Raises:
-        StorageError: the file cannot be written.
-    """
+def measured_cost(keep: Callable[[AnsweringCost], None]) -> Iterator[CostMeter]:
+    """Measure the block, and give its cost to `keep`, also when the block ends with an error."""
     meter = CostMeter()
     try:
         yield meter
     finally:
         if meter.questions:
-            kept = read_costs(folder)
-            kept[benchmark] = _sum(kept.get(benchmark), meter.cost())
-            write_json(folder / COST, {"format": 1, "benchmarks": {name: asdict(cost) for name, cost in kept.items()}})
+            keep(meter.cost())
+
+
+def add_cost(folder: Path, benchmark: str, cost: AnsweringCost) -> None:
+    """Add the cost of answers to a benchmark to a system's `cost.json`.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    kept = read_costs(folder)
+    kept[benchmark] = one_after_other(kept.get(benchmark), cost)
+    write_costs(folder, kept)
+
+
+def write_costs(folder: Path, costs: Mapping[str, AnsweringCost]) -> None:
+    """Replace a system's `cost.json`.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    write_json(folder / COST, {"format": 1, "benchmarks": {name: asdict(cost) for name, cost in costs.items()}})
 
 
 def read_costs(folder: Path) -> dict[str, AnsweringCost]:
@@ -106,7 +120,7 @@ def _cost(one: Mapping[str, object]) -> AnsweringCost:
     )
 
 
-def _sum(before: AnsweringCost | None, now: AnsweringCost) -> AnsweringCost:
+def one_after_other(before: AnsweringCost | None, now: AnsweringCost) -> AnsweringCost:
     """Both costs together. If one was measured on a GPU and the other was not, their memory is not comparable."""
     if before is None:
         return now

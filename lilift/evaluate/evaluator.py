@@ -11,24 +11,24 @@
                                               translated, numbers_kept, translation_complete
 
 Each response is on the disk a few seconds after the model has written it. An evaluation that was interrupted does not generate
-these responses again. If the model draws several responses to a question, its line also has `responses` and `passed` (which of
-them are right). Then `response` is the first response with the most common answer. Scores are always counted from the stored
-responses, so a second evaluation of the same folder generates nothing and prints the same scores.
+these responses again. A complete file is in the order of the questions. If the model draws several responses to a question, its
+line also has `responses` and `passed` (which of them are right). Then `response` is the first response with the most common
+answer. Scores are always counted from the stored responses, so a second evaluation of the same folder generates nothing and
+prints the same scores.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lilift.evaluate.answering_cost import recorded_cost
-from lilift.evaluate.benchmarks.benchmark import LIKELIHOOD_SUFFIX, Benchmark, check_alignment, load_benchmark
+from lilift.evaluate.answer_loop import QUESTIONS_AT_ONCE, ProgressCallback, answer_all
+from lilift.evaluate.benchmarks.benchmark import Benchmark, check_alignment, load_benchmark
 from lilift.evaluate.benchmarks.benchmark_languages import IN_RECIPE, check_languages, evaluated_languages, naming_setting
 from lilift.evaluate.benchmarks.custom.custom_benchmark import read_custom
+from lilift.evaluate.claimed_answers import INPUTS, claim_answers, claim_questions
 from lilift.evaluate.language_evaluation import LanguageEvaluation
 from lilift.evaluate.responders import Responder
 from lilift.evaluate.scores.response_analysis import analyse
@@ -42,16 +42,13 @@ from lilift.evaluate.scores.scores import (
 from lilift.recipe.errors import DataError, RunFolderError
 from lilift.recipe.interrupt import Interruption
 from lilift.recipe.schema import BenchmarkSettings
-from lilift.recipe.sealed_records import read_record, write_record
 from lilift.recipe.storage import read_json, write_json
 
+# This module imports torch, and lilift evaluates exports on machines without torch.
+if TYPE_CHECKING:
+    from lilift.processes.joined_processes import Processes
+
 SCORES = "scores.json"
-QUESTIONS = "questions.json"
-"""In the folder of a custom benchmark: the digest of its questions by language."""
-_IN_WORDS = {"template": "prompt template", "max_new_tokens": "longest response", "samples": "samples"}
-"""Names for the inputs whose values a user has chosen; the other inputs are fingerprints."""
-QUESTIONS_AT_ONCE = 64
-"""Questions between two writes to the disk."""
 
 
 @dataclass(frozen=True)
@@ -65,33 +62,6 @@ class System:
 UNTRAINED = System("untrained", "before training")
 CONTROL = System("control", "without stage 1")
 LIFTED = System("lifted", "both stages")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far an evaluation has come.
-
-    Attributes:
-        system: title of the system.
-        benchmark, language: which questions the model answers now.
-        done, total: questions of this language, with those that were answered before this run.
-        accuracy: in this language so far; None before the first answer.
-        all_done, all_total: questions of all languages and benchmarks.
-        seconds_left: estimated from the speed so far; None before the first answer.
-    """
-
-    system: str
-    benchmark: str
-    language: str
-    done: int
-    total: int
-    accuracy: float | None
-    all_done: int
-    all_total: int
-    seconds_left: float | None
-
-
-ProgressCallback = Callable[[Progress], None]
 
 
 def load_benchmarks(
@@ -139,6 +109,7 @@ def evaluate(
     interruption: Interruption | None = None,
     questions_at_once: int = QUESTIONS_AT_ONCE,
     samples: int = 1,
+    processes: Processes | None = None,
 ) -> SystemScores:
     """Let a system answer every question that it has not answered yet, and compute its scores.
 
@@ -153,32 +124,29 @@ def evaluate(
         interruption: checked after each write.
         questions_at_once: questions between two writes; a responder that does not stream gets this many at once.
         samples: responses drawn for each question; more than one needs a responder that streams.
+        processes: those that answer together, if there are several; this is the first one. See `answer_share` for the others.
 
     Raises:
         RecipeError: the responder cannot give several responses, or cannot compute likelihoods, and the settings need it.
         RunFolderError: the folder holds responses to other questions or of another model, or is damaged.
         StorageError: the folder cannot be written.
         StoppedBySignal: the user or the system asked to stop; the responses so far are stored.
+        ProcessLost: another process has ended; the responses so far are stored.
     """
-    _claim(folder / system.name / "inputs.json", inputs or {})
+    own = folder / system.name
+    claim_answers(own / INPUTS, inputs or {})
     for benchmark in benchmarks:
-        _claim_questions(folder / system.name / benchmark.name, benchmark)
-    runs = [LanguageEvaluation(responder, benchmark, _file_of(folder, system, benchmark), samples) for benchmark in benchmarks]
-    clock = _Clock(sum(len(run.pending) for run in runs))
-    total = sum(len(run.benchmark.questions) for run in runs)
-    for run in runs:
-        _report(progress, system, run, total, clock)
-        cost = recorded_cost(folder / system.name, run.benchmark.name)
-        with cost as meter, closing(run.answer_pending(questions_at_once)) as writes:
-            while not (interruption and interruption.requested):
-                written = next(writes, None)
-                if written is None:
-                    break
-                clock.left -= written
-                meter.answered(written)
-                _report(progress, system, run, total, clock)
-        if interruption and interruption.requested and clock.left:
-            raise interruption.stop(f"stopped after {total - clock.left} of {total} questions")
+        claim_questions(own / benchmark.name, benchmark)
+    runs = [LanguageEvaluation(responder, benchmark, file_of(own, benchmark), samples) for benchmark in benchmarks]
+    answer_all(
+        runs,
+        own,
+        system.title,
+        progress=progress,
+        interruption=interruption,
+        questions_at_once=questions_at_once,
+        processes=processes,
+    )
     scores = SystemScores(system.name, system.title, tuple(_by_benchmark(runs)))
     _keep(folder / SCORES, scores)
     analyse(folder, read_scores(folder / SCORES))
@@ -202,98 +170,9 @@ def read_scores(path: Path) -> list[SystemScores]:
         ) from None
 
 
-@dataclass
-class _Clock:
-    """Estimates how long the model needs for the questions that are left."""
-
-    left: int
-
-    def __post_init__(self) -> None:
-        self._began = time.monotonic()
-        self._at_first = self.left
-
-    @property
-    def seconds_left(self) -> float | None:
-        answered = self._at_first - self.left
-        return (time.monotonic() - self._began) / answered * self.left if answered else None
-
-
-def _file_of(folder: Path, system: System, benchmark: Benchmark) -> Path:
-    return folder / system.name / benchmark.name / f"{benchmark.language}.jsonl"
-
-
-def _claim(path: Path, inputs: Mapping[str, Any]) -> None:
-    """Record what the responses depend on; refuse a folder whose responses depend on something else."""
-    remedy = "restore it from a copy, or delete this file if the answers beside it are of the same model; they stay"
-    kept = read_record(path, remedy=remedy) if path.exists() else inputs
-    if kept != inputs:
-        raise RunFolderError(
-            f"this folder holds responses {_difference(kept, inputs)}",
-            where=path.parent,
-            remedy="choose another folder for this evaluation, or delete this one with its answers",
-        )
-    write_record(path, inputs)
-
-
-def _claim_questions(folder: Path, benchmark: Benchmark) -> None:
-    """Record which questions a folder holds responses to; refuse responses to questions that the user has changed since."""
-    if not benchmark.fingerprint:
-        return
-    record = folder / QUESTIONS
-    known = read_json(record) if record.exists() else {}
-    kept = known.get(benchmark.language, benchmark.fingerprint)
-    if kept != benchmark.fingerprint and (folder / f"{benchmark.language}.jsonl").exists():
-        raise RunFolderError(
-            f"the questions or right answers in {benchmark.language!r} have changed since these responses were made",
-            where=folder,
-            remedy="choose another folder for this evaluation, or delete this one to answer all questions again",
-        )
-    write_json(record, known | {benchmark.language: benchmark.fingerprint})
-
-
-def changed_since(folder: Path, settings: Sequence[BenchmarkSettings]) -> list[Path]:
-    """The files of custom benchmarks whose questions or right answers are others than those that the folder has responses to.
-
-    A file that is gone or damaged is not in the list, because lilift cannot compare it.
-    """
-    changed = []
-    for one in (one for one in settings if one.name == "custom"):
-        try:
-            own = read_custom(one)
-        except DataError:
-            continue
-        name = own.name + (LIKELIHOOD_SUFFIX if one.labels == "likelihood" else "")
-        for record in folder.glob(f"*/{name}/{QUESTIONS}"):
-            kept = read_json(record).items()
-            if any(code in own.languages and own.fingerprint(code) != digest for code, digest in kept):
-                changed.append(own.path)
-                break
-    return changed
-
-
-def _difference(kept: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """How the inputs of the stored responses differ from those of today, in words; fingerprints are named without a value."""
-    changed = [name for name in {**kept, **now} if kept.get(name) != now.get(name)]
-    parts = [f"with the {_IN_WORDS[name]} {kept.get(name)!r}, not {now.get(name)!r}" for name in changed if name in _IN_WORDS]
-    return " and ".join(parts) or f"of another model or with other settings (changed: {', '.join(sorted(changed))})"
-
-
-def _report(progress: ProgressCallback | None, system: System, run: LanguageEvaluation, total: int, clock: _Clock) -> None:
-    if progress is not None:
-        benchmark = run.benchmark
-        progress(
-            Progress(
-                system.title,
-                benchmark.name,
-                benchmark.language,
-                run.done,
-                len(benchmark.questions),
-                run.accuracy,
-                total - clock.left,
-                total,
-                clock.seconds_left,
-            )
-        )
+def file_of(folder: Path, benchmark: Benchmark) -> Path:
+    """The file of the answers to a benchmark in a system's folder."""
+    return folder / benchmark.name / f"{benchmark.language}.jsonl"
 
 
 def _by_benchmark(runs: Sequence[LanguageEvaluation]) -> list[BenchmarkScores]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +11,7 @@ from typing import Any, cast
 from lilift.evaluate.answers.answer_lines import kept_answers, line_of
 from lilift.evaluate.benchmarks.benchmark import Benchmark
 from lilift.evaluate.choice_likelihood import LikelihoodResponder, ranking
+from lilift.evaluate.dealt.question_shares import longest_first
 from lilift.evaluate.described_questions import DescribesQuestions
 from lilift.evaluate.responders import CutsQuestions, ReadsLanguages, Responder, Response, StreamsResponses
 from lilift.evaluate.scores.scores import LanguageScore, score_language
@@ -18,6 +19,7 @@ from lilift.recipe.errors import LiliftError, RecipeError
 from lilift.recipe.storage import JsonLines
 
 _SECONDS_BETWEEN_WRITES = 5.0
+Send = Callable[..., None]
 
 
 class LanguageEvaluation:
@@ -26,15 +28,19 @@ class LanguageEvaluation:
     Args:
         responder: answers the questions.
         benchmark: the questions.
-        path: the file of the answers; answers that it holds already are used again.
+        answers: the file of the answers, which are used again if it holds some already; or what receives them in a process
+            that keeps none.
         samples: responses drawn for each question.
+
+    Attributes:
+        pending: the questions that the model still has to answer, in this order.
 
     Raises:
         RecipeError: the benchmark compares likelihoods, and the responder cannot compute them.
         RunFolderError: the file holds an answer to another question.
     """
 
-    def __init__(self, responder: Responder, benchmark: Benchmark, path: Path, samples: int) -> None:
+    def __init__(self, responder: Responder, benchmark: Benchmark, answers: Path | Send, samples: int) -> None:
         self.benchmark = benchmark
         if isinstance(responder, ReadsLanguages):
             responder = cast("Responder", responder.in_language(benchmark.language))
@@ -44,11 +50,13 @@ class LanguageEvaluation:
             responder = LikelihoodResponder(ranking(responder, benchmark.name), labels, own)
         self._responder = responder
         self._samples = samples
-        self._file = JsonLines(path)
-        self._answers = kept_answers(self._file, benchmark)
-        # Longest first: the rows of a batch are similar in length, and a batch that does not fit into memory fails at once.
-        waiting = [question for question in benchmark.questions if question.id not in self._answers]
-        self.pending = sorted(waiting, key=lambda question: (-len(question.text), question.id))
+        self._file: JsonLines | None = None
+        if isinstance(answers, Path):
+            self._file = JsonLines(answers)
+            answers = self._file.append
+        self._send = answers
+        self._answers = {} if self._file is None else kept_answers(self._file, benchmark)
+        self.pending = longest_first([question for question in benchmark.questions if question.id not in self._answers])
 
     @property
     def done(self) -> int:
@@ -77,14 +85,31 @@ class LanguageEvaluation:
         finally:
             self._keep(waiting)  # the answers before an error
 
-    def _keep(self, lines: list[dict[str, Any]]) -> int:
-        """Write the lines and empty the list; returns how many lines there were."""
+    def keep(self, lines: Sequence[dict[str, Any]]) -> int:
+        """Write the lines of answers, also those of another process; returns how many lines there were."""
         if lines:
-            self._file.append(*lines)
+            self._send(*lines)
             self._answers |= {line["id"]: line for line in lines}
-        count = len(lines)
+        return len(lines)
+
+    def _keep(self, lines: list[dict[str, Any]]) -> int:
+        """Keep the lines and empty the list."""
+        count = self.keep(lines)
         lines.clear()
         return count
+
+    def put_in_order(self) -> None:
+        """Bring a complete file into the order of the questions.
+
+        Its bytes then do not depend on interruptions or on the number of processes. Answers to other questions stay at its end.
+        """
+        if self._file is None or self.done < len(self.benchmark.questions):
+            return
+        kept = self._file.read()
+        first = {question.id: place for place, question in enumerate(self.benchmark.questions)}
+        ordered = sorted(kept, key=lambda line: first.get(str(line.get("id")), len(first)))
+        if ordered != kept:
+            self._file.rewrite(ordered)
 
     def _in_turn(self, at_once: int) -> Iterator[dict[str, Any]]:
         """Lines from a responder that answers a whole list of questions at a time."""

@@ -8,19 +8,26 @@ from lilift.data.batches.step_grouping import RowSource
 from lilift.data.texts.examples import Row
 from lilift.memory.guard import OutOfMemoryGuard
 from lilift.model.encoders.encoder_states import EncoderStates, TokenIds
+from lilift.processes.joined_processes import ALONE, Processes
 
 Encode = Callable[[Sequence[Row]], None]
 
 
-def encode_ahead(states: EncoderStates, rows: Iterable[Row], note: Callable[[str], None]) -> None:
+def encode_ahead(
+    states: EncoderStates, rows: Iterable[Row], note: Callable[[str], None], *, processes: Processes = ALONE
+) -> None:
     """Compute the states of these rows' texts, in smaller batches if memory runs out.
 
     Args:
         states: keeps the states.
         rows: the next rows.
         note: receives a line for the user if memory runs out.
+        processes: those that share the batches. They get the same rows, and each keeps its part in a store of its own.
     """
     batches = states.batches([row.encoder_ids for row in rows])
+    if not processes.alone:
+        states.store.leave_to_others(text for batch in batches for text in batch)
+        batches = batches[processes.rank :: processes.size]
     if not batches:
         return
     guard = OutOfMemoryGuard(note)

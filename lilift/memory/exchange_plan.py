@@ -70,5 +70,5 @@ def exchange_lines(plan: Plan, processes: int) -> list[str]:
                 f"  {name}: a step has fewer micro-batches than processes, so lilift splits them, and a card is less busy; "
                 f"set {name}.tokens_per_step higher to gain more"
             )
-    lines.append(f"  training takes at best 1/{processes} of the time; the first process alone evaluates and exports")
+    lines.append(f"  training and evaluation take at best 1/{processes} of the time; the first process alone does the rest")
     return lines

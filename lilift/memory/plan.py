@@ -181,7 +181,7 @@ def _adapted(planner: _Planner) -> list[Change]:
     return changes
 
 
-def require_fit(plan: Plan, rehearse: Rehearse) -> None:
+def require_fit(plan: Plan, rehearse: Rehearse, *, processes: int = 1) -> None:
     """Refuse a plan whose peak is above the card's memory.
 
     Raises:
@@ -196,8 +196,13 @@ def require_fit(plan: Plan, rehearse: Rehearse) -> None:
         f"{plan.limit_bytes / GIB:.1f} GiB for it; the largest part is {worst.largest} "
         f"({worst.parts[worst.largest] / GIB:.1f} GiB)",
         where=plan.recipe.name,
-        remedy=_smallest_remedy(plan, rehearse, worst),
+        remedy=_smallest_remedy(plan, rehearse, worst) + (_NOT_SHARDED if processes > 1 else ""),
     )
+
+
+_NOT_SHARDED = (
+    "; more processes do not help, because each holds the whole model on its card: lilift does not shard 4-bit weights (FSDP2)"
+)
 
 
 def _smallest_remedy(plan: Plan, rehearse: Rehearse, worst: PhasePlan) -> str:

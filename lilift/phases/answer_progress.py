@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
-from lilift.evaluate.evaluator import Progress, ProgressCallback
+from lilift.evaluate.answer_loop import Progress, ProgressCallback
 from lilift.recipe.terminal import is_terminal
 
 _SECONDS_BETWEEN_LINES = 10.0

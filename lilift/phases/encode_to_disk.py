@@ -23,7 +23,9 @@ from lilift.memory.encode_ahead import EncodedRows, encode_ahead
 from lilift.model.encoders.encoder_states import EncoderStates, load_encoder_states
 from lilift.model.llms.llm import load_llm_tokenizer
 from lilift.phases.answering.systems import tokenisation_of
+from lilift.processes.joined_processes import ALONE, Processes
 from lilift.recipe.schema import Recipe, StageSettings
+from lilift.recipe.storage import remove_partial
 from lilift.train.stages import step_plan
 
 STATES = "encoder-states"
@@ -40,8 +42,11 @@ def read_stage(
     cache: TokenCache,
     device: torch.device,
     note: Callable[[str], None],
+    processes: Processes = ALONE,
 ) -> None:
     """Encode every text of a training stage, if the recipe sets `encoder.placement: cached-disk`.
+
+    Several processes share the batches. They are the batches of one process, and so the states have the same bits.
 
     Args:
         recipe: the recipe of the run.
@@ -52,17 +57,19 @@ def read_stage(
         cache: the cache of tokenised texts.
         device: where the encoder computes.
         note: receives lines for the user.
+        processes: those that encode together; each calls this.
     """
     if recipe.encoder.placement != "cached-disk":
         return
-    states, tokenisation = _reader(recipe, where, device, cache)
+    states, tokenisation = _reader(recipe, where, device, processes, cache)
     source = rows_of(prepared, recipe, tokenisation)
     plan = step_plan(settings, recipe.seed, tokenisation.shape, has_llm_bos=tokenisation.has_llm_bos)
     steps = survey_steps(source, plan, epochs=settings.epochs, max_steps=settings.max_steps).steps
     note(f"  the encoder reads the texts of {steps:,} steps; its states stay in {where / STATES} until the phase is done")
-    encoded = EncodedRows(source, partial(encode_ahead, states, note=note))
+    encoded = EncodedRows(source, partial(encode_ahead, states, note=note, processes=processes))
     for _ in islice(iterate_steps(encoded, plan), steps):
         pass
+    processes.gather(None)  # the states of all are on the disk
 
 
 def read_questions(
@@ -72,18 +79,20 @@ def read_questions(
     *,
     device: torch.device,
     note: Callable[[str], None],
+    processes: Processes = ALONE,
 ) -> None:
     """Encode every question of an evaluation, if the recipe sets `cached-disk`.
 
     Args:
-        recipe, where, device, note: as for `read_stage`.
+        recipe, where, device, note, processes: as for `read_stage`.
         questions: the questions of each benchmark, and the code of their language.
     """
     if recipe.encoder.placement != "cached-disk":
         return
-    states, tokenisation = _reader(recipe, where, device)
+    states, tokenisation = _reader(recipe, where, device, processes)
     for some, language in questions:
-        encode_ahead(states, tokenisation.prompts(some, language), note)
+        encode_ahead(states, tokenisation.prompts(some, language), note, processes=processes)
+    processes.gather(None)
 
 
 def forget_states(where: Path) -> None:
@@ -92,8 +101,10 @@ def forget_states(where: Path) -> None:
 
 
 def _reader(
-    recipe: Recipe, where: Path, device: torch.device, cache: TokenCache | None = None
+    recipe: Recipe, where: Path, device: torch.device, processes: Processes, cache: TokenCache | None = None
 ) -> tuple[EncoderStates, Tokenisation]:
     """The encoder with the states that exist, and the tokenisation of a bridge, without loading the LLM."""
+    processes.from_first(lambda: remove_partial(where / STATES))
     states = load_encoder_states(recipe.encoder, device=device, folder=where / STATES, layers=recipe.alignment.layers)
+    processes.gather(None)  # all see the same states, before the first of them writes more
     return states, tokenisation_of(recipe, where.parent, states.encoder.tokenizer, load_llm_tokenizer(recipe.llm), cache)

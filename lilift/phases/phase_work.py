@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from lilift.data.batches.token_cache import forget_caches, token_cache
 from lilift.data.losses import warnings_of_lengths
@@ -17,6 +18,7 @@ from lilift.data.stage_rows import AlignRows, TransferRows, align_rows, transfer
 from lilift.data.texts.kept_template import keep_template
 from lilift.evaluate.benchmarks.benchmark import Benchmark
 from lilift.evaluate.benchmarks.custom.custom_benchmark import custom_lines
+from lilift.evaluate.dealt.answer_exchange import answer_share
 from lilift.evaluate.evaluator import evaluate
 from lilift.evaluate.responders import Responder
 from lilift.evaluate.watched_questions import evaluated_benchmarks, watched_benchmarks
@@ -34,7 +36,13 @@ from lilift.model.encoders.source_languages import missing_languages
 from lilift.model.snapshot import local_model_folder
 from lilift.phases.alignment_quality import record_alignment
 from lilift.phases.answer_progress import answer_progress
-from lilift.phases.answering.pivot_responder import Pivot, PivotResponder, translated_system
+from lilift.phases.answering.pivot_responder import (
+    PivotResponder,
+    Translations,
+    english_of,
+    translate_together,
+    translated_system,
+)
 from lilift.phases.answering.systems import (
     answers_depend_on,
     evaluated_systems,
@@ -55,6 +63,8 @@ from lilift.recipe.interrupt import polite_interrupts
 from lilift.recipe.schema import Recipe, StageName, StageSettings
 from lilift.train.stages import RunStage, run_stage, section_of
 from lilift.train.training_progress import StageProgress
+
+ROWS = "rows.json"
 
 
 @dataclass(frozen=True)
@@ -123,12 +133,9 @@ def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: 
     watched = watched_benchmarks(recipe) if recipe.watched_in(section) else []
     prepared = load_prepared(job.folder / "data")
     with token_cache(where, processes.rank) as cache:
-
-        def read() -> None:
-            read_stage(recipe, settings, prepared, rows_of, where, cache=cache, device=device, note=job.say)
-            read_questions(recipe, _texts_of(watched), where, device=device, note=job.say)
-
-        processes.from_first(read)
+        together: dict[str, Any] = {"device": device, "note": job.say, "processes": processes}
+        read_stage(recipe, settings, prepared, rows_of, where, cache=cache, **together)
+        read_questions(recipe, _texts_of(watched), where, **together)
         bridge = load_bridge(recipe, device=device, states_folder=where / STATES, to_train=True)
         if after is not None:
             part = getattr(recipe, after).trains
@@ -138,6 +145,8 @@ def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: 
         rows = rows_of(prepared, recipe, tokenisation_for(bridge, recipe, job.folder.path, cache))
         if processes.is_first:
             _count_rows(job, where, rows, bridge.encoder.tokenizer)
+        elif not (where / ROWS).exists():
+            rows.lengths()  # this process tokenizes the rows meanwhile, and not after it
         predicted = job.predicted_mib(name)
         watch = None
         if watched:  # its tokenisation counts the lengths of its own texts
@@ -164,7 +173,7 @@ def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: 
 
 def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows, encoder: EncoderTokenizer) -> None:
     """Print and record how the length limits change the rows of the first epoch, before training begins."""
-    kept = where / "rows.json"
+    kept = where / ROWS
     if kept.exists():
         return
     lengths = rows.lengths()
@@ -194,26 +203,31 @@ def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows, encoder: 
 
 
 def _evaluate(job: Job, where: Path) -> None:
-    record_alignment(job.recipe, job.folder.path, where, device=job.device.torch_device, say=job.say)
-    benchmarks = evaluated_benchmarks(job.recipe)
-    for line in custom_lines(job.recipe.evaluate.benchmarks):
+    recipe, processes, device = job.recipe, job.processes, job.device.torch_device
+    if processes.is_first:
+        record_alignment(recipe, job.folder.path, where, device=device, say=job.say)
+    benchmarks = evaluated_benchmarks(recipe)
+    for line in custom_lines(recipe.evaluate.benchmarks):
         job.say(f"  {line}")
     pivot = _translated(job, benchmarks)
-    texts = _texts_of(benchmarks) if pivot is None else pivot.english_of(benchmarks)
-    device = job.device.torch_device
-    read_questions(job.recipe, texts, where, device=device, note=job.say)
-    for system in evaluated_systems(job.recipe):
-        bridge = load_system(job.recipe, job.folder.path, system, device=device, states_folder=where / STATES)
-        settings = job.recipe.evaluate
-        if settings.dequantize == "auto" and job.plan is not None and not job.plan.dequantised_bytes:
-            settings = settings.model_copy(update={"dequantize": False})  # the plan has no room
-        direct = responder_for(bridge, job.recipe, job.folder.path, settings)
+    texts = _texts_of(benchmarks) if pivot is None else english_of(pivot, benchmarks)
+    read_questions(recipe, texts, where, device=device, note=job.say, processes=processes)
+    settings = recipe.evaluate
+    has_room = processes.from_first(lambda: job.plan is None or bool(job.plan.dequantised_bytes))
+    if settings.dequantize == "auto" and not has_room:  # the plan has no room
+        settings = settings.model_copy(update={"dequantize": False})
+    for system in evaluated_systems(recipe):
+        bridge = load_system(recipe, job.folder.path, system, device=device, states_folder=where / STATES)
+        direct = responder_for(bridge, recipe, job.folder.path, settings)
         responder: Responder = direct
-        inputs = answers_depend_on(job.recipe, job.folder.path, system)
+        inputs = answers_depend_on(recipe, job.folder.path, system)
         if pivot is not None:
             responder, inputs, system = PivotResponder(direct, pivot), inputs | pivot.inputs, translated_system(system)
         shown = nullcontext(None) if job.quiet else answer_progress(sys.stdout)
         with polite_interrupts() as interruption, shown as progress:
+            if not processes.is_first:
+                answer_share(processes, responder, benchmarks, interruption=interruption)
+                continue
             evaluate(
                 responder,
                 benchmarks,
@@ -222,18 +236,21 @@ def _evaluate(job: Job, where: Path) -> None:
                 inputs=inputs,
                 progress=progress,
                 interruption=interruption,
+                processes=processes,
             )
-    forget_states(where)
+    if processes.is_first:  # the others have answered all their questions
+        forget_states(where)
 
 
-def _translated(job: Job, benchmarks: Sequence[Benchmark]) -> Pivot | None:
-    """The translator of the recipe with all questions translated, its memory free again; None if the recipe has none."""
-    if job.recipe.evaluate.pivot is None:
+def _translated(job: Job, benchmarks: Sequence[Benchmark]) -> Translations | None:
+    """The recipe's translations of all questions, the translator's memory free again; None if the recipe translates none."""
+    settings, processes = job.recipe.evaluate.pivot, job.processes
+    if settings is None:
         return None
-    pivot = Pivot(job.recipe.evaluate.pivot, lambda line: job.say(f"  {line}"))
     with polite_interrupts() as interruption:
-        pivot.translate_all(benchmarks, interruption=interruption)
-    return pivot
+        return translate_together(
+            settings, benchmarks, lambda line: job.say(f"  {line}"), interruption=interruption, processes=processes
+        )
 
 
 def _texts_of(benchmarks: Sequence[Benchmark]) -> Iterator[tuple[list[str], str]]:

@@ -36,9 +36,9 @@ def plan_recipe(recipe: Recipe, *, card: PlannedCard | None = None, strict: bool
     return make_plan(recipe, rehearse, card=card, strict=strict)
 
 
-def require_plan_fits(plan: Plan) -> None:
+def require_plan_fits(plan: Plan, *, processes: int = 1) -> None:
     """Refuse a plan that does not fit; see `require_fit`."""
-    require_fit(plan, rehearse)
+    require_fit(plan, rehearse, processes=processes)
 
 
 def fullest_phase(plan: Plan) -> PhasePlan:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lilift.evaluate.evaluator import SCORES, changed_since, read_scores
+from lilift.evaluate.claimed_answers import changed_since
+from lilift.evaluate.evaluator import SCORES, read_scores
 from lilift.evaluate.scores.scores import SystemScores
 from lilift.memory import calibration
 from lilift.memory.changes import with_recorded_changes
@@ -43,7 +44,7 @@ PLAN = "plan.json"
 # These phases load an LLM through transformers, without the changes that unsloth makes to it.
 AFTER_TRAINING: tuple[Phase, ...] = ("evaluate", "export")
 # All processes work on these phases; the first one alone does the others.
-TOGETHER: tuple[Phase, ...] = ("align", "transfer", "control")
+TOGETHER: tuple[Phase, ...] = ("align", "transfer", "control", "evaluate")
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class RunOptions:
         strict: do not change the recipe to make it fit.
         memory_limit: a smaller card whose memory is the limit; see `limited_card`.
         start_anew: resumes the run in a new process; called after a stage that unsloth has trained.
-        processes: those that run the recipe together. The first one leads, and the others only train.
+        processes: those that run the recipe together. The first one leads; the others only train and answer.
     """
 
     resume: bool = False
@@ -131,7 +132,7 @@ def run_recipe(
         if not processes.alone:
             processes.say(recipe.as_dict())
             require_shared_folder(processes, folder.path)
-            job.say(f"{processes.size} processes train together; the first one does everything else")
+            job.say(f"{processes.size} processes train and evaluate together; the first one does everything else")
             _release_others(job, to_do)
         for phase in phases:
             if folder.is_done(phase):
@@ -152,7 +153,7 @@ def run_recipe(
 
 
 def follow_run(recipe: Recipe, path: Path, options: RunOptions) -> None:
-    """Train with the first process until nothing is left to train. It calls `run_recipe` meanwhile.
+    """Train and answer with the first process until nothing of that is left. It calls `run_recipe` meanwhile.
 
     Args:
         recipe: the recipe of the run.
@@ -177,7 +178,7 @@ def follow_run(recipe: Recipe, path: Path, options: RunOptions) -> None:
 
 
 def _release_others(job: Job, to_do: Sequence[Phase]) -> None:
-    """Let the other processes end once there is nothing left to train."""
+    """Let the other processes end once nothing is left that all work on."""
     processes = job.processes
     if not processes.alone and not processes.released and not set(to_do) & set(TOGETHER):
         processes.say(None)
@@ -215,7 +216,7 @@ def _plan_for(recipe: Recipe, path: Path, options: RunOptions, device: Device) -
         changed = with_recorded_changes(recipe, sealed_records.read_record(earlier, remedy=remedy)["changes"])
         return plan_recipe(changed, card=card, strict=True)
     plan = plan_recipe(recipe, card=card, strict=options.strict)
-    require_plan_fits(plan)
+    require_plan_fits(plan, processes=options.processes.size)
     return plan
 
 

@@ -17,13 +17,12 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import psutil
-import torch
 import torch.distributed as dist
-from torch.distributed.rendezvous import rendezvous
 
+from lilift.processes.mailbox import Mailbox
 from lilift.processes.torchrun_environment import Started
-from lilift.recipe.errors import EnvironmentUnfit, LiliftError, TrainingError
-from lilift.recipe.interrupt import StoppedBySignal
+from lilift.recipe.errors import LiliftError, TrainingError
+from lilift.recipe.interrupt import AGAIN, StoppedBySignal
 
 Result = TypeVar("Result")
 STUCK_SECONDS = 600.0
@@ -35,6 +34,7 @@ _LOADING = 6
 _POLL_SECONDS = 0.05
 _SECONDS_BETWEEN_CHECKS = 2.0
 _LAST_WORDS_SECONDS = 20.0
+_LEAVING_SECONDS = 120.0
 
 
 class ProcessLost(TrainingError):
@@ -55,7 +55,7 @@ class Processes:
         self.rank, self.size = started.rank, started.size
         self.stuck_seconds = stuck_seconds
         self._store = store
-        self._said = self._gathered = 0
+        self._said = self._gathered = self._boxes = 0
         self.released = False  # whether the first process has let the others end
         self._control: Any = None  # a gloo group, also beside NCCL: only gloo's barrier names the process that is missing
         if store is not None:
@@ -85,7 +85,7 @@ class Processes:
                 time.sleep(_POLL_SECONDS)  # a wait inside torch would not let Ctrl-C through
                 if time.monotonic() - began > _SECONDS_BETWEEN_CHECKS:
                     began = time.monotonic()
-                    if 0 in self._gone() and not self._store.check([key]):
+                    if 0 in self.gone() and not self._store.check([key]):
                         raise self._lost()
             value = json.loads(self._store.get(key))
         self._said += 1
@@ -140,9 +140,23 @@ class Processes:
             if time.monotonic() - began >= self.stuck_seconds:
                 missing = re.search(r"[Rr]ank (\d+) failed to pass monitoredBarrier", str(error))
                 late = 0 if not self.is_first else int(missing[1]) if missing is not None else None
-                if late is not None and late not in self._gone():
+                if late is not None and late not in self.gone():
                     raise self._stuck([late], self.stuck_seconds) from error
             raise self._lost() from error
+
+    def mailbox(self) -> Mailbox:
+        """A new box for messages to the first process; every process must call it. Use it inside `losses_named`."""
+        self._boxes += 1
+        return Mailbox(self._store, f"mail/{self._boxes}", self.rank, self.size)
+
+    def require_all(self) -> None:
+        """Check that no process of this machine has ended.
+
+        Raises:
+            ProcessLost: one has.
+        """
+        if self.gone():
+            raise self._lost()
 
     @contextmanager
     def losses_named(self) -> Iterator[None]:
@@ -156,13 +170,13 @@ class Processes:
         names = ""
         with suppress(RuntimeError):  # the store may have ended too
             for _ in range(10):
-                if gone := self._gone():
+                if gone := self.gone():
                     names = " and ".join(map(self._named, gone))
                     break
                 time.sleep(0.1)  # the connection breaks a moment before the process is gone
         return ProcessLost(
-            f"{names or 'another process of this run'} has ended; lilift keeps the last checkpoint",
-            remedy="run the same command with --resume to continue",
+            f"{names or 'another process of this run'} has ended; lilift keeps the last checkpoint and the answers so far",
+            remedy=AGAIN,
         )
 
     def _stuck(self, ranks: list[int], seconds: float) -> ProcessLost:
@@ -176,7 +190,7 @@ class Processes:
         pid, machine = json.loads(self._store.get(f"pid/{rank}"))
         return f"process {rank} (pid {pid} on {machine})"
 
-    def _gone(self) -> list[int]:
+    def gone(self) -> list[int]:
         """The processes of this machine that have ended."""
         places = [json.loads(self._store.get(f"pid/{rank}")) for rank in range(self.size)]
         return [rank for rank, (pid, machine) in enumerate(places) if machine == socket.gethostname() and not _runs(pid)]
@@ -206,6 +220,17 @@ class Processes:
         error.printed = True
         return error
 
+    def leave(self) -> None:
+        """Leave at the end, the first process last: with some settings of torchrun it holds the store of all."""
+        with suppress(RuntimeError):
+            if not self.is_first:
+                self._store.add("left", 1)
+                return
+            until = time.monotonic() + _LEAVING_SECONDS
+            others = self.size - 1
+            while self._store.add("left", 0) < others and len(self.gone()) < others and time.monotonic() < until:
+                time.sleep(_POLL_SECONDS)
+
     def _wait_for_last_words(self) -> None:
         until = time.monotonic() + _LAST_WORDS_SECONDS
         while time.monotonic() < until and not self._store.check(["printed"]):
@@ -214,80 +239,6 @@ class Processes:
 
 ALONE = Processes(Started(0, 1, 0, 1))
 """A run of one process, without torchrun."""
-
-
-@contextmanager
-def joined(started: Started, *, device: str, store: Any = None, stuck_seconds: float = STUCK_SECONDS) -> Iterator[Processes]:
-    """Join the other processes of this run.
-
-    Args:
-        started: the place of this process.
-        device: what gradients are on: ``cuda`` (NCCL carries them) or ``cpu`` (gloo).
-        store: torch's key-value store; by default torchrun's.
-        stuck_seconds: see `STUCK_SECONDS`.
-
-    Raises:
-        EnvironmentUnfit: this torch has no NCCL, there are more processes than GPUs, or the processes cannot reach each other.
-    """
-    if not dist.is_available() or not dist.is_gloo_available():
-        raise EnvironmentUnfit("this torch cannot connect processes", remedy="install torch from PyPI, or use one process")
-    if device == "cuda":
-        _take_card(started)
-    timeout = timedelta(seconds=2 * stuck_seconds)
-    try:
-        if store is None:
-            store, _, _ = next(rendezvous("env://", started.rank, started.size, timeout=timeout))
-        backend = "nccl" if device == "cuda" else "gloo"
-        dist.init_process_group(backend, store=store, rank=started.rank, world_size=started.size, timeout=timeout)
-        own = dist.PrefixStore("lilift", store)  # type: ignore[attr-defined]
-        processes = Processes(started, own, stuck_seconds=stuck_seconds)
-        processes.meet()
-    except (RuntimeError, ValueError) as error:
-        if isinstance(error, LiliftError):
-            raise
-        raise _unreachable(error) from error
-    whole = False
-    try:
-        yield processes
-        whole = True
-    finally:
-        if whole or device == "cpu":  # NCCL would wait for a process that is gone
-            dist.destroy_process_group()
-
-
-def _take_card(started: Started) -> None:
-    """Compute on the GPU of this process.
-
-    Raises:
-        EnvironmentUnfit: see `joined`.
-    """
-    cards = torch.cuda.device_count()
-    if started.local_size > cards:
-        raise EnvironmentUnfit(
-            f"{started.local_size} processes were started on a machine with {cards} GPU{'s' if cards != 1 else ''}",
-            remedy=f"start at most {cards}, because each process needs a GPU of its own",
-        )
-    if not dist.is_nccl_available():
-        raise EnvironmentUnfit(
-            "this torch has no NCCL, which connects GPUs", remedy="install torch for Linux and CUDA, or use one process"
-        )
-    torch.cuda.set_device(started.local_rank)
-
-
-def _unreachable(error: Exception) -> EnvironmentUnfit:
-    where = f"{os.environ.get('MASTER_ADDR', 'localhost')}:{os.environ.get('MASTER_PORT', '?')}"
-    text = " ".join(str(error).split())
-    if "EADDRINUSE" in text or "in use" in text:
-        return EnvironmentUnfit(
-            "another program uses this port",
-            where=where,
-            remedy="start torchrun with --rdzv-endpoint localhost:0, or another port",
-        )
-    return EnvironmentUnfit(
-        f"the processes cannot reach each other ({text[:200]})",
-        where=where,
-        remedy="open the ports between the machines, or set GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME to their network device",
-    )
 
 
 def _runs(pid: int) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from lilift.processes.torchrun_environment import LAUNCHED_BY_LILIFT
 from lilift.recipe.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, EnvironmentUnfit, TrainingError
+from lilift.recipe.interrupt import AGAIN
 
 _EXIT_CODES = {2: EXIT_INTERRUPTED, 15: EXIT_TERMINATED}
 
@@ -63,8 +64,8 @@ def launch(count: int, arguments: Sequence[str], *, on_gpus: bool) -> int:
         if failure.exitcode < 0:
             raise TrainingError(
                 f"process {rank} (pid {failure.pid}) was killed by signal {-failure.exitcode}, so lilift ended the others; "
-                "lilift keeps the last checkpoint",
-                remedy="run the same command with --resume to continue",
+                "lilift keeps the last checkpoint and the answers so far",
+                remedy=AGAIN,
             ) from None
         return int(failure.exitcode)
     finally:

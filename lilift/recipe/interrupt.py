@@ -20,6 +20,8 @@ from lilift.recipe.terminal import is_terminal
 _EXIT_CODES = {signal.SIGINT: EXIT_INTERRUPTED, signal.SIGTERM: EXIT_TERMINATED}
 _active: list[Interruption] = []  # the interruption that handles signals now, or empty
 RESUME = "run the same command with --resume to continue"
+AGAIN = "run the same command again to continue (`lilift recipe run`: with --resume)"
+"""For what a recipe and other commands do."""
 _SHOW_CURSOR = "\x1b[?25h"
 
 

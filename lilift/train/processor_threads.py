@@ -62,6 +62,18 @@ def use_threads(recipe: Recipe, run: Path, processes: int = 1) -> int:
     return torch.get_num_threads()
 
 
+def share_cores(processes: int) -> None:
+    """Leave the other processes of this machine their part of the cores, unless you set the number of threads yourself.
+
+    Args:
+        processes: those that compute side by side.
+    """
+    import torch
+
+    if processes > 1 and not set_by_user():
+        torch.set_num_threads(max(1, usable_threads() // processes))
+
+
 def set_by_user() -> bool:
     """Whether an environment variable sets the number of threads."""
     return any(os.environ.get(name) for name in SET_BY_USER)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from lilift.data.languages import languages
-from lilift.recipe.interrupt import Interruption
+from lilift.recipe.interrupt import AGAIN, Interruption
 from lilift.translation.number_guard import lost_numbers
 from lilift.translation.text_segments import Segments
 from lilift.translation.translation_cache import Translation, TranslationCache, translations_folder
@@ -115,7 +115,7 @@ class Translating:
             if interruption is not None and interruption.requested:
                 raise interruption.stop(
                     f"stopped after {len(found)} of {len(different)} translations, which are kept",
-                    "run the same command again to continue (`lilift recipe run`: with --resume)",
+                    AGAIN,
                 )
         for text in different:
             if text.strip():

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from lilift.evaluate.answer_loop import Progress
 from lilift.evaluate.answering_cost import COST
 from lilift.evaluate.answers.voting import voted
 from lilift.evaluate.benchmarks.benchmark import Benchmark, Question
-from lilift.evaluate.evaluator import CONTROL, UNTRAINED, Progress, evaluate, load_benchmarks, read_scores
+from lilift.evaluate.evaluator import CONTROL, UNTRAINED, evaluate, load_benchmarks, read_scores
 from lilift.evaluate.responders import Response
 from lilift.recipe.errors import DataError, RecipeError, RunFolderError
 from lilift.recipe.interrupt import Interruption, StoppedBySignal
@@ -69,9 +70,8 @@ def test_every_question_is_asked_kept_and_counted(tmp_path: Path) -> None:
     assert (english.correct, english.missing, english.questions) == (10, 0, 10)
     assert (oromo.correct, oromo.missing, oromo.questions) == (5, 5, 10)
     assert scores.benchmarks[0].macro == 0.5
-    kept = lines(tmp_path / "lifted/world/om.jsonl")
-    assert sorted(line["id"] for line in kept) == [f"q{n}" for n in range(10)]
-    by_id = {line["id"]: line for line in kept}
+    by_id = {line["id"]: line for line in lines(tmp_path / "lifted/world/om.jsonl")}
+    assert list(by_id) == [f"q{n}" for n in range(10)], "in the order of the questions"
     assert by_id["q2"] == {
         "id": "q2", "question": "om very very 2 + 1?", "gold": "3", "response": "2 + 1 = 3.",
         "extracted": "3", "correct": True, "published": True, "cut": False,

@@ -71,6 +71,8 @@ def test_several_processes_need_the_whole_recipe_each_and_send_gradients(plan_7b
     assert any("send" in line and "over PCIe" in line for line in lines)
     with pytest.raises(RecipeError, match="at least one process"):
         exchange_plan(plan_7b, 0)
+    with pytest.raises(RecipeError, match="more processes do not help, because each holds the whole model on its card"):
+        require_plan_fits(replace(plan_7b, card=planned_card("8gb")), processes=2)
 
 
 def test_the_disk_holds_every_file_that_is_exported(plan_7b: Plan) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from lilift.cli import app
-from lilift.evaluate.evaluator import changed_since, evaluate, load_benchmarks, read_scores
+from lilift.evaluate.claimed_answers import changed_since
+from lilift.evaluate.evaluator import evaluate, load_benchmarks, read_scores
 from lilift.phases.comparison.compare_evaluations import compare_evaluations
 from lilift.phases.held_out import held_out_questions
 from lilift.phases.report.evaluation_pages import write_evaluation_page

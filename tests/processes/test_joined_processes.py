@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from lilift.evaluate.answering_cost import COST, read_costs
 from lilift.processes.joined_processes import ALONE
+from lilift.recipe.interrupt import AGAIN
 from lilift.recipe.storage import read_json
 from lilift.train.training_progress import Silence
-from tests.processes import together
+from tests.processes import together, together_answers
 from tests.train import tiny_run
 from tests.train.test_loop import metrics
 
@@ -107,8 +109,41 @@ def test_a_stage_that_was_stopped_goes_on_with_any_number_of_processes(run: Run,
 def test_a_process_that_is_killed_ends_the_others_with_one_line(run: Run, folder: Path) -> None:
     first, _ = run("killed", 2)
     assert first["line"].startswith("process 1 (pid ")
-    assert first["line"].endswith("has ended; lilift keeps the last checkpoint; run the same command with --resume to continue")
+    assert first["line"].endswith(f"has ended; lilift keeps the last checkpoint and the answers so far; {AGAIN}")
     assert [path.name for path in (folder / "killed" / "checkpoints").iterdir()] == ["step-00000003"]
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Everything but what an evaluation cost."""
+    kept = (path for path in folder.rglob("*") if path.is_file() and path.name != COST)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in kept}
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_an_evaluation_is_the_same_to_the_byte_whatever_the_number_of_processes(run: Run, folder: Path, size: int) -> None:
+    together_answers.answer(ALONE, folder / f"one-{size}", together_answers.Teller())
+    found = run("answers", size)
+    expected = files_of(folder / f"one-{size}")
+    assert len(expected) == 3 + 5
+    for one in found:
+        assert one["alone"] == one["again"] == one["resumed"] == ""
+        assert one["stopped"].startswith("stopped")
+    assert 6 <= found[0]["kept"] < 81, "the answers of all processes before the signal"
+    assert read_costs(folder / f"whole-{size}" / "lifted")["mmwp"].questions == 81
+    for name in ("whole", "stopped"):
+        assert files_of(folder / f"{name}-{size}") == expected
+    assert found[-1]["others"].startswith(f"evaluate.benchmarks: process {size - 1} reads other questions than process 0")
+
+
+def test_answers_of_a_killed_process_are_kept_and_one_process_finishes(run: Run, folder: Path) -> None:
+    first, _ = run("killed answers", 2)
+    assert first["line"].startswith("process 1 (pid ")
+    assert " has ended; " in first["line"]
+    kept = sum(path.read_bytes().count(b"\n") for path in (folder / "killed answers").rglob("*.jsonl"))
+    assert kept == 41 + 12, "all of the first process, and three times four of the other"
+    together_answers.answer(ALONE, folder / "killed answers", together_answers.Teller())
+    together_answers.answer(ALONE, folder / "undisturbed answers", together_answers.Teller())
+    assert files_of(folder / "killed answers") == files_of(folder / "undisturbed answers")
 
 
 def test_a_process_that_does_not_come_is_named(run: Run) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from lilift.cli.app import main
 from lilift.processes.launch import without_processes
 from lilift.processes.torchrun_environment import Started, started_by_torchrun
+from lilift.recipe.storage import write_json
 
 
 @pytest.fixture
@@ -38,8 +40,8 @@ def test_other_verbs_work_in_one_process(monkeypatch: pytest.MonkeyPatch, capfd:
     monkeypatch.setenv("LOCAL_RANK", "0")
     assert main(["recipe", "list"]) == 2
     assert capfd.readouterr().err == (
-        "lilift: torchrun can start only `recipe run`, because every other command works in one process; run this command "
-        "without torchrun\n"
+        "lilift: torchrun can start only `recipe run` and `eval`, because every other command works in one process; run this "
+        "command without torchrun\n"
     )
 
 
@@ -56,6 +58,23 @@ def test_other_verbs_work_in_one_process(monkeypatch: pytest.MonkeyPatch, capfd:
 def test_starts_that_cannot_work(more: list[str], line: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["recipe", "run", "tiny-cpu", *more]) == 2
     assert capfd.readouterr().err == line
+
+
+def test_evaluations_that_cannot_be_shared(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def line(*more: str) -> str:
+        assert main(["eval", str(tmp_path), "--benchmark", "world", *more]) == 2
+        return capfd.readouterr().err
+
+    assert line("--shard", "17/16") == (
+        "lilift: --shard 17/16 names no share; give the number of the job and the number of jobs, from 1/16 to 16/16 for "
+        "sixteen\n"
+    )
+    assert line("--processes", "-1") == "lilift: --processes: a run needs at least one process, not -1\n"
+    write_json(tmp_path / "lilift.json", {"llm": {"files": {}}})
+    assert line("--processes", "2") == (
+        "lilift: several processes do not run the GGUF files of an export, because llama.cpp uses all cores in one; leave "
+        "--processes out, or share the questions among machines with --shard\n"
+    )
 
 
 @pytest.mark.usefixtures("as_second")

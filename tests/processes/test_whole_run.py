@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from lilift.cli.app import main
+from lilift.recipe.interrupt import AGAIN
 from lilift.recipe.storage import JsonLines
 from tests.phases import small_run
 
@@ -30,13 +31,13 @@ def kept_signals() -> object:
         signal.signal(number, handler)
 
 
-def kill_second_at(metrics: Path, killed: list[float]) -> None:
-    """Kill the second process once three steps are done. The checkpoint of the second one is complete then."""
+def kill_one_at(metrics: Path, rank: str, killed: list[float]) -> None:
+    """Kill a process once three steps are done. The checkpoint of the second one is complete then."""
     while not metrics.exists() or metrics.read_bytes().count(b"\n") < 3:
         time.sleep(0.02)
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
-            if child.environ().get("RANK") == "1":
+            if child.environ().get("RANK") == rank:
                 killed.append(time.monotonic())
                 child.kill()
 
@@ -44,22 +45,23 @@ def kill_second_at(metrics: Path, killed: list[float]) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("kept_signals")
+@pytest.mark.parametrize("rank", ["0", "1"])
 def test_a_killed_process_ends_the_run_and_one_process_finishes_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    rank: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "run"
     command = small_run.arguments(folder, "--until", "align", small=(*small_run.SMALL, *MORE))
     monkeypatch.setattr(sys, "argv", ["lilift", *command, "--processes", "2"])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
     killed: list[float] = []
-    threading.Thread(target=kill_second_at, args=(folder / "align" / "metrics.jsonl", killed), daemon=True).start()
+    threading.Thread(target=kill_one_at, args=(folder / "align" / "metrics.jsonl", rank, killed), daemon=True).start()
     assert main(sys.argv[1:]) == 6
     assert time.monotonic() - killed[0] < 30
     shown = capfd.readouterr()
-    assert "2 processes train together" in shown.out
+    assert "2 processes train and evaluate together" in shown.out
     assert re.fullmatch(
-        r"lilift: process 1 \(pid \d+\) was killed by signal 9, so lilift ended the others; lilift keeps the last checkpoint; "
-        r"run the same command with --resume to continue\n",
+        rf"lilift: process {rank} \(pid \d+\) was killed by signal 9, so lilift ended the others; lilift keeps the last "
+        rf"checkpoint and the answers so far; {re.escape(AGAIN)}\n",
         shown.err,
     )
     assert not (folder / "align" / "done.json").exists()

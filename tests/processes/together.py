@@ -19,7 +19,8 @@ from lilift.data.batches.row_dealing import deal_rows
 from lilift.data.texts.examples import Row
 from lilift.memory.guard import OutOfMemoryGuard
 from lilift.model.assemble_bridge import load_bridge
-from lilift.processes.joined_processes import Processes, joined
+from lilift.processes.joined_processes import Processes
+from lilift.processes.joining import joined
 from lilift.processes.same_weights import require_same_weights
 from lilift.processes.start_checks import require_same_start, require_shared_folder
 from lilift.processes.step_exchange import Report, StepExchange
@@ -30,6 +31,7 @@ from lilift.recipe.storage import write_json
 from lilift.train.stages import run_stage
 from lilift.train.step import compute_gradients
 from lilift.train.training_progress import Silence, StepReport
+from tests.processes.together_answers import answers, killed_answers
 from tests.train import tiny_run
 
 ROWS = [row for row in tiny_run.TinySource(24).rows(0, range(24)) if row is not None]
@@ -192,7 +194,14 @@ def stuck(processes: Processes, folder: Path, _models: Path) -> dict[str, Any]:
     return {"line": line}
 
 
-SCENARIOS = {"steps": steps, "stages": stages, "killed": killed, "stuck": stuck}
+SCENARIOS = {
+    "steps": steps,
+    "stages": stages,
+    "killed": killed,
+    "stuck": stuck,
+    "answers": answers,
+    "killed answers": killed_answers,
+}
 
 
 def take_part(scenario: str, rank: int, size: int, folder: Path, models: Path) -> None:

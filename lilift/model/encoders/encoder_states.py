@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import uuid
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +26,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lilift.model.encoders.encoder import Encoder, load_encoder
 from lilift.recipe.schema import EncoderLayers, EncoderSettings
-from lilift.recipe.storage import remove_partial, whole_file
+from lilift.recipe.storage import whole_file
 
 TokenIds = tuple[int, ...]
 BATCH_TOKENS = 4096
@@ -48,6 +49,9 @@ class StateStore(Protocol):
 
     def find(self, text: TokenIds) -> Tensor | None:
         """States [S, E] of a text; None if the store does not have them."""
+
+    def leave_to_others(self, texts: Iterable[TokenIds]) -> None:
+        """Lack these texts no longer: this process or another one computes their states."""
 
 
 class StatesInMemory:
@@ -82,9 +86,14 @@ class StatesInMemory:
         """States [S, E] of a text; None if the store does not have them."""
         return self._states.get(text)
 
+    def leave_to_others(self, texts: Iterable[TokenIds]) -> None:
+        """Do nothing: each call of `lacking` starts anew."""
+
 
 class StatesOnDisk:
     """States in safetensors files, one file for each call of `flush`. They survive an interruption.
+
+    Several processes may fill a folder.
 
     Args:
         folder: holds the files; created if it is missing. lilift deletes unreadable files and computes their states again.
@@ -96,16 +105,21 @@ class StatesOnDisk:
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder, self._limit, self._used = folder, limit_bytes, 0
+        self._left_to_others: set[bytes] = set()
         self._files: list[_StatesFile] = []
         self._index: dict[bytes, tuple[int, int, int, int]] = {}  # file, first and last token, checksum
         self._added: dict[TokenIds, Tensor] = {}
-        remove_partial(folder)
         for path in sorted(folder.glob("states-*.safetensors")):
             self._open(path)
 
     def lacking(self, texts: Sequence[TokenIds]) -> list[TokenIds]:
         """The texts whose states are in no file, without repetitions."""
-        return [text for text in dict.fromkeys(texts) if _key(text) not in self._index]
+        known = self._index.keys() | self._left_to_others
+        return [text for text in dict.fromkeys(texts) if _key(text) not in known]
+
+    def leave_to_others(self, texts: Iterable[TokenIds]) -> None:
+        """Lack these texts no longer: this process or another one computes their states."""
+        self._left_to_others.update(map(_key, texts))
 
     def add(self, text: TokenIds, states: Tensor) -> None:
         """Keep the states [S, E] of a text if there is room for them."""
@@ -128,7 +142,7 @@ class StatesOnDisk:
             "checksums": torch.tensor([_checksum(states) for states in self._added.values()]),
             "states": torch.cat(list(self._added.values())),
         }
-        path = self._folder / f"states-{len(self._files):05d}.safetensors"
+        path = self._folder / f"states-{uuid.uuid4().hex}.safetensors"  # a name that no other process takes
         with whole_file(path) as partial:
             save_file(content, partial)
         self._added = {}

@@ -33,6 +33,7 @@ class AnswerOptions:
         quantization, dtype: of the Hugging Face part of an export, or of an LLM without a bridge.
         gguf: type of the GGUF file of an export to use.
         threads: CPU cores for llama.cpp.
+        processes: processes of this machine that answer together and share its cores.
     """
 
     max_new_tokens: int | None = None
@@ -44,6 +45,7 @@ class AnswerOptions:
     dtype: Dtype | None = None
     gguf: str | None = None
     threads: int | None = None
+    processes: int = 1
 
 
 @dataclass(frozen=True)

@@ -50,3 +50,18 @@ def has_gguf(folder: Path) -> bool:
     content = storage.read_json(folder / DESCRIPTION)
     llm = content.get("llm") if isinstance(content, dict) else None
     return isinstance(llm, dict) and "files" in llm
+
+
+def computes_with(model: str) -> str:
+    """What the model of `load_answerer` computes on if torch runs it: ``cuda`` or ``cpu``.
+
+    Raises:
+        RunFolderError: the recipe of a run is damaged.
+    """
+    from lilift.memory.device import find_device
+    from lilift.phases.run_folder import recipe_of
+
+    folder = Path(model).expanduser()
+    if (folder / "recipe.yaml").is_file():
+        return "cpu" if recipe_of(folder).card == "cpu" else "cuda"
+    return find_device().kind

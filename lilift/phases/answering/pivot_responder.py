@@ -7,9 +7,9 @@ together. In a chat the translator stays.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lilift.data.languages import language as known_language
 from lilift.evaluate.benchmarks.benchmark import Benchmark
@@ -26,6 +26,10 @@ from lilift.translation.translation_cache import Translation
 from lilift.translation.translator import Translator
 from lilift.translation.translator_languages import translator_language
 
+# This module imports torch, and exports answer on machines without torch.
+if TYPE_CHECKING:
+    from lilift.processes.joined_processes import Processes
+
 ENGLISH = "en"
 
 
@@ -35,6 +39,9 @@ class Pivot:
     Args:
         settings: `evaluate.pivot` of a recipe, or the options of a command.
         note: prints a line for the user.
+
+    Attributes:
+        found: the translations so far, by language and text.
 
     Raises:
         ModelError: the translator cannot be found or loaded.
@@ -47,7 +54,7 @@ class Pivot:
         self._files = find_translator(settings.model, settings.revision, note=note)
         self._translator = Translator(self._files, device=settings.device)
         self._work: dict[str, Translating] = {}
-        self._found: dict[str, dict[str, Translation]] = {}
+        self.found: dict[str, dict[str, Translation]] = {}
         place = "GPU" if self._translator.device == "cuda" else "CPU"
         note(f"translator: {self._files.bytes / 2**30:.2f} GiB of weights on the {place}")
         for line in self._translator.notes:
@@ -95,19 +102,13 @@ class Pivot:
             self._note(f"{benchmark.name}, {known_language(benchmark.language).name} into English: {counts.line()}")
         self._translator.free()
 
-    def english_of(self, benchmarks: Sequence[Benchmark]) -> Iterator[tuple[list[str], str]]:
-        """The translated questions of each benchmark, and the code of English."""
-        for benchmark in benchmarks:
-            texts = [question.text for question in benchmark.questions]
-            yield [one.text for one in self.translations(benchmark.language, texts)], ENGLISH
-
     def translations(
         self, language: str, texts: Sequence[str], *, interruption: Interruption | None = None
     ) -> list[Translation]:
         """The translation of each text into English; an English text stays as it is."""
         if language == ENGLISH:
             return [Translation(text) for text in texts]
-        found = self._found.setdefault(language, {})
+        found = self.found.setdefault(language, {})
         missing = [text for text in texts if text not in found]
         if missing:
             found |= self._working(language).translations(missing, interruption=interruption)
@@ -122,6 +123,68 @@ class Pivot:
         return self._work[language]
 
 
+class HeardTranslations:
+    """The translations of all questions, in a process that has heard them from the first one.
+
+    Args:
+        inputs: what they depend on; see `Pivot.inputs`.
+        found: the translations by language and text.
+    """
+
+    def __init__(self, inputs: Mapping[str, Any], found: Mapping[str, Mapping[str, Translation]]) -> None:
+        self.inputs = dict(inputs)
+        self._found = found
+
+    def translations(self, language: str, texts: Sequence[str]) -> list[Translation]:
+        """The translation of each text into English; an English text stays as it is."""
+        return [Translation(text) if language == ENGLISH else self._found[language][text] for text in texts]
+
+
+class Translations(Protocol):
+    """Gives the translations of questions into English."""
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What the translations depend on, for the record of an evaluation."""
+
+    def translations(self, language: str, texts: Sequence[str]) -> list[Translation]:
+        """The translation of each text into English; an English text stays as it is."""
+
+
+def english_of(pivot: Translations, benchmarks: Sequence[Benchmark]) -> Iterator[tuple[list[str], str]]:
+    """The translated questions of each benchmark, and the code of English."""
+    for benchmark in benchmarks:
+        texts = [question.text for question in benchmark.questions]
+        yield [one.text for one in pivot.translations(benchmark.language, texts)], ENGLISH
+
+
+def translate_together(
+    settings: PivotSettings,
+    benchmarks: Sequence[Benchmark],
+    note: Callable[[str], None],
+    *,
+    interruption: Interruption,
+    processes: Processes | None = None,
+) -> Translations:
+    """The translations of the questions of all benchmarks. Of several processes, the first one translates and tells the others.
+
+    Raises:
+        LiliftError: see `Pivot` and `Pivot.translate_all`.
+    """
+    if processes is not None and not processes.is_first:
+        inputs, languages = processes.hear(), processes.hear()
+        found = {language: {text: Translation(*rest) for text, *rest in processes.hear()} for language in languages}
+        return HeardTranslations(inputs, found)
+    pivot = Pivot(settings, note)
+    pivot.translate_all(benchmarks, interruption=interruption)
+    if processes is not None and not processes.alone:
+        processes.say(pivot.inputs)
+        processes.say(list(pivot.found))
+        for translations in pivot.found.values():
+            processes.say([[text, *astuple(one)] for text, one in translations.items()])
+    return pivot
+
+
 class PivotResponder:
     """Answers the English translation of each question.
 
@@ -133,7 +196,7 @@ class PivotResponder:
 
     announces_languages = True
 
-    def __init__(self, responder: StreamsResponses, pivot: Pivot, language: str = ENGLISH) -> None:
+    def __init__(self, responder: StreamsResponses, pivot: Translations, language: str = ENGLISH) -> None:
         if isinstance(responder, ReadsLanguages):
             responder = responder.in_language(ENGLISH)  # type: ignore[assignment]  # the same kind of responder
         self._responder = responder
@@ -179,7 +242,7 @@ class PivotResponder:
         return [one.text for one in self._pivot.translations(self._language, questions)]
 
 
-def through(pivot: Pivot, model: Answerer) -> Answerer:
+def through(pivot: Translations, model: Answerer) -> Answerer:
     """A model that answers translated questions."""
     assert isinstance(model.responder, StreamsResponses)  # all models that lilift loads are
     return replace(

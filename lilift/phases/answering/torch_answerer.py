@@ -28,7 +28,7 @@ from lilift.recipe.errors import RecipeError, RunFolderError
 from lilift.recipe.finished_phases import MODEL_CARD
 from lilift.recipe.load import fingerprint
 from lilift.recipe.schema import AlignmentSettings, EncoderSettings, LLMSettings, Recipe
-from lilift.train.processor_threads import use_threads
+from lilift.train.processor_threads import share_cores, use_threads
 
 Kind = TypeVar("Kind", EncoderSettings, AlignmentSettings)
 PLAIN = System("plain", "the LLM alone")
@@ -59,7 +59,7 @@ def _of_run(run: Path, options: AnswerOptions, system: str) -> Answerer:
     refuse(options, ("template",), f"a run always uses the prompt template of its training ({named})")
     refuse(options, ("quantization", "dtype"), "a run always answers with the weights of its training")
     chosen = SYSTEMS[system]
-    use_threads(recipe, run)
+    use_threads(recipe, run, options.processes)
     bridge = load_system(recipe, run, chosen, device=device_for(recipe.card).torch_device)
     changed = {"max_new_tokens": options.max_new_tokens, "tokens_per_batch": options.batch_tokens}
     settings = recipe.evaluate.model_copy(update={name: value for name, value in changed.items() if value is not None})
@@ -113,6 +113,7 @@ def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
         )
     sealed_folders.verify_part(folder / "alignment", if_damaged=again)
     sealed_folders.verify_part(folder / "hf", if_damaged=again, leave_out=[MODEL_CARD])
+    share_cores(options.processes)
     bridge = join_models(encoder, llm, alignment, seed=0, device=find_device().torch_device)
     load_part(bridge, "alignment", folder / "alignment")
     tokenisation = Tokenisation(
@@ -174,6 +175,7 @@ def _of_plain(model: str, options: AnswerOptions) -> Answerer:
             remedy=f"leave --template out, or give {Path(model).parent} to use the LLM with its bridge",
         )
     device = find_device()
+    share_cores(options.processes)
     llm_settings = LLMSettings(
         model=model,
         quantization=options.quantization or "none",

@@ -132,10 +132,19 @@ def test_damaged_states_are_read_again(resident: BridgedModel, tmp_path: Path, d
     assert torch.allclose(states.padded(TEXTS), expected(resident, TEXTS), atol=1e-6)
 
 
-def test_what_a_killed_process_left_half_written_is_cleared_away(resident: BridgedModel, tmp_path: Path) -> None:
-    (tmp_path / ".partial-states-00000.safetensors").write_bytes(b"half")
-    read(states_of(resident, StatesOnDisk(tmp_path, 2**20)), TEXTS)
-    assert [path.name for path in tmp_path.iterdir()] == ["states-00000.safetensors"]
+def test_two_processes_fill_one_folder(resident: BridgedModel, tmp_path: Path) -> None:
+    """Each computes the other half of the batches. Both lack nothing afterwards, and a third one finds everything."""
+    stores = [StatesOnDisk(tmp_path, 2**20) for _ in range(2)]
+    for half, store in enumerate(stores):
+        states = states_of(resident, store)
+        batches = [[text] for text in TEXTS]
+        store.leave_to_others(TEXTS)
+        for batch in batches[half::2]:
+            states.read(batch)
+        store.flush()
+        assert states.batches(TEXTS) == []
+    whole = StatesOnDisk(tmp_path, 2**20)
+    assert all(whole.find(text) is not None for text in TEXTS)
 
 
 @pytest.mark.parametrize("placement", ["cached-ram", "cached-disk"])
