@@ -49,7 +49,7 @@ SYSTEMS: dict[str, System] = {
     "half-the-steps": System("stage 1 with half the steps (160)", [RESPOND, "align.max_steps=160"]),
     "english-only": System("stage 1 on English alone, no dictionary", [RESPOND, "align.texts=[english]"], dictionaries=()),
     "one-dictionary": System("stage 1 with one dictionary (Swahili)", [RESPOND], dictionaries=["sw"]),
-    "three-dictionaries": System("stage 1 with three dictionaries (Swahili, Hindi, Thai)", [RESPOND], dictionaries=["sw", "hi", "th"]),
+    "three-dictionaries": System("stage 1 with three dictionaries", [RESPOND], dictionaries=["sw", "hi", "th"]),
     "reconstruct": System("stage 1 reconstructs", ["align.target={reconstruct: 1.0}"], align_row=SOFT_ROW + SENTENCE),
     "mixed": System(
         "stage 1 responds and reconstructs",

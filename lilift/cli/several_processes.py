@@ -11,7 +11,7 @@ from lilift.processes.torchrun_environment import Started, started_by_torchrun
 from lilift.recipe.errors import LiliftError, RecipeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from lilift.memory.plan import Plan
