@@ -48,6 +48,8 @@ class Pivot:
         self._translator = Translator(self._files, device=settings.device)
         self._work: dict[str, Translating] = {}
         self._found: dict[str, dict[str, Translation]] = {}
+        self._back: dict[str, Translating] = {}
+        self._back_translator: Translator | None = None
         place = "GPU" if self._translator.device == "cuda" else "CPU"
         note(f"translator: {self._files.bytes / 2**30:.2f} GiB of weights on the {place}")
         for line in self._translator.notes:
@@ -57,7 +59,8 @@ class Pivot:
     def inputs(self) -> dict[str, Any]:
         """What the translations depend on, for the record of an evaluation."""
         chosen = dict(sorted(self._settings.language_codes.items()))
-        return {"pivot": {"translator": self._translator.digest, "beam_size": self._settings.beam_size, "codes": chosen}}
+        found = {"translator": self._translator.digest, "beam_size": self._settings.beam_size, "codes": chosen}
+        return {"pivot": found | ({"back": self._settings.back} if self._settings.back else {})}
 
     def check_languages(self, languages: Sequence[str]) -> None:
         """Look up every language before the first text is translated.
@@ -112,6 +115,46 @@ class Pivot:
         if missing:
             found |= self._working(language).translations(missing, interruption=interruption)
         return [found[text] for text in texts]
+
+    def check_back(self, language: str | None = None) -> None:
+        """Check that answers can be translated into other languages or, if given, into this one.
+
+        Raises:
+            RecipeError: the translator knows one direction alone, and the settings name no other for the way back.
+            ModelError: the translator for the way back cannot be found or loaded, or lacks the language.
+            EnvironmentUnfit: see `Pivot`.
+        """
+        if self._settings.back is None and self._files.family == "marian":
+            raise RecipeError(
+                "this translator knows one direction alone, so it cannot translate answers back",
+                where=self._settings.model,
+                remedy="name the translator for the way back with --pivot-back MODEL (evaluate.pivot.back), or give NLLB or M2M100",
+            )
+        self._translator_back()
+        if language is not None and language != ENGLISH:
+            self._working_back(language)
+
+    def translated_back(self, language: str, answer: str) -> Translation:
+        """An English answer in a language; the number guard compares the two."""
+        return self._working_back(language).translations([answer])[answer]
+
+    def _translator_back(self) -> Translator:
+        if self._back_translator is None:
+            if self._settings.back is None:
+                self._back_translator = self._translator
+            else:
+                files = find_translator(self._settings.back, note=self._note)
+                self._back_translator = Translator(files, device=self._settings.device)
+                self._note(f"translator for answers: {files.bytes / 2**30:.2f} GiB of weights")
+        return self._back_translator
+
+    def _working_back(self, language: str) -> Translating:
+        if language not in self._back:
+            translator, chosen = self._translator_back(), self._settings.language_codes
+            source = translator_language(translator.files, ENGLISH, is_target=False, chosen=chosen)
+            target = translator_language(translator.files, language, is_target=True, chosen=chosen)
+            self._back[language] = Translating(translator, source, target, self._settings.beam_size)
+        return self._back[language]
 
     def _working(self, language: str) -> Translating:
         if language not in self._work:
