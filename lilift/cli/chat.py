@@ -45,7 +45,9 @@ def add_parser(verbs: Any) -> None:
         help="language of the questions, for --pivot, --respond-in and for encoders that are told it, such as NLLB (default: "
         "the run's language if it has only one, otherwise English)",
     )
-    parser.add_argument("--json", action="store_true", help="print each answer as one line of JSON, with its route and translations")
+    parser.add_argument(
+        "--json", action="store_true", help="print each answer as one line of JSON, with its route and translations"
+    )
     parser.add_argument("--quant", metavar="TYPE", help="the GGUF file of an export, e.g. q8_0 (default: the first)")
     parser.add_argument(
         "--threads", type=int, metavar="N", help="CPU cores for an export's GGUF files (default: all, or one for a tiny model)"

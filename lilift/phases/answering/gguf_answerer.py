@@ -84,7 +84,11 @@ def load_exported(folder: Path, options: AnswerOptions) -> Answerer:
     """
     refuse_template(options, folder)
     refuse(options, ("batch_tokens",), "llama.cpp answers one question at a time")
-    bridge = ExportedBridge(folder, quantisation=options.gguf, threads=options.threads)
+    return answerer_of(ExportedBridge(folder, quantisation=options.gguf, threads=options.threads), options)
+
+
+def answerer_of(bridge: ExportedBridge, options: AnswerOptions) -> Answerer:
+    """A loaded export as a model that answers questions."""
     most_new = options.max_new_tokens or bridge.description.max_new_tokens
     # Each GGUF file is a system of its own, so that the answers of several files do not replace each other.
     system = System(f"{EXPORTED.name}-{bridge.quantisation}", f"{EXPORTED.title}, {bridge.quantisation}")
@@ -95,7 +99,7 @@ def load_exported(folder: Path, options: AnswerOptions) -> Answerer:
         tuple(bridge.description.languages),
         bridge.description.seed,
         inputs | drawing(options),
-        folder / "evaluations",
+        bridge.folder / "evaluations",
         text_reader=text_reader(bridge, most_new, options.sampling),
     )
 

@@ -128,7 +128,7 @@ class Pivot:
             raise RecipeError(
                 "this translator knows one direction alone, so it cannot translate answers back",
                 where=self._settings.model,
-                remedy="name the translator for the way back with --pivot-back MODEL (evaluate.pivot.back), or give NLLB or M2M100",
+                remedy="name the translator for the way back with --pivot-back (evaluate.pivot.back), or give NLLB or M2M100",
             )
         self._translator_back()
         if language is not None and language != ENGLISH:

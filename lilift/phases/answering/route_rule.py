@@ -1,8 +1,8 @@
 """The rule by which `--route auto` chooses how a question reaches the LLM: as text, through a translator, or over the bridge.
 
 The rule reads two figures of the question: how many tokens the LLM's tokenizer makes of a word, and how many bits a word costs
-the LLM as a language model (its negative log-likelihood in base 2). A language that the LLM has read has few of both. A word is a
-run of letters; in scripts without blanks between words, a few letters count as one.
+the LLM as a language model (its negative log-likelihood in base 2). A language that the LLM has read has few of both. A word is
+a run of letters; in scripts without blanks between words, a few letters count as one.
 """
 
 from __future__ import annotations

@@ -146,6 +146,11 @@ class Routes:
         kept = {"response_numbers_kept": back.numbers_kept, "response_complete": back.complete}
         return AnswerInLanguage(back.text, {"untranslated": answer, **kept})
 
+    @property
+    def may_translate_back(self) -> bool:
+        """Whether lilift translates the answers to some questions."""
+        return self._respond_in == "asked" and self._pivot is not None
+
     def translates_back(self, question: str, language: str) -> bool:
         """Whether lilift translates the answer to a question."""
         return self._respond_in == "asked" and language != ENGLISH and self.taken(question, language).route != "plain"
@@ -246,9 +251,7 @@ class RoutedResponder:
         return found
 
 
-def routed(
-    model: Answerer, settings: RouteSettings | None, pivot: Pivot | None, respond_in: RespondIn = "english"
-) -> Answerer:
+def routed(model: Answerer, settings: RouteSettings | None, pivot: Pivot | None, respond_in: RespondIn = "english") -> Answerer:
     """A model whose questions take the route that the settings choose, and whose answers come in the wanted language.
 
     Without settings and with `respond_in` `english`, this is the model itself, or `PivotResponder` with a translator.
@@ -260,7 +263,7 @@ def routed(
     assert model.text_reader is not None
     if settings is None and respond_in == "english":
         return model if pivot is None else through(pivot, model)
-    routes = Routes(settings, bridged=model.bridged, reader=model.text_reader, pivot=pivot, respond_in=respond_in)
+    routes = routes_of(model, settings, pivot, respond_in)
     ways: dict[Route, StreamsResponses] = {"plain": model.text_reader.responder}
     if model.bridged:
         ways["bridge"] = model.responder
@@ -268,6 +271,12 @@ def routed(
         ways["pivot"] = model.responder
     responder = RoutedResponder(ways, routes)
     return replace(model, responder=responder, system=_system(model.system, routes), inputs={**model.inputs, **routes.inputs})
+
+
+def routes_of(model: Answerer, settings: RouteSettings | None, pivot: Pivot | None, respond_in: RespondIn) -> Routes:
+    """The routes of a loaded model; see `Routes`."""
+    assert model.text_reader is not None
+    return Routes(settings, bridged=model.bridged, reader=model.text_reader, pivot=pivot, respond_in=respond_in)
 
 
 def _system(system: System, routes: Routes) -> System:

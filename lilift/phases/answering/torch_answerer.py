@@ -16,8 +16,8 @@ from lilift.evaluate.responders import BridgeResponder, PlainResponder
 from lilift.memory.device import device_for, find_device
 from lilift.model.assemble_bridge import join_models
 from lilift.model.bridge_files import load_part
-from lilift.model.encoders.source_languages import missing_languages
 from lilift.model.decoding.sampling import Sampling
+from lilift.model.encoders.source_languages import missing_languages
 from lilift.model.llms.plain_llm import PlainLLM, load_plain_llm
 from lilift.model.sources import STAND_IN
 from lilift.phases.answering.answerer import DESCRIPTION, EXPORTED, Answerer, AnswerOptions, drawing, refuse, refuse_template
@@ -230,9 +230,7 @@ def _of_plain(model: str, options: AnswerOptions) -> Answerer:
     most_new = options.max_new_tokens or _MAX_NEW_TOKENS
     batch_tokens = options.batch_tokens or _BATCH_TOKENS
     dequantise_if_it_fits(llm.llm, "auto", batch_tokens=batch_tokens)
-    reader = _text_reader(
-        llm, template, max_new_tokens=most_new, batch_tokens=batch_tokens, sampling=options.sampling
-    )
+    reader = _text_reader(llm, template, max_new_tokens=most_new, batch_tokens=batch_tokens, sampling=options.sampling)
     inputs = {"llm": llm_settings.model_dump(mode="json"), "template": name, "max_new_tokens": most_new}
     folder = Path("evaluations") / model.removeprefix(STAND_IN).strip("/").split("/")[-1]
     notes = []

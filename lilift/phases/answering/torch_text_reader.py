@@ -22,7 +22,7 @@ class TorchTextReader:
         self.responder = responder
 
     def reading(self, text: str) -> Reading:
-        """How well the LLM reads a text, after its first token or, if it has none, after the token that ends a text, as in lm-eval."""
+        """How well the LLM reads a text, after its BOS token or, without one, the token that ends a text (as in lm-eval)."""
         (ids,) = self._llm.continuations([text.strip()], None)
         tokens = self._llm.tokens
         first = tokens.eos if tokens.bos is None else tokens.bos
