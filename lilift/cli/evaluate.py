@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lilift.cli.console import HelpFormatter, print_json, print_notes
-from lilift.cli.pivot_options import add_pivot_options, pivot_of
+from lilift.cli.pivot_options import add_pivot_options, add_route_options, pivot_of, route_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,6 +88,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder for answers and scores")
     parser.add_argument("--json", action="store_true", help="print JSON")
     _add_answering(parser.add_argument_group("how the model answers"))
+    add_route_options(parser)
     add_pivot_options(parser)
     parser.set_defaults(run=run)
 
@@ -124,7 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     options = answer_options(arguments)
     settings = _benchmark_settings(arguments, options)
-    pivot_settings = pivot_of(arguments)
+    pivot_settings, route = pivot_of(arguments), route_of(arguments)
     # Loading a model may take minutes, so lilift first reads everything that does not depend on the model.
     known = settings.name == "custom" or (settings.languages is not None and settings.name != "world")
     languages = read_custom(settings).languages if settings.name == "custom" else ()
@@ -138,13 +139,13 @@ def run(arguments: argparse.Namespace) -> int:
     print_notes(model.notes)
     benchmarks = benchmarks or load_benchmarks([settings], model.languages, seed=model.seed, setting=OPTION)
     pivot = pivot or _translated(pivot_settings, benchmarks)
-    if pivot is not None:
-        from lilift.phases.answering.pivot_responder import through
+    if pivot is not None or route is not None or arguments.respond_in != "english":
+        from lilift.phases.answering.routed_responder import routed
 
-        model = through(pivot, model)
+        model = routed(model, route, pivot, arguments.respond_in)
     if not arguments.json:
         print_question_counts(benchmarks)
-    output = arguments.output or model.folder / _folder_name(benchmarks[0].name, options, pivot is not None)
+    output = arguments.output or model.folder / _folder_name(benchmarks[0].name, options, pivot is not None, arguments)
     shown = nullcontext(None) if arguments.json else answer_progress(sys.stdout)
     with polite_interrupts() as interruption, shown as progress:
         scores = evaluate(
@@ -271,7 +272,9 @@ def _translated(settings: PivotSettings | None, benchmarks: Sequence[Benchmark])
     return pivot
 
 
-def _folder_name(benchmark: str, options: AnswerOptions, translated: bool) -> str:
-    """The folder of the answers: drawn answers and those to translated questions are kept beside the others."""
+def _folder_name(benchmark: str, options: AnswerOptions, translated: bool, arguments: argparse.Namespace) -> str:
+    """The folder of the answers: drawn answers, those of another route, and those in another language have their own."""
     drawn = "" if options.sampling is None else f"-{options.samples}-drawn"
-    return f"{benchmark}{drawn}{'-pivot' if translated else ''}"
+    route = arguments.route or ("pivot" if translated else "")
+    asked = "-asked" if arguments.respond_in == "asked" else ""
+    return f"{benchmark}{drawn}{f'-{route}' if route else ''}{asked}"

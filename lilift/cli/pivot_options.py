@@ -27,8 +27,8 @@ def add_pivot_options(parser: argparse.ArgumentParser) -> None:
         "--respond-in",
         choices=("english", "asked"),
         default="english",
-        help="language of the answers. english: as the model answers (default). asked: that of the question; --pivot translates "
-        "English answers, and an LLM that reads the question as text is asked to answer in its language",
+        help="language of the answers. english: as the model answers (default). asked: that of the question; --pivot "
+        "translates English answers; an LLM that reads the question as text is asked to answer in its language",
     )
     group.add_argument(
         "--pivot-back",
@@ -47,8 +47,8 @@ def add_route_options(parser: argparse.ArgumentParser) -> None:
         "--route",
         choices=("auto", *ROUTES),
         help="plain: the LLM reads the text. pivot: it reads a translation. bridge: it reads soft tokens. auto: "
-        "plain if the question has at most so many tokens and bits a word, otherwise pivot if the translation has every number, "
-        "otherwise bridge; each answer names its route (default: pivot with --pivot, otherwise the model's own way)",
+        "plain if the question has at most so many tokens and bits a word, otherwise pivot if the translation has every "
+        "number, otherwise bridge; each answer names its route (default: pivot with --pivot, otherwise the model's own way)",
     )
     group.add_argument(
         "--route-tokens-per-word",

@@ -13,8 +13,15 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from lilift.data.lexicons.english_forms import dictionary_forms, is_name, words
-from lilift.data.lexicons.lexicon import Lexicon
+from lilift.data.lexicons.english_forms import (
+    ALWAYS_NAME,
+    NAME_WITHIN_SENTENCES,
+    TOKEN,
+    dictionary_forms,
+    name_by_form,
+    starts_sentence,
+)
+from lilift.data.lexicons.lexicon import Lexicon, Translation
 from lilift.data.switching.word_order import shuffled
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import CodeSwitchingSettings, ShareRange
@@ -68,16 +75,17 @@ class _Choice(NamedTuple):
     texts: tuple[str, ...]
     weights: tuple[float, ...]
 
-    def draw(self, chance: float) -> str:
-        """The translation at the share `chance`, from 0 to 1, of the total weight."""
-        if len(self.texts) == 1:
-            return self.texts[0]
-        return self.texts[bisect_right(self.weights, chance * self.weights[-1], hi=len(self.texts) - 1)]
+
+class _Waiting(NamedTuple):
+    """The translations of a word in a language for which nobody has asked yet."""
+
+    language: str
+    translations: tuple[Translation, ...]
 
 
-_Choices = tuple[_Choice, ...]
-_UNKNOWN: Final[_Choices] = ()
-"""The choices for a word that none of the lexicons has."""
+_Choices = list[_Choice | _Waiting]
+_UNKNOWN: Final[_Choices] = []
+"""The choices for a word that none of the lexicons has, and for one that is always a name."""
 
 
 class CodeSwitcher:
@@ -113,6 +121,7 @@ class CodeSwitcher:
         self._languages = sorted(lexicons)
         self._spaced = {code: lexicon.language.puts_spaces_between_words for code, lexicon in lexicons.items()}
         self._random = random.Random()
+        self._names_within: set[str] = set()  # words that are names unless a sentence begins with them
         # The choices for each word in its written form, in one language or (None) in any of them.
         self._choices: dict[str | None, dict[str, _Choices]] = {code: {} for code in (*self._languages, None)}
 
@@ -136,35 +145,54 @@ class CodeSwitcher:
         return self._swap(english, rng, code, ratio, moved)
 
     def _swap(self, text: str, rng: random.Random, code: str | None, ratio: float, moved: bool) -> CodeSwitched:
-        known = self._choices[code].get
+        known, within = self._choices[code].get, self._names_within
         chance, make = rng.random, tuple.__new__  # three times as fast as a call of the NamedTuple
         drawn: dict[str, tuple[str, _Choice]] = {}
         parts: list[str] = []
         swaps: list[Swap] = []
-        copied = length = translatable = 0
+        copied = length = translatable = end = previous_end = 0
+        previous = ""
         spaced = True  # whether the last swap's language puts spaces between words
-        for word in words(text):
-            start, end, written, _ = word
+        pieces = iter(TOKEN.split(text))  # as `english_forms.words` does, which would make an object for every word
+        for before, plain, protected, other in zip(pieces, pieces, pieces, pieces, strict=False):  # the last gap is alone
+            start = end + len(before)
+            if protected is not None:
+                previous_end = end = start + len(protected)
+                previous = ""
+                continue
+            written = plain or other
+            last_end, last = previous_end, previous
+            previous_end = end = start + len(written)
+            previous = written
             choices = known(written)
             if choices is None:
                 choices = self._look_up(code, written)
-            if choices is _UNKNOWN or (written[0] < "a" and is_name(word, self.names)):
+            if choices is _UNKNOWN or (written in within and not starts_sentence(text, last_end, start, last)):
                 continue
             translatable += 1
             if chance() >= ratio:
                 continue
             found = drawn.get(written)
             if found is None:
-                choice = choices[0] if len(choices) == 1 else choices[int(chance() * len(choices))]
-                found = drawn[written] = choice.draw(chance()), choice
-            translation, choice = found
+                place = 0 if len(choices) == 1 else int(chance() * len(choices))
+                choice = choices[place]
+                if choice.__class__ is _Waiting:
+                    choice = choices[place] = self._made(choice, written)
+                share, texts = chance(), choice.texts
+                if len(texts) == 1:
+                    translation = texts[0]
+                else:
+                    weights = choice.weights
+                    translation = texts[bisect_right(weights, share * weights[-1], hi=len(texts) - 1)]
+                drawn[written] = translation, choice
+            else:
+                translation, choice = found
             between = text[copied:start]
             gap = ""
             if not (spaced or choice.spaced) and swaps and between and not between.strip(" "):
                 gap, between = between, ""
             spaced = choice.spaced
-            parts.append(between)
-            parts.append(translation)
+            parts += between, translation
             begins = length + len(between)
             length = begins + len(translation)
             copied = end
@@ -174,20 +202,40 @@ class CodeSwitcher:
 
     def _look_up(self, code: str | None, written: str) -> _Choices:
         """The choices for a word; they are stored for the next time."""
-        forms = dictionary_forms(written.lower())
-        capital = written[0].isupper() and written != "I"
-        made = []
-        for language in self._languages if code is None else [code]:
-            translations = self.lexicons[language].first_of(forms)
-            if translations:
-                spaced = self._spaced[language]
-                texts = [item.text for item in translations]
-                if capital or not spaced:
-                    texts = _as_written(texts, capital=capital, spaced=spaced)
-                weights = accumulate([item.weight for item in translations]) if len(texts) > 1 else ()
-                made.append(_Choice(language, spaced, tuple(texts), tuple(weights)))
-        found = self._choices[code][written] = tuple(made) or _UNKNOWN
+        found = self._choices[code][written] = self._found(code, written) or _UNKNOWN
         return found
+
+    def _found(self, code: str | None, written: str) -> _Choices:
+        if len(written) == 1 and written not in "aAI":  # algebra
+            return _UNKNOWN
+        if written[0] < "a":
+            name = name_by_form(written, self.names)
+            if name == ALWAYS_NAME:
+                return _UNKNOWN
+            if name == NAME_WITHIN_SENTENCES:
+                self._names_within.add(written)
+        forms = dictionary_forms(written.lower())
+        made: _Choices = []
+        for language in self._languages if code is None else [code]:
+            entries = self.lexicons[language].entries
+            for form in forms:
+                translations = entries.get(form)
+                if translations is not None:
+                    if translations:
+                        made.append(_Waiting(language, translations))
+                    break
+        return made
+
+    def _made(self, waiting: _Waiting, written: str) -> _Choice:
+        """The translations of a word as the text needs them."""
+        language, translations = waiting
+        spaced = self._spaced[language]
+        capital = written[0].isupper() and written != "I"
+        texts = [item.text for item in translations]
+        if capital or not spaced:
+            texts = _as_written(texts, capital=capital, spaced=spaced)
+        weights = accumulate([item.weight for item in translations]) if len(texts) > 1 else ()
+        return _Choice(language, spaced, tuple(texts), tuple(weights))
 
 
 def _share(ratios: Sequence[float] | ShareRange, chance: float) -> float:

@@ -4,7 +4,8 @@
 
 `response` is what a model should have said: the answer if a person called it right, their correction if they wrote one, or
 nothing. lilift leaves out rows with an empty response when it reads the file as instructions, so that no model learns wrong
-answers. `said` is the answer, and `model` the model that gave it. The name of `said` is not `answer`, because lilift would read that as the result of a problem.
+answers. `said` is the answer, and `model` the model that gave it. Its name is not
+`answer`, because lilift would read that as the result of a problem.
 """
 
 from __future__ import annotations

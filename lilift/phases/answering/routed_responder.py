@@ -17,7 +17,7 @@ from lilift.evaluate.responders import CutsQuestions, ReadsLanguages, Response, 
 from lilift.model.decoding.sampling import Sampling
 from lilift.phases.answering.answerer import Answerer
 from lilift.phases.answering.pivot_responder import ENGLISH, Pivot, through, translated_system
-from lilift.phases.answering.route_rule import Route, RouteSettings, RouteTaken, TextReader, choose_route
+from lilift.phases.answering.route_rule import Reading, Route, RouteSettings, RouteTaken, TextReader, choose_route
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.schema import RespondIn
 from lilift.translation.translation_cache import Translation
@@ -44,7 +44,7 @@ class Routes:
     Args:
         settings: the user's choice; None takes the model's only route (`pivot` with a translator).
         open_routes: the routes of the model.
-        reader: its LLM as a reader of text.
+        reader: its LLM as a reader of text; only `auto` and `plain` need it.
         pivot: the translator, if there is one.
         respond_in: the language of the answers.
 
@@ -57,7 +57,7 @@ class Routes:
         settings: RouteSettings | None,
         *,
         bridged: bool,
-        reader: TextReader,
+        reader: TextReader | None,
         pivot: Pivot | None,
         respond_in: RespondIn = "english",
     ) -> None:
@@ -110,10 +110,14 @@ class Routes:
             self._taken[key] = choose_route(
                 self.settings,
                 open_routes,
-                lambda: self._reader.reading(question),
+                lambda: self._reading(question),
                 lambda: self.translation(question, language),
             )
         return self._taken[key]
+
+    def _reading(self, question: str) -> Reading:
+        assert self._reader is not None
+        return self._reader.reading(question)
 
     def translation(self, question: str, language: str) -> Translation:
         """The question in English."""
@@ -270,7 +274,9 @@ def routed(model: Answerer, settings: RouteSettings | None, pivot: Pivot | None,
     if pivot is not None:
         ways["pivot"] = model.responder
     responder = RoutedResponder(ways, routes)
-    return replace(model, responder=responder, system=_system(model.system, routes), inputs={**model.inputs, **routes.inputs})
+    return replace(
+        model, responder=responder, system=routed_system(model.system, routes), inputs={**model.inputs, **routes.inputs}
+    )
 
 
 def routes_of(model: Answerer, settings: RouteSettings | None, pivot: Pivot | None, respond_in: RespondIn) -> Routes:
@@ -279,7 +285,7 @@ def routes_of(model: Answerer, settings: RouteSettings | None, pivot: Pivot | No
     return Routes(settings, bridged=model.bridged, reader=model.text_reader, pivot=pivot, respond_in=respond_in)
 
 
-def _system(system: System, routes: Routes) -> System:
+def routed_system(system: System, routes: Routes) -> System:
     """The name of a system in results, and its title with the route of its questions and the language of its answers."""
     choice = routes.settings.choice
     if choice == "pivot":
