@@ -57,7 +57,7 @@ def translator_line(plan: Plan) -> str | None:
     place = "card" if on_gpu or plan.card.kind == "cpu" else "host"
     beside = "beside the LLM" if plan.recipe.evaluate.respond_in == "asked" else "before the LLM is loaded"
     return (
-        f"translator: {memory.weights / GIB:.1f} GiB of weights and {(memory.total - memory.weights) / GIB:.1f} GiB for a batch "
+        f"translator: {memory.weights / GIB:.1f} GiB of weights, {(memory.total - memory.weights) / GIB:.1f} GiB for a batch "
         f"with {settings.beam_size} hypotheses, in the {place}'s memory {beside}; computed, not measured"
     )
 
