@@ -27,6 +27,8 @@ from lilift.translation.translator import Translator
 from lilift.translation.translator_languages import translator_language
 
 ENGLISH = "en"
+REMEMBERED = 20_000
+"""Questions of a language whose translations stay in memory."""
 
 
 class Pivot:
@@ -110,6 +112,8 @@ class Pivot:
         """The translation of each text into English; an English text stays as it is."""
         if language == ENGLISH:
             return [Translation(text) for text in texts]
+        if len(self._found.get(language, ())) >= REMEMBERED:  # the cache on the disk still has them
+            del self._found[language]
         found = self._found.setdefault(language, {})
         missing = [text for text in texts if text not in found]
         if missing:

@@ -22,6 +22,8 @@ from lilift.recipe.errors import RecipeError
 from lilift.recipe.schema import RespondIn
 from lilift.translation.translation_cache import Translation
 
+REMEMBERED = 20_000
+"""Questions whose route is remembered."""
 _ASKED_FOR = "{question}\n\nAnswer in {language}."
 
 
@@ -105,6 +107,8 @@ class Routes:
         """The route of a question."""
         key = (language, question)
         if key not in self._taken:
+            if len(self._taken) >= REMEMBERED:  # a server may run for months
+                self._taken.clear()
             # English needs no translation into English.
             open_routes = [route for route in self.open if route != "pivot" or language != ENGLISH]
             self._taken[key] = choose_route(

@@ -25,6 +25,10 @@ BASE = "base"
 """`--beside base`: the LLM that a run or an export was trained from."""
 
 
+MOST_NEW_TOKENS = 4096
+"""A request may ask for an answer of this many tokens at most, so that a single one does not fill the memory."""
+
+
 class RoutedReading:
     """Reads each question of an export by its route, and translates answers; see `ReadsQuestions`.
 
@@ -79,7 +83,8 @@ class ServedAnswerer:
         if isinstance(responder, ReadsLanguages) and responder.announces_languages:
             responder = cast("Any", responder.in_language(language or self._default))
         assert isinstance(responder, TakesSettings)
-        set_up = responder.with_settings(max_new_tokens=max_new_tokens, sampling=sampling)
+        most = None if max_new_tokens is None else min(max_new_tokens, MOST_NEW_TOKENS)
+        set_up = responder.with_settings(max_new_tokens=most, sampling=sampling)
         cut = isinstance(set_up, CutsQuestions) and set_up.cuts([question])[0]
         about = set_up.about_questions([question])[0] if isinstance(set_up, DescribesQuestions) else {}
         assert isinstance(set_up, StreamsResponses)

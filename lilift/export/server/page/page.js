@@ -143,6 +143,18 @@ function busy(controller) {
   talk.setAttribute("aria-busy", String(controller !== null));
 }
 
+// What the server serves. It needs the key, so the page asks again with the first question if there was none.
+async function loadModels() {
+  const { data } = await (await called("v1/models")).json();
+  models = data;
+  byId("model").textContent = data.map(({ id }) => id).join(" and, beside it, ");
+  document.body.classList.toggle("wide", data.length > 1);
+  takesRatings = data[0].lilift.takes_ratings;
+  const names = new Intl.DisplayNames(["en"], { type: "language", fallback: "code" });
+  language.replaceChildren(...data[0].lilift.languages.map((code) => new Option(`${names.of(code)} (${code})`, code)));
+  languageRow.hidden = data[0].lilift.languages.length < 2;
+}
+
 function said(error) {
   return error instanceof TypeError ? "The page cannot reach the server. Is it still running?" : error.message;
 }
@@ -183,6 +195,7 @@ async function ask(event) {
   problem.textContent = "";
   const controller = new AbortController();
   busy(controller);
+  if (models[0].id === null) await loadModels().catch(() => {});  // the question itself will show what is wrong
   const asked = entry("question", text);
   const { item, parts } = places();
   question.value = "";
@@ -218,15 +231,4 @@ question.addEventListener("keydown", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") answering?.abort();
 });
-called("v1/models")
-  .then((response) => response.json())
-  .then(({ data }) => {
-    models = data;
-    byId("model").textContent = data.map(({ id }) => id).join(" and, beside it, ");
-    document.body.classList.toggle("wide", data.length > 1);
-    takesRatings = data[0].lilift.takes_ratings;
-    const names = new Intl.DisplayNames(["en"], { type: "language", fallback: "code" });
-    for (const code of data[0].lilift.languages) language.add(new Option(`${names.of(code)} (${code})`, code));
-    languageRow.hidden = data[0].lilift.languages.length < 2;
-  })
-  .catch((error) => { problem.textContent = said(error); });
+loadModels().catch((error) => { problem.textContent = said(error); });
