@@ -187,7 +187,7 @@ class CodeSwitcher:
             choices = known(written)
             if choices is None:
                 choices = self._look_up(code, written)
-            if choices is _UNKNOWN or (written in within and not starts_sentence(text, last_end, start, last)):
+            if not choices or (written in within and not starts_sentence(text, last_end, start, last)):
                 continue
             translatable += 1
             if chance() >= ratio:
@@ -196,7 +196,7 @@ class CodeSwitcher:
             if found is None:
                 place = 0 if len(choices) == 1 else int(chance() * len(choices))
                 choice = choices[place]
-                if choice.__class__ is _Waiting:
+                if isinstance(choice, _Waiting):
                     choice = choices[place] = self._made(choice, written)
                 share, texts = chance(), choice.texts
                 if len(texts) == 1:
@@ -222,7 +222,7 @@ class CodeSwitcher:
 
     def _look_up(self, code: str | None, written: str) -> _Choices:
         """The choices for a word; they are stored for the next time."""
-        found = self._choices[code][written] = self._found(code, written) or _UNKNOWN
+        found = self._choices[code][written] = self._found(code, written)
         return found
 
     def _found(self, code: str | None, written: str) -> _Choices:

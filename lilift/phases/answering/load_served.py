@@ -69,11 +69,11 @@ def load_served(
         LiliftError: see `load_answerer`, `Routes` and `Pivot`.
     """
     folder = Path(given).expanduser()
+    bridge: ExportedBridge | None = None
     if has_gguf(folder):
         bridge = ExportedBridge(folder, quantisation=quantisation, threads=threads)
         model = answerer_of(bridge, AnswerOptions())
     else:
-        bridge = None
         model = load_answerer(given, AnswerOptions(gguf=quantisation, threads=threads))
     for line in model.notes:
         note(line)

@@ -45,7 +45,7 @@ class Routes:
 
     Args:
         settings: the user's choice; None takes the model's only route (`pivot` with a translator).
-        open_routes: the routes of the model.
+        bridged: whether the model has a bridge.
         reader: its LLM as a reader of text; only `auto` and `plain` need it.
         pivot: the translator, if there is one.
         respond_in: the language of the answers.
@@ -63,10 +63,13 @@ class Routes:
         pivot: Pivot | None,
         respond_in: RespondIn = "english",
     ) -> None:
-        own: Route = "bridge" if bridged else "plain"
-        self.settings = settings or RouteSettings("pivot" if pivot is not None else own)
+        self.settings = settings or RouteSettings("pivot" if pivot is not None else "bridge" if bridged else "plain")
         self._explained = settings is not None
-        self.open: tuple[Route, ...] = tuple(dict.fromkeys(("plain", *(("pivot",) if pivot is not None else ()), own)))
+        self.open: list[Route] = ["plain"]
+        if pivot is not None:
+            self.open.append("pivot")
+        if bridged:
+            self.open.append("bridge")
         self._reader = reader
         self._pivot = pivot
         self._respond_in = respond_in
@@ -151,8 +154,9 @@ class Routes:
             return AnswerInLanguage(answer, {})
         assert self._pivot is not None
         back = self._pivot.translated_back(language, answer)
-        kept = {"response_numbers_kept": back.numbers_kept, "response_complete": back.complete}
-        return AnswerInLanguage(back.text, {"untranslated": answer, **kept})
+        lost = not back.text.strip() and bool(answer.strip())  # an empty translation: the English is better than nothing
+        kept = {"response_numbers_kept": back.numbers_kept, "response_complete": back.complete and not lost}
+        return AnswerInLanguage(answer if lost else back.text, {"untranslated": answer, **kept})
 
     @property
     def may_translate_back(self) -> bool:
@@ -174,8 +178,8 @@ def _check(settings: RouteSettings, open_routes: Sequence[Route], pivot: Pivot |
         )
     if pivot is not None and (choice == "plain" or (choice == "bridge" and respond_in == "english")):
         raise RecipeError(f"--pivot has no effect with --route {choice}", remedy="leave out one of them")
-    others = [route for route in open_routes if route != "plain"] if choice == "auto" else [choice] * (choice != "plain")
-    if respond_in == "asked" and pivot is None and others:
+    over_bridge = choice == "bridge" or (choice == "auto" and "bridge" in open_routes)
+    if respond_in == "asked" and pivot is None and over_bridge:
         raise RecipeError(
             "--respond-in asked needs a translator: over the bridge this model answers in English",
             remedy="name one with --pivot MODEL, or let the LLM read and answer in the language with --route plain",
