@@ -78,16 +78,8 @@ class _Choice(NamedTuple):
     weights: tuple[float, ...]
 
 
-class _Waiting(NamedTuple):
-    """The translations of a word in a language for which nobody has asked yet."""
-
-    language: str
-    translations: tuple[Translation, ...]
-
-
-_Choices = list[_Choice | _Waiting]
-_UNKNOWN: Final[_Choices] = []
-"""The choices for a word that none of the lexicons has, and for one that is always a name."""
+_Choices = list[_Choice | tuple[str, tuple[Translation, ...]]]
+"""The choices for a word; those that nobody has drawn yet are languages with the lexicon's translations."""
 
 
 class CodeSwitcher:
@@ -121,10 +113,12 @@ class CodeSwitcher:
         self.seed = seed
         self.names = names
         self._languages = sorted(lexicons)
+        self._entries = {code: lexicon.entries for code, lexicon in lexicons.items()}
         self._spaced = {code: lexicon.language.puts_spaces_between_words for code, lexicon in lexicons.items()}
         self._random = random.Random()
         self._names_within: set[str] = set()  # words that are names unless a sentence begins with them
         self._simple: dict[str, str] = {}  # pieces between spaces that are a word and at most one mark, and their words
+        self._forms: dict[str, tuple[str, ...]] = {}  # the dictionary forms of words in their written forms
         # The choices for each word in its written form, in one language or (None) in any of them.
         self._choices: dict[str | None, dict[str, _Choices]] = {code: {} for code in (*self._languages, None)}
 
@@ -195,9 +189,11 @@ class CodeSwitcher:
             found = drawn.get(written)
             if found is None:
                 place = 0 if len(choices) == 1 else int(chance() * len(choices))
-                choice = choices[place]
-                if isinstance(choice, _Waiting):
-                    choice = choices[place] = self._made(choice, written)
+                candidate = choices[place]
+                if isinstance(candidate, _Choice):
+                    choice = candidate
+                else:
+                    choice = choices[place] = self._made(*candidate, written)
                 share, texts = chance(), choice.texts
                 if len(texts) == 1:
                     translation = texts[0]
@@ -222,33 +218,36 @@ class CodeSwitcher:
 
     def _look_up(self, code: str | None, written: str) -> _Choices:
         """The choices for a word; they are stored for the next time."""
-        found = self._choices[code][written] = self._found(code, written)
+        forms = self._forms.get(written)
+        if forms is None:
+            forms = self._forms[written] = self._forms_of(written)
+        found: _Choices = []
+        if forms:
+            for language in self._languages if code is None else (code,):
+                get = self._entries[language].get
+                for form in forms:
+                    translations = get(form)
+                    if translations is not None:
+                        if translations:
+                            found.append((language, translations))
+                        break
+        self._choices[code][written] = found
         return found
 
-    def _found(self, code: str | None, written: str) -> _Choices:
-        if len(written) == 1 and written not in "aAI":  # algebra
-            return _UNKNOWN
+    def _forms_of(self, written: str) -> tuple[str, ...]:
+        """The dictionary forms of a word in its written form; none for algebra and for what is always a name."""
+        if len(written) == 1 and written not in "aAI":
+            return ()
         if written[0] < "a":
             name = name_by_form(written, self.names)
             if name == ALWAYS_NAME:
-                return _UNKNOWN
+                return ()
             if name == NAME_WITHIN_SENTENCES:
                 self._names_within.add(written)
-        forms = dictionary_forms(written.lower())
-        made: _Choices = []
-        for language in self._languages if code is None else [code]:
-            entries = self.lexicons[language].entries
-            for form in forms:
-                translations = entries.get(form)
-                if translations is not None:
-                    if translations:
-                        made.append(_Waiting(language, translations))
-                    break
-        return made
+        return dictionary_forms(written.lower())
 
-    def _made(self, waiting: _Waiting, written: str) -> _Choice:
+    def _made(self, language: str, translations: tuple[Translation, ...], written: str) -> _Choice:
         """The translations of a word as the text needs them."""
-        language, translations = waiting
         spaced = self._spaced[language]
         capital = written[0].isupper() and written != "I"
         texts = [item.text for item in translations]
