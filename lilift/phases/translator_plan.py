@@ -54,7 +54,7 @@ def translator_line(plan: Plan) -> str | None:
     memory = translator_memory(settings, on_gpu=on_gpu)
     if memory is None:
         return f"the plan leaves out the translator: lilift does not know the size of {settings.model}"
-    place = "card" if on_gpu or plan.card.kind == "cpu" else "host"
+    place = "card" if on_gpu else "host"
     beside = "beside the LLM" if plan.recipe.evaluate.respond_in == "asked" else "before the LLM is loaded"
     return (
         f"translator: {memory.weights / GIB:.1f} GiB of weights, {(memory.total - memory.weights) / GIB:.1f} GiB for a batch "
