@@ -119,11 +119,11 @@ def _answered(responder: Responder, question: str) -> dict[str, Any]:
 
     about = responder.about_questions([question])[0] if isinstance(responder, DescribesQuestions) else {}
     cut = isinstance(responder, CutsQuestions) and responder.cuts([question])[0]
-    found = {"question": question, "answer": "", "question_was_cut": cut, **about}
+    found: dict[str, Any] = {"question": question, "answer": "", "question_was_cut": cut, **about}
     if not isinstance(responder, StreamsResponses):
         return found | {"answer": responder.generate([question])[0]}
     (response,) = responder.stream([question], samples=1)
-    return found | {"answer": response.text} | response.beside
+    return found | {"answer": response.text, **response.beside}
 
 
 def _questions() -> Any:

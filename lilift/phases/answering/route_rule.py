@@ -48,7 +48,9 @@ class Reading:
 class TextReader(Protocol):
     """The LLM of a model, which reads questions as text."""
 
-    responder: StreamsResponses
+    @property
+    def responder(self) -> StreamsResponses:
+        """Answers questions that the LLM reads as text."""
 
     def reading(self, text: str) -> Reading:
         """How well the LLM reads a text."""

@@ -116,7 +116,7 @@ def base_of(model: str, template: str | None) -> tuple[str, AnswerOptions]:
     if (folder / "recipe.yaml").is_file():
         recipe = recipe_of(folder)
         llm: dict[str, Any] = recipe.llm.model_dump(mode="json")
-        trained = recipe.data.template if isinstance(recipe.data.template, str) else None
+        trained: str | None = recipe.data.template if isinstance(recipe.data.template, str) else None
     elif (folder / DESCRIPTION).is_file():
         content = sealed_records.read_record(folder / DESCRIPTION, remedy="export the run again")
         llm, trained = dict(content["llm"]), str(content["template"]["name"])

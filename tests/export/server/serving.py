@@ -69,7 +69,7 @@ def served(
 ) -> Iterator[str]:
     """The address of a server, for as long as the block runs."""
     application = build_application(
-        bridge,  # type: ignore[arg-type]
+        bridge,
         limits=limits or Limits(),
         api_key=api_key,
         hosts=LOOPBACK,

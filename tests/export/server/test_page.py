@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 
 from lilift.export.runner.exported_bridge import ExportedBridge
 from lilift.export.server.question_reading import WholeAnswer
+from lilift.model.decoding.sampling import Sampling
 from lilift.phases.answering.gguf_answerer import ExportResponder
 from tests.export.exported_run import QUESTIONS
 from tests.export.server.serving import Endless, served
@@ -103,9 +104,12 @@ class Beside:
     """A second model."""
 
     name = "llm (base)"
-    languages: tuple[str, ...] = ()
+    languages: Sequence[str] = ()
 
-    def answer_whole(self, question: str, language: str | None, **_: object) -> WholeAnswer:
+    def answer_whole(
+        self, question: str, language: str | None, *, max_new_tokens: int | None, sampling: Sampling | None
+    ) -> WholeAnswer:
+        assert (max_new_tokens, sampling) == (None, None)
         assert language is None
         remarks = {"route": "plain", "route_reason": "it is the base", "untranslated": "Seven."}
         return WholeAnswer(f"Saba: {question}", remarks=remarks)
