@@ -3,8 +3,8 @@
 python -m benchmarks translator_memory
 
 The translator is an M2M100 model with random weights, converted to 8 bits. It translates one full batch of short texts and one
-of long ones, in a process of its own each. A random model never ends a translation, so each runs to its limit of three times its
-text, and the computation takes that growth. The result is the process's peak above its memory before the translation.
+of long ones, in a process of its own each. A random model never ends a translation, so each runs to its limit of three times
+its text, and the computation takes that growth. The result is the process's peak above its memory before the translation.
 """
 
 from __future__ import annotations

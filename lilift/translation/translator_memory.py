@@ -10,6 +10,7 @@ The shape of a model comes from its files, or for a few names on the hub from th
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -148,7 +149,8 @@ def shape_in(path: Path) -> TranslatorShape | None:
 
 
 def _layers(found: Mapping[str, tuple[int, ...]], part: str) -> int:
-    return len({name.split("/")[1] for name in found if name.startswith(f"{part}/layer_")})
+    layer = re.compile(rf"{part}/layer_(\d+)/")
+    return len({match[1] for name in found if (match := layer.match(name))})
 
 
 def _dimensions(file: BinaryIO, size: int) -> dict[str, tuple[int, ...]]:
