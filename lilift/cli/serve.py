@@ -72,7 +72,7 @@ def add_parser(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from lilift.cli.language_options import language_code
     from lilift.phases.answering.load_answerer import has_gguf
-    from lilift.recipe.errors import RecipeError
+    from lilift.recipe.errors import RecipeError, RunFolderError
 
     for name in ("threads", "parallel", "max_requests", "max_body_kib"):
         value = getattr(arguments, name)
@@ -95,7 +95,14 @@ def run(arguments: argparse.Namespace) -> int:
             remedy=f"set {API_KEY_VARIABLE}, or leave --host out",
         )
     # A wrong folder is reported before anything heavy is imported.
-    is_export = has_gguf(Path(arguments.model).expanduser())
+    folder = Path(arguments.model).expanduser()
+    if not folder.is_dir() and "/" not in arguments.model and ":" not in arguments.model:
+        raise RunFolderError(
+            "there is no such folder",
+            where=arguments.model,
+            remedy="give the folder of an export or a run, or an LLM on the hub as OWNER/NAME",
+        )
+    is_export = has_gguf(folder)
     from lilift.export.server.application import Limits, build_application
     from lilift.export.server.listening import listen, serve
     from lilift.phases.answering.load_served import load_beside, load_served
