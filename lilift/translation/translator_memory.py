@@ -3,8 +3,8 @@
 The shape of a model comes from its files, or for a few names on the hub from their published configurations. Then
 
 - weights: one byte for each weight, as CTranslate2 keeps them (the size of its file, if it is on this machine);
-- keys and values: two vectors for each layer, hypothesis and position of a batch's translations, and for each position of its
-  texts;
+- keys and values: two vectors for each layer, hypothesis and position of a batch's translations, twice, and once for each position
+  of its texts;
 - logits: one number for each hypothesis and token of the vocabulary, twice, in the batch with the most rows.
 """
 
@@ -25,6 +25,8 @@ from lilift.translation.translator_files import MODEL, configuration_of, is_conv
 USUAL_GROWTH = 1.5
 """How many times longer than its text the plan takes a translation to be. One that runs on is stopped at `GROWTH` times."""
 _BYTES = {"cpu": 4, "cuda": 2}
+_COPIES_OF_HYPOTHESES = 2
+"""Each step of the beam search writes the keys and values of the best hypotheses into a new place."""
 _LOGIT_BYTES = 4
 _COPIES_OF_LOGITS = 2
 
@@ -102,7 +104,7 @@ def translator_memory(settings: PivotSettings, *, on_gpu: bool, growth: float = 
     rows = BATCH_TOKENS // SHORTEST_BUCKET
     return TranslatorMemory(
         weights,
-        int(BATCH_TOKENS * (1 + settings.beam_size * min(growth, GROWTH)) * vectors),
+        int(BATCH_TOKENS * (1 + _COPIES_OF_HYPOTHESES * settings.beam_size * min(growth, GROWTH)) * vectors),
         _COPIES_OF_LOGITS * rows * settings.beam_size * shape.vocabulary * _LOGIT_BYTES,
     )
 

@@ -31,8 +31,8 @@ def test_a_batch_takes_what_hypotheses_and_the_vocabulary_ask_for() -> None:
     assert four is not None
     assert eight is not None
     assert eight.logits == 2 * four.logits == 2 * 2 * (4096 // 16) * 4 * 256_206 * 4
-    # Two vectors of 2,048 numbers in float16 for each of 24 layers: of the text, and of each hypothesis, 1.5 times as long.
-    assert four.keys_and_values == 4096 * (1 + 4 * 1.5) * 2 * 2048 * 24 * 2
+    # Two vectors of 2,048 numbers in float16 for each of 24 layers: of the text, and twice of each hypothesis.
+    assert four.keys_and_values == 4096 * (1 + 2 * 4 * 1.5) * 2 * 2048 * 24 * 2
     assert PUBLISHED["nllb-200-3.3b"].weight_bytes == four.weights
 
 
