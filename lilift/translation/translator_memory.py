@@ -3,8 +3,8 @@
 The shape of a model comes from its files, or for a few names on the hub from their published configurations. Then
 
 - weights: one byte for each weight, as CTranslate2 keeps them (the size of its file, if it is on this machine);
-- keys and values: two vectors for each layer, hypothesis and position of a batch's translations, twice, and once for each position
-  of its texts;
+- keys and values: two vectors for each layer, hypothesis and position of a batch's translations, twice, and once for each
+  position of its texts;
 - logits: one number for each hypothesis and token of the vocabulary, twice, in the batch with the most rows.
 """
 
