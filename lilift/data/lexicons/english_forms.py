@@ -39,9 +39,6 @@ PLAIN_WORD = r"""[A-Za-z]+(?=[,;!?)"]|\.?(?:\s|\Z))"""
 
 TOKEN = re.compile(rf"({PLAIN_WORD})|({PROTECTED.pattern})|([A-Za-z]+(?:['’][A-Za-z]+)*)", re.VERBOSE | re.DOTALL)
 """Splits a text into gaps, each followed by three groups: a plain word, a protected span, or another word; two are None."""
-PROTECTED_GROUP = 2
-SIMPLE_PIECE = re.compile(r"[A-Za-z]+[,.;:!?]?")
-"""What `TOKEN` reads as its letters alone, where a space follows: nothing protected begins so."""
 _SENTENCE_END = re.compile(r"[.!?\n]|[:][\s\"“”'‘’]*$")
 
 

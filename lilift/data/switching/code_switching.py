@@ -16,8 +16,6 @@ from typing import NamedTuple
 from lilift.data.lexicons.english_forms import (
     ALWAYS_NAME,
     NAME_WITHIN_SENTENCES,
-    PROTECTED_GROUP,
-    SIMPLE_PIECE,
     TOKEN,
     dictionary_forms,
     name_by_form,
@@ -117,7 +115,6 @@ class CodeSwitcher:
         self._spaced = {code: lexicon.language.puts_spaces_between_words for code, lexicon in lexicons.items()}
         self._random = random.Random()
         self._names_within: set[str] = set()  # words that are names unless a sentence begins with them
-        self._simple: dict[str, str] = {}  # pieces between spaces that are a word and at most one mark, and their words
         self._forms: dict[str, tuple[str, ...]] = {}  # the dictionary forms of words in their written forms
         # The choices for each word in its written form, in one language or (None) in any of them.
         self._choices: dict[str | None, dict[str, _Choices]] = {code: {} for code in (*self._languages, None)}
@@ -147,36 +144,19 @@ class CodeSwitcher:
         drawn: dict[str, tuple[str, _Choice]] = {}
         parts: list[str] = []
         swaps: list[Swap] = []
-        copied = length = translatable = previous_end = 0
+        copied = length = translatable = end = previous_end = 0
         previous = ""
         spaced = True  # whether the last swap's language puts spaces between words
-        # The same words as those of `english_forms.words`, which would make an object for each. Most stand between two spaces,
-        # and these need no regular expression.
-        simple, find, search = self._simple, text.find, TOKEN.search
-        here, last_place = 0, len(text)
-        while here < last_place:
-            space = find(" ", here)
-            piece = text[here:space] if space >= 0 else text[here:]
-            word = simple.get(piece)
+        pieces = iter(TOKEN.split(text))  # as `english_forms.words` does, which would make an object for every word
+        for before, plain, protected, other in zip(pieces, pieces, pieces, pieces, strict=False):  # the last gap is alone
+            start = end + len(before)
+            if protected is not None:
+                previous_end = end = start + len(protected)
+                previous = ""
+                continue
+            written = plain or other
             last_end, last = previous_end, previous
-            if word is not None:
-                written = word
-                start = here
-                previous_end = end = start + len(written)
-                here += len(piece) + 1
-            else:
-                match = search(text, here)
-                if match is None:
-                    break
-                start, end = match.span()
-                previous_end = end
-                here = end + text.startswith(" ", end)
-                if match.lastindex == PROTECTED_GROUP:
-                    previous = ""
-                    continue
-                written = match[0]
-                if SIMPLE_PIECE.fullmatch(piece):
-                    simple[piece] = written
+            previous_end = end = start + len(written)
             previous = written
             choices = known(written)
             if choices is None:

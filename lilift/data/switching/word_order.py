@@ -12,13 +12,10 @@ import random
 import re
 from functools import lru_cache
 
-from lilift.data.lexicons.english_forms import PLAIN_WORD, PROTECTED, SIMPLE_PIECE
+from lilift.data.lexicons.english_forms import PLAIN_WORD, PROTECTED
 
 # The first alternative matches most pieces: words between spaces. Protected text never begins with a space.
-_PIECE = re.compile(
-    rf"(?:{SIMPLE_PIECE.pattern}(?!\S)|(?:{PLAIN_WORD}|(?!\s)(?:{PROTECTED.pattern})|\S)+)", re.VERBOSE | re.DOTALL
-)
-_BLANKS = re.compile(r"\s*")
+_PIECE = re.compile(rf"([A-Za-z]+[,.;:!?]?(?!\S)|(?:{PLAIN_WORD}|(?!\s)(?:{PROTECTED.pattern})|\S)+)", re.VERBOSE | re.DOTALL)
 _STOP = re.compile(r"[,;:.!?]+[\"'”’)]*$")
 _LEADING_WORDS = """
     a an the this that these those his her its their our my your each every some any no all both half
@@ -28,13 +25,11 @@ _LEADING = frozenset(_LEADING_WORDS.split())
 
 
 @lru_cache(maxsize=1 << 16)
-def _read(piece: str) -> tuple[str, bool, str, bool]:
-    """The parts of a piece: its word (may be empty), whether it stays with the next word, its stop, and whether it is no more
-    than a word and one mark."""
+def _read(piece: str) -> tuple[str, bool, str]:
+    """The parts of a piece between two spaces: its word (may be empty), whether it stays with the next word, and its stop."""
     stop = _STOP.search(piece)
     word = piece if stop is None else piece[: stop.start()]
-    leads = word.lower() in _LEADING or word[:1].isdigit()
-    return word, leads, "" if stop is None else stop[0], SIMPLE_PIECE.fullmatch(piece) is not None
+    return word, word.lower() in _LEADING or word[:1].isdigit(), "" if stop is None else stop[0]
 
 
 def shuffled(text: str, rng: random.Random, names: frozenset[str] = frozenset()) -> str:
@@ -45,29 +40,13 @@ def shuffled(text: str, rng: random.Random, names: frozenset[str] = frozenset())
         rng: the random number generator.
         names: lower-case words that are names, so they keep their capital.
     """
-    gap = _blanks(text, 0)
-    result: list[str] = [gap]
+    pieces = _PIECE.split(text)  # gap, piece, gap, …, piece, gap
+    result: list[str] = [pieces[0]]
     chunks: list[list[str]] = []
     chance = rng.random
     leading = capital = False
-    here, length, find = len(gap), len(text), text.find
-    while here < length:
-        # Most pieces are words between two spaces, and these need no regular expression.
-        end = find(" ", here)
-        if end < 0:
-            end = length
-        word, leads, stop, simple = _read(text[here:end])
-        if not simple:
-            match = _PIECE.match(text, here)
-            assert match is not None  # any letter that is no blank begins a piece
-            end = match.end()
-            word, leads, stop, _ = _read(match[0])
-        here = end + 1
-        if here < length and text[end] == " " and not text[here].isspace():
-            gap = " "
-        else:
-            gap = _blanks(text, end)
-            here = end + len(gap)
+    for piece, gap in zip(pieces[1::2], pieces[2::2], strict=True):
+        word, leads, stop = _read(piece)
         if word:
             if not chunks:
                 capital = word[0].isupper()
@@ -83,14 +62,8 @@ def shuffled(text: str, rng: random.Random, names: frozenset[str] = frozenset())
             chunks = []
             leading = capital = False
     if chunks:
-        result += _in_other_order(chunks, rng, capital), gap
+        result += _in_other_order(chunks, rng, capital), pieces[-1]
     return "".join(result)
-
-
-def _blanks(text: str, start: int) -> str:
-    """The blanks at a place of a text."""
-    match = _BLANKS.match(text, start)
-    return "" if match is None else match[0]
 
 
 def _within_clause(word: str, names: frozenset[str]) -> str:
