@@ -84,6 +84,14 @@ def run(arguments: argparse.Namespace) -> int:
         raise RecipeError(f"--parallel {arguments.parallel} is too large", remedy=f"give {_MOST_PARALLEL} or less")
     if arguments.beside_template is not None and arguments.beside is None:
         raise RecipeError("--beside-template has no effect without --beside", remedy="leave it out")
+    # A wrong folder is reported before anything heavy is imported.
+    folder = Path(arguments.model).expanduser()
+    if not folder.is_dir() and "/" not in arguments.model and ":" not in arguments.model:
+        raise RunFolderError(
+            "there is no such folder",
+            where=arguments.model,
+            remedy="give the folder of an export or a run, or an LLM on the hub as OWNER/NAME",
+        )
     translator, route = pivot_of(arguments), route_of(arguments)
     key = arguments.api_key or os.environ.get(API_KEY_VARIABLE) or None
     from lilift.export.server.admission import LOOPBACK
@@ -93,14 +101,6 @@ def run(arguments: argparse.Namespace) -> int:
         raise RecipeError(
             f"--host {arguments.host} lets other machines connect, and you set no API key",
             remedy=f"set {API_KEY_VARIABLE}, or leave --host out",
-        )
-    # A wrong folder is reported before anything heavy is imported.
-    folder = Path(arguments.model).expanduser()
-    if not folder.is_dir() and "/" not in arguments.model and ":" not in arguments.model:
-        raise RunFolderError(
-            "there is no such folder",
-            where=arguments.model,
-            remedy="give the folder of an export or a run, or an LLM on the hub as OWNER/NAME",
         )
     is_export = has_gguf(folder)
     from lilift.export.server.application import Limits, build_application
