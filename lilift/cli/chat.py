@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from typing import TYPE_CHECKING, Any
 
 from lilift.cli.console import HelpFormatter, print_notes
-from lilift.cli.pivot_options import add_pivot_options, pivot_of
+from lilift.cli.pivot_options import add_pivot_options, add_route_options, pivot_of, route_of
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.terminal import in_notebook, is_terminal
 
@@ -27,6 +28,7 @@ def add_parser(verbs: Any) -> None:
         epilog="examples:\n"
         '  lilift chat runs/tiny-cpu "Omar kanniisa 25 qaba. …"\n'
         "  lilift chat runs/tiny-cpu < questions.txt\n"
+        "  lilift chat runs/mine --pivot ./nllb --route auto --respond-in asked --language sw\n"
         '  lilift chat my-export "Omar kanniisa 25 qaba. …" --quant q8_0',
         formatter_class=HelpFormatter,
     )
@@ -41,13 +43,17 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--language",
         metavar="LANGUAGE",
-        help="language of the questions, for --pivot and for encoders that are told it, such as NLLB (default: the run's "
-        "language if it has only one, otherwise English)",
+        help="language of the questions, for --pivot, --respond-in and for encoders that are told it, such as NLLB (default: "
+        "the run's language if it has only one, otherwise English)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print each answer as one line of JSON, with its route and translations"
     )
     parser.add_argument("--quant", metavar="TYPE", help="the GGUF file of an export, e.g. q8_0 (default: the first)")
     parser.add_argument(
         "--threads", type=int, metavar="N", help="CPU cores for an export's GGUF files (default: all, or one for a tiny model)"
     )
+    add_route_options(parser)
     add_pivot_options(parser)
     parser.set_defaults(run=run)
 
@@ -64,31 +70,63 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.question is None and in_notebook() and sys.stdin.isatty():
         raise RecipeError("a cell of a notebook cannot ask you for questions", remedy="write the question behind the model")
     options = AnswerOptions(max_new_tokens=arguments.max_new_tokens, gguf=arguments.quant, threads=arguments.threads)
-    settings = pivot_of(arguments)
+    translator, route = pivot_of(arguments), route_of(arguments)
     model = load_answerer(arguments.model, options, system=arguments.system)
-    if settings is not None:
-        from lilift.phases.answering.pivot_responder import Pivot, through
+    if translator is not None or route is not None or arguments.respond_in != "english":
+        from lilift.phases.answering.pivot_responder import Pivot
+        from lilift.phases.answering.routed_responder import routed
 
-        model = through(Pivot(settings, lambda line: print_notes([line])), model)
+        pivot = None if translator is None else Pivot(translator, lambda line: print_notes([line]))
+        model = routed(model, route, pivot, arguments.respond_in)
     language = language_code(arguments.language) if arguments.language else None
     responder, note = asked_in(model, language)
     print_notes([*model.notes, *([note] if note else [])])
+    show = _print_json if arguments.json else _print_answer
     if arguments.question is not None:
-        _answer(responder, _checked(arguments.question, "the question"))
+        show(responder, _checked(arguments.question, "the question"))
         return 0
     for question in _questions():
-        _answer(responder, question)
+        show(responder, question)
     return 0
 
 
-def _answer(responder: Responder, question: str) -> None:
-    """Print the answer to a question, and on stderr a note if the model cannot read the whole question."""
-    from lilift.evaluate.responders import CutsQuestions
-
-    if isinstance(responder, CutsQuestions) and responder.cuts([question])[0]:
+def _print_answer(responder: Responder, question: str) -> None:
+    """Print the answer to a question; on stderr its route, translations, and whether the model reads the whole question."""
+    found = _answered(responder, question)
+    if found["question_was_cut"]:
         shown = question if len(question) <= _SHOWN else f"{question[:_SHOWN]}…"
         print_notes([f"the question {shown!r} is longer than the encoder's limit, so the model reads only its beginning"])
-    print(responder.generate([question])[0], flush=True)
+    if "route" in found:
+        print_notes([f"route: {found['route']}, because {found['route_reason']}"])
+        if "translated" in found:
+            print_notes([f"the question in English: {found['translated']}"])
+    print(found["answer"], flush=True)
+    if "untranslated" in found:
+        print_notes([f"the answer in English: {found['untranslated']}", *_faults(found)])
+
+
+def _faults(found: dict[str, Any]) -> list[str]:
+    """What is wrong with the translation of an answer, in words."""
+    faults = [] if found["response_numbers_kept"] else ["the translation of the answer has lost a number: trust the English"]
+    return faults + ([] if found["response_complete"] else ["the translation of the answer is not complete: trust the English"])
+
+
+def _print_json(responder: Responder, question: str) -> None:
+    print(json.dumps(_answered(responder, question), ensure_ascii=False), flush=True)
+
+
+def _answered(responder: Responder, question: str) -> dict[str, Any]:
+    """The answer to a question, and what stands beside both."""
+    from lilift.evaluate.described_questions import DescribesQuestions
+    from lilift.evaluate.responders import CutsQuestions, StreamsResponses
+
+    about = responder.about_questions([question])[0] if isinstance(responder, DescribesQuestions) else {}
+    cut = isinstance(responder, CutsQuestions) and responder.cuts([question])[0]
+    found: dict[str, Any] = {"question": question, "answer": "", "question_was_cut": cut, **about}
+    if not isinstance(responder, StreamsResponses):
+        return found | {"answer": responder.generate([question])[0]}
+    (response,) = responder.stream([question], samples=1)
+    return found | {"answer": response.text, **response.beside}
 
 
 def _questions() -> Any:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lilift.cli.answering_options import add_answering_options, answer_options
 from lilift.cli.console import HelpFormatter, print_notes
 from lilift.cli.evaluation_output import print_evaluation, print_shard
-from lilift.cli.pivot_options import add_pivot_options, pivot_of
+from lilift.cli.pivot_options import add_pivot_options, add_route_options, pivot_of, route_of
 from lilift.cli.several_processes import joined_by_torchrun, launch_command
 from lilift.processes.torchrun_environment import started_by_torchrun
 
@@ -105,6 +105,7 @@ def add_parser(verbs: Any) -> None:
         metavar="I/N",
         help="answer only the I-th of N shares, for an array of jobs; then put all together with `lilift eval merge`",
     )
+    add_route_options(parser)
     add_pivot_options(parser)
     parser.set_defaults(run=run)
 
@@ -117,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Mistakes in the options are reported before anything heavy is imported.
     options = answer_options(arguments)
     settings = _benchmark_settings(arguments, options)
-    pivot_of(arguments)
+    pivot_of(arguments), route_of(arguments)
     if arguments.shard is not None:
         share_named(arguments.shard)
     several = arguments.processes not in (None, 1) or started_by_torchrun() is not None
@@ -149,7 +150,8 @@ def _run(
 
     leads = processes is None or processes.is_first
     quiet = arguments.json or not leads
-    pivot_settings = pivot_of(arguments)
+    pivot_settings, route = pivot_of(arguments), route_of(arguments)
+    is_routed = route is not None or arguments.respond_in != "english"
     # Loading a model may take minutes, so lilift first reads everything that does not depend on the model.
     known = settings.name == "custom" or (settings.languages is not None and settings.name != "world")
     languages = read_custom(settings).languages if settings.name == "custom" else ()
@@ -158,20 +160,24 @@ def _run(
         for line in custom_lines([settings]):
             print(line, flush=True)
     # The translator's memory is free again before the model is loaded, if the languages do not depend on the model.
-    pivot = _translated(pivot_settings, benchmarks, processes) if benchmarks else None
+    pivot = _translated(pivot_settings, benchmarks, processes, goes_on=is_routed) if benchmarks else None
     model = load_answerer(arguments.model, options, system=arguments.system)
     if leads:
         print_notes(model.notes)
     seed = 0 if known else model.seed
     benchmarks = benchmarks or load_benchmarks([settings], model.languages, seed=seed, setting=OPTION)
-    pivot = pivot or _translated(pivot_settings, benchmarks, processes)
-    if pivot is not None:
+    pivot = pivot or _translated(pivot_settings, benchmarks, processes, goes_on=is_routed)
+    if is_routed:
+        from lilift.phases.answering.routed_responder import routed
+
+        model = routed(model, route, pivot, arguments.respond_in)
+    elif pivot is not None:
         from lilift.phases.answering.pivot_responder import through
 
         model = through(pivot, model)
     if not quiet:
         print_question_counts(benchmarks)
-    output = arguments.output or model.folder / _folder_name(benchmarks[0].name, options, pivot is not None)
+    output = arguments.output or model.folder / _folder_name(benchmarks[0].name, options, pivot is not None, arguments)
     shown = nullcontext(None) if quiet else answer_progress(sys.stdout)
     with polite_interrupts() as interruption, shown as progress:
         how: dict[str, Any] = {"interruption": interruption, "samples": options.samples}
@@ -248,9 +254,12 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
 
 
 def _translated(
-    settings: PivotSettings | None, benchmarks: Sequence[Benchmark], processes: Processes | None
+    settings: PivotSettings | None, benchmarks: Sequence[Benchmark], processes: Processes | None, *, goes_on: bool
 ) -> Translations | None:
-    """The translations of all questions, the translator's memory free again; None without `--pivot`."""
+    """The translations of all questions, the translator's memory free again; None without `--pivot`.
+
+    With `goes_on` it translates more later, such as answers.
+    """
     if settings is None:
         return None
     from lilift.phases.answering.pivot_responder import translate_together
@@ -258,11 +267,18 @@ def _translated(
 
     with polite_interrupts() as interruption:
         return translate_together(
-            settings, benchmarks, lambda line: print_notes([line]), interruption=interruption, processes=processes
+            settings,
+            benchmarks,
+            lambda line: print_notes([line]),
+            interruption=interruption,
+            processes=processes,
+            goes_on=goes_on,
         )
 
 
-def _folder_name(benchmark: str, options: AnswerOptions, translated: bool) -> str:
-    """The folder of the answers: drawn answers and those to translated questions are kept beside the others."""
+def _folder_name(benchmark: str, options: AnswerOptions, translated: bool, arguments: argparse.Namespace) -> str:
+    """The folder of the answers: drawn answers, those of another route, and those in another language have their own."""
     drawn = "" if options.sampling is None else f"-{options.samples}-drawn"
-    return f"{benchmark}{drawn}{'-pivot' if translated else ''}"
+    route = arguments.route or ("pivot" if translated else "")
+    asked = "-asked" if arguments.respond_in == "asked" else ""
+    return f"{benchmark}{drawn}{f'-{route}' if route else ''}{asked}"

@@ -28,11 +28,13 @@ EXPLAINED = {
     "encoder": "the encoder's weights (encoder.placement, encoder.quantization)",
     "alignment": "the alignment layer's weights (alignment.expansion)",
     "adapter": "the LoRA adapter's weights (transfer.lora.rank)",
+    "translator": "the translator's weights, in 8 bits (evaluate.pivot.model, evaluate.pivot.device)",
     "gradients": "gradients, in float32, of what is trained",
     "optimizer": "the optimizer's moments (optimizer: adamw_8bit or paged_adamw_8bit)",
     "activations": "hidden states of the batch (tokens_per_micro_batch, llm.gradient_checkpointing)",
     "temporaries": "logits, temporary tensors, and files while they are read (tokens_per_micro_batch)",
-    "kv_cache": "keys and values of the answers (evaluate.tokens_per_batch, evaluate.max_new_tokens)",
+    "kv_cache": "keys and values of the answers (evaluate.tokens_per_batch, evaluate.max_new_tokens) or of "
+    "translations (evaluate.pivot.beam_size)",
     "overhead": "what the allocator keeps beyond the tensors, and what GPUs took beyond earlier plans",
 }
 BAR_WIDTH, LEAST_BAR = 64, 12
@@ -81,6 +83,11 @@ def print_plan(plan: Plan, missing: Sequence[LiliftError] = ()) -> None:
     if plan.unconfirmed:
         print(unconfirmed_line(plan.unconfirmed))
     _print_footprint(plan)
+    from lilift.phases.translator_plan import translator_line
+
+    line = translator_line(plan)
+    if line is not None:
+        print(line)
     for error in missing:
         print(f"missing: {error}")
 

@@ -5,8 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-KEPT_BESIDE = ("translated", "numbers_kept", "translation_complete")
-"""What is kept beside a response: the translation of its question, whether that has all numbers, whether it is complete."""
+BESIDE_RESPONSES = ("untranslated", "response_numbers_kept", "response_complete")
+"""What is kept beside a translated response: the one before translation, whether its translation has all numbers and is
+complete."""
+KEPT_BESIDE = (
+    *("translated", "numbers_kept", "translation_complete"),
+    *("route", "route_reason", "tokens_per_word", "bits_per_word"),
+)
+"""What is kept beside a question: its translation, whether that has all numbers, whether it is complete; its route, why the
+question takes it, and its figures."""
 
 
 @runtime_checkable

@@ -7,8 +7,8 @@
       <system>/cost.json                      seconds, questions and memory; see `answering_cost.py`
       <system>/<benchmark>/questions.json     custom benchmarks only: a digest of the questions of each language
       <system>/<benchmark>/<language>.jsonl   one line for each question: id, question, gold, response, extracted, correct,
-                                              published (right by the authors' scoring), cut; with `evaluate.pivot` also
-                                              translated, numbers_kept, translation_complete
+                                              published (right by the authors' scoring), cut; with a translator or a
+                                              route also what `described_questions.py` lists
 
 Each response is on the disk a few seconds after the model has written it. An evaluation that was interrupted does not generate
 these responses again. A complete file is in the order of the questions. If the model draws several responses to a question, its

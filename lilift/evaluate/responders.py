@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -38,12 +38,14 @@ class Response:
         text: the response.
         tokens: how many tokens the model generated; None if that is not known.
         ended: True if the model ended the response, False if it was cut at the longest response; None if that is not known.
+        beside: what to keep beside it, by the names of `described_questions.BESIDE_RESPONSES`.
     """
 
     question: int
     text: str
     tokens: int | None = None
     ended: bool | None = None
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Responder(Protocol):

@@ -25,6 +25,7 @@ CATEGORY_COLOURS = {
     "encoder": "#7c3a9e",
     "alignment": "#16703c",
     "adapter": "#3aa76d",
+    "translator": "#1b8a99",
     "gradients": "#b45309",
     "optimizer": "#d9902f",
     "activations": "#b3261e",
@@ -32,7 +33,7 @@ CATEGORY_COLOURS = {
     "kv_cache": "#c2408a",
     "overhead": "#5a616c",
 }
-CATEGORY_LETTERS = dict(zip(CATEGORY_COLOURS, "cLEAagoXtKr", strict=True))
+CATEGORY_LETTERS = dict(zip(CATEGORY_COLOURS, "cLEAaTgoXtKr", strict=True))
 CATEGORY_TITLES = {name: name for name in CATEGORY_COLOURS} | {
     "context": "context, desktop",
     "llm": "LLM",

@@ -37,12 +37,14 @@ from lilift.model.snapshot import local_model_folder
 from lilift.phases.alignment_quality import record_alignment
 from lilift.phases.answer_progress import answer_progress
 from lilift.phases.answering.pivot_responder import (
+    Pivot,
     PivotResponder,
     Translations,
     english_of,
     translate_together,
     translated_system,
 )
+from lilift.phases.answering.routed_responder import RoutedResponder, Routes, routed_system
 from lilift.phases.answering.systems import (
     answers_depend_on,
     evaluated_systems,
@@ -221,7 +223,11 @@ def _evaluate(job: Job, where: Path) -> None:
         direct = responder_for(bridge, recipe, job.folder.path, settings)
         responder: Responder = direct
         inputs = answers_depend_on(recipe, job.folder.path, system)
-        if pivot is not None:
+        if isinstance(pivot, Pivot) and settings.respond_in == "asked":
+            routes = Routes(None, bridged=recipe.has_encoder, reader=None, pivot=pivot, respond_in="asked")
+            responder, inputs = RoutedResponder({"pivot": direct}, routes), inputs | routes.inputs
+            system = routed_system(system, routes)
+        elif pivot is not None:
             responder, inputs, system = PivotResponder(direct, pivot), inputs | pivot.inputs, translated_system(system)
         shown = nullcontext(None) if job.quiet else answer_progress(sys.stdout)
         with polite_interrupts() as interruption, shown as progress:
@@ -249,7 +255,12 @@ def _translated(job: Job, benchmarks: Sequence[Benchmark]) -> Translations | Non
         return None
     with polite_interrupts() as interruption:
         return translate_together(
-            settings, benchmarks, lambda line: job.say(f"  {line}"), interruption=interruption, processes=processes
+            settings,
+            benchmarks,
+            lambda line: job.say(f"  {line}"),
+            interruption=interruption,
+            processes=processes,
+            goes_on=job.recipe.evaluate.respond_in == "asked",
         )
 
 

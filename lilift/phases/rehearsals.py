@@ -19,6 +19,7 @@ from lilift.memory.simulation.simulate import Rehearsal, example_row
 from lilift.model.alignment_layer import sequence_shape
 from lilift.model.bridge import BridgedModel
 from lilift.phases.answering.watched_answers import watch_tokens
+from lilift.phases.translator_plan import require_translator_fits, with_translator
 from lilift.recipe.schema import Recipe, StageName, StageSettings
 from lilift.train.stage_rehearsal import Between
 from lilift.train.stage_rehearsal import rehearsal as rehearse_stage
@@ -32,12 +33,13 @@ SHOWN_SAVINGS = 3
 
 
 def plan_recipe(recipe: Recipe, *, card: PlannedCard | None = None, strict: bool = False) -> Plan:
-    """Plan every phase of a recipe; see `make_plan`."""
-    return make_plan(recipe, rehearse, card=card, strict=strict)
+    """Plan every phase of a recipe; see `make_plan`. The translator of `evaluate.pivot` is one of them."""
+    return with_translator(make_plan(recipe, rehearse, card=card, strict=strict))
 
 
 def require_plan_fits(plan: Plan, *, processes: int = 1) -> None:
     """Refuse a plan that does not fit; see `require_fit`."""
+    require_translator_fits(plan)
     require_fit(plan, rehearse, processes=processes)
 
 

@@ -24,8 +24,8 @@ BATCH_TOKENS = 4096
 """Tokens of a batch, padding included."""
 ARITHMETIC = {"cpu": "int8", "cuda": "int8_float16"}
 """By device. CTranslate2 refuses float16 on a CPU."""
-_SHORTEST_BUCKET = 16
-_GROWTH = 3
+SHORTEST_BUCKET = 16
+GROWTH = 3
 """How many times longer than its text a translation may become, before lilift stops it."""
 _END, _UNKNOWN = "</s>", "<unk>"
 _SPECIAL = frozenset(("<s>", _END, "<pad>", _UNKNOWN))
@@ -108,7 +108,7 @@ class Translator:
         for place, tokens in enumerate(framed):
             buckets[_bucket(len(tokens))].append(place)
         for bucket, places in sorted(buckets.items(), reverse=True):
-            longest = min(_GROWTH * bucket, POSITIONS[self.files.family] - 2)
+            longest = min(GROWTH * bucket, POSITIONS[self.files.family] - 2)
             found = self._run([framed[place] for place in places], target.token, beam_size, longest)
             for place, tokens in zip(places, found, strict=True):
                 results[place] = self._text_of(tokens, longest)
@@ -168,7 +168,7 @@ class Translator:
 
 def _bucket(length: int) -> int:
     """The power of two from 16 on that a text fits into. It sets the longest translation, whatever stands beside the text."""
-    return max(_SHORTEST_BUCKET, 1 << (length - 1).bit_length())
+    return max(SHORTEST_BUCKET, 1 << (length - 1).bit_length())
 
 
 def require_library() -> Any:

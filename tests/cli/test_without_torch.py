@@ -110,7 +110,7 @@ def test_plan_without_torch_is_the_instant_plan_and_says_so(found: dict[str, lis
         ("export nope --to hf", 5, "has no recipe.yaml"),
         ("eval alignment nope", 5, "has no recipe.yaml"),
         ("chat ./nope", 4, "no such model folder"),
-        ("serve nope", 5, "has no lilift.json"),
+        ("serve nope", 5, "there is no such folder"),
     ],
 )
 def test_names_are_looked_up_before_anything_heavy_is_imported(

@@ -37,7 +37,8 @@ PROTECTED = re.compile(
 PLAIN_WORD = r"""[A-Za-z]+(?=[,;!?)"]|\.?(?:\s|\Z))"""
 """Letters that nothing protected can begin with, told by what follows them; tried first, for `PROTECTED` is slow to say no."""
 
-_TOKEN = re.compile(rf"({PLAIN_WORD})|({PROTECTED.pattern})|([A-Za-z]+(?:['’][A-Za-z]+)*)", re.VERBOSE | re.DOTALL)
+TOKEN = re.compile(rf"({PLAIN_WORD})|({PROTECTED.pattern})|([A-Za-z]+(?:['’][A-Za-z]+)*)", re.VERBOSE | re.DOTALL)
+"""Splits a text into gaps, each followed by three groups: a plain word, a protected span, or another word; two are None."""
 _SENTENCE_END = re.compile(r"[.!?\n]|[:][\s\"“”'‘’]*$")
 
 
@@ -73,7 +74,7 @@ def words(text: str) -> Iterator[Word]:
     """Every word of a text outside protected spans. Single letters are algebra, except ``a`` and ``I``."""
     make = tuple.__new__  # a third of the time that calling a NamedTuple takes
     end, previous_end, previous = 0, 0, ""
-    pieces = iter(_TOKEN.split(text))  # takes less time than a match object for every word
+    pieces = iter(TOKEN.split(text))  # takes less time than a match object for every word
     for gap, plain, protected, other in zip(pieces, pieces, pieces, pieces, strict=False):  # the last gap is alone
         start = end + len(gap)
         if protected is not None:
@@ -84,12 +85,12 @@ def words(text: str) -> Iterator[Word]:
             end = start + len(word)
             if end - start > 1 or word in "aAI":
                 capital = word[0] < "a"
-                yield make(Word, (start, end, word, capital and _starts_sentence(text, previous_end, start, previous)))
+                yield make(Word, (start, end, word, capital and starts_sentence(text, previous_end, start, previous)))
             previous = word
         previous_end = end
 
 
-def _starts_sentence(text: str, previous_end: int, start: int, previous: str) -> bool:
+def starts_sentence(text: str, previous_end: int, start: int, previous: str) -> bool:
     """Whether a sentence begins between the previous token and the one at `start`."""
     if previous_end == 0:
         return True
@@ -105,6 +106,16 @@ def is_name(word: Word, names: frozenset[str]) -> bool:
         return True
     lower = text.lower()
     return lower not in CALENDAR and (not word.starts_sentence or base_of_possessive(lower) in names)
+
+
+NAME_WITHIN_SENTENCES, ALWAYS_NAME, NEVER_NAME = range(3)
+
+
+def name_by_form(written: str, names: frozenset[str]) -> int:
+    """What the written form of a word says about `is_name`: always, never, or only where no sentence begins with it."""
+    if is_name(Word(0, len(written), written, True), names):
+        return ALWAYS_NAME
+    return NAME_WITHIN_SENTENCES if is_name(Word(0, len(written), written, False), names) else NEVER_NAME
 
 
 def find_names(texts: Iterable[str]) -> frozenset[str]:

@@ -11,10 +11,17 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from lilift.data.lexicons.english_forms import dictionary_forms, is_name, words
-from lilift.data.lexicons.lexicon import Lexicon
+from lilift.data.lexicons.english_forms import (
+    ALWAYS_NAME,
+    NAME_WITHIN_SENTENCES,
+    TOKEN,
+    dictionary_forms,
+    name_by_form,
+    starts_sentence,
+)
+from lilift.data.lexicons.lexicon import Lexicon, Translation
 from lilift.data.switching.word_order import shuffled
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import CodeSwitchingSettings, ShareRange
@@ -68,16 +75,9 @@ class _Choice(NamedTuple):
     texts: tuple[str, ...]
     weights: tuple[float, ...]
 
-    def draw(self, chance: float) -> str:
-        """The translation at the share `chance`, from 0 to 1, of the total weight."""
-        if len(self.texts) == 1:
-            return self.texts[0]
-        return self.texts[bisect_right(self.weights, chance * self.weights[-1], hi=len(self.texts) - 1)]
 
-
-_Choices = tuple[_Choice, ...]
-_UNKNOWN: Final[_Choices] = ()
-"""The choices for a word that none of the lexicons has."""
+_Choices = list[_Choice | tuple[str, tuple[Translation, ...]]]
+"""The choices for a word; those that nobody has drawn yet are languages with the lexicon's translations."""
 
 
 class CodeSwitcher:
@@ -111,8 +111,11 @@ class CodeSwitcher:
         self.seed = seed
         self.names = names
         self._languages = sorted(lexicons)
+        self._entries = {code: lexicon.entries for code, lexicon in lexicons.items()}
         self._spaced = {code: lexicon.language.puts_spaces_between_words for code, lexicon in lexicons.items()}
         self._random = random.Random()
+        self._names_within: set[str] = set()  # words that are names unless a sentence begins with them
+        self._forms: dict[str, tuple[str, ...]] = {}  # the dictionary forms of words in their written forms
         # The choices for each word in its written form, in one language or (None) in any of them.
         self._choices: dict[str | None, dict[str, _Choices]] = {code: {} for code in (*self._languages, None)}
 
@@ -136,35 +139,56 @@ class CodeSwitcher:
         return self._swap(english, rng, code, ratio, moved)
 
     def _swap(self, text: str, rng: random.Random, code: str | None, ratio: float, moved: bool) -> CodeSwitched:
-        known = self._choices[code].get
+        known, within = self._choices[code].get, self._names_within
         chance, make = rng.random, tuple.__new__  # three times as fast as a call of the NamedTuple
         drawn: dict[str, tuple[str, _Choice]] = {}
         parts: list[str] = []
         swaps: list[Swap] = []
-        copied = length = translatable = 0
+        copied = length = translatable = end = previous_end = 0
+        previous = ""
         spaced = True  # whether the last swap's language puts spaces between words
-        for word in words(text):
-            start, end, written, _ = word
+        pieces = iter(TOKEN.split(text))  # as `english_forms.words` does, which would make an object for every word
+        for before, plain, protected, other in zip(pieces, pieces, pieces, pieces, strict=False):  # the last gap is alone
+            start = end + len(before)
+            if protected is not None:
+                previous_end = end = start + len(protected)
+                previous = ""
+                continue
+            written = plain or other
+            last_end, last = previous_end, previous
+            previous_end = end = start + len(written)
+            previous = written
             choices = known(written)
             if choices is None:
                 choices = self._look_up(code, written)
-            if choices is _UNKNOWN or (written[0] < "a" and is_name(word, self.names)):
+            if not choices or (written in within and not starts_sentence(text, last_end, start, last)):
                 continue
             translatable += 1
             if chance() >= ratio:
                 continue
             found = drawn.get(written)
             if found is None:
-                choice = choices[0] if len(choices) == 1 else choices[int(chance() * len(choices))]
-                found = drawn[written] = choice.draw(chance()), choice
-            translation, choice = found
+                place = 0 if len(choices) == 1 else int(chance() * len(choices))
+                candidate = choices[place]
+                if isinstance(candidate, _Choice):
+                    choice = candidate
+                else:
+                    choice = choices[place] = self._made(*candidate, written)
+                share, texts = chance(), choice.texts
+                if len(texts) == 1:
+                    translation = texts[0]
+                else:
+                    weights = choice.weights
+                    translation = texts[bisect_right(weights, share * weights[-1], hi=len(texts) - 1)]
+                drawn[written] = translation, choice
+            else:
+                translation, choice = found
             between = text[copied:start]
             gap = ""
             if not (spaced or choice.spaced) and swaps and between and not between.strip(" "):
                 gap, between = between, ""
             spaced = choice.spaced
-            parts.append(between)
-            parts.append(translation)
+            parts += between, translation
             begins = length + len(between)
             length = begins + len(translation)
             copied = end
@@ -174,20 +198,43 @@ class CodeSwitcher:
 
     def _look_up(self, code: str | None, written: str) -> _Choices:
         """The choices for a word; they are stored for the next time."""
-        forms = dictionary_forms(written.lower())
-        capital = written[0].isupper() and written != "I"
-        made = []
-        for language in self._languages if code is None else [code]:
-            translations = self.lexicons[language].first_of(forms)
-            if translations:
-                spaced = self._spaced[language]
-                texts = [item.text for item in translations]
-                if capital or not spaced:
-                    texts = _as_written(texts, capital=capital, spaced=spaced)
-                weights = accumulate([item.weight for item in translations]) if len(texts) > 1 else ()
-                made.append(_Choice(language, spaced, tuple(texts), tuple(weights)))
-        found = self._choices[code][written] = tuple(made) or _UNKNOWN
+        forms = self._forms.get(written)
+        if forms is None:
+            forms = self._forms[written] = self._forms_of(written)
+        found: _Choices = []
+        if forms:
+            for language in self._languages if code is None else (code,):
+                get = self._entries[language].get
+                for form in forms:
+                    translations = get(form)
+                    if translations is not None:
+                        if translations:
+                            found.append((language, translations))
+                        break
+        self._choices[code][written] = found
         return found
+
+    def _forms_of(self, written: str) -> tuple[str, ...]:
+        """The dictionary forms of a word in its written form; none for algebra and for what is always a name."""
+        if len(written) == 1 and written not in "aAI":
+            return ()
+        if written[0] < "a":
+            name = name_by_form(written, self.names)
+            if name == ALWAYS_NAME:
+                return ()
+            if name == NAME_WITHIN_SENTENCES:
+                self._names_within.add(written)
+        return dictionary_forms(written.lower())
+
+    def _made(self, language: str, translations: tuple[Translation, ...], written: str) -> _Choice:
+        """The translations of a word as the text needs them."""
+        spaced = self._spaced[language]
+        capital = written[0].isupper() and written != "I"
+        texts = [item.text for item in translations]
+        if capital or not spaced:
+            texts = _as_written(texts, capital=capital, spaced=spaced)
+        weights = accumulate([item.weight for item in translations]) if len(texts) > 1 else ()
+        return _Choice(language, spaced, tuple(texts), tuple(weights))
 
 
 def _share(ratios: Sequence[float] | ShareRange, chance: float) -> float:

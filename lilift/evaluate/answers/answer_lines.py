@@ -12,7 +12,7 @@ from lilift.evaluate.answers.judging import judge
 from lilift.evaluate.answers.number_formats import plain_number
 from lilift.evaluate.answers.voting import voted
 from lilift.evaluate.benchmarks.benchmark import Benchmark, Question
-from lilift.evaluate.described_questions import KEPT_BESIDE
+from lilift.evaluate.described_questions import BESIDE_RESPONSES, KEPT_BESIDE
 from lilift.evaluate.responders import Response
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.storage import JsonLines
@@ -40,6 +40,7 @@ def line_of(question: Question, benchmark: Benchmark, responses: Sequence[Respon
     line = answers[place]
     if responses[place].tokens is not None:
         line |= {"tokens": responses[place].tokens, "ended": responses[place].ended}
+    line |= responses[place].beside
     if len(responses) > 1:
         line |= {"responses": [one.text for one in responses], "passed": [answer["correct"] for answer in answers]}
     return line
@@ -77,7 +78,7 @@ def _judged_anew(line: Mapping[str, Any], question: Question, benchmark: Benchma
     texts = [str(text) for text in drawn] if isinstance(drawn, list) and drawn else [line["response"]]
     judged = line_of(question, benchmark, [Response(0, text) for text in texts], cut=bool(line.get("cut")))
     same = judged["response"] == line["response"]
-    known = {name: line[name] for name in ("tokens", "ended") if same and name in line}
+    known = {name: line[name] for name in ("tokens", "ended", *BESIDE_RESPONSES) if same and name in line}
     known |= {name: line[name] for name in KEPT_BESIDE if name in line}
     several = {name: judged.pop(name) for name in ("responses", "passed") if name in judged}
     return judged | known | several

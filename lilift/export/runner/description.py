@@ -99,10 +99,11 @@ class Description(_Part):
 
     def prompt(self, question: str) -> str:
         """The text that the LLM reads after the soft tokens."""
-        opener = self.template.openers.respond
-        if self.layout == "soft":
-            return opener
-        return f"{self.template.before}{question.strip()}{self.template.after}{opener}"
+        return self.template.openers.respond if self.layout == "soft" else self.text_prompt(question)
+
+    def text_prompt(self, question: str) -> str:
+        """The text that the LLM reads alone, without soft tokens."""
+        return f"{self.template.before}{question.strip()}{self.template.after}{self.template.openers.respond}"
 
     def llm_file(self, quantisation: str | None) -> tuple[str, str]:
         """Type and file name of the LLM; the first type in the bundle if `quantisation` is None.

@@ -68,7 +68,8 @@ class ExportedBridge:
         self._llm = LlamaDecoder(folder / llm_file, threads=threads, exact=self.quantisation == "f32")
         self._control_tokens = ControlTokens(PromptTokenizer(self._llm, description.llm, folder))
         self._check_sizes()
-        self._encoding, self._generating = threading.Lock(), threading.Lock()
+        self._encoding, self._generating, self._scoring = threading.Lock(), threading.Lock(), threading.Lock()
+        self._scorer: LlamaDecoder | None = None
 
     @property
     def name(self) -> str:
@@ -96,9 +97,7 @@ class ExportedBridge:
         Raises:
             DataError: the question is empty.
         """
-        if not question.strip():
-            raise DataError("the question is empty", remedy="write a question")
-        question = composed(question)
+        question = _not_empty(question)
         ids, source_tokens = self._source_ids(question)
         with self._encoding:
             states = self._encoder.states(ids)
@@ -107,6 +106,29 @@ class ExportedBridge:
         vectors = self._soft_tokens.frame(states) / np.float32(self.description.llm.embedding_scale)
         (tokens,) = self._control_tokens.encode([self.description.prompt(self._control_tokens.mark(question))])
         return Prompt(vectors, tokens, source_tokens, cut=source_tokens > len(ids))
+
+    def prepare_text(self, question: str) -> Prompt:
+        """The LLM's input for a question that it reads as text, without encoder and soft tokens, in the prompt of training.
+
+        Raises:
+            DataError: the question is empty.
+        """
+        question = _not_empty(question)
+        (tokens,) = self._control_tokens.encode([self.description.text_prompt(self._control_tokens.mark(question))])
+        return Prompt(np.empty((0, self._llm.hidden_size), np.float32), tokens, 0, cut=False)
+
+    def text_bits(self, text: str) -> tuple[int, float]:
+        """The LLM's tokens of a text, and the text's negative log-likelihood in base 2 after the BOS or a stop token.
+
+        It has keys and values of its own, so answers may grow meanwhile.
+        """
+        tokens = self._control_tokens.encode_as_text(composed(text.strip()))
+        llm = self.description.llm
+        first = next(iter(llm.stop), 0) if llm.bos is None else llm.bos
+        with self._scoring:
+            if self._scorer is None:
+                self._scorer = self._llm.second()
+            return len(tokens), -self._scorer.log_probability(first, tokens) / float(np.log(2))
 
     def stream(
         self, prompt: Prompt, *, max_new_tokens: int, sampling: Sampling | None = None, seed: int = 0
@@ -157,7 +179,8 @@ class ExportedBridge:
         """Let the LLM read a prompt in a sequence that is empty or holds the BOS token."""
         if self.description.llm.bos is not None and not self._llm.length(sequence):
             self._llm.read_tokens([self.description.llm.bos], sequence)
-        self._llm.read_vectors(prompt.vectors, sequence)
+        if len(prompt.vectors):
+            self._llm.read_vectors(prompt.vectors, sequence)
         self._llm.read_tokens(prompt.tokens, sequence)
 
     def batch(self, answers: int) -> AnswerBatch:
@@ -174,6 +197,8 @@ class ExportedBridge:
     def close(self) -> None:
         """Free the memory of the models."""
         self._encoder.close()
+        if self._scorer is not None:
+            self._scorer.close()
         self._llm.close()
 
     def _source_ids(self, question: str) -> tuple[list[int], int]:
@@ -214,6 +239,17 @@ class ExportedBridge:
             raise RunFolderError(
                 "lilift.json has special tokens that the LLM does not have", where=self.folder, remedy="export the run again"
             )
+
+
+def _not_empty(question: str) -> str:
+    """The question in Unicode's form NFC.
+
+    Raises:
+        DataError: it is empty.
+    """
+    if not question.strip():
+        raise DataError("the question is empty", remedy="write a question")
+    return composed(question)
 
 
 def usable_cores() -> int:

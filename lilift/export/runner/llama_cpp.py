@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import ctypes
 from collections.abc import Mapping, Sequence
 from ctypes import POINTER, c_float, c_int8, c_int32
@@ -16,6 +17,7 @@ from lilift.recipe.errors import ModelError
 Floats = npt.NDArray[np.float32]
 _F32 = 0  # ggml_type
 _BLOCK = 256  # llama.cpp rounds the positions of a context up to this
+_SCORED_AT_ONCE = 64  # tokens whose logits are in memory together
 _NO_POOLING = 0  # llama_pooling_type
 _NO_FLASH_ATTENTION = 0  # llama_flash_attn_type
 
@@ -49,6 +51,7 @@ class LlamaModel:
         self.hidden_size: int = self._library.call("llama_model_n_embd", self._model)
         self._pieces: dict[int, bytes] = {}
         self._context: int | None = None
+        self._owns_model = True
 
     def tokenize(self, text: str, *, as_text: bool = False) -> list[int]:
         """The tokens of a text, without special tokens around it.
@@ -84,9 +87,9 @@ class LlamaModel:
     def close(self) -> None:
         """Free the memory of the model."""
         self._close_context()
-        if self._model:
+        if self._model and self._owns_model:
             self._library.call("llama_model_free", self._model)
-            self._model = None
+        self._model = None
 
     def _close_context(self) -> None:
         if self._context:
@@ -178,6 +181,27 @@ class LlamaDecoder(LlamaModel):
         self._settings = {"type_k": _F32, "type_v": _F32, "flash_attn_type": _NO_FLASH_ATTENTION} if exact else {}
         self.shape = (0, 0)
         self._next = [0]  # for each sequence, its next position
+
+    def second(self) -> LlamaDecoder:
+        """A decoder with the same weights and a context of its own; close it before this one."""
+        other = copy.copy(self)
+        other._context, other._owns_model = None, False
+        other.shape, other._next = (0, 0), [0]
+        return other
+
+    def log_probability(self, first: int, tokens: Sequence[int]) -> float:
+        """The natural logarithm of the probability of tokens after the token `first`."""
+        self.begin(len(tokens) + 1)
+        total = 0.0
+        read = [first, *tokens[:-1]]
+        for start in range(0, len(tokens), _SCORED_AT_ONCE):
+            some, wanted = read[start : start + _SCORED_AT_ONCE], tokens[start : start + _SCORED_AT_ONCE]
+            self._decode([0] * len(some), tokens=some, every=True)
+            found = self._library.call("llama_get_logits", self._context)
+            logits = np.ctypeslib.as_array(found, (len(some), self.vocabulary_size)).astype(np.float64)
+            logits -= logits.max(axis=-1, keepdims=True)
+            total += float((logits[range(len(some)), wanted] - np.log(np.exp(logits).sum(axis=-1))).sum())
+        return total
 
     def begin(self, positions: int) -> None:
         """Forget everything, and make room for one sequence of this many positions."""

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lilift.export.server.chat_requests import RequestError
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _RETRY_SECONDS = "2"
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9._~-]+|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(:(?P<port>[0-9]{0,5}))?\Z")
 _MOST_PORT = 65535

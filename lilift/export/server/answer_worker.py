@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from lilift.export.runner.answer_batch import AnswerBatch, Prompt
 from lilift.export.runner.answer_text import Piece
 from lilift.export.runner.exported_bridge import ExportedBridge, usable_cores
 from lilift.export.server.chat_requests import ChatRequest
+from lilift.export.server.question_reading import DirectReading, ReadsQuestions
 from lilift.export.server.stop_texts import StopTexts
 
 
@@ -20,15 +23,24 @@ class Answer:
     Args:
         asked: the request.
         default_tokens: the longest answer in tokens if the request does not say.
+        whole: the client sees only the whole answer, also if it wants a stream.
+
+    Attributes:
+        prompt: what an export reads.
+        cut: whether the model reads only the beginning of the question.
+        remarks: what the response says about question and answer, as plain JSON values.
     """
 
-    def __init__(self, asked: ChatRequest, default_tokens: int) -> None:
+    def __init__(self, asked: ChatRequest, default_tokens: int, *, whole: bool = False) -> None:
         self.asked = asked
         self.prompt: Prompt | None = None
+        self.cut = False
+        self.remarks: dict[str, Any] = {}
+        self._in_pieces = bool(asked.stream) and not whole
         self.most = asked.longest(default_tokens)
         self.gone = False
         self.stops = StopTexts(asked.stops)
-        self._seed = asked.drawing_seed()
+        self.seed = asked.drawing_seed()
         self._loop = asyncio.get_running_loop()
         self._pieces: asyncio.Queue[Piece | Exception] = asyncio.Queue()
         self._texts: list[str] = []
@@ -49,15 +61,20 @@ class Answer:
         """Tell the client's coroutine, from the thread of the server's loop."""
         self._pieces.put_nowait(error)
 
+    def read(self, prompt: Prompt, remarks: Mapping[str, Any]) -> None:
+        """Take what the model reads of the question, and what the response says about it."""
+        self.prompt, self.cut = prompt, prompt.cut
+        self.remarks |= remarks
+
     def start(self, batch: AnswerBatch) -> tuple[int, Piece]:
         """Start in a batch that has room."""
         assert self.prompt is not None
-        return batch.start(self.prompt, max_new_tokens=self.most, sampling=self.asked.sampling(), seed=self._seed)
+        return batch.start(self.prompt, max_new_tokens=self.most, sampling=self.asked.sampling(), seed=self.seed)
 
     def shown(self, piece: Piece) -> Piece | None:
         """What the client may see now: a part of a stream, or the whole answer after it is complete."""
         piece = self.stops.passed(piece)
-        if self.asked.stream:
+        if self._in_pieces:
             return piece if piece.text or piece.ending else None
         self._texts.append(piece.text)
         return None if piece.ending is None else Piece("".join(self._texts), piece.tokens, piece.ending)
@@ -76,20 +93,22 @@ class AnswerWorker:
     Args:
         bridge: the model that answers.
         answers: how many grow side by side; further ones wait.
+        reading: turns questions into prompts.
 
     Raises:
         ModelError: there is not enough memory for so many.
     """
 
-    def __init__(self, bridge: ExportedBridge, answers: int) -> None:
-        self._bridge = bridge
+    def __init__(self, bridge: ExportedBridge, answers: int, reading: ReadsQuestions | None = None) -> None:
+        self._reading = reading or DirectReading(bridge)
         self._batch = bridge.batch(answers)
         self._waiting: deque[Answer] = deque()
         self._running: dict[int, Answer] = {}
         self._wake = threading.Condition()
         self._closing = False
         self._thread = threading.Thread(target=self._work, name="answers", daemon=True)
-        spare = 2 * bridge.threads <= usable_cores()
+        # A translator and the figures of a route take longer than the encoder, so the running answers do not wait for them.
+        spare = reading is not None or 2 * bridge.threads <= usable_cores()
         self._encoding = ThreadPoolExecutor(1, thread_name_prefix="encoder") if spare else None
 
     def begin(self) -> None:
@@ -118,7 +137,7 @@ class AnswerWorker:
         if answer.gone:
             return
         try:
-            answer.prompt = self._bridge.prepare(answer.asked.question)
+            answer.read(*self._reading.prepare(answer.asked.question, answer.asked.language))
         except Exception as error:
             answer.send(error)
         else:
@@ -150,7 +169,8 @@ class AnswerWorker:
         try:
             if not answer.gone:
                 if answer.prompt is None:
-                    answer.prompt = self._bridge.prepare(answer.asked.question)
+                    answer.read(*self._reading.prepare(answer.asked.question, answer.asked.language))
+                assert answer.prompt is not None
                 if not self._batch.has_room(answer.prompt, answer.most):
                     return
                 number, piece = answer.start(self._batch)

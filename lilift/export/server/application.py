@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,14 @@ from starlette.types import Receive, Scope, Send
 
 from lilift.export.runner.answer_text import Piece
 from lilift.export.runner.exported_bridge import ExportedBridge
-from lilift.export.server.admission import Guard, json_of, refusal
+from lilift.export.server.admission import LOOPBACK, Guard, json_of, refusal
 from lilift.export.server.answer_worker import Answer, AnswerWorker
 from lilift.export.server.chat_requests import RequestError, read_request
 from lilift.export.server.openapi import PATH, RATINGS, openapi_document
+from lilift.export.server.question_reading import AnswersWhole, ReadsQuestions
 from lilift.export.server.ratings import Ratings
 from lilift.export.server.responses import AnswerFields, as_request_error, events
+from lilift.export.server.whole_answers import WholeAnswers
 from lilift.recipe.errors import LiliftError
 
 PAGE = Path(__file__).parent / "page"
@@ -38,7 +40,6 @@ _PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _CLIENT_LEFT = 499  # nginx's status; nobody reads it
 
 
@@ -60,27 +61,39 @@ class Limits:
 
 
 def build_application(
-    bridge: ExportedBridge,
+    model: ExportedBridge | AnswersWhole,
     *,
     limits: Limits,
     api_key: str | None = None,
     hosts: tuple[str, ...] | None = LOOPBACK,
     ratings: Path | None = None,
+    reading: ReadsQuestions | None = None,
+    beside: AnswersWhole | None = None,
 ) -> Starlette:
-    """The application for one export; its `state.stop` refuses all requests from then on, also those that wait.
+    """The application for one model; its `state.stop` refuses all requests from then on, also those that wait.
 
     Args:
-        bridge: the model that answers.
+        model: the model that answers; answers of an export grow side by side and piece by piece.
         limits: the limits for requests.
         api_key: the key that requests below ``/v1`` must send as `Authorization: Bearer`; None accepts requests without a key.
         hosts: the host names that requests may use, so that pages of other web sites cannot call the server (DNS rebinding);
             None accepts any name.
         ratings: the file for what people think of the answers; without it the server takes no ratings.
+        reading: how an export reads questions; None reads them over the bridge.
+        beside: a second model, whose answers the page shows beside those of the first.
 
     Raises:
         ModelError: there is not enough memory for so many answers side by side.
     """
-    service = _Service(bridge, limits, None if ratings is None else Ratings(ratings, bridge.name))
+    if isinstance(model, AnswersWhole):
+        served = [_Served(model.name, WholeAnswers(model), model.languages)]
+    else:
+        worker = AnswerWorker(model, limits.answers, reading)
+        served = [_Served(model.name, worker, reading.languages if reading else (), model.description.max_new_tokens, reading)]
+    if beside is not None:
+        served.append(_Served(beside.name, WholeAnswers(beside), beside.languages))
+    names = [one.name for one in served]
+    service = _Service(served, limits, None if ratings is None else Ratings(ratings, names[0], names[1:]))
     routes = [
         Route("/v1/chat/completions", service.complete, methods=["POST"]),
         Route(RATINGS, service.rate, methods=["POST"]),
@@ -100,25 +113,41 @@ def build_application(
     return application
 
 
-class _Service:
-    """The model behind the endpoints."""
+@dataclass(frozen=True)
+class _Served:
+    """A model of the server: its name, what generates its answers, and the languages that a request may name."""
 
-    def __init__(self, bridge: ExportedBridge, limits: Limits, ratings: Ratings | None) -> None:
-        self._bridge = bridge
+    name: str
+    worker: AnswerWorker | WholeAnswers
+    languages: Sequence[str]
+    longest: int = 0
+    reading: ReadsQuestions | None = None
+
+    @property
+    def translates(self) -> bool:
+        return self.reading is not None and self.reading.translates
+
+
+class _Service:
+    """The models behind the endpoints."""
+
+    def __init__(self, served: Sequence[_Served], limits: Limits, ratings: Ratings | None) -> None:
+        self._served = {one.name: one for one in served}
         self._limits = limits
         self._ratings = ratings
-        self._worker = AnswerWorker(bridge, limits.answers)
         self._answers: set[Answer] = set()
         self._stopping = asyncio.Event()
         self._since = int(time.time())
 
     @asynccontextmanager
     async def lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        """The worker runs as long as the server."""
-        self._worker.begin()
+        """The workers run as long as the server."""
+        for one in self._served.values():
+            one.worker.begin()
         yield
         self.stop()
-        self._worker.close()
+        for one in self._served.values():
+            one.worker.close()
 
     def stop(self) -> None:
         """Refuse all requests, also those that wait or run."""
@@ -128,15 +157,16 @@ class _Service:
             answer.fail(_stopped())
 
     async def models(self, _: Request) -> Response:
-        """The one model, as a list."""
-        return JSONResponse({"object": "list", "data": [self._described()]})
+        """The models, as a list; the first one answers requests that name none."""
+        return JSONResponse({"object": "list", "data": [self._described(one) for one in self._served.values()]})
 
     async def model(self, request: Request) -> Response:
-        """The one model by its name."""
+        """A model by its name."""
         name = request.path_params["model"]
-        if name != self._bridge.name:
-            raise RequestError(404, f"this server has no model {name!r}; use {self._bridge.name!r}", code="model_not_found")
-        return JSONResponse(self._described())
+        if name not in self._served:
+            known = " or ".join(map(repr, self._served))
+            raise RequestError(404, f"this server has no model {name!r}; use {known}", code="model_not_found")
+        return JSONResponse(self._described(self._served[name]))
 
     async def rate(self, request: Request) -> Response:
         """`POST /v1/lilift/ratings`: keep what a person thinks of an answer."""
@@ -149,25 +179,27 @@ class _Service:
     async def complete(self, request: Request) -> Response:
         """`POST /v1/chat/completions`."""
         content = await self._unless_stopped(json_of(request, self._limits.body_bytes, self._limits.body_seconds))
-        asked = read_request(content, self._bridge.name)
+        asked = read_request(content, {one.name: one.languages for one in self._served.values()})
+        served = self._served[asked.model or next(iter(self._served))]
         if len(self._answers) >= self._limits.requests:
             raise RequestError(
                 503, f"the server is busy with {len(self._answers)} requests; try again in a few seconds", code="overloaded"
             )
-        answer = Answer(asked, self._bridge.description.max_new_tokens)
+        answer = Answer(asked, served.longest, whole=served.translates)
         self._answers.add(answer)
-        self._worker.submit(answer)
+        served.worker.submit(answer)
         leave = partial(self._leave, answer)
         streamed = False
         try:
-            piece = await _unless_left(answer.next(), request)  # an error of the question appears before anything is sent
+            # An error of the question appears before anything is sent.
+            piece = await _unless_left(_first_piece(answer, served), request)
             if piece is None:
                 return Response(status_code=_CLIENT_LEFT)
-            fields = AnswerFields(answer, self._bridge.name)
+            fields = AnswerFields(answer, served.name)
             if not asked.stream:
-                return JSONResponse(fields.whole(piece))
+                return JSONResponse(fields.whole(piece), headers=fields.headers)
             streamed = True
-            return _Stream(events(answer, piece, fields), leave)
+            return _Stream(events(answer, piece, fields), leave, fields.headers)
         finally:
             if not streamed:
                 leave()
@@ -188,16 +220,29 @@ class _Service:
             raise _stopped()
         return content
 
-    def _described(self) -> dict[str, Any]:
-        described = {"id": self._bridge.name, "object": "model", "created": self._since, "owned_by": "lilift"}
-        return described | {"lilift": {"takes_ratings": self._ratings is not None}}
+    def _described(self, served: _Served) -> dict[str, Any]:
+        described = {"id": served.name, "object": "model", "created": self._since, "owned_by": "lilift"}
+        facts = {"takes_ratings": self._ratings is not None, "languages": list(served.languages)}
+        return described | {"lilift": facts}
+
+
+async def _first_piece(answer: Answer, served: _Served) -> Piece:
+    """The first piece of an answer; of an answer that lilift translates, the whole translation."""
+    piece = await answer.next()
+    if served.reading is None or not served.translates:
+        return piece
+    asked = answer.asked
+    translated = partial(served.reading.answer_for, piece.text.strip(), asked.question, asked.language)
+    text, remarks = await asyncio.get_running_loop().run_in_executor(None, translated)
+    answer.remarks |= remarks
+    return replace(piece, text=text)
 
 
 class _Stream(StreamingResponse):
     """A stream of events that calls `leave` at its end, whether or not the client has read any of it."""
 
-    def __init__(self, content: AsyncIterator[str], leave: Callable[[], None]) -> None:
-        super().__init__(content, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+    def __init__(self, content: AsyncIterator[str], leave: Callable[[], None], headers: Mapping[str, str]) -> None:
+        super().__init__(content, media_type="text/event-stream", headers={"Cache-Control": "no-store", **headers})
         self._leave = leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

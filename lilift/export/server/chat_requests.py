@@ -100,6 +100,14 @@ class StreamOptions(_Part):
     include_usage: bool | None = False
 
 
+class LiliftOptions(_Part):
+    """What only lilift's clients say: the language of the question."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    language: str | None = None
+
+
 _TEMPERATURES = {"anyOf": [{"const": 0}, {"type": "number", "minimum": LEAST_TEMPERATURE, "maximum": 2}]}
 _Stop = Annotated[str, Field(min_length=1, max_length=LONGEST_STOP)]
 
@@ -117,6 +125,7 @@ class ChatRequest(_Part):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     seed: int | None = None
     stop: _Stop | Annotated[list[_Stop], Field(max_length=4)] | None = None
+    lilift: LiliftOptions | None = None
 
     @field_validator("temperature")
     @classmethod
@@ -129,6 +138,11 @@ class ChatRequest(_Part):
     def question(self) -> str:
         """The last message of the user."""
         return next((message.text for message in reversed(self.messages) if message.role == "user"), "")
+
+    @property
+    def language(self) -> str | None:
+        """The language of the question, if the client says it."""
+        return None if self.lilift is None else self.lilift.language
 
     @property
     def stops(self) -> list[str]:
@@ -150,12 +164,12 @@ class ChatRequest(_Part):
         return self.max_completion_tokens or self.max_tokens or default
 
 
-def read_request(content: Any, model: str) -> ChatRequest:
+def read_request(content: Any, models: Mapping[str, Sequence[str]]) -> ChatRequest:
     """Check a request.
 
     Args:
         content: its JSON.
-        model: the name of the model of this server.
+        models: for each model of this server the languages that a request may name. The first one is the default.
 
     Raises:
         RequestError: it is not a valid request, needs something that lilift does not support, or has no question.
@@ -169,9 +183,13 @@ def read_request(content: Any, model: str) -> ChatRequest:
         problem = max(error.errors(), key=lambda one: len(one["loc"]))  # of a type's alternatives, the one that fits best
         place = _place_in(content, problem["loc"], missing=problem["type"] == "missing")
         raise RequestError(400, f"{place}: {problem['msg']}", param=place, code="invalid_value") from None
-    if request.model not in (None, model):
-        message = f"this server has no model {request.model!r}; use {model!r}"
+    if request.model is not None and request.model not in models:
+        message = f"this server has no model {request.model!r}; use {' or '.join(map(repr, models))}"
         raise RequestError(404, message, param="model", code="model_not_found")
+    languages = models[request.model or next(iter(models))]
+    if request.language is not None and languages and request.language not in languages:
+        message = f"this server does not know the language {_shown(request.language)!r}; use {', '.join(languages)}"
+        raise RequestError(400, message, param="lilift.language", code="invalid_value")
     if not request.question.strip():
         raise RequestError(
             400, "the last message of the user is empty or missing; send a message with a question", param="messages"

@@ -28,10 +28,10 @@ _REASONS = {
 def openapi_document() -> dict[str, Any]:
     """The document, in the form of OpenAPI 3.1."""
     request, parts = request_schema("#/components/schemas/{model}")
-    model = _object(
-        id=_TEXT, object={"const": "model"}, created=_COUNT, owned_by=_TEXT, lilift=_object(takes_ratings={"type": "boolean"})
-    )
-    models = _object(object={"const": "list"}, data=_list(model))
+    languages = {"type": "array", "items": _TEXT}
+    facts = _object(takes_ratings={"type": "boolean"}, languages=languages)
+    model = _object(id=_TEXT, object={"const": "model"}, created=_COUNT, owned_by=_TEXT, lilift=facts)
+    models = _object(object={"const": "list"}, data=_list(model, most=2))
     return {
         "openapi": "3.1.0",
         "info": {
@@ -71,10 +71,10 @@ def openapi_document() -> dict[str, Any]:
                     "security": [{}, {"key": []}],
                 }
             },
-            "/v1/models": _reading("The one model, as a list", models, 400, 401, 403),
+            "/v1/models": _reading("The model and, if there is one, the model beside it", models, 400, 401, 403),
             "/v1/models/{model}": {
                 "parameters": [{"name": "model", "in": "path", "required": True, "schema": _TEXT}],
-                **_reading("The one model by its name", model, 400, 401, 403, 404),
+                **_reading("A model by its name", model, 400, 401, 403, 404),
             },
             "/health": _reading("Whether the server runs; it needs no key", _object(status={"const": "ok"}), 400, 403),
             PATH: _reading("This document; it needs no key", {"type": "object"}, 400, 403),
@@ -89,15 +89,25 @@ def openapi_document() -> dict[str, Any]:
 def _completion() -> dict[str, Any]:
     message = _object(role={"const": "assistant"}, content=_TEXT, refusal={"type": "null"})
     choice = _object(index={"const": 0}, message=message, logprobs={"type": "null"}, finish_reason={"enum": ["stop", "length"]})
-    return _object(
+    remarks = _object(unread_messages=_COUNT, question_was_cut={"type": "boolean"})
+    yes_or_no, number = {"type": "boolean"}, {"type": "number", "minimum": 0}
+    remarks["properties"] |= {
+        **{"route": {"enum": ["plain", "pivot", "bridge"]}, "route_reason": _TEXT},
+        **{"tokens_per_word": number, "bits_per_word": number},
+        **{"translated": _TEXT, "numbers_kept": yes_or_no, "translation_complete": yes_or_no},
+        **{"untranslated": _TEXT, "response_numbers_kept": yes_or_no, "response_complete": yes_or_no},
+    }
+    found = _object(
         id=_TEXT,
         object={"const": "chat.completion"},
         created=_COUNT,
         model=_TEXT,
         choices=_list(choice),
         usage=_object(prompt_tokens=_COUNT, completion_tokens=_COUNT, total_tokens=_COUNT),
-        lilift=_object(unread_messages=_COUNT, question_was_cut={"type": "boolean"}),
+        lilift=remarks,
     )
+    found["required"].remove("usage")  # not every model counts tokens
+    return found
 
 
 def _error() -> dict[str, Any]:
@@ -121,8 +131,8 @@ def _object(**properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-def _list(items: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "array", "items": items, "minItems": 1, "maxItems": 1}
+def _list(items: dict[str, Any], *, most: int = 1) -> dict[str, Any]:
+    return {"type": "array", "items": items, "minItems": 1, "maxItems": most}
 
 
 def _named(name: str) -> dict[str, Any]:

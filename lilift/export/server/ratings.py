@@ -4,12 +4,14 @@
 
 `response` is what a model should have said: the answer if a person called it right, their correction if they wrote one, or
 nothing. lilift leaves out rows with an empty response when it reads the file as instructions, so that no model learns wrong
-answers. `said` is the model's answer. Its name is not `answer`, because lilift would read that as the result of a problem.
+answers. `said` is the answer, and `model` the model that gave it. Its name is not
+`answer`, because lilift would read that as the result of a problem.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +31,7 @@ class Rating(BaseModel):
     answer: str
     right: bool
     correction: str = ""
+    model: str | None = None
 
 
 class Ratings:
@@ -37,10 +40,11 @@ class Ratings:
     Args:
         path: the file; later ratings are added to what is there.
         model: the name of the model that answers.
+        others: the names of further models that answer beside it.
     """
 
-    def __init__(self, path: Path, model: str) -> None:
-        self._lines, self._model = JsonLines(path), model
+    def __init__(self, path: Path, model: str, others: Sequence[str] = ()) -> None:
+        self._lines, self._models = JsonLines(path), (model, *others)
 
     def add(self, content: Any) -> None:
         """Check a rating and keep it.
@@ -57,9 +61,12 @@ class Ratings:
             problem = error.errors()[0]
             place = ".".join(map(str, problem["loc"])) or "the body"
             raise RequestError(400, f"{place}: {problem['msg']}", param=place, code="invalid_value") from None
+        if rating.model not in (None, *self._models):
+            message = f"model: this server has no model of this name; use {' or '.join(map(repr, self._models))}"
+            raise RequestError(400, message, param="model", code="invalid_value")
         response = rating.answer if rating.right else rating.correction.strip()
         record = {"question": rating.question, "response": response, "right": rating.right, "said": rating.answer}
         try:
-            self._lines.append(record | {"model": self._model, "time": int(time.time())})
+            self._lines.append(record | {"model": rating.model or self._models[0], "time": int(time.time())})
         except LiliftError as error:
             raise RequestError(500, f"the rating is not saved: {error.what}", code="not_saved") from None

@@ -25,18 +25,18 @@ class AnswerFields:
     """
 
     def __init__(self, answer: Answer, model: str) -> None:
-        assert answer.prompt is not None
-        self._prompt, self._asked = answer.prompt, answer.asked
+        self._answer, self._asked = answer, answer.asked
         self._id, self._created, self._model = f"chatcmpl-{uuid.uuid4().hex}", int(time.time()), model
 
     def whole(self, piece: Piece) -> dict[str, Any]:
         """The response with the whole answer."""
         message = {"role": "assistant", "content": piece.text.strip(), "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": piece.ending}
+        usage = self._usage(piece.tokens)
         return {
             **self._beginning("chat.completion"),
             "choices": [choice],
-            "usage": self._usage(piece.tokens),
+            **({} if usage is None else {"usage": usage}),
             "lilift": self._remarks(),
         }
 
@@ -51,20 +51,33 @@ class AnswerFields:
 
     def last(self, tokens: int) -> dict[str, Any] | None:
         """The part with the numbers of tokens, if the request wants it."""
-        if self._asked.stream_options is None or not self._asked.stream_options.include_usage:
+        usage = self._usage(tokens)
+        if self._asked.stream_options is None or not self._asked.stream_options.include_usage or usage is None:
             return None
-        return self._beginning("chat.completion.chunk") | {"choices": [], "usage": self._usage(tokens)}
+        return self._beginning("chat.completion.chunk") | {"choices": [], "usage": usage}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The route of the question as a header, for clients that do not read the field `lilift`."""
+        route = self._answer.remarks.get("route")
+        return {} if route is None else {"X-Lilift-Route": str(route)}
 
     def _beginning(self, kind: str) -> dict[str, Any]:
         return {"id": self._id, "object": kind, "created": self._created, "model": self._model}
 
-    def _usage(self, tokens: int) -> dict[str, int]:
-        read = self._prompt.source_tokens + len(self._prompt.tokens)
+    def _usage(self, tokens: int) -> dict[str, int] | None:
+        """The numbers of tokens; None if they are not known."""
+        prompt = self._answer.prompt
+        if prompt is None:
+            return None
+        read = prompt.source_tokens + len(prompt.tokens)
         return {"prompt_tokens": read, "completion_tokens": tokens, "total_tokens": read + tokens}
 
     def _remarks(self) -> dict[str, Any]:
-        """Extra facts for clients that know lilift: messages that the model did not read, and whether the question was cut."""
-        return {"unread_messages": len(self._asked.messages) - 1, "question_was_cut": self._prompt.cut}
+        """Extra facts for clients that know lilift: messages that the model did not read, whether the question was cut, and the
+        route and translations if there are any."""
+        known = {"unread_messages": len(self._asked.messages) - 1, "question_was_cut": self._answer.cut}
+        return known | self._answer.remarks
 
 
 async def events(answer: Answer, piece: Piece, fields: AnswerFields) -> AsyncIterator[str]:

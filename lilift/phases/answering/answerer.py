@@ -12,6 +12,7 @@ from lilift.evaluate.described_questions import DescribesQuestions
 from lilift.evaluate.evaluator import System
 from lilift.evaluate.responders import ReadsLanguages, Responder
 from lilift.model.decoding.sampling import Sampling
+from lilift.phases.answering.route_rule import TextReader
 from lilift.recipe import storage
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.schema import Dtype
@@ -60,6 +61,8 @@ class Answerer:
         inputs: everything that its answers depend on, as plain JSON values.
         folder: default folder of its evaluations.
         notes: what a reader of its results should know, one line each.
+        text_reader: the same LLM as a reader of questions as text.
+        bridged: whether `responder` reads questions through an encoder and an alignment layer.
     """
 
     responder: Responder
@@ -69,6 +72,8 @@ class Answerer:
     inputs: Mapping[str, Any]
     folder: Path
     notes: tuple[str, ...] = ()
+    text_reader: TextReader | None = None
+    bridged: bool = True
 
 
 def asked_in(model: Answerer, language: str | None) -> tuple[Responder, str | None]:

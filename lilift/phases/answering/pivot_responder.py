@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from lilift.processes.joined_processes import Processes
 
 ENGLISH = "en"
+REMEMBERED = 20_000
+"""Questions of a language whose translations stay in memory."""
 
 
 class Pivot:
@@ -55,6 +57,8 @@ class Pivot:
         self._translator = Translator(self._files, device=settings.device)
         self._work: dict[str, Translating] = {}
         self.found: dict[str, dict[str, Translation]] = {}
+        self._back: dict[str, Translating] = {}
+        self._back_translator: Translator | None = None
         place = "GPU" if self._translator.device == "cuda" else "CPU"
         note(f"translator: {self._files.bytes / 2**30:.2f} GiB of weights on the {place}")
         for line in self._translator.notes:
@@ -64,7 +68,8 @@ class Pivot:
     def inputs(self) -> dict[str, Any]:
         """What the translations depend on, for the record of an evaluation."""
         chosen = dict(sorted(self._settings.language_codes.items()))
-        return {"pivot": {"translator": self._translator.digest, "beam_size": self._settings.beam_size, "codes": chosen}}
+        found = {"translator": self._translator.digest, "beam_size": self._settings.beam_size, "codes": chosen}
+        return {"pivot": found | ({"back": self._settings.back} if self._settings.back else {})}
 
     def check_languages(self, languages: Sequence[str]) -> None:
         """Look up every language before the first text is translated.
@@ -108,11 +113,53 @@ class Pivot:
         """The translation of each text into English; an English text stays as it is."""
         if language == ENGLISH:
             return [Translation(text) for text in texts]
+        if len(self.found.get(language, ())) >= REMEMBERED:  # the cache on the disk still has them
+            del self.found[language]
         found = self.found.setdefault(language, {})
         missing = [text for text in texts if text not in found]
         if missing:
             found |= self._working(language).translations(missing, interruption=interruption)
         return [found[text] for text in texts]
+
+    def check_back(self, language: str | None = None) -> None:
+        """Check that answers can be translated into other languages or, if given, into this one.
+
+        Raises:
+            RecipeError: the translator knows one direction alone, and the settings name no other for the way back.
+            ModelError: the translator for the way back cannot be found or loaded, or lacks the language.
+            EnvironmentUnfit: see `Pivot`.
+        """
+        if self._settings.back is None and self._files.family == "marian":
+            raise RecipeError(
+                "this translator knows one direction alone, so it cannot translate answers back",
+                where=self._settings.model,
+                remedy="name the translator for the way back with --pivot-back (evaluate.pivot.back), or give NLLB or M2M100",
+            )
+        self._translator_back()
+        if language is not None and language != ENGLISH:
+            self._working_back(language)
+
+    def translated_back(self, language: str, answer: str) -> Translation:
+        """An English answer in a language; the number guard compares the two."""
+        return self._working_back(language).translations([answer])[answer]
+
+    def _translator_back(self) -> Translator:
+        if self._back_translator is None:
+            if self._settings.back is None:
+                self._back_translator = self._translator
+            else:
+                files = find_translator(self._settings.back, note=self._note)
+                self._back_translator = Translator(files, device=self._settings.device)
+                self._note(f"translator for answers: {files.bytes / 2**30:.2f} GiB of weights")
+        return self._back_translator
+
+    def _working_back(self, language: str) -> Translating:
+        if language not in self._back:
+            translator, chosen = self._translator_back(), self._settings.language_codes
+            source = translator_language(translator.files, ENGLISH, is_target=False, chosen=chosen)
+            target = translator_language(translator.files, language, is_target=True, chosen=chosen)
+            self._back[language] = Translating(translator, source, target, self._settings.beam_size)
+        return self._back[language]
 
     def _working(self, language: str) -> Translating:
         if language not in self._work:
@@ -165,8 +212,17 @@ def translate_together(
     *,
     interruption: Interruption,
     processes: Processes | None = None,
+    goes_on: bool = False,
 ) -> Translations:
     """The translations of the questions of all benchmarks. Of several processes, the first one translates and tells the others.
+
+    Args:
+        settings: name the translator.
+        benchmarks: all questions.
+        note: prints a line for the user.
+        interruption: the user's wish to stop.
+        processes: those that evaluate together.
+        goes_on: whether there is more to translate, such as answers. Then the result is a `Pivot` in every process.
 
     Raises:
         LiliftError: see `Pivot` and `Pivot.translate_all`.
@@ -174,7 +230,11 @@ def translate_together(
     if processes is not None and not processes.is_first:
         inputs, languages = processes.hear(), processes.hear()
         found = {language: {text: Translation(*rest) for text, *rest in processes.hear()} for language in languages}
-        return HeardTranslations(inputs, found)
+        if not goes_on:
+            return HeardTranslations(inputs, found)
+        own = Pivot(settings, lambda _: None)
+        own.found = found
+        return own
     pivot = Pivot(settings, note)
     pivot.translate_all(benchmarks, interruption=interruption)
     if processes is not None and not processes.alone:

@@ -16,12 +16,14 @@ from lilift.evaluate.responders import BridgeResponder, PlainResponder
 from lilift.memory.device import device_for, find_device
 from lilift.model.assemble_bridge import join_models
 from lilift.model.bridge_files import load_part
+from lilift.model.decoding.sampling import Sampling
 from lilift.model.encoders.source_languages import missing_languages
-from lilift.model.llms.plain_llm import load_plain_llm
+from lilift.model.llms.plain_llm import PlainLLM, load_plain_llm
 from lilift.model.sources import STAND_IN
 from lilift.phases.answering.answerer import DESCRIPTION, EXPORTED, Answerer, AnswerOptions, drawing, refuse, refuse_template
 from lilift.phases.answering.dequantising import dequantise_if_it_fits, free_dequantised
-from lilift.phases.answering.systems import SYSTEMS, answers_depend_on, load_system, responder_for
+from lilift.phases.answering.systems import SYSTEMS, answers_depend_on, load_system, responder_for, tokenisation_for
+from lilift.phases.answering.torch_text_reader import TorchTextReader
 from lilift.phases.run_folder import recipe_of
 from lilift.recipe import sealed_folders, sealed_records, storage
 from lilift.recipe.errors import RecipeError, RunFolderError
@@ -67,7 +69,40 @@ def _of_run(run: Path, options: AnswerOptions, system: str) -> Answerer:
     responder = responder_for(bridge, recipe, run, settings, sampling=options.sampling)
     notes = [*missing_languages(bridge.encoder.tokenizer.source_languages, recipe.languages), *_watched(recipe)]
     answering = inputs | drawing(options)
-    return Answerer(responder, chosen, recipe.languages, recipe.seed, answering, run / "evaluations", tuple(notes))
+    reader = _text_reader(
+        PlainLLM(bridge.causal_lm, bridge.llm_tokenizer, name=recipe.llm.model),
+        tokenisation_for(bridge, recipe, run).template,
+        max_new_tokens=settings.max_new_tokens,
+        batch_tokens=settings.tokens_per_batch,
+        sampling=options.sampling,
+    )
+    return Answerer(
+        responder,
+        chosen,
+        recipe.languages,
+        recipe.seed,
+        answering,
+        run / "evaluations",
+        tuple(notes),
+        text_reader=reader,
+        bridged=recipe.has_encoder,
+    )
+
+
+def _text_reader(
+    llm: PlainLLM, template: Template | None, *, max_new_tokens: int, batch_tokens: int, sampling: Sampling | None
+) -> TorchTextReader:
+    """An LLM as a reader of questions, in the words of a template or, without one, of its own chat template."""
+    responder = PlainResponder(
+        llm,
+        llm.chat_prompts if template is None else lambda questions: llm.prompts(questions, template),
+        lambda labels: llm.continuations(labels, template),
+        max_new_tokens=max_new_tokens,
+        batch_tokens=batch_tokens,
+        sampling=sampling,
+        spare=partial(free_dequantised, llm.llm),
+    )
+    return TorchTextReader(llm, responder)
 
 
 def _watched(recipe: Recipe) -> list[str]:
@@ -136,8 +171,16 @@ def _of_export(folder: Path, options: AnswerOptions) -> Answerer:
         spare=partial(free_dequantised, bridge.causal_lm),
     )
     inputs = {"export": fingerprint(content), "llm": fingerprint(llm.model_dump(mode="json")), "max_new_tokens": most_new}
-    notes = missing_languages(bridge.encoder.tokenizer.source_languages, languages)
-    return Answerer(responder, EXPORTED, languages, seed, inputs | drawing(options), folder / "evaluations", tuple(notes))
+    notes = tuple(missing_languages(bridge.encoder.tokenizer.source_languages, languages))
+    reader = _text_reader(
+        PlainLLM(bridge.causal_lm, bridge.llm_tokenizer, name=str(folder)),
+        template,
+        max_new_tokens=most_new,
+        batch_tokens=batch_tokens,
+        sampling=options.sampling,
+    )
+    drawn = inputs | drawing(options)
+    return Answerer(responder, EXPORTED, languages, seed, drawn, folder / "evaluations", notes, text_reader=reader)
 
 
 def _settings(kind: type[Kind], content: Mapping[str, Any]) -> Kind:
@@ -189,15 +232,7 @@ def _of_plain(model: str, options: AnswerOptions) -> Answerer:
     most_new = options.max_new_tokens or _MAX_NEW_TOKENS
     batch_tokens = options.batch_tokens or _BATCH_TOKENS
     dequantise_if_it_fits(llm.llm, "auto", batch_tokens=batch_tokens)
-    responder = PlainResponder(
-        llm,
-        llm.chat_prompts if template is None else lambda questions: llm.prompts(questions, template),
-        lambda labels: llm.continuations(labels, template),
-        max_new_tokens=most_new,
-        batch_tokens=batch_tokens,
-        sampling=options.sampling,
-        spare=partial(free_dequantised, llm.llm),
-    )
+    reader = _text_reader(llm, template, max_new_tokens=most_new, batch_tokens=batch_tokens, sampling=options.sampling)
     inputs = {"llm": llm_settings.model_dump(mode="json"), "template": name, "max_new_tokens": most_new}
     folder = Path("evaluations") / model.removeprefix(STAND_IN).strip("/").split("/")[-1]
     notes = []
@@ -207,7 +242,8 @@ def _of_plain(model: str, options: AnswerOptions) -> Answerer:
         notes.append(
             f"{model} has a chat template, but lilift uses {name!r}: give --template {CHAT} if the model was tuned to chat"
         )
-    return Answerer(responder, PLAIN, (), 0, inputs | drawing(options), folder, tuple(notes))
+    drawn = inputs | drawing(options)
+    return Answerer(reader.responder, PLAIN, (), 0, drawn, folder, tuple(notes), text_reader=reader, bridged=False)
 
 
 def _template_of_training(model: Path) -> Template | None:

@@ -27,6 +27,7 @@ from lilift.recipe.schema.evaluation_settings import (
     EvaluateSettings,
     PivotSettings,
     QuestionColumnSettings,
+    RespondIn,
 )
 from lilift.recipe.schema.export_settings import ExportFormat, ExportSettings, Quantisation
 from lilift.recipe.schema.model_settings import (
@@ -78,6 +79,7 @@ __all__ = [
     "Quantisation",
     "QuestionColumnSettings",
     "Recipe",
+    "RespondIn",
     "ShareRange",
     "StageName",
     "StageSettings",

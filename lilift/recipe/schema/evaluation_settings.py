@@ -27,6 +27,8 @@ BenchmarkName = Literal[
     "xcsqa",
     "custom",
 ]
+RespondIn = Literal["english", "asked"]
+"""The language of answers: English, or the language of the question."""
 WITH_LABELS: tuple[BenchmarkName, ...] = ("belebele", "sib200", "xnli", "global-mmlu-lite", "xcsqa")
 """Benchmarks whose answers are labels. The answers of the other benchmarks are numbers."""
 MAY_HAVE_LABELS: tuple[BenchmarkName, ...] = (*WITH_LABELS, "custom")
@@ -194,6 +196,12 @@ class PivotSettings(Settings):
         "lilift converts a Hugging Face model to 8 bits once. Its weights are in memory before the LLM's, not beside them."
     )
     revision: str | None = Field(None, description="Branch, tag or commit of a model on the hub.")
+    back: str | None = Field(
+        None,
+        exclude_if=lambda back: back is None,  # runs without this setting keep their fingerprint
+        description="With `respond_in: asked`: another translator, which translates the answers. Only if `model` knows one "
+        "direction alone, as Marian models do.",
+    )
     beam_size: int = Field(
         4, ge=1, le=64, description="Hypotheses that compete. More take longer. 1 always takes the most likely token."
     )
@@ -246,6 +254,20 @@ class EvaluateSettings(Settings):
         description="Translate the questions into English before the model answers: the baseline that translates and then "
         "solves. Only for benchmarks whose answers are numbers. If you leave it out, the model reads the questions themselves.",
     )
+
+    respond_in: RespondIn = Field(
+        "english",
+        exclude_if=lambda language: language == "english",  # runs without this setting keep their fingerprint
+        description="Language of the answers. english: as the model answers. asked: that of the question; `evaluate.pivot` "
+        "translates the English answers back, keeps the English beside them, and stays in memory beside the LLM. lilift scores "
+        "the answers that a user would read.",
+    )
+
+    @model_validator(mode="after")
+    def _answers_are_translated_by_something(self) -> EvaluateSettings:
+        if self.respond_in == "asked" and self.pivot is None:
+            raise ValueError("respond_in: asked needs a translator for the answers; set `evaluate.pivot`")
+        return self
 
     @model_validator(mode="after")
     def _numbers_are_translated(self) -> EvaluateSettings:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from lilift.data.languages import language
 from lilift.data.lexicons.dictionary_files import Pair
-from lilift.data.lexicons.english_forms import PROTECTED, find_names
+from lilift.data.lexicons.english_forms import PROTECTED, dictionary_forms, find_names, is_name, words
 from lilift.data.lexicons.lexicon import Lexicon, build_lexicon
 from lilift.data.lexicons.lexicon_folder import load_lexicon
 from lilift.data.switching.code_switching import CodeSwitched, CodeSwitcher
@@ -156,6 +156,17 @@ def test_swaps_tell_where_they_are_and_undo_to_the_original(text: str, seed: int
     assert undone(found) == text
     assert len(found.swaps) <= found.translatable
     assert re.findall(r"\d+", found.text) == re.findall(r"\d+", text)
+
+
+@given(_texts)
+def test_the_words_are_those_of_english_forms(text: str) -> None:
+    expected = [
+        word.text
+        for word in words(text)
+        if SWAHILI.first_of(dictionary_forms(word.text.lower())) and not is_name(word, frozenset({"rose"}))
+    ]
+    found = switcher(names=frozenset({"rose"})).switch(text, epoch=0, index=0)
+    assert [swap.original for swap in found.swaps] == expected
 
 
 @given(_texts, st.integers(0, 5), _mixed)

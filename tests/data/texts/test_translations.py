@@ -208,3 +208,10 @@ def test_rows_of_other_languages_are_left_out_by_the_language_that_they_name(tmp
     kept, report = load_translations(str(tmp_path / "mixed.jsonl"), "sw", needs_response=False)
     assert [example.text for example in kept] == ["maji", "nyumba", "mti"]
     assert report.dropped == {"in another language": 2}
+
+
+def test_a_response_in_the_language_is_what_the_llm_learns_to_write(tmp_path: Path) -> None:
+    """As `lilift data translate --columns question,response` writes it."""
+    line = {"question": "Matofaa mangapi?", "response": "Jibu ni 7.", "english": "How many apples?", "answer": "7"}
+    [found], _ = load_translations(jsonl(tmp_path / "sw.jsonl", [line]), "sw", needs_response=True)
+    assert (found.source, found.question, found.response) == ("Matofaa mangapi?", "How many apples?", "Jibu ni 7.")

@@ -13,8 +13,10 @@ from typing import Any
 
 from lilift.export.runner.answer_text import Piece
 from lilift.export.runner.exported_bridge import ExportedBridge
-from lilift.export.server.application import LOOPBACK, Limits, build_application
+from lilift.export.server.admission import LOOPBACK
+from lilift.export.server.application import Limits, build_application
 from lilift.export.server.listening import listen, server_of
+from lilift.export.server.question_reading import AnswersWhole, ReadsQuestions
 
 
 class Endless:
@@ -56,20 +58,24 @@ class _EndlessBatch:
 
 @contextmanager
 def served(
-    bridge: ExportedBridge | Endless,
+    bridge: ExportedBridge | Endless | AnswersWhole,
     *,
     limits: Limits | None = None,
     api_key: str | None = None,
     ratings: Path | None = None,
+    reading: ReadsQuestions | None = None,
+    beside: AnswersWhole | None = None,
     **options: Any,
 ) -> Iterator[str]:
     """The address of a server, for as long as the block runs."""
     application = build_application(
-        bridge,  # type: ignore[arg-type]
+        bridge,
         limits=limits or Limits(),
         api_key=api_key,
         hosts=LOOPBACK,
         ratings=ratings,
+        reading=reading,
+        beside=beside,
     )
     with listen("127.0.0.1", 0) as (socket, address):
         server = server_of(application, **options)

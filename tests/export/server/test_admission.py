@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from lilift.export.runner.exported_bridge import ExportedBridge
-from lilift.export.server.admission import Guard, host_name
-from lilift.export.server.application import LOOPBACK, Limits
+from lilift.export.server.admission import LOOPBACK, Guard, host_name
+from lilift.export.server.application import Limits
 from tests.export.server.serving import call, post, question, served
 
 KEY = "secret"

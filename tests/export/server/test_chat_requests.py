@@ -26,7 +26,7 @@ def address(exported: Path) -> Iterator[str]:
 
 def refused(content: Any) -> RequestError:
     with pytest.raises(RequestError) as found:
-        read_request(content, MODEL)
+        read_request(content, {MODEL: ()})
     return found.value
 
 
@@ -49,7 +49,7 @@ def test_fields_that_change_no_answer_are_accepted() -> None:
         "n": 1, "user": "me", "tools": [], "tool_choice": "none", "store": False, "frequency_penalty": 0.0, "top_k": None,
         "response_format": {"type": "text"}, "metadata": {"a": "b"}, "service_tier": "auto", "parallel_tool_calls": True,
     }  # fmt: skip
-    assert read_request(question("Omar", **harmless), MODEL).question == "Omar"
+    assert read_request(question("Omar", **harmless), {MODEL: ()}).question == "Omar"
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lilift.export.runner.exported_bridge import ExportedBridge
+from lilift.export.server.question_reading import WholeAnswer
+from lilift.model.decoding.sampling import Sampling
 from lilift.phases.answering.gguf_answerer import ExportResponder
 from tests.export.exported_run import QUESTIONS
 from tests.export.server.serving import Endless, served
@@ -96,6 +98,56 @@ def test_answers_are_rated_and_corrected_with_a_keyboard_alone(bridge: ExportedB
     first, second = (json.loads(line) for line in ratings.read_text(encoding="utf-8").splitlines())
     assert (first["question"], first["right"], first["response"]) == (QUESTIONS[0], True, first["said"])
     assert (second["question"], second["right"], second["response"]) == (QUESTIONS[1], False, "Nane")
+
+
+class Beside:
+    """A second model."""
+
+    name = "llm (base)"
+    languages: Sequence[str] = ()
+
+    def answer_whole(
+        self, question: str, language: str | None, *, max_new_tokens: int | None, sampling: Sampling | None
+    ) -> WholeAnswer:
+        assert (max_new_tokens, sampling) == (None, None)
+        assert language is None
+        remarks = {"route": "plain", "route_reason": "it is the base", "untranslated": "Seven."}
+        return WholeAnswer(f"Saba: {question}", remarks=remarks)
+
+
+def test_two_models_answer_beside_each_other_and_are_rated_by_keyboard(
+    bridge: ExportedBridge, page: Any, tmp_path: Path
+) -> None:
+    ratings = tmp_path / "ratings.jsonl"
+    with served(bridge, ratings=ratings, beside=Beside(), api_key="secret") as address:
+        page.goto(address)
+        page.fill("#key", "secret")
+        page.focus("#question")
+        page.keyboard.type(QUESTIONS[0])
+        page.keyboard.press("Enter")
+        expect(page.locator("#talk[aria-busy=false] .pair .rating")).to_have_count(2)
+        assert page.locator(".pair h2").all_inner_texts() == [bridge.name, "llm (base)"]
+        second = page.locator(".pair .answer").nth(1)
+        assert second.locator("span").first.inner_text() == f"Saba: {QUESTIONS[0]}"
+        assert second.locator(".note").all_inner_texts() == [
+            "Route: plain, because it is the base.",
+            "The answer in English: Seven.",
+        ]
+        first, below = (page.locator(".pair .answer").nth(place).bounding_box() for place in (0, 1))
+        assert first["y"] + first["height"] <= below["y"], "below each other on a phone"
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        page.set_viewport_size({"width": 1280, "height": 800})
+        first, right = (page.locator(".pair .answer").nth(place).bounding_box() for place in (0, 1))
+        assert first["x"] + first["width"] <= right["x"], "beside each other on a wide screen"
+        for left in (1, 0):
+            expect(page.locator("#question")).to_be_focused()
+            while not page.evaluate("document.activeElement.closest('.rating') !== null"):
+                page.keyboard.press("Shift+Tab")
+            page.keyboard.press("Shift+Tab")  # from "Wrong" to "Right"
+            page.keyboard.press("Enter")
+            expect(page.locator(".rating button")).to_have_count(2 * left)
+    kept = [json.loads(line) for line in ratings.read_text(encoding="utf-8").splitlines()]
+    assert [(line["model"], line["right"]) for line in kept] == [("llm (base)", True), (bridge.name, True)]
 
 
 def test_a_key_is_asked_for_and_nothing_typed_is_lost(bridge: ExportedBridge, page: Any) -> None:

@@ -26,7 +26,7 @@ def test_a_server_keeps_ratings_and_adds_to_those_of_before(bridge: ExportedBrid
     path = tmp_path / "ratings.jsonl"
     for question in ("Moja?", "Mbili?"):
         with served(bridge, ratings=path) as address:
-            assert call(address, "GET", "/v1/models")[2]["data"][0]["lilift"] == {"takes_ratings": True}
+            assert call(address, "GET", "/v1/models")[2]["data"][0]["lilift"] == {"takes_ratings": True, "languages": []}
             assert rate(address, question=question, answer="1", right=True) == 201
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     assert [(row["question"], row["response"], row["right"], row["model"]) for row in rows] == [
@@ -37,7 +37,7 @@ def test_a_server_keeps_ratings_and_adds_to_those_of_before(bridge: ExportedBrid
 
 def test_a_server_without_a_file_takes_no_ratings(bridge: ExportedBridge) -> None:
     with served(bridge) as address:
-        assert call(address, "GET", "/v1/models")[2]["data"][0]["lilift"] == {"takes_ratings": False}
+        assert call(address, "GET", "/v1/models")[2]["data"][0]["lilift"] == {"takes_ratings": False, "languages": []}
         assert rate(address, question="Moja?", answer="1", right=True) == 404
 
 

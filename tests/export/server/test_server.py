@@ -212,4 +212,4 @@ def test_a_server_that_cannot_start_says_why(
         error = capsys.readouterr().err
         assert words in error
         assert error.count("\n") == 1
-    assert app.main(["serve", os.devnull]) == 5
+    assert app.main(["serve", os.devnull]) == 4

@@ -1,11 +1,12 @@
 "use strict";
 
 const byId = (id) => document.getElementById(id);
-const [talk, problem, form, keyRow, key, question, send, stop] =
-  ["talk", "problem", "form", "key-row", "key", "question", "send", "stop"].map(byId);
+const [talk, problem, form, keyRow, key, languageRow, language, question, send, stop] =
+  ["talk", "problem", "form", "key-row", "key", "language-row", "language", "question", "send", "stop"].map(byId);
 const STORED_KEY = "lilift-api-key";
 key.value = sessionStorage.getItem(STORED_KEY) ?? "";
 let takesRatings = false;
+let models = [{ id: null }];  // the model, and perhaps one beside it
 let answering = null;  // the AbortController of the running answer
 
 function headers() {
@@ -63,21 +64,32 @@ async function* events(response) {
   }
 }
 
-async function show(item, response) {
+// What the model read, and what the answer was before its translation.
+function notes(item, facts) {
+  if (facts.route) note(item, `Route: ${facts.route}, because ${facts.route_reason}.`);
+  if (facts.translated !== undefined) note(item, `The question in English: ${facts.translated}`);
+  if (facts.numbers_kept === false) note(item, "The translation of the question has lost a number.");
+  if (facts.untranslated !== undefined) note(item, `The answer in English: ${facts.untranslated}`);
+  if (facts.response_numbers_kept === false) note(item, "The translation of the answer has lost a number. Trust the English.");
+  if (facts.response_complete === false) note(item, "The translation of the answer is not complete. Trust the English.");
+}
+
+async function show(item, text, response) {
   let ending = null;
-  let cut = false;
+  let facts = {};
   for await (const event of events(response)) {
     if (event.error) throw new Error(event.error.message);
-    cut = cut || Boolean(event.lilift?.question_was_cut);
+    facts = event.lilift ?? facts;
     const choice = event.choices[0];
-    if (choice?.delta.content) item.append(choice.delta.content);
+    if (choice?.delta.content) text.append(choice.delta.content);
     ending = choice?.finish_reason ?? ending;
     item.scrollIntoView({ block: "end" });
   }
-  const answer = item.textContent.trim();
+  const answer = text.textContent.trim();
   if (ending === null) throw new Error("The connection to the server broke before the answer was complete. Ask again.");
-  if (cut) note(item, "Your question was too long. The model did not read its end.");
+  if (facts.question_was_cut) note(item, "Your question was too long. The model did not read its end.");
   if (ending === "length") note(item, "The answer stops here because it reached the maximum length.");
+  notes(item, facts);
   return answer;
 }
 
@@ -90,7 +102,7 @@ function button(text, pressed) {
 }
 
 // Under an answer: is it right? A wrong one can be corrected. What is saved cannot be saved twice.
-function rating(item, asked, answer) {
+function rating(item, asked, answer, model) {
   const box = document.createElement("div");
   box.className = "rating";
   box.dir = "ltr";
@@ -99,14 +111,14 @@ function rating(item, asked, answer) {
     controls.forEach((control) => { control.disabled = true; });
     problem.textContent = "";
     try {
-      const body = JSON.stringify({ question: asked, answer, right, correction });
+      const body = JSON.stringify({ question: asked, answer, right, correction, model });
       await called("v1/lilift/ratings", { method: "POST", body });
       box.replaceChildren();
       note(box, right ? "Saved as right." : correction.trim() ? "Saved with your correction." : "Saved as wrong.");
       question.focus();
     } catch (error) {
       controls.forEach((control) => { control.disabled = false; });
-      problem.textContent = error instanceof TypeError ? "The page cannot reach the server. Is it still running?" : error.message;
+      problem.textContent = said(error);
     }
   };
   const correct = () => {
@@ -131,6 +143,51 @@ function busy(controller) {
   talk.setAttribute("aria-busy", String(controller !== null));
 }
 
+// What the server serves. It needs the key, so the page asks again with the first question if there was none.
+async function loadModels() {
+  const { data } = await (await called("v1/models")).json();
+  models = data;
+  byId("model").textContent = data.map(({ id }) => id).join(" and, beside it, ");
+  document.body.classList.toggle("wide", data.length > 1);
+  takesRatings = data[0].lilift.takes_ratings;
+  const names = new Intl.DisplayNames(["en"], { type: "language", fallback: "code" });
+  language.replaceChildren(...data[0].lilift.languages.map((code) => new Option(`${names.of(code)} (${code})`, code)));
+  languageRow.hidden = data[0].lilift.languages.length < 2;
+}
+
+function said(error) {
+  return error instanceof TypeError ? "The page cannot reach the server. Is it still running?" : error.message;
+}
+
+// A place for each model's answer: the list's entry itself, or parts of it beside each other with the models' names.
+function places() {
+  const item = entry(models.length > 1 ? "pair" : "answer", "");
+  if (models.length === 1) return { item, parts: [{ box: item, text: item, model: models[0].id }] };
+  const parts = models.map(({ id }) => {
+    const box = document.createElement("section");
+    box.className = "answer";
+    box.dir = "auto";
+    box.setAttribute("aria-label", id);
+    const name = document.createElement("h2");
+    name.textContent = id;
+    name.dir = "ltr";
+    const text = document.createElement("span");
+    box.append(name, text);
+    item.append(box);
+    return { box, text, model: id };
+  });
+  item.scrollIntoView({ block: "end" });
+  return { item, parts };
+}
+
+async function answered(part, asked, signal) {
+  const body = { model: part.model, messages: [{ role: "user", content: asked }], stream: true };
+  if (!languageRow.hidden) body.lilift = { language: language.value };
+  const response = await called("v1/chat/completions", { method: "POST", body: JSON.stringify(body), signal });
+  const answer = await show(part.box, part.text, response);
+  if (takesRatings) rating(part.box, asked, answer, part.model);
+}
+
 async function ask(event) {
   event.preventDefault();
   const text = question.value.trim();
@@ -138,28 +195,28 @@ async function ask(event) {
   problem.textContent = "";
   const controller = new AbortController();
   busy(controller);
+  if (models[0].id === null) await loadModels().catch(() => {});  // the question itself will show what is wrong
   const asked = entry("question", text);
-  const item = entry("answer", "");
+  const { item, parts } = places();
   question.value = "";
-  try {
-    const body = JSON.stringify({ messages: [{ role: "user", content: text }], stream: true });
-    const answer = await show(item, await called("v1/chat/completions", { method: "POST", body, signal: controller.signal }));
-    if (takesRatings) rating(item, text, answer);
-  } catch (error) {
+  const outcomes = await Promise.allSettled(parts.map((part) => answered(part, text, controller.signal)));
+  const nothing = parts.every((part) => !part.text.textContent);
+  outcomes.forEach(({ status, reason }, place) => {
+    if (status === "fulfilled") return;
     if (controller.signal.aborted) {
-      note(item, "Stopped.");
+      note(parts[place].box, "Stopped.");
     } else {
-      problem.textContent = error instanceof TypeError ? "The page cannot reach the server. Is it still running?" : error.message;
-      if (!item.textContent) {
-        item.remove();
-        asked.remove();
-        question.value = question.value || text;  // the user does not have to type the question again
-      }
+      problem.textContent = said(reason);
+      if (parts.length > 1) note(parts[place].box, said(reason));
     }
-  } finally {
-    busy(null);
-    if (keyRow.hidden || key.value) question.focus();
+  });
+  if (nothing && !controller.signal.aborted && outcomes.every(({ status }) => status === "rejected")) {
+    item.remove();
+    asked.remove();
+    question.value = question.value || text;  // the user does not have to type the question again
   }
+  busy(null);
+  if (keyRow.hidden || key.value) question.focus();
 }
 
 form.addEventListener("submit", ask);
@@ -174,10 +231,4 @@ question.addEventListener("keydown", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") answering?.abort();
 });
-called("v1/models")
-  .then((response) => response.json())
-  .then((models) => {
-    byId("model").textContent = models.data[0].id;
-    takesRatings = models.data[0].lilift.takes_ratings;
-  })
-  .catch((error) => { problem.textContent = error.message; });
+loadModels().catch((error) => { problem.textContent = said(error); });
