@@ -18,6 +18,7 @@ from lilift.data.batches.step_grouping import iterate_steps, survey_steps
 from lilift.data.batches.token_cache import TokenCache
 from lilift.data.batches.tokenization import Tokenisation
 from lilift.data.prepared_data import PreparedData
+from lilift.data.monolingual_rows import MonolingualRows
 from lilift.data.stage_rows import AlignRows, TransferRows
 from lilift.memory.encode_ahead import EncodedRows, encode_ahead
 from lilift.model.encoders.encoder_states import EncoderStates, load_encoder_states
@@ -27,7 +28,7 @@ from lilift.recipe.schema import Recipe, StageSettings
 from lilift.train.stages import step_plan
 
 STATES = "encoder-states"
-StageRows = Callable[[PreparedData, Recipe, Tokenisation], AlignRows | TransferRows]
+StageRows = Callable[[PreparedData, Recipe, Tokenisation], AlignRows | TransferRows | MonolingualRows]
 
 
 def read_stage(
