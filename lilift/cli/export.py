@@ -106,8 +106,8 @@ def _export(arguments: argparse.Namespace) -> int:
     recipe = recipe_of(arguments.run_folder)
     if not recipe.can_be_exported:
         raise RecipeError(
-            "lilift exports only runs that train an adapter in stage 2 and, with an encoder, an alignment layer in stage 1, and "
-            "this run does not",
+            "lilift exports only runs that train an adapter in stage 2 and, with an encoder, an alignment layer in stage 1, "
+            "and this run does not",
             where=arguments.run_folder,
             remedy="export a run whose recipe trains both",
         )

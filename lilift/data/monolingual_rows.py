@@ -21,7 +21,7 @@ from lilift.recipe.errors import DataError, ModelError
 from lilift.recipe.schema import Recipe
 
 BLOCK = 4000
-"""Characters that are tokenised together, cut at the end of a line. Tokenizers need more time for each letter of a long text."""
+"""Characters that are tokenised together, cut at the end of a line. Long texts take tokenizers more time for each letter."""
 _TOGETHER = 256
 SHORTEST = 2
 """Tokens of the shortest row: one to read and one to learn."""

@@ -106,7 +106,7 @@ def _llm_alone(recipe: Recipe, taught: str, merge_base: str) -> str:
     ways += ["continued pretraining on running text"] if recipe.uses_monolingual else []
     ways += ["translated texts"] if recipe.uses_translations else []
     swapped = (
-        " Two LoRA adapters, one of the languages and one of the task, are combined by layer (layer swapping, arXiv 2410.01335)."
+        " Two LoRA adapters, of the languages and of the task, are combined by layer (layer swapping, arXiv 2410.01335)."
         if recipe.transfer.layer_swap
         else ""
     )

@@ -17,8 +17,8 @@ import torch
 from lilift.data.batches.step_grouping import iterate_steps, survey_steps
 from lilift.data.batches.token_cache import TokenCache
 from lilift.data.batches.tokenization import Tokenisation
-from lilift.data.prepared_data import PreparedData
 from lilift.data.monolingual_rows import MonolingualRows
+from lilift.data.prepared_data import PreparedData
 from lilift.data.stage_rows import AlignRows, TransferRows
 from lilift.memory.encode_ahead import EncodedRows, encode_ahead
 from lilift.model.encoders.encoder_states import EncoderStates, load_encoder_states

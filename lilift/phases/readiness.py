@@ -24,8 +24,8 @@ from lilift.translation.translator import require_library
 
 
 def missing_for(recipe: Recipe, phases: Collection[Phase]) -> list[LiliftError]:
-    """Everything that these phases need and that is missing: lexicons, text files, benchmarks, parallel sentences, a translator,
-    llama.cpp's quantiser.
+    """Everything that these phases need and that is missing: lexicons, text files, benchmarks, parallel sentences, a
+    translator, llama.cpp's quantiser.
 
     `lilift.phases.model_check.recipe_models` checks the models.
     """

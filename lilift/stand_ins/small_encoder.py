@@ -6,11 +6,9 @@ same problem. Its tokenizer keeps frequent words of every language whole.
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,35 +39,11 @@ class EncoderSize:
     learning_rate: float = 2e-3
 
 
-@dataclass(frozen=True)
-class PretrainedEncoder:
-    """A trained encoder, with the head that fills in masked tokens and the tokenizer in both forms."""
-
-    model: MT5EncoderModel
-    head: nn.Linear
-    tokenizer: PreTrainedTokenizerFast
-    sentencepiece_model: bytes
-    loss: float
-    seconds: float
-
-
 def make(size: EncoderSize, seed: int, folder: Path) -> dict[str, Any]:
     """Train the stand-in encoder, write it to `folder`, and return its record."""
-    made = pretrain(size, seed, ("en", *WORLD_LANGUAGES))
-    write(made.model, made.tokenizer, made.sentencepiece_model, folder)
-    return {
-        "parameters": sum(parameter.numel() for parameter in made.model.parameters()),
-        "steps": size.steps,
-        "seconds": round(made.seconds),
-        "masked-token loss": round(made.loss, 4),
-    }
-
-
-def pretrain(size: EncoderSize, seed: int, languages: Sequence[str]) -> PretrainedEncoder:
-    """Train an encoder and its tokenizer on monolingual text of these languages of the world."""
     torch.manual_seed(seed)
     rng = random.Random(f"encoder {seed}")
-    texts = [text for language in languages for text in monolingual_text(language, size.texts, seed)]
+    texts = [text for language in ("en", *WORLD_LANGUAGES) for text in monolingual_text(language, size.texts, seed)]
     tokenizer, sentencepiece_model = make_tokenizer(texts, size.vocabulary)
     model = MT5EncoderModel(
         MT5Config(
@@ -86,28 +60,26 @@ def pretrain(size: EncoderSize, seed: int, languages: Sequence[str]) -> Pretrain
     )
     head = nn.Linear(size.width, len(tokenizer))
     rows = [tokenizer.encode(text) for text in texts]
-    loss = partial(masked_token_loss, model, head, rows, size, rng)
+
+    def loss() -> Tensor:
+        ids = pad(rng.sample(rows, size.rows), PAD)  # [B, S]
+        chance = torch.rand(ids.shape)
+        hidden, asked = chance < size.hidden, (chance < size.hidden + size.shown) & (ids != PAD)
+        states = model(input_ids=ids.masked_fill(hidden & asked, UNK), attention_mask=(ids != PAD).long()).last_hidden_state
+        return nn.functional.cross_entropy(head(states[asked]), ids[asked])
+
     parameters = [*model.parameters(), *head.parameters()]
     last_loss, seconds = train(parameters, loss, steps=size.steps, learning_rate=size.learning_rate, label="encoder")
-    return PretrainedEncoder(model.eval(), head, tokenizer, sentencepiece_model, last_loss, seconds)
-
-
-def masked_token_loss(
-    model: nn.Module, head: nn.Module, rows: Sequence[list[int]], size: EncoderSize, rng: random.Random
-) -> Tensor:
-    """The cross-entropy of masked and shown tokens in some rows, drawn at random."""
-    ids = pad(rng.sample(rows, size.rows), PAD)  # [B, S]
-    chance = torch.rand(ids.shape)
-    hidden, asked = chance < size.hidden, (chance < size.hidden + size.shown) & (ids != PAD)
-    states = model(input_ids=ids.masked_fill(hidden & asked, UNK), attention_mask=(ids != PAD).long()).last_hidden_state
-    return nn.functional.cross_entropy(head(states[asked]), ids[asked])
-
-
-def write(model: MT5EncoderModel, tokenizer: PreTrainedTokenizerFast, sentencepiece_model: bytes, folder: Path) -> None:
-    """Write an encoder in bfloat16 and its tokenizer to a folder that exists."""
-    copy.deepcopy(model).to(torch.bfloat16).save_pretrained(folder)
+    model.eval()
+    model.to(torch.bfloat16).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "spiece.model").write_bytes(sentencepiece_model)
+    return {
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "steps": size.steps,
+        "seconds": round(seconds),
+        "masked-token loss": round(last_loss, 4),
+    }
 
 
 def make_tokenizer(text: Sequence[str], vocabulary: int) -> tuple[PreTrainedTokenizerFast, bytes]:

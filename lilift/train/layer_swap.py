@@ -45,10 +45,11 @@ def origin_of(layer: int | None, layers: int, settings: LayerSwapSettings) -> Or
     """
     if layer is None:
         return "language"
-    into_middle = min(layer - settings.bottom, layers - settings.top - 1 - layer)  # from 0 on: not in a zone
-    if into_middle < 0:
+    from_bottom, from_top = layer - settings.bottom, layers - settings.top - 1 - layer
+    if min(from_bottom, from_top) < 0:
         return "language"
-    return "mean" if into_middle < settings.transition else "task"
+    beside = (settings.bottom and from_bottom < settings.transition) or (settings.top and from_top < settings.transition)
+    return "mean" if beside else "task"
 
 
 def check_zones(settings: LayerSwapSettings, layers: int) -> None:
@@ -57,11 +58,11 @@ def check_zones(settings: LayerSwapSettings, layers: int) -> None:
     Raises:
         RecipeError: no layer of the task expert would be left.
     """
-    needed = settings.bottom + settings.top + 2 * settings.transition
+    needed = settings.bottom + settings.top + settings.transition * (bool(settings.bottom) + bool(settings.top))
     if needed >= layers:
         raise RecipeError(
-            f"bottom, top and both transitions take {needed} layers, and the LLM has only {layers}, so no layer is left for the "
-            "task",
+            f"bottom, top and their transitions take {needed} layers, and the LLM has only {layers}, so no layer is left for "
+            "the task",
             where="transfer.layer_swap",
             remedy="set bottom, top or transition lower; the paper has 5, 2 and 1 of 32 layers",
         )

@@ -21,7 +21,7 @@ from lilift.recipe.errors import DataError
 Document = list[str]
 """The lines of a document."""
 BYTES_PER_TOKEN = 16
-"""So many bytes of text are kept for each token of a budget. No tokenizer in use needs as many, and a file may be much larger."""
+"""So many bytes of text are kept for each token of a budget. No tokenizer in use needs as many; a file may be much larger."""
 
 
 @dataclass

@@ -111,8 +111,8 @@ class Recipe(Settings):
         self._check_during()
         if self.export.formats and not self.can_be_exported:
             raise ValueError(
-                "export.formats: an export needs an adapter from stage 2 and, with an encoder, an alignment layer from stage 1, "
-                "and this recipe lacks one; set it to []"
+                "export.formats: an export needs an adapter from stage 2 and, with an encoder, an alignment layer from stage "
+                "1, and this recipe lacks one; set it to []"
             )
 
     def _check_routes(self) -> None:
@@ -128,8 +128,8 @@ class Recipe(Settings):
             self.has_encoder or len(self.stages) < 2 or self.align.trains != self.transfer.trains
         ):
             raise ValueError(
-                "transfer.layer_swap: it combines the adapters of both stages; set align.trains and transfer.trains to adapter, "
-                "skip no stage, and set encoder.model to none"
+                "transfer.layer_swap: it combines the adapters of both stages; set align.trains and transfer.trains to "
+                "adapter, skip no stage, and set encoder.model to none"
             )
 
     def _check_layers(self) -> None:

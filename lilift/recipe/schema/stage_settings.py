@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from lilift.recipe.schema.base_settings import Settings
 
@@ -130,6 +130,12 @@ class LayerSwapSettings(Settings):
         description="Number of layers on the inner side of each of the two zones that get the mean of both adapters. The "
         "paper has 1.",
     )
+
+    @model_validator(mode="after")
+    def _takes_layers(self) -> LayerSwapSettings:
+        if self.bottom + self.top == 0:
+            raise ValueError("bottom and top are both 0, so no layer comes from stage 1; leave layer_swap out")
+        return self
 
 
 class TransferSettings(StageSettings):
