@@ -30,7 +30,7 @@ def test_lines_of_a_benchmark_are_left_out(tmp_path: Path) -> None:
     documents, report = load_monolingual(str(tmp_path / "sw.txt"), "sw", held_out=held_out)
     assert ["Mtoto anasoma."] in documents
     assert report.dropped["in own"] == 1
-    kept, report = load_monolingual(str(tmp_path / "sw.txt"), "sw", held_out=held_out, drop_contaminated=False)
+    _, report = load_monolingual(str(tmp_path / "sw.txt"), "sw", held_out=held_out, drop_contaminated=False)
     assert report.kept == 3
 
 
@@ -44,7 +44,9 @@ def test_no_more_of_a_large_file_is_read_than_a_budget_needs(tmp_path: Path) -> 
     assert not report.whole
 
 
-@pytest.mark.parametrize(("content", "words"), [("", "the file is empty"), ("123\nПривет\n", "wrong script 2"), (None, "cannot read")])
+@pytest.mark.parametrize(
+    ("content", "words"), [("", "the file is empty"), ("123\nПривет\n", "wrong script 2"), (None, "cannot read")]
+)
 def test_a_file_without_text_is_named(content: str | None, words: str, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "sw.txt").write_text(content, encoding="utf-8")
