@@ -33,6 +33,7 @@ from lilift.model.bridge_files import load_part
 from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer
 from lilift.model.encoders.expected_prefix import missing_prefix
 from lilift.model.encoders.source_languages import missing_languages
+from lilift.model.layer_swap import swap_layers, zones_in_words
 from lilift.model.snapshot import local_model_folder
 from lilift.phases.alignment_quality import record_alignment
 from lilift.phases.answer_progress import answer_progress
@@ -55,7 +56,6 @@ from lilift.processes.joined_processes import ALONE, Processes
 from lilift.recipe import sealed_records, storage
 from lilift.recipe.interrupt import polite_interrupts
 from lilift.recipe.schema import LayerSwapSettings, Recipe, StageName, StageSettings
-from lilift.train.layer_swap import swap_layers, zones_in_words
 from lilift.train.stages import RunStage, part_of, run_stage, section_of, stage_fingerprint
 from lilift.train.training_progress import StageProgress
 

@@ -19,9 +19,9 @@ from lilift.memory.simulation.allocation_trace import MemoryTrace
 from lilift.memory.simulation.simulate import Rehearsal, example_row
 from lilift.model.alignment_layer import sequence_shape
 from lilift.model.bridge import BridgedModel
+from lilift.model.layer_swap import check_zones
 from lilift.phases.answering.watched_answers import watch_tokens
 from lilift.recipe.schema import Recipe, StageName, StageSettings
-from lilift.train.layer_swap import check_zones
 from lilift.train.stage_rehearsal import Between
 from lilift.train.stage_rehearsal import rehearsal as rehearse_stage
 

@@ -13,11 +13,11 @@ from lilift.export.adapter_updates import read_adapter
 from lilift.model.assemble_bridge import attach_lora, join_models
 from lilift.model.bridge import BridgedModel
 from lilift.model.bridge_files import load_part, save_part
+from lilift.model.layer_swap import check_zones, layer_of, origin_of, swap_layers, zones_in_words
 from lilift.recipe.errors import ModelError, RecipeError
 from lilift.recipe.load import load_recipe
 from lilift.recipe.schema import AlignmentSettings, EncoderSettings, LayerSwapSettings, LLMSettings, LoraSettings
 from lilift.recipe.sealed_folders import sealed_folder
-from lilift.train.layer_swap import check_zones, layer_of, origin_of, swap_layers, zones_in_words
 
 LAYERS = 4
 ZONES = LayerSwapSettings(bottom=1, top=0, transition=1)
