@@ -101,11 +101,11 @@ class DataReport:
             lines.append(
                 f"translations {code}: {texts.kept:,} of {texts.read:,} rows from {texts.source}" + _reasons(texts.dropped)
             )
-        for code, text in self.monolingual.items():
-            whole = "" if text.whole else "; the rest of the file is beyond data.monolingual.tokens"
+        for code, read in self.monolingual.items():
+            whole = "" if read.whole else "; the rest of the file is beyond data.monolingual.tokens"
             lines.append(
-                f"text {code}: {text.kept:,} of {text.read:,} lines ({text.characters:,} characters, {text.documents:,} "
-                f"documents) from {text.source}" + _reasons(text.dropped) + whole
+                f"text {code}: {read.kept:,} of {read.read:,} lines ({read.characters:,} characters, {read.documents:,} "
+                f"documents) from {read.source}" + _reasons(read.dropped) + whole
             )
         return lines + self.warnings
 

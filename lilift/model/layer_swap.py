@@ -25,7 +25,7 @@ from torch import Tensor
 from lilift.model.bridge_files import ADAPTER_CONFIG, ADAPTER_FILE
 from lilift.model.saved_weights import check_same_weights, read_weights
 from lilift.recipe import storage
-from lilift.recipe.errors import RecipeError
+from lilift.recipe.errors import ModelError, RecipeError
 from lilift.recipe.schema import LayerSwapSettings
 from lilift.recipe.sealed_folders import sealed_folder, verify_part
 
@@ -84,7 +84,7 @@ def swap_layers(
     Raises:
         RecipeError: see `check_zones`.
         RunFolderError: one of the two is missing or damaged.
-        ModelError: they do not have the same weights.
+        ModelError: they do not have the same weights, or weights that lilift cannot take the mean of.
     """
     check_zones(settings, layers)
     for part in (language, task):
@@ -101,7 +101,12 @@ def swap_layers(
             combined[name] = (theirs if origin == "language" else ours)[name]
             continue
         found = _HALF.match(name)
-        assert found is not None, name
+        if found is None:
+            raise ModelError(
+                f"lilift cannot combine the adapters' weight {name!r}, because it is no half of a linear layer's LoRA",
+                where=task,
+                remedy="name linear layers in `transfer.lora.target_modules`, or set `transfer.layer_swap.transition` to 0",
+            )
         is_a = found["half"] == "A"  # A [rank, in], B [out, rank]
         combined[name] = torch.cat([theirs[name], ours[name]], dim=0 if is_a else 1)
         if is_a:
