@@ -59,7 +59,7 @@ class QuestionEncoder:
 
     def encode(self, question: str) -> EncodedQuestion:
         """The soft tokens of a question."""
-        ids, source_tokens = self._source_ids(question)
+        ids, source_tokens = self.source_ids(question)
         with self._encoding:
             states = self._encoder.states(ids)
         if self._embeddings is not None:
@@ -69,7 +69,7 @@ class QuestionEncoder:
 
     def cuts(self, question: str) -> bool:
         """Whether a question has more tokens than the encoder can read."""
-        return self._source_ids(question)[1] > self._part.max_tokens
+        return self.source_ids(question)[1] > self._part.max_tokens
 
     def close(self) -> None:
         """Free the memory of the encoder."""
@@ -101,7 +101,7 @@ class QuestionEncoder:
                 remedy="export the run again",
             )
 
-    def _source_ids(self, question: str) -> tuple[list[int], int]:
+    def source_ids(self, question: str) -> tuple[list[int], int]:
         """The encoder's tokens, cut to the encoder's limit, and their number before the cut."""
         part = self._part
         prefix, suffix = part.tokenizer.prefix, part.tokenizer.suffix
