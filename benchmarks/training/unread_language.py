@@ -34,13 +34,15 @@ from transformers import MT5EncoderModel, PreTrainedTokenizerFast
 
 from benchmarks.shared.result_files import keep
 from lilift.data.world import WORLD_LANGUAGES, monolingual_text, world_languages
+from lilift.evaluate.scores.paired_comparison import mcnemar
 from lilift.model.sources import model_folder_or_hub
 from lilift.phases.run import RunOptions, run_recipe
 from lilift.recipe.load import load_recipe
+from lilift.recipe.storage import JsonLines
 from lilift.stand_ins.pretraining import pad, train
 from lilift.stand_ins.small_encoder import PAD, UNK, EncoderSize
 
-CASES = ("read", "unread", "lora", "full")
+CASES = ("unread", "lora", "full", "read")
 ENCODER = "stand-in:encoder"
 SETTINGS = ("transfer.control=false", "evaluate.untrained=false", "evaluate.alignment=null", "export.formats=[]")
 RANK, LORA_RATE, FULL_RATE, HEAD_RATE = 16, 2e-3, 5e-4, 5e-3
@@ -168,6 +170,19 @@ def measure(case: str, seed: int, arguments: argparse.Namespace, folder: Path, a
         return accuracies([*settings, f"encoder.model={encoder}"], where)
 
 
+def against_unread(case: str, seed: int, language: str, folder: Path) -> dict[str, float]:
+    """Questions in the language that only one of two runs answered right, with McNemar's exact p."""
+
+    def right(name: str) -> dict[str, bool]:
+        path = folder / f"run-{name}-{seed}" / "evaluate" / "lifted" / "world" / f"{language}.jsonl"
+        return {answer["id"]: answer["correct"] for answer in JsonLines(path).read()}
+
+    one, other = right("unread"), right(case)
+    only_unread = sum(one[key] and not other[key] for key in one)
+    only_case = sum(other[key] and not one[key] for key in one)
+    return {"only unread": only_unread, f"only {case}": only_case, "p": round(mcnemar(only_unread, only_case), 4)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the bridge in a language that the encoder has never read.")
     parser.add_argument("--language", default="fj", choices=list(WORLD_LANGUAGES))
@@ -187,7 +202,10 @@ def main() -> None:
         for seed in arguments.seeds:
             for case in arguments.cases:
                 found = measure(case, seed, arguments, folder, adaptations)
-                runs.append({"case": case, "seed": seed, "accuracy": found})
+                run = {"case": case, "seed": seed, "accuracy": found}
+                if case != "unread" and "unread" in arguments.cases[: arguments.cases.index(case)]:
+                    run["paired"] = against_unread(case, seed, arguments.language, folder)
+                runs.append(run)
                 shown = "".join(f"{code:>5} {100 * one:3.0f}" for code, one in found.items())
                 print(f"seed {seed}  {case:8}{shown}", flush=True)
                 result = {
