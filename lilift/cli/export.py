@@ -107,9 +107,10 @@ def _export(arguments: argparse.Namespace) -> int:
     recipe = recipe_of(arguments.run_folder)
     if not recipe.can_be_exported:
         raise RecipeError(
-            "lilift exports only runs that train both an alignment layer and an adapter, and this run does not",
+            "lilift exports only runs that train an adapter in stage 2 and, with an encoder, an alignment layer in stage 1, "
+            "and this run does not",
             where=arguments.run_folder,
-            remedy="export a run whose recipe trains both stages",
+            remedy="export a run whose recipe trains both",
         )
     settings = _settings(arguments, recipe.export)
     from lilift.export.bundle import export_bundle
@@ -119,7 +120,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from lilift.phases.report.card_scores import card_scores
 
     output, run_folder = _output(arguments), arguments.run_folder
-    report = export_bundle(recipe, settings, RunParts.of(run_folder), output, scores=card_scores(run_folder))
+    report = export_bundle(recipe, settings, RunParts.of(run_folder, recipe), output, scores=card_scores(run_folder))
     if not arguments.json:
         print("\n".join([*report.lines(), f"written to {output}"]), flush=True)
     drift: DriftReport | None = None

@@ -10,6 +10,7 @@ from lilift.data.languages import language
 from lilift.data.lexicons.lexicon import Coverage
 from lilift.data.losses import warnings_of_rows
 from lilift.data.texts.instructions import InstructionReport
+from lilift.data.texts.monolingual import MonolingualReport
 from lilift.data.texts.translations import TranslationReport
 
 
@@ -46,11 +47,16 @@ class DataReport:
     lexicons: Mapping[str, LexiconReport]
     translations: Mapping[str, TranslationReport]
     tokens: TokenizerFindings = TokenizerFindings()
+    monolingual: Mapping[str, MonolingualReport] = field(default_factory=dict)
 
     @property
     def warnings(self) -> list[str]:
         """One line for each loss of more than 5%."""
-        sources: list[InstructionReport | TranslationReport] = [self.instructions, *self.translations.values()]
+        sources: list[InstructionReport | TranslationReport | MonolingualReport] = [
+            self.instructions,
+            *self.translations.values(),
+            *self.monolingual.values(),
+        ]
         lost = [line for found in sources for line in warnings_of_rows(found.source, found.read, found.dropped)]
         return [*lost, *self.tokens.long_rows]
 
@@ -61,13 +67,14 @@ class DataReport:
             for code, report in self.lexicons.items()
         }
         translations = {code: report.as_dict() for code, report in self.translations.items()}
+        monolingual = {code: report.as_dict() for code, report in self.monolingual.items()}
         return {
             "instructions": self.instructions.as_dict(),
             "lexicons": lexicons,
             "translations": translations,
             "control_tokens": dict(self.tokens.control_tokens),
             "warnings": self.warnings,
-        }
+        } | ({"monolingual": monolingual} if monolingual else {})
 
     def lines(self) -> list[str]:
         """The report as lines to print, one for each source."""
@@ -93,6 +100,12 @@ class DataReport:
         for code, texts in self.translations.items():
             lines.append(
                 f"translations {code}: {texts.kept:,} of {texts.read:,} rows from {texts.source}" + _reasons(texts.dropped)
+            )
+        for code, read in self.monolingual.items():
+            whole = "" if read.whole else "; the rest of the file is beyond data.monolingual.tokens"
+            lines.append(
+                f"text {code}: {read.kept:,} of {read.read:,} lines ({read.characters:,} characters, {read.documents:,} "
+                f"documents) from {read.source}" + _reasons(read.dropped) + whole
             )
         return lines + self.warnings
 

@@ -14,7 +14,7 @@ _SETTINGS = {
     "empty English": "check the files of data.translations",
     "empty translation": "check the files of data.translations",
     "no response": "add responses to the files of data.translations, or set align.target to reconstruct",
-    "wrong script": "check that the files of data.translations are in the right order: English first",
+    "wrong script": "check that the file is in this language; in data.translations, English comes first",
 }
 _QUIET = ("repeated", "marked as wrong")
 """Reasons that take nothing away that anybody wants."""

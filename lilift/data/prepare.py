@@ -18,10 +18,12 @@ from lilift.data.lexicons.english_forms import count_words, find_names
 from lilift.data.lexicons.lexicon import Lexicon
 from lilift.data.lexicons.lexicon_folder import load_lexicons
 from lilift.data.lexicons.lexicon_table import SUFFIX, write_lexicon
-from lilift.data.prepared_data import INSTRUCTIONS, LEXICONS, NAMES, REPORT, TRANSLATIONS, PreparedData
+from lilift.data.monolingual_rows import share_of
+from lilift.data.prepared_data import INSTRUCTIONS, LEXICONS, MONOLINGUAL, NAMES, REPORT, TRANSLATIONS, PreparedData
 from lilift.data.texts.contamination import HeldOut
 from lilift.data.texts.examples import Example, TranslatedExample
 from lilift.data.texts.instructions import load_instructions
+from lilift.data.texts.monolingual import Document, MonolingualReport, as_text, load_monolingual
 from lilift.data.texts.translations import TranslationReport, load_translations
 from lilift.recipe import sealed_folders, storage
 from lilift.recipe.errors import DataError
@@ -49,8 +51,11 @@ def prepare(recipe: Recipe, folder: Path, held_out: HeldOut | None = None, exami
     if data.translations:
         storage.write_text(folder / TRANSLATIONS, "".join(_json_lines(data.translations)))
     translated = [TRANSLATIONS] if data.translations else []
+    texts = {f"{MONOLINGUAL}/{code}.txt": documents for code, documents in data.monolingual.items()}
+    for name, documents in texts.items():
+        storage.write_text(folder / name, as_text(documents))
     sealed_folders.seal_files(
-        folder, [INSTRUCTIONS, NAMES, REPORT, *translated, *(f"{LEXICONS}/{code}{SUFFIX}" for code in data.lexicons)]
+        folder, [INSTRUCTIONS, NAMES, REPORT, *translated, *texts, *(f"{LEXICONS}/{code}{SUFFIX}" for code in data.lexicons)]
     )
     return report
 
@@ -75,7 +80,8 @@ def gather(recipe: Recipe, held_out: HeldOut | None = None, examine: Examine | N
     counts = count_words((example.question for example in examples), names)
     translations, reports = _translations_of(recipe, held_out)
     measured = {code: _measured(lexicon, counts) for code, lexicon in lexicons.items()}
-    report = DataReport(instructions, measured, reports)
+    texts, text_reports = _monolingual_of(recipe, held_out)
+    report = DataReport(instructions, measured, reports, monolingual=text_reports)
     for code, found in report.lexicons.items():
         if found.coverage.covered == 0 and found.coverage.tokens >= _ENOUGH_WORDS:
             raise DataError(
@@ -83,7 +89,7 @@ def gather(recipe: Recipe, held_out: HeldOut | None = None, examine: Examine | N
                 where=_location_of(recipe, code),
                 remedy="use a dictionary with one pair in each line and the English word first",
             )
-    data = PreparedData(examples, lexicons, names, report.as_dict(), translations)
+    data = PreparedData(examples, lexicons, names, report.as_dict(), translations, texts)
     if examine is not None:
         report = replace(report, tokens=examine(data))
         data = replace(data, report=report.as_dict())
@@ -103,6 +109,22 @@ def _translations_of(recipe: Recipe, held_out: HeldOut | None) -> tuple[list[Tra
             drop_contaminated=recipe.data.contaminated == "drop",
         )
         texts += found
+    return texts, reports
+
+
+def _monolingual_of(recipe: Recipe, held_out: HeldOut | None) -> tuple[dict[str, list[Document]], dict[str, MonolingualReport]]:
+    """The running text of every language, if stage 1 reads it."""
+    texts: dict[str, list[Document]] = {}
+    reports: dict[str, MonolingualReport] = {}
+    for code in recipe.languages if recipe.uses_monolingual else ():
+        assert recipe.data.monolingual is not None
+        texts[code], reports[code] = load_monolingual(
+            recipe.data.monolingual.file_of(code) or "",
+            code,
+            tokens=share_of(recipe),
+            held_out=held_out,
+            drop_contaminated=recipe.data.contaminated == "drop",
+        )
     return texts, reports
 
 

@@ -3,6 +3,7 @@
 data/
   instructions.jsonl   one example in each line
   translations.jsonl   English texts with their translations, if a stage reads them
+  monolingual/sw.txt   running text of each language, if stage 1 reads it
   lexicons/sw.parquet  the usable pairs of each language's lexicon, with their sources and licences
   names.json           words that the instructions use as names; they are never swapped
   template.json        the prompt template of the run
@@ -13,8 +14,8 @@ data/
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
@@ -23,11 +24,13 @@ import numpy as np
 from lilift.data.lexicons.lexicon import Lexicon
 from lilift.data.lexicons.lexicon_table import SUFFIX, read_lexicon
 from lilift.data.texts.examples import Example, TranslatedExample
+from lilift.data.texts.monolingual import Document, DocumentFile
 from lilift.recipe import sealed_folders, storage
 from lilift.recipe.errors import DataError, RunFolderError
 
 INSTRUCTIONS = "instructions.jsonl"
 TRANSLATIONS = "translations.jsonl"
+MONOLINGUAL = "monolingual"
 LEXICONS = "lexicons"
 NAMES = "names.json"
 REPORT = "report.json"
@@ -83,6 +86,7 @@ class PreparedData:
         names: words (in lower case) that are names even at the beginning of a sentence.
         report: the result of `DataReport.as_dict` when the folder was written.
         translations: English texts with their translations, one language after the other.
+        monolingual: the running text of each language, document by document.
     """
 
     examples: Sequence[Example]
@@ -90,6 +94,7 @@ class PreparedData:
     names: frozenset[str]
     report: Mapping[str, Any]
     translations: Sequence[TranslatedExample] = ()
+    monolingual: Mapping[str, Iterable[Document]] = field(default_factory=dict)
 
 
 def load_prepared(folder: Path) -> PreparedData:
@@ -108,7 +113,8 @@ def load_prepared(folder: Path) -> PreparedData:
         raise _damaged(folder / INSTRUCTIONS, f"it has {len(examples)} of {report['instructions']['kept']} examples")
     translated = report.get("translations")
     translations = ExampleFile(folder / TRANSLATIONS, TranslatedExample) if translated else ()
-    return PreparedData(examples, lexicons, names, report, translations)
+    monolingual = {code: DocumentFile(folder / MONOLINGUAL / f"{code}.txt") for code in report.get("monolingual", ())}
+    return PreparedData(examples, lexicons, names, report, translations, monolingual)
 
 
 def _prepared_lexicon(folder: Path, code: str) -> Lexicon:

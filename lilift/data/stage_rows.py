@@ -9,6 +9,7 @@ from typing import Literal
 
 from lilift.data.align_tasks import AlignTasks, align_tasks
 from lilift.data.batches.tokenization import LengthReport, Tokenisation, unknown_by_script
+from lilift.data.monolingual_rows import MonolingualRows, monolingual_rows
 from lilift.data.prepared_data import PreparedData
 from lilift.data.texts.examples import Example, Row, Task
 from lilift.recipe.schema import Recipe
@@ -111,14 +112,18 @@ class TransferRows(_StageRows):
         return Task(example.id, example.source, example.response, "respond", example.source_language)
 
 
-def align_rows(prepared: PreparedData, recipe: Recipe, tokenisation: Tokenisation) -> AlignRows:
+def align_rows(prepared: PreparedData, recipe: Recipe, tokenisation: Tokenisation) -> AlignRows | MonolingualRows:
     """The rows of stage 1.
 
     Raises:
-        DataError: the recipe switches words and there is no lexicon.
+        DataError: the recipe switches words and there is no lexicon, or there is too little running text.
+        ModelError: see `monolingual_rows`.
     """
+    if recipe.uses_monolingual:
+        return monolingual_rows(prepared, recipe, tokenisation)
     ending = replace(tokenisation, adds_end=recipe.align.learns_end)
-    return AlignRows(_chosen(prepared, recipe.align.texts), ending, align_tasks(prepared, recipe))
+    texts = [text for text in recipe.align.texts if text != "monolingual"]
+    return AlignRows(_chosen(prepared, texts), ending, align_tasks(prepared, recipe))
 
 
 def transfer_rows(prepared: PreparedData, recipe: Recipe, tokenisation: Tokenisation) -> TransferRows:

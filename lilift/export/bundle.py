@@ -10,7 +10,8 @@
     lilift.json          how the parts work together: order of the sequence, template, special tokens, hashes
 
 docs/export.md describes each part. Other programs load `hf/` or `llm-*.gguf`. They run the LLM alone, which answers questions
-in English. Questions in other languages need the encoder and the alignment layer too.
+in English. Questions in other languages need the encoder and the alignment layer too. A run without an encoder has neither: its
+LLM reads all questions itself, and is all there is.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from lilift.export.hugging_face import HuggingFaceFolder
 from lilift.export.job import Export, RunParts
 from lilift.export.merge import MergedWeights
 from lilift.export.model_card import CardScore
+from lilift.export.runner.description import DESCRIPTION, LLM_ALONE_SEQUENCE, SEQUENCE
 from lilift.model.encoders.encoder_tokenizer import load_encoder_tokenizer
 from lilift.model.encoders.source_languages import codes_by_language
 from lilift.model.llms.llm import load_llm_tokenizer
@@ -45,7 +47,7 @@ from lilift.recipe.schema import ExportFormat, ExportSettings, Recipe
 
 BUNDLE_FORMAT = 2
 PREFIX_FORMAT = 3  # with `encoder.prefix`, which earlier versions would silently leave out
-DESCRIPTION = "lilift.json"
+LLM_ALONE_FORMAT = 4  # without encoder and alignment layer, which earlier versions expect
 # Everything that an export may write; parts of an earlier export that this one does not write again are deleted.
 _PARTS_OF: Mapping[ExportFormat, tuple[str, ...]] = {
     "hf": ("hf", "alignment"),
@@ -215,6 +217,8 @@ def _hugging_face(export: Export, stack: ExitStack) -> Callable[[], None]:
     (folder / model_card.FILE_NAME).write_text(_model_card(export, hf_folder=""), encoding="utf-8")
 
     def finish() -> None:
+        if export.parts.alignment is None:
+            return
         with sealed_folders.sealed_folder(export.stage / "alignment") as alignment:
             for path in export.parts.alignment.iterdir():
                 if path.name != sealed_folders.MANIFEST:
@@ -226,6 +230,8 @@ def _hugging_face(export: Export, stack: ExitStack) -> Callable[[], None]:
 def _encoder_languages(recipe: Recipe) -> dict[str, str]:
     """The encoder's own code for each language that the run knows; empty if it is not told the language of a text."""
     settings = recipe.encoder
+    if not recipe.has_encoder:
+        return {}
     location = model_folder_or_hub(settings.model)
     with loading(settings.model, what="encoder's tokenizer"):
         config = AutoConfig.from_pretrained(location, revision=settings.revision, trust_remote_code=False)
@@ -266,18 +272,19 @@ def _dictionaries(folder: Path) -> list[str]:
 
 def _description(recipe: Recipe, settings: ExportSettings, template: Template) -> dict[str, Any]:
     """The content of `lilift.json` that does not depend on the format."""
+    with_encoder = PREFIX_FORMAT if recipe.encoder.prefix else BUNDLE_FORMAT
     return {
-        "format": PREFIX_FORMAT if recipe.encoder.prefix else BUNDLE_FORMAT,
+        "format": with_encoder if recipe.has_encoder else LLM_ALONE_FORMAT,
         "lilift": __version__,
         "recipe": recipe.name,
         "languages": list(recipe.languages),
         "seed": recipe.seed,
-        "sequence": ["llm bos", "alignment bos", "soft tokens", "alignment eos", "prompt text", "response"],
+        "sequence": list(SEQUENCE if recipe.has_encoder else LLM_ALONE_SEQUENCE),
         "layout": recipe.alignment.layout,
         "template": template.as_dict(),
-        "encoder": recipe.encoder.model_dump(mode="json"),
+        "encoder": recipe.encoder.model_dump(mode="json") if recipe.has_encoder else None,
         "llm": {"model": recipe.llm.model, "revision": recipe.llm.revision, "quantization": recipe.llm.quantization},
-        "alignment": recipe.alignment.model_dump(mode="json"),
+        "alignment": recipe.alignment.model_dump(mode="json") if recipe.has_encoder else None,
         "max_tokens": recipe.data.max_tokens,
         "max_new_tokens": recipe.evaluate.max_new_tokens,
         "merge_base": settings.merge_base if recipe.llm.quantization == "nf4" else "original",

@@ -23,22 +23,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunParts:
-    """The trained parts of a run."""
+    """The trained parts of a run; `alignment` is None for a run without an encoder."""
 
-    alignment: Path
+    alignment: Path | None
     adapter: Path
     data: Path
 
     @classmethod
-    def of(cls, run: Path) -> RunParts:
+    def of(cls, run: Path, recipe: Recipe) -> RunParts:
         """The parts in a run folder, checked against their manifests.
 
         Raises:
             RunFolderError: a part is missing or damaged.
         """
-        parts = cls(alignment=run / "align" / "alignment", adapter=run / "transfer" / "adapter", data=run / "data")
+        alignment = run / "align" / "alignment" if recipe.has_encoder else None
+        parts = cls(alignment=alignment, adapter=run / "transfer" / "adapter", data=run / "data")
         for part in (parts.alignment, parts.adapter):
-            sealed_folders.verify_part(part, if_unfinished="finish the run with --resume")
+            if part is not None:
+                sealed_folders.verify_part(part, if_unfinished="finish the run with --resume")
         return parts
 
 

@@ -67,8 +67,73 @@ def model_card(
     known = languages()
     taught = ", ".join(known[code].name if code in known else code for code in recipe.languages)
     prompt = template.prompt("{question}", "soft+text", "respond")
+    body = _bridge(recipe, taught, merge_base) if recipe.has_encoder else _llm_alone(recipe, taught, merge_base)
+    prompt_section = f"""
+## The prompt for the LLM alone
+The answer comes after a space and ends with the end-of-sequence token:
+
+```
+{prompt}
+```
+"""
+    ollama = """
+## Ollama and llama.cpp
+```
+ollama create my-model -f Modelfile
+ollama run my-model "…"
+```
+
+`llama-server -m {file} --jinja` uses the prompt template that is in the GGUF file.
+"""
+    parts = [
+        f"---\n{_header(recipe, scores)}\n---\n",
+        body,
+        _score_section(recipe, scores),
+        _data_section(recipe, dictionaries),
+    ]
+    parts.append(prompt_section)
+    if hf_folder is not None:
+        parts.append(_transformers(hf_folder))
+    if gguf_files:
+        parts += [ollama.format(file=gguf_files[0]), _other_tokens(unnormalized)]
+    return "".join(parts)
+
+
+def _llm_alone(recipe: Recipe, taught: str, merge_base: str) -> str:
+    """The first sections of the card of an LLM that reads questions itself."""
+    llm = _public_name(recipe.llm.model)
+    ways = ["English instructions"]
+    ways += ["continued pretraining on running text"] if recipe.uses_monolingual else []
+    ways += ["translated texts"] if recipe.uses_translations else []
+    swapped = (
+        " Two LoRA adapters, of the languages and of the task, are combined by layer (layer swapping, arXiv 2410.01335)."
+        if recipe.transfer.layer_swap
+        else ""
+    )
+    return f"""
+# {recipe.name}
+
+This is `{llm}`. It was trained with lilift to reason in {taught}, with {" and ".join(ways)}.{swapped}
+The adapter of the training is merged into the {merge_base} weights.
+
+The licence of `{llm}` applies to these files.
+
+## What the model can do, and in which program
+The LLM reads questions in {taught} itself, without an encoder, so that every program that loads it can ask it: transformers,
+llama.cpp, Ollama and LM Studio. lilift runs its GGUF files too, without torch (`pip install 'lilift[gguf]'`):
+
+```
+hf download OWNER/NAME --local-dir THIS_FOLDER     # if these files are on the Hugging Face hub
+lilift chat THIS_FOLDER "…"
+lilift serve THIS_FOLDER
+```
+"""
+
+
+def _bridge(recipe: Recipe, taught: str, merge_base: str) -> str:
+    """The first sections of the card of an LLM with an encoder and an alignment layer."""
     llm, encoder = _public_name(recipe.llm.model), _public_name(recipe.encoder.model)
-    body = f"""
+    return f"""
 # {recipe.name}
 
 This is `{llm}`. It was trained with lilift to reason in {taught}, with English instructions and dictionaries
@@ -90,30 +155,6 @@ lilift serve THIS_FOLDER
 Other programs (transformers, llama.cpp, Ollama, LM Studio) load only the merged LLM. It answers questions in English as in its
 training. By itself it does not understand {taught} better than `{llm}` does.
 """
-    prompt_section = f"""
-## The prompt for the LLM alone
-The answer comes after a space and ends with the end-of-sequence token:
-
-```
-{prompt}
-```
-"""
-    ollama = """
-## Ollama and llama.cpp
-```
-ollama create my-model -f Modelfile
-ollama run my-model "…"
-```
-
-`llama-server -m {file} --jinja` uses the prompt template that is in the GGUF file.
-"""
-    parts = [f"---\n{_header(recipe, scores)}\n---\n", body, _score_section(scores), _data_section(recipe, dictionaries)]
-    parts.append(prompt_section)
-    if hf_folder is not None:
-        parts.append(_transformers(hf_folder))
-    if gguf_files:
-        parts += [ollama.format(file=gguf_files[0]), _other_tokens(unnormalized)]
-    return "".join(parts)
 
 
 def _transformers(folder: str) -> str:
@@ -143,6 +184,7 @@ def _header(recipe: Recipe, scores: Sequence[CardScore]) -> str:
     """The metadata block. huggingface_hub writes it, because the hub's format has its own rules (languages `no` and `on`)."""
     from huggingface_hub import EvalResult, ModelCardData
 
+    together = " of encoder, alignment layer and LLM together" if recipe.has_encoder else ""
     results = [
         EvalResult(
             task_type="text-generation",
@@ -151,7 +193,7 @@ def _header(recipe: Recipe, scores: Sequence[CardScore]) -> str:
             dataset_config=score.language,
             metric_type="accuracy",
             metric_value=round(score.accuracy, 4),
-            metric_name=f"accuracy of encoder, alignment layer and LLM together, {score.questions} questions",
+            metric_name=f"accuracy{together}, {score.questions} questions",
         )
         for score in scores
     ]
@@ -167,7 +209,7 @@ def _header(recipe: Recipe, scores: Sequence[CardScore]) -> str:
     return ModelCardData(**fields).to_yaml()
 
 
-def _score_section(scores: Sequence[CardScore]) -> str:
+def _score_section(recipe: Recipe, scores: Sequence[CardScore]) -> str:
     """Accuracy by language, or the plain statement that nobody has measured it."""
     if not scores:
         return "\n## Accuracy\nThe run was not evaluated.\n"
@@ -182,9 +224,11 @@ def _score_section(scores: Sequence[CardScore]) -> str:
         if before:
             cells.append("" if score.untrained is None else f"{100 * score.untrained:.1f}")
         lines.append(f"| {' | '.join(cells)} |")
+    parts = ", with encoder and alignment layer" if recipe.has_encoder else ""
     return (
-        "\n## Accuracy\nlilift measured the model of the run, with encoder and alignment layer. Quantised files can differ a "
-        "little.\n\n" + "\n".join(lines) + "\n"
+        f"\n## Accuracy\nlilift measured the model of the run{parts}. Quantised files can differ a little.\n\n"
+        + "\n".join(lines)
+        + "\n"
     )
 
 
@@ -193,8 +237,23 @@ def _data_section(recipe: Recipe, dictionaries: Sequence[str]) -> str:
     lines = [
         f"- English instructions: {_public_name(str(recipe.data.instructions.source))}",
         *(f"- {line}" for line in dictionaries),
+        *(f"- Running text in {code}: {Path(name).name}" for code, name in _texts(recipe)),
+        *(f"- Translations into {code}: {_public_name(name)}" for code, name in _translations(recipe)),
     ]
     return "\n## Training data\n" + "\n".join(lines) + "\n"
+
+
+def _texts(recipe: Recipe) -> list[tuple[str, str]]:
+    """The running text of each language, if the run has read any."""
+    settings = recipe.data.monolingual
+    if settings is None or not recipe.uses_monolingual:
+        return []
+    return [(code, settings.file_of(code) or "") for code in recipe.languages]
+
+
+def _translations(recipe: Recipe) -> list[tuple[str, str]]:
+    """The translated texts of each language, if the run has read any."""
+    return [(code, recipe.data.translations_of(code) or "") for code in recipe.languages if recipe.uses_translations]
 
 
 def _other_tokens(unnormalized: Unnormalized | None) -> str:

@@ -142,7 +142,7 @@ def _hours(recipe: Recipe, llm: nn.Module, card: PlannedCard) -> tuple[float | N
         return None, "no estimate without a GPU"
     tokens = [_tokens(recipe, getattr(recipe, name)) for name in recipe.stages]
     if None in tokens:
-        return None, "no estimate, because the recipe sets neither data.instructions.limit nor max_steps"
+        return None, "no estimate, because the recipe sets neither a limit of its data nor max_steps"
     size = min(TFLOPS, key=lambda gib: abs(gib - card.total_bytes / GIB))
     tflops, utilisation = card.tflops or TFLOPS[size], card.utilisation or UTILISATION
     weights = sum(module.weight.numel() for module in llm.modules() if isinstance(module, nn.Linear))
@@ -159,6 +159,9 @@ def _hours(recipe: Recipe, llm: nn.Module, card: PlannedCard) -> tuple[float | N
 def _tokens(recipe: Recipe, stage: StageSettings) -> float | None:
     if stage.max_steps is not None:
         return float(stage.max_steps * stage.tokens_per_step)
+    text = recipe.data.monolingual
+    if recipe.uses_monolingual and text is not None and stage is recipe.align:
+        return None if text.tokens is None else text.tokens * stage.epochs
     limit = recipe.data.instructions.limit
     return None if limit is None else limit * stage.epochs * TOKENS_PER_ROW
 

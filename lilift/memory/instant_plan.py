@@ -117,6 +117,8 @@ def shape_of(recipe: Recipe, kind: str) -> str:
     depends_on["lora"] = {key: settings["transfer"]["lora"][key] for key in ("rank", "target_modules")}
     if recipe.evaluate.during is not None:  # the stages then also hold a batch of questions
         depends_on["during"] = {"stages": recipe.evaluate.during.stages}
+    if recipe.uses_monolingual:  # every token of stage 1 has loss
+        depends_on["monolingual"] = {"texts": recipe.align.texts}
     limits = {"max_tokens": recipe.data.max_tokens, "max_new_tokens": recipe.evaluate.max_new_tokens}
     return fingerprint("shape", kind, depends_on, limits)
 

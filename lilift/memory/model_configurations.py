@@ -55,6 +55,15 @@ def load_llm_config(settings: LLMSettings) -> PreTrainedConfig:
     return found
 
 
+def layer_count(settings: LLMSettings) -> int:
+    """How many transformer layers a recipe's LLM has.
+
+    Raises:
+        ModelError: as `load_llm_config`.
+    """
+    return int(load_llm_config(settings).num_hidden_layers)
+
+
 def load_models(recipe: Recipe) -> tuple[PreTrainedConfig, PreTrainedConfig | None]:
     """Configurations of a recipe's LLM and of its encoder, if it has one.
 

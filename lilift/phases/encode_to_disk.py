@@ -17,6 +17,7 @@ import torch
 from lilift.data.batches.step_grouping import iterate_steps, survey_steps
 from lilift.data.batches.token_cache import TokenCache
 from lilift.data.batches.tokenization import Tokenisation
+from lilift.data.monolingual_rows import MonolingualRows
 from lilift.data.prepared_data import PreparedData
 from lilift.data.stage_rows import AlignRows, TransferRows
 from lilift.memory.encode_ahead import EncodedRows, encode_ahead
@@ -29,7 +30,7 @@ from lilift.recipe.storage import remove_partial
 from lilift.train.stages import step_plan
 
 STATES = "encoder-states"
-StageRows = Callable[[PreparedData, Recipe, Tokenisation], AlignRows | TransferRows]
+StageRows = Callable[[PreparedData, Recipe, Tokenisation], AlignRows | TransferRows | MonolingualRows]
 
 
 def read_stage(

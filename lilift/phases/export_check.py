@@ -88,7 +88,7 @@ def _measured(
     recipe: Recipe, settings: ExportSettings, run: Path, output: Path, device: torch.device, note: Callable[[str], None]
 ) -> DriftReport:
     base = local_model_folder(recipe.llm.model, recipe.llm.revision)
-    adapter = RunParts.of(run).adapter
+    adapter = RunParts.of(run, recipe).adapter
     quantized = recipe.llm.quantization == "nf4"
     candidates = [
         Candidate.merged(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
 from lilift.data.texts.contamination import HeldOut
 from lilift.evaluate.benchmarks.benchmark import load_benchmark
 from lilift.evaluate.benchmarks.benchmark_rows import without_instruction
@@ -13,6 +16,8 @@ from lilift.recipe.schema import BenchmarkSettings, Recipe
 
 def held_out_questions(recipe: Recipe) -> HeldOut:
     """The English questions of `data.held_out`, `evaluate.benchmarks` and `evaluate.during`.
+
+    If the recipe reads running text, the questions in its languages count too, as far as a benchmark has them.
 
     `world` holds its own out by construction.
 
@@ -36,8 +41,16 @@ def held_out_questions(recipe: Recipe) -> HeldOut:
                 raise
             unchecked[settings.path if settings.name == "custom" and settings.path else settings.name] = str(error)
             continue
-        texts[name] = questions
+        texts[name] = [*questions, *(_foreign_questions(settings, recipe.languages) if recipe.uses_monolingual else ())]
     return HeldOut(texts, unchecked)
+
+
+def _foreign_questions(settings: BenchmarkSettings, languages: Sequence[str]) -> Iterator[str]:
+    """The questions of a benchmark in these languages; a custom one counts in all its languages anyway."""
+    for code in languages if settings.name != "custom" else ():
+        with suppress(DataError):  # the benchmark does not have the language
+            benchmark = load_benchmark(settings.model_copy(update={"limit": None}), code)
+            yield from (without_instruction(question.text) for question in benchmark.questions)
 
 
 def _questions_of(settings: BenchmarkSettings) -> tuple[str, list[str]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from lilift.data.batches.token_cache import forget_caches, token_cache
 from lilift.data.losses import warnings_of_lengths
+from lilift.data.monolingual_rows import MonolingualRows
 from lilift.data.prepare import prepare
 from lilift.data.prepared_data import load_prepared
 from lilift.data.stage_rows import AlignRows, TransferRows, align_rows, transfer_rows
@@ -26,6 +27,7 @@ from lilift.export.base_check import record_base
 from lilift.export.bundle import export_bundle
 from lilift.export.job import RunParts
 from lilift.memory.device import Device
+from lilift.memory.model_configurations import layer_count
 from lilift.memory.plan import Plan
 from lilift.memory.planned_card import MIB
 from lilift.model.assemble_bridge import attach_lora, load_bridge
@@ -33,6 +35,7 @@ from lilift.model.bridge_files import load_part
 from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer
 from lilift.model.encoders.expected_prefix import missing_prefix
 from lilift.model.encoders.source_languages import missing_languages
+from lilift.model.layer_swap import swap_layers, zones_in_words
 from lilift.model.snapshot import local_model_folder
 from lilift.phases.alignment_quality import record_alignment
 from lilift.phases.answer_progress import answer_progress
@@ -62,8 +65,8 @@ from lilift.phases.run_folder import Phase, RunFolder
 from lilift.processes.joined_processes import ALONE, Processes
 from lilift.recipe import sealed_records, storage
 from lilift.recipe.interrupt import polite_interrupts
-from lilift.recipe.schema import Recipe, StageName, StageSettings
-from lilift.train.stages import RunStage, run_stage, section_of
+from lilift.recipe.schema import LayerSwapSettings, Recipe, StageName, StageSettings
+from lilift.train.stages import RunStage, part_of, run_stage, section_of, stage_fingerprint
 from lilift.train.training_progress import StageProgress
 
 ROWS = "rows.json"
@@ -119,7 +122,20 @@ def _align(job: Job, where: Path) -> None:
 
 def _transfer(job: Job, where: Path) -> None:
     record_base(local_model_folder(job.recipe.llm.model, job.recipe.llm.revision), where)
-    _train(job, where, "transfer", transfer_rows, after="align" if "align" in job.recipe.stages else None)
+    swap = job.recipe.transfer.layer_swap
+    continues = "align" in job.recipe.stages and swap is None
+    _train(job, where, "transfer", transfer_rows, after="align" if continues else None)
+    if swap is not None:
+        job.processes.from_first(lambda: _swap_layers(job, where, swap))
+
+
+def _swap_layers(job: Job, where: Path, settings: LayerSwapSettings) -> None:
+    """Combine the adapters of both stages."""
+    language, task = job.folder / "align" / "adapter", part_of(job.recipe, "transfer", where)
+    details = {"stage": "transfer", "fingerprint": stage_fingerprint(job.recipe, "transfer")}
+    layers = layer_count(job.recipe.llm)
+    swap_layers(language, task, where / "adapter", settings, layers=layers, details=details)
+    job.say(f"  combined both adapters: {zones_in_words(settings, layers)}")
 
 
 def _control(job: Job, where: Path) -> None:
@@ -173,7 +189,7 @@ def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: 
     processes.from_first(forget)
 
 
-def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows, encoder: EncoderTokenizer) -> None:
+def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows | MonolingualRows, encoder: EncoderTokenizer) -> None:
     """Print and record how the length limits change the rows of the first epoch, before training begins."""
     kept = where / ROWS
     if kept.exists():
@@ -271,7 +287,7 @@ def _texts_of(benchmarks: Sequence[Benchmark]) -> Iterator[tuple[list[str], str]
 
 def _export(job: Job, where: Path) -> None:
     recipe, settings = job.recipe, job.recipe.export
-    report = export_bundle(recipe, settings, RunParts.of(job.folder.path), where, scores=card_scores(job.folder.path))
+    report = export_bundle(recipe, settings, RunParts.of(job.folder.path, recipe), where, scores=card_scores(job.folder.path))
     for line in report.lines():
         job.say(f"  {line}")
     if settings.drift:

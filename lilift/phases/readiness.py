@@ -6,7 +6,9 @@ A missing file would otherwise stop the run after days of training.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from pathlib import Path
 
+from lilift.data.languages import language
 from lilift.data.lexicons.lexicon_folder import require_lexicons
 from lilift.data.prepare import lexicon_locations
 from lilift.data.texts.parallel_sentences import parallel_sentences
@@ -15,20 +17,20 @@ from lilift.evaluate.watched_questions import watched_benchmarks
 from lilift.export.gguf.gguf_writer import DIRECT
 from lilift.export.gguf.quantise import quantiser
 from lilift.phases.run_folder import Phase
-from lilift.recipe.errors import LiliftError
+from lilift.recipe.errors import DataError, LiliftError
 from lilift.recipe.schema import Recipe
 from lilift.translation.find_translator import check_translator
 from lilift.translation.translator import require_library
 
 
 def missing_for(recipe: Recipe, phases: Collection[Phase]) -> list[LiliftError]:
-    """Everything that these phases need and that is missing: lexicons, benchmarks, parallel sentences, a translator,
-    llama.cpp's quantiser.
+    """Everything that these phases need and that is missing: lexicons, text files, benchmarks, parallel sentences, a
+    translator, llama.cpp's quantiser.
 
     `lilift.phases.model_check.recipe_models` checks the models.
     """
     checks: dict[Phase, tuple[Callable[[Recipe], None], ...]] = {
-        "data": (_check_lexicons,),
+        "data": (_check_lexicons, _check_texts),
         "evaluate": (_check_benchmarks, _check_sentences, _check_pivot),
         "export": (_check_quantiser,),
     }
@@ -46,6 +48,18 @@ def missing_for(recipe: Recipe, phases: Collection[Phase]) -> list[LiliftError]:
 
 def _check_lexicons(recipe: Recipe) -> None:
     require_lexicons(lexicon_locations(recipe))
+
+
+def _check_texts(recipe: Recipe) -> None:
+    for code in recipe.languages if recipe.uses_monolingual else ():
+        assert recipe.data.monolingual is not None
+        location = recipe.data.monolingual.file_of(code) or ""
+        if not Path(location).expanduser().is_file():
+            raise DataError(
+                f"there is no text file of {language(code).name} ({code})",
+                where=location,
+                remedy="put one there, or name another with data.monolingual.files",
+            )
 
 
 def _check_benchmarks(recipe: Recipe) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from lilift.data.texts.examples import Row
 from lilift.evaluate.evaluation_rehearsal import rehearsal as rehearse_evaluation
 from lilift.memory.changes import Change, possible_changes
+from lilift.memory.model_configurations import layer_count
 from lilift.memory.phase_plan import PhasePlan
 from lilift.memory.plan import OWN_TOKENS, Plan, make_plan, require_fit, row_tokens
 from lilift.memory.planned_card import PlannedCard
@@ -18,6 +19,7 @@ from lilift.memory.simulation.allocation_trace import MemoryTrace
 from lilift.memory.simulation.simulate import Rehearsal, example_row
 from lilift.model.alignment_layer import sequence_shape
 from lilift.model.bridge import BridgedModel
+from lilift.model.layer_swap import check_zones
 from lilift.phases.answering.watched_answers import watch_tokens
 from lilift.phases.translator_plan import require_translator_fits, with_translator
 from lilift.recipe.schema import Recipe, StageName, StageSettings
@@ -33,7 +35,13 @@ SHOWN_SAVINGS = 3
 
 
 def plan_recipe(recipe: Recipe, *, card: PlannedCard | None = None, strict: bool = False) -> Plan:
-    """Plan every phase of a recipe; see `make_plan`. The translator of `evaluate.pivot` is one of them."""
+    """Plan every phase of a recipe; see `make_plan`. The translator of `evaluate.pivot` is one of them.
+
+    Raises:
+        RecipeError: the LLM has too few layers for `transfer.layer_swap`.
+    """
+    if recipe.transfer.layer_swap is not None:
+        check_zones(recipe.transfer.layer_swap, layer_count(recipe.llm))
     return with_translator(make_plan(recipe, rehearse, card=card, strict=strict))
 
 
@@ -89,6 +97,10 @@ def _watch(recipe: Recipe, stage: StageName) -> Between | None:
 def heaviest_rows(recipe: Recipe, stage: StageSettings) -> list[Row]:
     """A full micro-batch of the longest rows that the recipe allows: half question, half response."""
     longest = recipe.data.max_tokens
+    if recipe.uses_monolingual and stage is recipe.align:  # every token has loss
+        return [example_row(source=0, prompt=1, response=longest - OWN_TOKENS - 1)] * max(
+            1, stage.tokens_per_micro_batch // longest
+        )
     if sequence_shape(recipe.alignment).pool > 1:
         row = _pooled_row(recipe)
         return [row] * max(1, stage.tokens_per_micro_batch // row_tokens(recipe, row))

@@ -5,7 +5,7 @@
       plan.json          predicted memory by phase      measured.json      time and memory of each phase
       data/              instructions.jsonl, report.json
       align/             checkpoints/, metrics.jsonl, during.jsonl, alignment/ (sealed)
-      transfer/          checkpoints/, metrics.jsonl, during.jsonl, adapter/ (sealed)
+      transfer/          checkpoints/, metrics.jsonl, during.jsonl, adapter/ (sealed), task-adapter/ if two are combined
       control/           stage 2 without stage 1, if the recipe sets it
       evaluate/          answers by system, benchmark and language; scores.json
       export/            hf/ (merged weights), alignment/, GGUF files, lilift.json

@@ -32,6 +32,7 @@ from lilift.train.training_progress import StageProgress
 
 RunStage = Literal["align", "transfer", "control"]
 """`control` is `transfer` without `align` before it."""
+TASK_ADAPTER = "task-adapter"
 _COMMON_SECTIONS = ("languages", "seed", "encoder", "llm", "alignment", "data")
 _SECTIONS = {"align": ("align",), "transfer": ("align", "transfer"), "control": ("transfer",)}
 
@@ -91,10 +92,16 @@ def run_stage(
     )
     require_same_weights(processes, weights_of(bridge), name)
     try:
-        return _train_or_load(bridge, job, folder / settings.trains, progress)
+        return _train_or_load(bridge, job, part_of(recipe, name, folder), progress)
     finally:
         if tracker is not None:
             tracker.close()
+
+
+def part_of(recipe: Recipe, name: RunStage, folder: Path) -> Path:
+    """The folder of what a stage trains. A stage whose adapter is combined with that of stage 1 keeps its own beside it."""
+    settings: StageSettings = getattr(recipe, section_of(name))
+    return folder / (TASK_ADAPTER if name == "transfer" and recipe.transfer.layer_swap is not None else settings.trains)
 
 
 def step_plan(settings: StageSettings, seed: int, shape: SequenceShape, *, has_llm_bos: bool) -> StepPlan:

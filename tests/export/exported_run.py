@@ -38,5 +38,5 @@ def make_run(folder: Path, *settings: str) -> tuple[Recipe, BridgedModel]:
 
 def export(recipe: Recipe, run: Path, output: Path, *quantisations: str) -> Path:
     settings = ExportSettings(formats=("gguf",), quantisations=quantisations)
-    export_bundle(recipe, settings, RunParts.of(run), output)
+    export_bundle(recipe, settings, RunParts.of(run, recipe), output)
     return output

@@ -8,6 +8,7 @@ import pytest
 
 from lilift.export.job import RunParts
 from lilift.recipe.errors import RunFolderError
+from lilift.recipe.load import load_recipe
 from lilift.recipe.sealed_folders import sealed_folder
 
 
@@ -19,11 +20,11 @@ def seal(folder: Path) -> None:
 def test_an_export_names_the_stage_to_finish_and_the_file_that_is_damaged(tmp_path: Path) -> None:
     seal(tmp_path / "align" / "alignment")
     with pytest.raises(RunFolderError) as unfinished:
-        RunParts.of(tmp_path)
+        RunParts.of(tmp_path, load_recipe("tiny-cpu"))
     assert unfinished.value.line() == f"{tmp_path}: phase 'transfer' of this run is not finished; finish the run with --resume"
     seal(tmp_path / "transfer" / "adapter")
-    parts = RunParts.of(tmp_path)
+    parts = RunParts.of(tmp_path, load_recipe("tiny-cpu"))
     assert (parts.alignment, parts.adapter) == (tmp_path / "align" / "alignment", tmp_path / "transfer" / "adapter")
     (parts.adapter / "weights").write_bytes(b"1235")
     with pytest.raises(RunFolderError, match=r"adapter: is damaged: weights has changed since it was written$"):
-        RunParts.of(tmp_path)
+        RunParts.of(tmp_path, load_recipe("tiny-cpu"))

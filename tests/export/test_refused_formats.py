@@ -22,7 +22,7 @@ from tests.export.exported_run import make_run
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Recipe, RunParts]:
     folder = tmp_path_factory.mktemp("run")
     recipe, _ = make_run(folder)
-    return recipe, RunParts.of(folder)
+    return recipe, RunParts.of(folder, recipe)
 
 
 def failing(error: Exception) -> Callable[..., Any]:

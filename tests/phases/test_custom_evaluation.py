@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from lilift.cli import app
+from lilift.evaluate.benchmarks.benchmark import load_benchmark
+from lilift.evaluate.benchmarks.benchmark_rows import without_instruction
 from lilift.evaluate.claimed_answers import changed_since
 from lilift.evaluate.evaluator import evaluate, load_benchmarks, read_scores
 from lilift.phases.comparison.compare_evaluations import compare_evaluations
@@ -124,6 +126,15 @@ def test_training_texts_that_are_own_questions_are_found_in_every_language() -> 
             found = held_out.find(question)
             assert found is not None
             assert (found.benchmark, found.match) == ("custom-problems", "same text")
+
+
+def test_running_text_is_compared_with_the_questions_in_its_own_language() -> None:
+    settings = ["encoder.model=none", "alignment.layout=text", "transfer.control=false", "evaluate.alignment=null"]
+    settings += ["languages=[sw, om]", "evaluate.benchmarks=[{name: xnli, source: sample}]", "align.trains=adapter"]
+    [question, *_] = load_benchmark(BenchmarkSettings(name="xnli", source="sample"), "sw").questions
+    for texts, found in (("english", False), ("monolingual", True)):
+        recipe = load_recipe("tiny-cpu", [*settings, f"align.texts=[{texts}]", "data.monolingual.files=x"])
+        assert (held_out_questions(recipe).find(without_instruction(question.text)) is not None) == found
 
 
 def test_validate_shows_what_was_recognised_and_names_the_setting_of_a_missing_language(

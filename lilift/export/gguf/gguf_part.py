@@ -61,11 +61,7 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
     config = read_config(export.base)
     tokens, vocabulary = llm_vocabulary(export.base, config["vocab_size"])
     vocabulary.chat_template = chat_template(export.template, vocabulary.text(tokens.eos))
-    encoder = EncoderPart(
-        export.recipe.encoder,
-        local_model_folder(export.recipe.encoder.model, export.recipe.encoder.revision),
-        export.settings.encoder_quantisation,
-    )
+    encoder = _encoder_part(export)
     wanted = export.settings.quantisations
     by_llama = [quantisation for quantisation in wanted if quantisation not in DIRECT]
     direct = {quantisation: llm_file_name(quantisation) for quantisation in wanted if quantisation in DIRECT}
@@ -79,7 +75,7 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
         for quantisation, name in direct.items()
     }
     parameters = sum(math.prod(shape) for shape in export.merged.shapes.values())
-    room = encoder.file.nbytes + sum(file.nbytes for file in llms.values()) + parameters * len(by_llama)
+    room = (encoder.file.nbytes if encoder else 0) + sum(file.nbytes for file in llms.values()) + parameters * len(by_llama)
     export.plan_file(room, "the GGUF files")
     for name, file in llms.items():
         stack.enter_context(file.open(export.stage / name).opened())
@@ -91,7 +87,6 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
                 f"{name}: {file.fallbacks} tensors are stored in f16, because their rows are not a multiple of the block size"
             )
     known = next(iter(llms.values())).config
-    encoder_file = f"encoder-{encoder.file.quantisation}.gguf"
     export.description["llm"] |= {
         "files": {quantisation: llm_file_name(quantisation) for quantisation in wanted},
         **asdict(tokens),
@@ -107,12 +102,9 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
         export.unnormalized = measure_unnormalized(_llm_tokenizer(export.base), vocabulary.normalizer, texts)
         export.description["llm"]["without_normalizer"] = export.unnormalized.as_dict()
         export.notes.append(export.unnormalized.line())
-    export.description["encoder"] |= {
-        "file": encoder_file,
-        "hidden_size": encoder.file.config["d_model"],
-        "tokenizer": encoder.tokenizer_description(),
-    }
-    export.description["alignment"] |= {"file": ALIGNMENT_FILE}
+    if encoder is not None:
+        export.description["encoder"] |= encoder.description()
+        export.description["alignment"] |= {"file": ALIGNMENT_FILE}
 
     def finish() -> None:
         for quantisation in by_llama:
@@ -120,8 +112,9 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
             export.notes += quantise(export.stage / str(source), target, quantisation)
         if source not in export.description["llm"]["files"].values():
             (export.stage / str(source)).unlink(missing_ok=True)
-        encoder.file.write(export.stage / encoder_file)
-        shutil.copyfile(encoder.sentencepiece, export.stage / ENCODER_TOKENIZER)
+        if encoder is not None and export.parts.alignment is not None:
+            encoder.write(export.stage)
+            write_alignment(export.parts.alignment, export.recipe.alignment, export.stage / ALIGNMENT_FILE)
         files = [export.stage / name for name in export.description["llm"]["files"].values()]
         ollama = modelfile(
             min(files, key=lambda path: path.stat().st_size).name,
@@ -132,9 +125,15 @@ def begin_gguf(export: Export, stack: ExitStack) -> Callable[[], None]:
             comments=[export.unnormalized.line()] if export.unnormalized else [],
         )
         (export.stage / MODELFILE).write_text(ollama, encoding="utf-8")
-        write_alignment(export.parts.alignment, export.recipe.alignment, export.stage / ALIGNMENT_FILE)
 
     return finish
+
+
+def _encoder_part(export: Export) -> EncoderPart | None:
+    settings = export.recipe.encoder
+    if not export.recipe.has_encoder:
+        return None
+    return EncoderPart(settings, local_model_folder(settings.model, settings.revision), export.settings.encoder_quantisation)
 
 
 def llm_file_name(quantisation: str) -> str:
@@ -210,12 +209,23 @@ class EncoderPart:
         vocabulary = from_sentencepiece(found, config.vocab_size)
         self.file = EncoderFile(folder, vocabulary, quantisation or _ENCODER_TYPES[settings.dtype], shapes=shapes)
 
-    def tokenizer_description(self) -> dict[str, Any]:
-        """The tokenizer's file, and the ids that it puts around the SentencePiece ids of a text."""
-        return {
+    @property
+    def file_name(self) -> str:
+        """The name of the encoder's file."""
+        return f"encoder-{self.file.quantisation}.gguf"
+
+    def description(self) -> dict[str, Any]:
+        """What `lilift.json` says of it; the tokenizer's ids are those around the SentencePiece ids of a text."""
+        tokenizer = {
             "file": ENCODER_TOKENIZER,
             "prefix": self.tokenizer.prefix,
             "suffix": self.tokenizer.suffix,
             "pad": self.tokenizer.pad_id,
             "unknown": self.tokenizer.unknown_id,
         }
+        return {"file": self.file_name, "hidden_size": self.file.config["d_model"], "tokenizer": tokenizer}
+
+    def write(self, folder: Path) -> None:
+        """Write the encoder and its tokenizer."""
+        self.file.write(folder / self.file_name)
+        shutil.copyfile(self.sentencepiece, folder / ENCODER_TOKENIZER)

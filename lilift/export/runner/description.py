@@ -13,8 +13,10 @@ from lilift.recipe.errors import RecipeError, RunFolderError
 from lilift.recipe.schema import Layout
 
 DESCRIPTION = "lilift.json"
-KNOWN_FORMATS = (2, 3)
-_SEQUENCE = ("llm bos", "alignment bos", "soft tokens", "alignment eos", "prompt text", "response")
+KNOWN_FORMATS = (2, 3, 4)
+SEQUENCE = ("llm bos", "alignment bos", "soft tokens", "alignment eos", "prompt text", "response")
+LLM_ALONE_SEQUENCE = ("llm bos", "prompt text", "response")
+"""The sequence of a run without an encoder; only exports of the format 4 have it."""
 
 
 _Count = Annotated[int, Field(ge=1, lt=2**31)]
@@ -81,7 +83,10 @@ class TemplatePart(_Part):
 
 
 class Description(_Part):
-    """Everything that a runner needs to know; docs/export.md explains each field."""
+    """Everything that a runner needs to know; docs/export.md explains each field.
+
+    The export of a run without an encoder has neither `encoder` nor `alignment`: its LLM reads the question's text.
+    """
 
     recipe: str
     languages: list[str]
@@ -89,13 +94,20 @@ class Description(_Part):
     sequence: list[str]
     layout: Layout
     template: TemplatePart
-    encoder: EncoderPart
+    encoder: EncoderPart | None
     llm: LLMPart
-    alignment: AlignmentPart
+    alignment: AlignmentPart | None
     max_tokens: _Count
     max_new_tokens: _Count
     merge_base: str
     sha256: dict[str, str]
+
+    @property
+    def bridge_files(self) -> tuple[str, ...]:
+        """The files of encoder and alignment layer; none if the LLM reads questions itself."""
+        if self.encoder is None or self.alignment is None:
+            return ()
+        return self.encoder.file, self.encoder.tokenizer.file, self.alignment.file
 
     def prompt(self, question: str) -> str:
         """The text that the LLM reads after the soft tokens."""
@@ -159,7 +171,15 @@ def read_description(folder: Path) -> Description:
         problem = error.errors()[0]
         place = ".".join(str(part) for part in problem["loc"])
         raise RunFolderError(f"{place}: {problem['msg']}", where=path, remedy="export the run again") from None
-    if tuple(description.sequence) != _SEQUENCE:
+    has_encoder = description.layout != "text"
+    if (description.encoder is not None, description.alignment is not None) != (has_encoder, has_encoder):
+        raise RunFolderError(
+            "the export's layout does not fit its parts: only the layout `text` has no encoder and no alignment layer",
+            where=path,
+            remedy="export the run again",
+        )
+    expected = SEQUENCE if has_encoder else LLM_ALONE_SEQUENCE
+    if tuple(description.sequence) != expected:
         raise RunFolderError(
             "the export needs an order of the sequence that this lilift does not know", where=path, remedy="update lilift"
         )

@@ -1,4 +1,4 @@
-"""Answers questions with an exported bundle: encoder → alignment layer → LLM, without torch.
+"""Answers questions with an exported bundle: encoder → alignment layer → LLM, or an LLM alone, without torch.
 
 docs/export.md describes the computation step by step; `lilift.model.bridge` does the same in torch. An answer never depends on
 other questions, even if answers grow side by side.
@@ -13,16 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-import sentencepiece
 
 from lilift.data.batches.control_tokens import ControlTokens
 from lilift.data.composed_text import composed
 from lilift.export.runner.answer_batch import AnswerBatch, Prompt
 from lilift.export.runner.answer_text import AnswerText, Piece, chooser
 from lilift.export.runner.description import check_parts, read_description
-from lilift.export.runner.llama_cpp import LlamaDecoder, LlamaEncoder
+from lilift.export.runner.llama_cpp import LlamaDecoder
 from lilift.export.runner.prompt_tokenizer import PromptTokenizer
-from lilift.export.runner.soft_tokens import EmbeddingTable, SoftTokens
+from lilift.export.runner.question_encoder import question_encoder
 from lilift.model.decoding.sampling import Sampling
 from lilift.recipe.errors import DataError, RunFolderError
 
@@ -55,20 +54,16 @@ class ExportedBridge:
         description = read_description(folder)
         self.folder, self.description = folder, description
         self.quantisation, llm_file = description.llm_file(quantisation)
-        encoder = description.encoder
-        self.parts = (encoder.file, encoder.tokenizer.file, description.alignment.file, llm_file)
+        self.parts = (*description.bridge_files, llm_file)
         check_parts(folder, description, self.parts)
         if threads is None:
             threads = 1 if (folder / llm_file).stat().st_size < SMALL_MODEL else usable_cores()
         self.threads = threads
-        self._processor = _sentencepiece(folder / encoder.tokenizer.file)
-        self._soft_tokens = SoftTokens(folder / description.alignment.file)
-        self._embeddings = EmbeddingTable(folder / encoder.file) if encoder.add_embeddings else None
-        self._encoder = LlamaEncoder(folder / encoder.file, longest=encoder.max_tokens, threads=threads)
+        self._encoder = question_encoder(folder, description, threads=threads)
         self._llm = LlamaDecoder(folder / llm_file, threads=threads, exact=self.quantisation == "f32")
         self._control_tokens = ControlTokens(PromptTokenizer(self._llm, description.llm, folder))
         self._check_sizes()
-        self._encoding, self._generating, self._scoring = threading.Lock(), threading.Lock(), threading.Lock()
+        self._generating, self._scoring = threading.Lock(), threading.Lock()
         self._scorer: LlamaDecoder | None = None
 
     @property
@@ -88,8 +83,9 @@ class ExportedBridge:
         return {name: self.description.sha256[name] for name in self.parts}
 
     def cuts(self, questions: Sequence[str]) -> list[bool]:
-        """For each question, whether it has more tokens than the encoder can read."""
-        return [self._source_ids(question)[1] > self.description.encoder.max_tokens for question in questions]
+        """For each question, whether it has more tokens than the encoder can read; never, if there is no encoder."""
+        encoder = self._encoder
+        return [encoder is not None and encoder.cuts(question) for question in questions]
 
     def prepare(self, question: str) -> Prompt:
         """Compute the LLM's input for a question.
@@ -98,14 +94,12 @@ class ExportedBridge:
             DataError: the question is empty.
         """
         question = _not_empty(question)
-        ids, source_tokens = self._source_ids(question)
-        with self._encoding:
-            states = self._encoder.states(ids)
-        if self._embeddings is not None:
-            states = self._embeddings.added_to(states, ids)
-        vectors = self._soft_tokens.frame(states) / np.float32(self.description.llm.embedding_scale)
         (tokens,) = self._control_tokens.encode([self.description.prompt(self._control_tokens.mark(question))])
-        return Prompt(vectors, tokens, source_tokens, cut=source_tokens > len(ids))
+        if self._encoder is None:
+            nothing = np.empty((0, self._llm.hidden_size), dtype=np.float32)
+            return Prompt(nothing, tokens, len(tokens), cut=False)
+        encoded = self._encoder.encode(question)
+        return Prompt(encoded.vectors, tokens, encoded.source_tokens, cut=encoded.cut)
 
     def prepare_text(self, question: str) -> Prompt:
         """The LLM's input for a question that it reads as text, without encoder and soft tokens, in the prompt of training.
@@ -196,18 +190,11 @@ class ExportedBridge:
 
     def close(self) -> None:
         """Free the memory of the models."""
-        self._encoder.close()
+        if self._encoder is not None:
+            self._encoder.close()
         if self._scorer is not None:
             self._scorer.close()
         self._llm.close()
-
-    def _source_ids(self, question: str) -> tuple[list[int], int]:
-        """The encoder's tokens, cut to the encoder's limit, and their number before the cut."""
-        encoder = self.description.encoder
-        prefix, suffix = encoder.tokenizer.prefix, encoder.tokenizer.suffix
-        ids: list[int] = self._processor.encode(f"{encoder.prefix}{composed(question.strip())}")
-        room = max(0, encoder.max_tokens - len(prefix) - len(suffix))
-        return [*prefix, *ids[:room], *suffix], len(prefix) + len(ids) + len(suffix)
 
     def _check_sizes(self) -> None:
         """Check that the parts fit together, even if each has the right checksum.
@@ -215,26 +202,9 @@ class ExportedBridge:
         Raises:
             RunFolderError: sizes or special tokens do not match.
         """
-        expected = {
-            self.description.encoder.file: (self._encoder.hidden_size, self.description.encoder.hidden_size),
-            self.description.alignment.file: (self._soft_tokens.encoder_size, self._encoder.hidden_size),
-            self.description.llm_file(self.quantisation)[1]: (self._llm.hidden_size, self._soft_tokens.llm_size),
-        }
-        for name, (found, wanted) in expected.items():
-            if found != wanted:
-                raise RunFolderError(
-                    f"{name} does not fit the other parts: its hidden size is {found}, not {wanted}",
-                    where=self.folder,
-                    remedy="export the run again",
-                )
+        if self._encoder is not None:
+            self._encoder.check_sizes(self.description.llm_file(self.quantisation)[1], self._llm.hidden_size)
         ids = [*self.description.llm.stop, *([] if self.description.llm.bos is None else [self.description.llm.bos])]
-        framing = [*self.description.encoder.tokenizer.prefix, *self.description.encoder.tokenizer.suffix]
-        if not all(0 <= token < self._encoder.vocabulary_size for token in framing):
-            raise RunFolderError(
-                "lilift.json has special tokens that the encoder does not have",
-                where=self.folder,
-                remedy="export the run again",
-            )
         if not all(0 <= token < self._llm.vocabulary_size for token in ids):
             raise RunFolderError(
                 "lilift.json has special tokens that the LLM does not have", where=self.folder, remedy="export the run again"
@@ -257,12 +227,3 @@ def usable_cores() -> int:
     physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else physical
     return max(1, min(physical, allowed))
-
-
-def _sentencepiece(path: Path) -> sentencepiece.SentencePieceProcessor:
-    try:
-        return sentencepiece.SentencePieceProcessor(model_file=str(path))
-    except (OSError, RuntimeError) as error:
-        raise RunFolderError(
-            f"the file is not a SentencePiece model ({error})", where=path, remedy="export the run again"
-        ) from None

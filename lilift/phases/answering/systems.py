@@ -55,7 +55,8 @@ def load_system(
     if "alignment" in parts:
         load_part(bridge, "alignment", parts["alignment"])
     if "adapter" in parts:
-        attach_lora(bridge, recipe.transfer.lora)
+        if recipe.transfer.layer_swap is None:  # a combined adapter has ranks of its own, which its files say
+            attach_lora(bridge, recipe.transfer.lora)
         load_part(bridge, "adapter", parts["adapter"])
     return bridge
 

@@ -89,14 +89,15 @@ def find_evaluation(given: str) -> Evaluation:
 
 
 def with_distinct_titles(found: Sequence[Evaluation]) -> list[Evaluation]:
-    """Add the folders to titles that several evaluations share."""
-    titles = [one.title for one in found]
-    return [one if titles.count(one.title) == 1 else _with_folder(one, found) for one in found]
+    """Add the folders to all titles if two evaluations share one. A bare title beside the others would not say whose it is."""
+    if len({one.title for one in found}) == len(found):
+        return list(found)
+    return [_with_folder(one, found) for one in found]
 
 
 def _with_folder(one: Evaluation, found: Sequence[Evaluation]) -> Evaluation:
-    """The evaluation with the part of its folder that differs from the folders of the others of the same title."""
-    mine, *others = (_distinct_parts(other) for other in (one, *(other for other in found if other.title == one.title)))
+    """The evaluation with the part of its folder that differs from the other folders."""
+    mine, *others = (_distinct_parts(other) for other in (one, one, *(other for other in found if other.folder != one.folder)))
     paths = [mine, *others]
     while all(len(parts) > 1 for parts in paths) and len({parts[-1] for parts in paths}) == 1:
         paths = [parts[:-1] for parts in paths]

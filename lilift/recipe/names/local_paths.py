@@ -27,6 +27,8 @@ _SETTINGS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("data", "instructions", "source"): ("world",),
     ("data", "translations"): (),
     ("data", "translations", "*"): (),
+    ("data", "monolingual", "files"): (),
+    ("data", "monolingual", "files", "*"): (),
     ("data", "lexicons"): ("world",),
     ("data", "lexicons", "*"): ("world",),
     ("data", "template"): ("plain", "metamath", "alpaca", "chat"),

@@ -130,6 +130,25 @@ class TemplateSettings(Settings):
         return self
 
 
+class MonolingualSettings(Settings):
+    """Running text in the languages of the recipe, for continued pretraining of the LLM."""
+
+    files: Annotated[dict[str, str], BeforeValidator(_one_for_all, json_schema_input_type=str | dict[str, str])] = Field(
+        description="Text files: a mapping from language to file, or one path with `{language}` in it. A line is a sentence or "
+        "a paragraph, and a blank line ends a document. The files may be compressed."
+    )
+    tokens: int | None = Field(
+        None,
+        ge=1,
+        description="Largest number of LLM tokens that lilift takes from the files, an equal share of each language, from the "
+        "beginning of its file. If you leave it out: all.",
+    )
+
+    def file_of(self, language: str) -> str | None:
+        """The place of the text of `language`, or None if the recipe does not name one."""
+        return _location_of(self.files, language)
+
+
 class DataSettings(Settings):
     """The texts and dictionaries that both stages learn from."""
 
@@ -139,6 +158,12 @@ class DataSettings(Settings):
         description="Files with English texts and their translations: a mapping from language to file, or one path with "
         "`{language}` in it. Only methods that learn from parallel texts need them (`align.texts` or `transfer.texts` contain "
         "translated). LinguaLIFT does not.",
+    )
+    monolingual: MonolingualSettings | None = Field(
+        None,
+        exclude_if=lambda texts: texts is None,  # runs without this setting keep their fingerprint
+        description="Running text in the languages, for continued pretraining (`align.texts: [monolingual]`). LinguaLIFT does "
+        "not need it.",
     )
     lexicons: Annotated[dict[str, str], BeforeValidator(_one_for_all, json_schema_input_type=str | dict[str, str])] = Field(
         {},

@@ -65,6 +65,8 @@ class Recipe(Settings):
                 raise ValueError(f"data.lexicons: the recipe names no lexicon for language {language!r}")
             if self.uses_translations and self.data.translations_of(language) is None:
                 raise ValueError(f"data.translations: the recipe names no translated texts for language {language!r}")
+            if self.uses_monolingual and (self.data.monolingual is None or self.data.monolingual.file_of(language) is None):
+                raise ValueError(f"data.monolingual: the recipe names no text file for language {language!r}")
         if len(set(self.languages)) != len(self.languages):
             raise ValueError("languages: the list names a language twice")
         for name, stage in (("align", self.align), ("transfer", self.transfer)):
@@ -106,6 +108,7 @@ class Recipe(Settings):
             )
         if not self.has_encoder and self.encoder.placement != "resident":
             raise ValueError("encoder.placement: the recipe has no encoder; set it to resident")
+        self._check_routes()
         if self.transfer.control and (self.trained_by("alignment"), self.trained_by("adapter")) != ("align", "transfer"):
             raise ValueError(
                 "transfer.control: the control needs align to train the alignment layer and transfer to train the adapter"
@@ -117,8 +120,25 @@ class Recipe(Settings):
         self._check_during()
         if self.export.formats and not self.can_be_exported:
             raise ValueError(
-                "export.formats: an export needs an encoder, an alignment layer and an adapter, and this recipe lacks one; "
-                "set it to []"
+                "export.formats: an export needs an adapter from stage 2 and, with an encoder, an alignment layer from stage "
+                "1, and this recipe lacks one; set it to []"
+            )
+
+    def _check_routes(self) -> None:
+        """Check that continued pretraining and layer swapping have what they need."""
+        if self.uses_monolingual and (
+            self.has_encoder or self.align.trains != "adapter" or self.align.texts != ("monolingual",)
+        ):
+            raise ValueError(
+                "align.texts: monolingual needs align.trains: adapter, a recipe without an encoder (encoder.model: none), and "
+                "no other texts beside it, because the LLM itself reads these texts"
+            )
+        if self.transfer.layer_swap is not None and (
+            self.has_encoder or len(self.stages) < 2 or self.align.trains != self.transfer.trains
+        ):
+            raise ValueError(
+                "transfer.layer_swap: it combines the adapters of both stages; set align.trains and transfer.trains to "
+                "adapter, skip no stage, and set encoder.model to none"
             )
 
     def _check_layers(self) -> None:
@@ -196,7 +216,8 @@ class Recipe(Settings):
     @property
     def can_be_exported(self) -> bool:
         """Whether a run has all parts that an export needs."""
-        return self.has_encoder and self.trained_by("alignment") == "align" and self.trained_by("adapter") == "transfer"
+        aligned = self.trained_by("alignment") == "align" or not self.has_encoder
+        return aligned and self.trained_by("adapter") == "transfer"
 
     @property
     def switches_words(self) -> bool:
@@ -207,6 +228,11 @@ class Recipe(Settings):
     def uses_translations(self) -> bool:
         """Whether any stage reads translated texts."""
         return any("translated" in getattr(self, name).texts for name in self.stages)
+
+    @property
+    def uses_monolingual(self) -> bool:
+        """Whether stage 1 reads running text in the languages."""
+        return not self.align.skip and "monolingual" in self.align.texts
 
     @property
     def translations_need_response(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from lilift.recipe.schema.base_settings import Settings
 
@@ -82,11 +82,13 @@ class AlignSettings(StageSettings):
         "its English response. For a mix, give weights: {reconstruct: 0.8, respond: 0.2}.",
     )
 
-    texts: tuple[Literal["switched", "english", "translated"], ...] = Field(
+    texts: tuple[Literal["switched", "english", "translated", "monolingual"], ...] = Field(
         ("switched",),
         min_length=1,
         description="What the encoder reads; you can give several. switched: English questions with some words replaced by "
-        "translations. english: English questions as they are. translated: the texts of `data.translations`.",
+        "translations. english: English questions as they are. translated: the texts of `data.translations`. monolingual: the "
+        "texts of `data.monolingual`, which the LLM itself reads and learns to continue (continued pretraining); it needs "
+        "`trains: adapter` and no encoder, and stands alone.",
     )
 
     learns_end: bool = Field(
@@ -113,6 +115,29 @@ class LoraSettings(Settings):
     )
 
 
+class LayerSwapSettings(Settings):
+    """How lilift combines the adapters of both stages, layer by layer (arXiv 2410.01335)."""
+
+    bottom: int = Field(
+        5, ge=0, description="Number of the LLM's first layers whose adapter comes from stage 1. The paper has 5 of 32."
+    )
+    top: int = Field(
+        2, ge=0, description="Number of the LLM's last layers whose adapter comes from stage 1. The paper has 2 of 32."
+    )
+    transition: int = Field(
+        1,
+        ge=0,
+        description="Number of layers on the inner side of each of the two zones that get the mean of both adapters. The "
+        "paper has 1.",
+    )
+
+    @model_validator(mode="after")
+    def _takes_layers(self) -> LayerSwapSettings:
+        if self.bottom + self.top == 0:
+            raise ValueError("bottom and top are both 0, so no layer comes from stage 1; leave layer_swap out")
+        return self
+
+
 class TransferSettings(StageSettings):
     """Stage 2, task transfer: a LoRA adapter learns from English instructions, and the alignment layer is frozen."""
 
@@ -126,6 +151,13 @@ class TransferSettings(StageSettings):
         "texts of `data.translations` that have a response.",
     )
     lora: LoraSettings = Field(default_factory=LoraSettings)
+    layer_swap: LayerSwapSettings | None = Field(
+        None,
+        exclude_if=lambda swap: swap is None,  # runs without this setting keep their fingerprint
+        description="Train a new adapter in this stage instead of continuing that of stage 1, and combine the two: the LLM's "
+        "bottom and top layers get the adapter of stage 1 (the language), the middle layers that of stage 2 (the task), and "
+        "the layers between them the mean. `{}` takes the paper's numbers of layers.",
+    )
     control: bool = Field(
         False,
         description="Also run stage 2 on an alignment layer that stage 1 did not train, and evaluate the result. This shows "

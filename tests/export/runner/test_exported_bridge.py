@@ -55,7 +55,7 @@ def live_logits(live: BridgedModel, row: Row) -> np.ndarray:
 def test_logits_before_an_answer_are_those_of_the_live_model(made: Made, bridge: ExportedBridge) -> None:
     for question, row in zip(QUESTIONS, rows_of(made, QUESTIONS), strict=True):
         prompt = bridge.prepare(question)
-        assert bridge._source_ids(question)[0] == list(row.encoder_ids)
+        assert bridge._encoder.source_ids(question)[0] == list(row.encoder_ids)
         assert prompt.tokens == list(row.prompt_ids)
         next(iter(bridge.stream(prompt, max_new_tokens=4)))  # left where the first token is chosen
         bridge._llm.begin(64)
@@ -154,7 +154,7 @@ def test_a_long_question_is_cut_where_training_cut_it(made: Made, bridge: Export
     assert bridge.cuts([long, "Omar"]) == [True, False]
     prompt = bridge.prepare(long)
     assert prompt.cut
-    assert bridge._source_ids(long)[0] == list(rows_of(made, (long,))[0].encoder_ids)
+    assert bridge._encoder.source_ids(long)[0] == list(rows_of(made, (long,))[0].encoder_ids)
 
 
 def test_what_cannot_be_answered_is_an_error_and_the_next_question_is(bridge: ExportedBridge) -> None:
@@ -198,7 +198,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "missing": (lambda folder: (folder / "align.gguf").unlink(), "align.gguf is missing"),
     "template": (change_template, "has been changed since lilift wrote it"),
-    "newer": (lambda folder: change_description(folder, format=4), "the file has the format 4"),
+    "newer": (lambda folder: change_description(folder, format=9), "the file has the format 9"),
     "order": (lambda folder: change_description(folder, sequence=["soft tokens"]), "order of the sequence"),
     "outside": (
         lambda folder: change_description(folder, alignment={"file": "../align.gguf", "kind": "ffn"}),
