@@ -262,7 +262,7 @@ def _translated(
     """
     if settings is None:
         return None
-    from lilift.phases.answering.pivot_responder import translate_together
+    from lilift.phases.answering.question_translations import translate_together
     from lilift.recipe.interrupt import polite_interrupts
 
     with polite_interrupts() as interruption:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -39,15 +39,8 @@ from lilift.model.layer_swap import swap_layers, zones_in_words
 from lilift.model.snapshot import local_model_folder
 from lilift.phases.alignment_quality import record_alignment
 from lilift.phases.answer_progress import answer_progress
-from lilift.phases.answering.pivot_responder import (
-    Pivot,
-    PivotResponder,
-    Translations,
-    english_of,
-    translate_together,
-    translated_system,
-)
-from lilift.phases.answering.routed_responder import RoutedResponder, Routes, routed_system
+from lilift.phases.answering.pivot_responder import Translations
+from lilift.phases.answering.question_translations import asked_texts, in_recipes_language, translate_together
 from lilift.phases.answering.systems import (
     answers_depend_on,
     evaluated_systems,
@@ -153,7 +146,7 @@ def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: 
     with token_cache(where, processes.rank) as cache:
         together: dict[str, Any] = {"device": device, "note": job.say, "processes": processes}
         read_stage(recipe, settings, prepared, rows_of, where, cache=cache, **together)
-        read_questions(recipe, _texts_of(watched), where, **together)
+        read_questions(recipe, asked_texts(watched, None), where, **together)
         bridge = load_bridge(recipe, device=device, states_folder=where / STATES, to_train=True)
         if after is not None:
             part = getattr(recipe, after).trains
@@ -228,23 +221,17 @@ def _evaluate(job: Job, where: Path) -> None:
     for line in custom_lines(recipe.evaluate.benchmarks):
         job.say(f"  {line}")
     pivot = _translated(job, benchmarks)
-    texts = _texts_of(benchmarks) if pivot is None else english_of(pivot, benchmarks)
-    read_questions(recipe, texts, where, device=device, note=job.say, processes=processes)
+    read_questions(recipe, asked_texts(benchmarks, pivot), where, device=device, note=job.say, processes=processes)
     settings = recipe.evaluate
     has_room = processes.from_first(lambda: job.plan is None or bool(job.plan.dequantised_bytes))
     if settings.dequantize == "auto" and not has_room:  # the plan has no room
         settings = settings.model_copy(update={"dequantize": False})
     for system in evaluated_systems(recipe):
         bridge = load_system(recipe, job.folder.path, system, device=device, states_folder=where / STATES)
-        direct = responder_for(bridge, recipe, job.folder.path, settings)
-        responder: Responder = direct
+        responder: Responder = responder_for(bridge, recipe, job.folder.path, settings)
         inputs = answers_depend_on(recipe, job.folder.path, system)
-        if isinstance(pivot, Pivot) and settings.respond_in == "asked":
-            routes = Routes(None, bridged=recipe.has_encoder, reader=None, pivot=pivot, respond_in="asked")
-            responder, inputs = RoutedResponder({"pivot": direct}, routes), inputs | routes.inputs
-            system = routed_system(system, routes)
-        elif pivot is not None:
-            responder, inputs, system = PivotResponder(direct, pivot), inputs | pivot.inputs, translated_system(system)
+        if pivot is not None:
+            responder, inputs, system = in_recipes_language(recipe, responder, inputs, system, pivot)
         shown = nullcontext(None) if job.quiet else answer_progress(sys.stdout)
         with polite_interrupts() as interruption, shown as progress:
             if not processes.is_first:
@@ -278,11 +265,6 @@ def _translated(job: Job, benchmarks: Sequence[Benchmark]) -> Translations | Non
             processes=processes,
             goes_on=job.recipe.evaluate.respond_in == "asked",
         )
-
-
-def _texts_of(benchmarks: Sequence[Benchmark]) -> Iterator[tuple[list[str], str]]:
-    """The questions of each benchmark, and the code of their language."""
-    return (([question.text for question in benchmark.questions], benchmark.language) for benchmark in benchmarks)
 
 
 def _export(job: Job, where: Path) -> None:

@@ -7,9 +7,9 @@ together. In a chat the translator stays.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import astuple, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
 
 from lilift.data.languages import language as known_language
 from lilift.evaluate.benchmarks.benchmark import Benchmark
@@ -25,10 +25,6 @@ from lilift.translation.translate_texts import Translating, TranslationCounts
 from lilift.translation.translation_cache import Translation
 from lilift.translation.translator import Translator
 from lilift.translation.translator_languages import translator_language
-
-# This module imports torch, and exports answer on machines without torch.
-if TYPE_CHECKING:
-    from lilift.processes.joined_processes import Processes
 
 ENGLISH = "en"
 REMEMBERED = 20_000
@@ -170,23 +166,6 @@ class Pivot:
         return self._work[language]
 
 
-class HeardTranslations:
-    """The translations of all questions, in a process that has heard them from the first one.
-
-    Args:
-        inputs: what they depend on; see `Pivot.inputs`.
-        found: the translations by language and text.
-    """
-
-    def __init__(self, inputs: Mapping[str, Any], found: Mapping[str, Mapping[str, Translation]]) -> None:
-        self.inputs = dict(inputs)
-        self._found = found
-
-    def translations(self, language: str, texts: Sequence[str]) -> list[Translation]:
-        """The translation of each text into English; an English text stays as it is."""
-        return [Translation(text) if language == ENGLISH else self._found[language][text] for text in texts]
-
-
 class Translations(Protocol):
     """Gives the translations of questions into English."""
 
@@ -196,53 +175,6 @@ class Translations(Protocol):
 
     def translations(self, language: str, texts: Sequence[str]) -> list[Translation]:
         """The translation of each text into English; an English text stays as it is."""
-
-
-def english_of(pivot: Translations, benchmarks: Sequence[Benchmark]) -> Iterator[tuple[list[str], str]]:
-    """The translated questions of each benchmark, and the code of English."""
-    for benchmark in benchmarks:
-        texts = [question.text for question in benchmark.questions]
-        yield [one.text for one in pivot.translations(benchmark.language, texts)], ENGLISH
-
-
-def translate_together(
-    settings: PivotSettings,
-    benchmarks: Sequence[Benchmark],
-    note: Callable[[str], None],
-    *,
-    interruption: Interruption,
-    processes: Processes | None = None,
-    goes_on: bool = False,
-) -> Translations:
-    """The translations of the questions of all benchmarks. Of several processes, the first one translates and tells the others.
-
-    Args:
-        settings: name the translator.
-        benchmarks: all questions.
-        note: prints a line for the user.
-        interruption: the user's wish to stop.
-        processes: those that evaluate together.
-        goes_on: whether there is more to translate, such as answers. Then the result is a `Pivot` in every process.
-
-    Raises:
-        LiliftError: see `Pivot` and `Pivot.translate_all`.
-    """
-    if processes is not None and not processes.is_first:
-        inputs, languages = processes.hear(), processes.hear()
-        found = {language: {text: Translation(*rest) for text, *rest in processes.hear()} for language in languages}
-        if not goes_on:
-            return HeardTranslations(inputs, found)
-        own = Pivot(settings, lambda _: None)
-        own.found = found
-        return own
-    pivot = Pivot(settings, note)
-    pivot.translate_all(benchmarks, interruption=interruption)
-    if processes is not None and not processes.alone:
-        processes.say(pivot.inputs)
-        processes.say(list(pivot.found))
-        for translations in pivot.found.values():
-            processes.say([[text, *astuple(one)] for text, one in translations.items()])
-    return pivot
 
 
 class PivotResponder:
