@@ -74,9 +74,21 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise RecipeError(message, remedy=f"see `{self.prog} --help`")
 
+    _mixing = False
+
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[Any, list[str]]:
         """Refuse unknown arguments here, where the verb that they were given to is known."""
         found, unknown = super().parse_known_args(args, namespace)
+        if self._mixing:
+            return found, unknown
+        if unknown and any(one.nargs in ("?", "*") for one in self._actions if not one.option_strings):
+            # argparse gives nothing to an argument that may be left out, such as the question of `chat`, once an option stands
+            # before it. So read the options first, and then the rest.
+            self._mixing = True
+            try:
+                found, unknown = self.parse_known_intermixed_args(args, namespace)
+            finally:
+                self._mixing = False
         if unknown:
             self.error(f"unknown: {' '.join(unknown)}")
         return found, unknown

@@ -9,15 +9,16 @@ from lilift.cli.console import HelpFormatter, print_json
 from lilift.cli.language_options import language_codes
 
 if TYPE_CHECKING:
-    from lilift.phases.routes.open_routes import Routes
+    from lilift.phases.routes.language_routes import Routes
 
 
 def add_parser(verbs: Any) -> None:
     parser = verbs.add_parser(
         "routes",
         help="show which routes are open to a language, and what to try first",
-        description="Show which of four routes are open to a language: a model that knows it; translate, then solve; tune on "
-        "translated data; lilift's bridge. lilift looks into tables that come with it, and downloads nothing. It says which "
+        description="Show which of six routes are open to a language: a model that knows it; translate, then solve; tune on "
+        "translated data; lilift's bridge; read running text first; combine two adapters. "
+        "lilift looks into tables that come with it, and downloads nothing. It says which "
         "route to try first and why, also when that is not the bridge. The memory comes from the plans of the shipped recipes. "
         "That a model's authors name a language is no measurement: measure with the commands that lilift prints.",
         epilog="examples:\n  lilift routes Swahili\n  lilift routes om,ti,qu --card 12gb\n  lilift routes mmwp-low --json",

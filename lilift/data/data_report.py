@@ -105,7 +105,7 @@ class DataReport:
             whole = "" if read.whole else "; the rest of the file is beyond data.monolingual.tokens"
             lines.append(
                 f"text {code}: {read.kept:,} of {read.read:,} lines ({read.characters:,} characters, {read.documents:,} "
-                f"documents) from {read.source}" + _reasons(read.dropped) + whole
+                f"{'document' if read.documents == 1 else 'documents'}) from {read.source}" + _reasons(read.dropped) + whole
             )
         return lines + self.warnings
 

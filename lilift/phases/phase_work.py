@@ -190,9 +190,10 @@ def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows | Monoling
     lengths = rows.lengths()
     cut = lengths.truncated_source + lengths.truncated_response
     dropped = lengths.dropped_source + lengths.dropped_sequence
+    source = f"longest source {lengths.longest_source} tokens, " if job.recipe.has_encoder else ""
     job.say(
         f"  kept {lengths.kept:,} of {lengths.read:,} rows; dropped {dropped:,} and cut {cut:,} that are too long; "
-        f"longest source {lengths.longest_source} tokens, longest sequence {lengths.longest_sequence}"
+        f"{source}longest sequence {lengths.longest_sequence} tokens"
     )
     recipe = job.recipe
     limits = (recipe.encoder.max_tokens, recipe.data.max_tokens)

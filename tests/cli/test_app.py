@@ -183,3 +183,22 @@ def test_a_plan_that_cannot_fit_is_refused_naming_the_largest_part(capsys: pytes
     assert code == 2
     assert json.loads(out)["phases"]["evaluate"]["peak_mib"] > 8192
     assert "rtx4060 has only 7.8 GiB for it; the largest part is" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        (["chat", "runs/mine", "--route", "plain", "Who?"], "question", "Who?"),
+        (["chat", "runs/mine", "--json", "Who?", "--language", "sw"], "question", "Who?"),
+        (["chat", "--json", "runs/mine"], "question", None),
+        (["eval compare", "a", "b", "--html", "page.html", "c", "d"], "more", ["c", "d"]),
+        (["recipe", "new", "--language", "sw", "mine.yaml"], "file", Path("mine.yaml")),
+    ],
+)
+def test_arguments_that_may_be_left_out_may_stand_behind_options(words: list[str], name: str, value: object) -> None:
+    assert getattr(app.build_parser().parse_args(words), name) == value
+
+
+def test_what_is_too_much_behind_an_option_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = call(capsys, "chat", "runs/mine", "--json", "Who?", "What?")
+    assert (code, err) == (2, "lilift: unknown: What?; see `lilift chat --help`\n")

@@ -1,12 +1,15 @@
-"""Which of the four routes are open to a language on a card, which one to try first, and with which commands.
+"""Which routes are open to a language on a card, which one to try first, and with which commands.
 
 The rule, in this order:
 
 1. An LLM's authors name the language: let the LLM read the questions itself.
 2. NLLB-200 knows the language: translate the questions into English, then solve them. Tune on translated data after that.
 3. An encoder has read the language, and there is a dictionary: lilift's bridge.
-4. There is only a dictionary: the bridge, but with an encoder that has never read the language. Nobody has measured that.
-5. None of these: collect a dictionary or text first.
+4. There is only a dictionary: the bridge, but with an encoder that has never read the language. Nobody has measured that with
+   real models.
+5. None of these: learn from running text, or collect a dictionary first.
+
+Two more routes need running text in the language. lilift cannot know whether you have any, so the rule never puts them first.
 
 A claim of authors is no measurement, so the first route is the first to *measure*. Memory comes from the instant plans of the
 shipped recipes. This module imports no heavy package.
@@ -15,15 +18,14 @@ shipped recipes. This module imports no heavy package.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from functools import cache
-from typing import Any, Literal
 
 from lilift.data.languages import Language, language
 from lilift.evaluate.benchmarks.benchmark_fetch import PUBLIC
 from lilift.evaluate.benchmarks.benchmark_sources import SOURCES, TRANSLATORS
 from lilift.memory.instant_plan import InstantPlan, instant_plan, is_fitted
 from lilift.memory.planned_card import CARD_GIB, GIB, PlannedCard, planned_card
+from lilift.phases.routes.language_routes import RecipeOnCard, Route, RouteName, Routes
 from lilift.phases.routes.language_tables import (
     Dictionary,
     dictionaries_for,
@@ -34,90 +36,16 @@ from lilift.phases.routes.language_tables import (
 from lilift.recipe.load import load_recipe, shipped_recipes
 from lilift.recipe.schema import Recipe
 
-RouteName = Literal["native", "translate", "tune", "bridge"]
-TITLES: dict[RouteName, str] = {
-    "native": "a model that knows the language",
-    "translate": "translate, then solve",
-    "tune": "tune on translated data",
-    "bridge": "lilift's bridge",
-}
 _MATH = ("afrimgsm", "mgsm", "polymath-low", "mmwp", "msvamp")
 _TUNED = "baseline-translated-sft-7b-24gb"
+_FROM_TEXT: dict[RouteName, str] = {
+    "continued": "baseline-continued-7b-24gb",
+    "layer-swap": "baseline-layer-swap-7b-24gb",
+}
 _TRANSLATED = "baseline-translate-test-7b-24gb"
 _XLM_R = "FacebookAI/xlm-roberta-large"
 TRANSLATOR_GIB = 1.3
 """Weights of NLLB's 1.3B models in 8 bits: 1.37 billion parameters, computed from config.json."""
-
-
-@dataclass(frozen=True)
-class RecipeOnCard:
-    """A shipped recipe whose plan fits the card.
-
-    Attributes:
-        name, llm, encoder: the recipe and its models.
-        gib: predicted peak of each phase in GiB.
-    """
-
-    name: str
-    llm: str
-    encoder: str
-    gib: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Route:
-    """One route.
-
-    Attributes:
-        route: its name.
-        open: whether it is open to this language on this card.
-        why: what it rests on, or what is missing.
-        costs: memory, and what else it needs.
-        commands: what to type.
-    """
-
-    route: RouteName
-    open: bool
-    why: str
-    costs: str = ""
-    commands: tuple[str, ...] = ()
-
-    @property
-    def title(self) -> str:
-        return TITLES[self.route]
-
-
-@dataclass(frozen=True)
-class Routes:
-    """All routes of a language.
-
-    Attributes:
-        code, name: the language.
-        card: name of the card.
-        routes: the four routes.
-        first: the route to try first; None if none is open.
-        reason: the part of the rule that decided.
-        dictionaries: what `lilift lexicon fetch` can get.
-        benchmarks: benchmarks with the language, and who translated them; the most trustworthy first.
-        recipes: recipes that fit the card and whose encoder has read the language.
-    """
-
-    code: str
-    name: str
-    card: str
-    routes: tuple[Route, ...]
-    first: RouteName | None
-    reason: str
-    dictionaries: tuple[Dictionary, ...]
-    benchmarks: tuple[tuple[str, str], ...]
-    recipes: tuple[RecipeOnCard, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        found = asdict(self)
-        found["routes"] = [{"title": route.title} | asdict(route) for route in self.routes]
-        found["benchmarks"] = [{"name": name, "translated_by": who} for name, who in self.benchmarks]
-        return found
 
 
 def routes_of(name: str, card: str = "24gb") -> Routes:
@@ -144,6 +72,8 @@ def routes_of(name: str, card: str = "24gb") -> Routes:
         _translate(known, chosen, fitting, without_labels),
         _tune(known, chosen, card),
         bridge,
+        _from_text("continued", known, chosen, card),
+        _from_text("layer-swap", known, chosen, card),
     )
     first, reason = _rule(known, chosen, routes)
     return Routes(
@@ -153,7 +83,7 @@ def routes_of(name: str, card: str = "24gb") -> Routes:
 
 def _rule(known: Language, card: PlannedCard, routes: Sequence[Route]) -> tuple[RouteName | None, str]:
     """See the beginning of this file."""
-    native, translate, _, bridge = routes
+    native, translate, _, bridge, continued, _ = routes
     if native.open:
         return "native", (
             f"The authors of an LLM say that it knows {known.name}. The bridge would add an encoder and training to a model "
@@ -166,8 +96,9 @@ def _rule(known: Language, card: PlannedCard, routes: Sequence[Route]) -> tuple[
         )
     if not bridge.open:
         return None, (
-            f"lilift knows no LLM, no translator and no dictionary for {known.name} on this card. If you have none either, "
-            "collect a word list first (docs/lexicons.md)"
+            f"lilift knows no LLM, no translator and no dictionary for {known.name} on this card. "
+            + ("If you have running text, let an LLM read it first. " if continued.open else "")
+            + "If you have none of these either, collect a word list first (docs/lexicons.md)"
         )
     if families_for(known.code, "llm") or families_for(known.code, "translator"):
         return "bridge", f"An LLM or a translator knows {known.name}, but lilift has no plan for one of them on {card.name}"
@@ -177,7 +108,7 @@ def _rule(known: Language, card: PlannedCard, routes: Sequence[Route]) -> tuple[
         )
     return "bridge", (
         f"No LLM, translator or encoder of the table knows {known.name}. There is only a dictionary. Nobody has measured how "
-        "far a dictionary alone goes: measure early, after few steps"
+        "far a dictionary alone goes with real models: measure early, after few steps"
     )
 
 
@@ -254,6 +185,18 @@ def _bridge(
         f"lilift eval runs/{found.name} {measure}",
     )
     return Route("bridge", True, why, costs, commands), recipes
+
+
+def _from_text(route: RouteName, known: Language, chosen: PlannedCard, card: str) -> Route:
+    """A route that learns from running text."""
+    name = _FROM_TEXT[route]
+    found = _on_card(load_recipe(name), card)
+    if found is None:
+        return Route(route, False, f"{name} does not fit {chosen.name}")
+    why = f"if you have running text in {known.name}, in a file texts/{known.code}.txt. lilift cannot know whether you have it"
+    costs = f"{max(found.gib.values()):.1f} GiB ({name}), and the time to train two stages"
+    run = f"lilift recipe run {name} --set languages=[{known.code}]"
+    return Route(route, True, why, costs, (f"{run} --until data", f"{run} --resume"))
 
 
 def _dictionary_in_words(one: Dictionary) -> str:

@@ -71,6 +71,16 @@ def test_lilift_accepts_the_commands() -> None:
                     load_recipe(words[2], [words[at + 1] for at, word in enumerate(words) if word == "--set"])
 
 
+def test_routes_from_running_text_depend_on_the_card_alone_and_come_first_nowhere() -> None:
+    small, large = routes_of("nqo", "8gb"), routes_of("nqo", "24gb")
+    assert [route.open for route in small.routes[4:]] == [False, False]
+    assert [route.open for route in large.routes[4:]] == [True, True]
+    assert "texts/nqo.txt" in large.routes[4].why
+    assert large.first is None
+    assert "If you have running text" in large.reason
+    assert "If you have running text" not in small.reason
+
+
 def test_questions_with_labels_are_not_offered_to_a_translator() -> None:
     for code in ("sw", "qu"):
         command = next(one for one in routes_of(code).routes[1].commands if "--pivot" in one)
@@ -82,7 +92,7 @@ def test_the_verb_takes_names_in_any_spelling_and_groups(capsys: pytest.CaptureF
     assert main(["routes", "swh_Latn,Kiswahili", "om", "--json"]) == 0
     first, second = json.loads(capsys.readouterr().out)
     assert (first["code"], second["code"]) == ("sw", "om")
-    assert [route["route"] for route in first["routes"]] == ["native", "translate", "tune", "bridge"]
+    assert [route["route"] for route in first["routes"]] == ["native", "translate", "tune", "bridge", "continued", "layer-swap"]
     assert {"name": "afrimgsm", "translated_by": "people"} in first["benchmarks"]
     assert main(["routes", "om", "--card", "8gb"]) == 0
     out = capsys.readouterr().out
