@@ -29,7 +29,7 @@ def keep(name: str, found: Mapping[str, Any], output: Path | None = None) -> Pat
 
     path = output or FOLDER / f"{name}.json"
     content = {
-        "command": " ".join(["python -m benchmarks", Path(sys.argv[0]).stem, *sys.argv[1:]]),
+        "command": " ".join(["python -m benchmarks", Path(sys.argv[0]).stem, *map(_without_folder, sys.argv[1:])]),
         "date": datetime.date.today().isoformat(),
         "environment": describe_environment(),
         **found,
@@ -37,6 +37,12 @@ def keep(name: str, found: Mapping[str, Any], output: Path | None = None) -> Pat
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def _without_folder(word: str) -> str:
+    """An argument without the folders of this machine: `/home/me/models/llm` becomes `llm`."""
+    option, equals, value = word.rpartition("=")
+    return f"{option}{equals}{Path(value).name}" if Path(value).is_absolute() else word
 
 
 def benchmark_command(name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -123,3 +124,14 @@ def test_a_fault_that_takes_the_process_with_it_leaves_a_name_behind(tmp_path: P
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (ended.returncode, measuring.culprit(output)) == (measuring.BROKEN, "hangs")
     assert "hangs has not returned" in ended.stdout
+
+
+def test_a_result_file_names_no_folder_of_the_machine(tmp_path: Path) -> None:
+    words = ["real_models", "--llm", "/home/me/models/llm", "--set", "encoder.model=/home/me/e5", "seed=0", "models/own"]
+    with mock.patch.object(sys, "argv", words):
+        path = result_files.keep("some", {}, tmp_path / "some.json")
+    command = json.loads(path.read_text(encoding="utf-8"))["command"]
+    assert command == "python -m benchmarks real_models --llm llm --set encoder.model=e5 seed=0 models/own"
+    for kept in (FOLDER / "results").glob("*.json"):
+        words = json.loads(kept.read_text(encoding="utf-8")).get("command", "").replace("=", " ").split()
+        assert not any(Path(word).is_absolute() for word in words), kept

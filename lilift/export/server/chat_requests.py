@@ -67,6 +67,15 @@ class RequestError(Exception):
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
 
+def problem_in_words(problem: Mapping[str, Any]) -> str:
+    """What is wrong with a field of a request: pydantic's words, except where they speak of pydantic's own terms."""
+    if problem["type"] == "extra_forbidden":
+        return "this server knows no such field; leave it out"
+    if problem["type"] == "too_short" and problem["ctx"]["actual_length"] == 0:
+        return "this list is empty; give at least one"
+    return str(problem["msg"])
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -182,7 +191,7 @@ def read_request(content: Any, models: Mapping[str, Sequence[str]]) -> ChatReque
     except ValidationError as error:
         problem = max(error.errors(), key=lambda one: len(one["loc"]))  # of a type's alternatives, the one that fits best
         place = _place_in(content, problem["loc"], missing=problem["type"] == "missing")
-        raise RequestError(400, f"{place}: {problem['msg']}", param=place, code="invalid_value") from None
+        raise RequestError(400, f"{place}: {problem_in_words(problem)}", param=place, code="invalid_value") from None
     if request.model is not None and request.model not in models:
         message = f"this server has no model {request.model!r}; use {' or '.join(map(repr, models))}"
         raise RequestError(404, message, param="model", code="model_not_found")

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lilift.export.server.chat_requests import RequestError
+from lilift.export.server.chat_requests import RequestError, problem_in_words
 from lilift.recipe.errors import LiliftError
 from lilift.recipe.storage import JsonLines
 
@@ -60,7 +60,7 @@ class Ratings:
         except ValidationError as error:
             problem = error.errors()[0]
             place = ".".join(map(str, problem["loc"])) or "the body"
-            raise RequestError(400, f"{place}: {problem['msg']}", param=place, code="invalid_value") from None
+            raise RequestError(400, f"{place}: {problem_in_words(problem)}", param=place, code="invalid_value") from None
         if rating.model not in (None, *self._models):
             message = f"model: this server has no model of this name; use {' or '.join(map(repr, self._models))}"
             raise RequestError(400, message, param="model", code="invalid_value")

@@ -74,6 +74,12 @@ def test_an_error_names_the_requests_own_field(content: Any, param: str) -> None
     assert refused(content).param == param
 
 
+def test_an_error_speaks_of_the_request_and_not_of_the_library_that_checks_it() -> None:
+    unknown = refused(question("x", lilift={"route": "plain"}))
+    assert unknown.message == "lilift.route: this server knows no such field; leave it out"
+    assert refused({"messages": []}).message == "messages: this list is empty; give at least one"
+
+
 @pytest.mark.parametrize("temperature", [5e-324, 1e-300, 1e-7, -0.1, 2.1])
 def test_a_temperature_is_zero_or_gives_finite_logits(temperature: float) -> None:
     assert refused(question("x", temperature=temperature)).param == "temperature"
