@@ -13,16 +13,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 ACTIVATIONS = "activations"
 TEMPORARIES = "temporaries"
 Expansion = Callable[..., Any]
-_DEVICE = torch.ops.prim.device.default
 
 
 @dataclass
@@ -76,8 +73,6 @@ class MemoryTrace(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if func is _DEVICE and isinstance(args[0], FakeTensor) and not args[0].fake_mode.in_kernel_invocation:
-            return args[0].fake_device  # as the fake mode answers, without its long way; half of all calls ask this
         kwargs = kwargs or {}
         expansion = self._expansions.get(func)
         if expansion is not None:
