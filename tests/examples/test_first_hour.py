@@ -16,20 +16,11 @@ import pytest
 from lilift.cli import app
 from lilift.recipe.load import load_recipe
 from lilift.recipe.schema import Recipe
+from tests.examples.few_steps import FEW_STEPS
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = ROOT / "examples" / "first_hour.ipynb"
-FEW_STEPS = (
-    "data.instructions.limit=100",
-    "align.max_steps=2",
-    "transfer.max_steps=2",
-    "transfer.control=false",
-    "evaluate.untrained=false",
-    "evaluate.alignment=none",
-    "evaluate.benchmarks.0.limit=2",
-    "evaluate.max_new_tokens=8",
-    "export.formats=[]",
-)
+SHORT = ("data.instructions.limit=100", *FEW_STEPS)
 # A `!` line does not stop a notebook when its command fails. Here it does.
 IN_A_SHELL = """
 def run_command(command, shell=get_ipython(), run=get_ipython().system):
@@ -64,7 +55,7 @@ def executed(folder: Path, runs_commands: str) -> list[str]:
     pytest.importorskip("ipykernel", reason="a notebook runs in ipykernel")
     nbformat = pytest.importorskip("nbformat")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    changes = " ".join(f"--set {shlex.quote(setting)}" for setting in FEW_STEPS)
+    changes = " ".join(f"--set {shlex.quote(setting)}" for setting in SHORT)
     hook = f"CHANGES = {changes!r}\n{runs_commands}\nget_ipython().system = run_command"
     place = next(place for place, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", []))
     notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(hook))

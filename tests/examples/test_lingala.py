@@ -10,18 +10,9 @@ import pytest
 from lilift.cli import app
 from lilift.phases.run import RunOptions, run_recipe
 from lilift.recipe.load import load_recipe
+from tests.examples.few_steps import FEW_STEPS
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "lingala"
-FEW_STEPS = (
-    "align.max_steps=2",
-    "transfer.max_steps=2",
-    "transfer.control=false",
-    "evaluate.untrained=false",
-    "evaluate.alignment=none",
-    "evaluate.benchmarks.0.limit=2",
-    "evaluate.max_new_tokens=8",
-    "export.formats=[]",
-)
 
 
 def commands() -> list[list[str]]:
