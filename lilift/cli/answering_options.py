@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from lilift.cli.number_options import require_at_least_one
+
 if TYPE_CHECKING:
     from lilift.phases.answering.answerer import AnswerOptions
 
@@ -38,10 +40,7 @@ def answer_options(arguments: argparse.Namespace) -> AnswerOptions:
     from lilift.phases.answering.answerer import AnswerOptions
     from lilift.recipe.errors import RecipeError
 
-    for name in ("samples", "max_new_tokens", "batch_tokens", "threads"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise RecipeError(f"--{name.replace('_', '-')} {value} is too small", remedy="give 1 or more")
+    require_at_least_one(arguments, "samples", "max_new_tokens", "batch_tokens", "threads")
     drawn = arguments.samples > 1 or arguments.temperature is not None or arguments.top_p is not None
     sampling = None
     if drawn:

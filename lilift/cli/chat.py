@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from lilift.cli.console import HelpFormatter, print_notes
+from lilift.cli.number_options import require_at_least_one
 from lilift.cli.pivot_options import add_pivot_options, add_route_options, pivot_of, route_of
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.terminal import in_notebook, is_terminal
@@ -62,22 +63,17 @@ def run(arguments: argparse.Namespace) -> int:
     from lilift.cli.language_options import language_code
     from lilift.phases.answering.answerer import AnswerOptions, asked_in
     from lilift.phases.answering.load_answerer import load_answerer
+    from lilift.phases.answering.pivot_responder import Pivot
+    from lilift.phases.answering.routed_responder import routed
 
-    for name in ("max_new_tokens", "threads"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise RecipeError(f"--{name.replace('_', '-')} {value} is too small", remedy="give 1 or more")
+    require_at_least_one(arguments, "max_new_tokens", "threads")
     if arguments.question is None and in_notebook() and sys.stdin.isatty():
         raise RecipeError("a cell of a notebook cannot ask you for questions", remedy="write the question behind the model")
     options = AnswerOptions(max_new_tokens=arguments.max_new_tokens, gguf=arguments.quant, threads=arguments.threads)
     translator, route = pivot_of(arguments), route_of(arguments)
     model = load_answerer(arguments.model, options, system=arguments.system)
-    if translator is not None or route is not None or arguments.respond_in != "english":
-        from lilift.phases.answering.pivot_responder import Pivot
-        from lilift.phases.answering.routed_responder import routed
-
-        pivot = None if translator is None else Pivot(translator, lambda line: print_notes([line]))
-        model = routed(model, route, pivot, arguments.respond_in)
+    pivot = None if translator is None else Pivot(translator, lambda line: print_notes([line]))
+    model = routed(model, route, pivot, arguments.respond_in)
     language = language_code(arguments.language) if arguments.language else None
     responder, note = asked_in(model, language)
     print_notes([*model.notes, *([note] if note else [])])

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lilift.cli.console import print_notes
 from lilift.cli.language_options import language_codes
+from lilift.cli.number_options import require_at_least_one
 from lilift.cli.pivot_options import add_translator_options
 from lilift.cli.recipe import add_action
 
@@ -78,10 +79,7 @@ def run_translate(arguments: argparse.Namespace) -> int:
     from lilift.translation.translator_languages import translator_language
 
     columns = _columns(arguments.columns)
-    for name in ("limit", "beam_size"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise RecipeError(f"--{name.replace('_', '-')} {value} is too small", remedy="give 1 or more")
+    require_at_least_one(arguments, "limit", "beam_size")
     targets = language_codes(arguments.to)
     output = arguments.output.expanduser()
     if output.suffix == ".jsonl" and len(targets) > 1:

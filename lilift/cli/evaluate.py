@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lilift.cli.answering_options import add_answering_options, answer_options
 from lilift.cli.console import HelpFormatter, print_notes
 from lilift.cli.evaluation_output import print_evaluation, print_shard
+from lilift.cli.number_options import require_at_least_one
 from lilift.cli.pivot_options import add_pivot_options, add_route_options, pivot_of, route_of
 from lilift.cli.several_processes import joined_by_torchrun, launch_command
 from lilift.processes.torchrun_environment import started_by_torchrun
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lilift.evaluate.benchmarks.benchmark import Benchmark
+    from lilift.evaluate.dealt.question_shares import Share
     from lilift.phases.answering.answerer import AnswerOptions
     from lilift.phases.answering.pivot_responder import Translations
+    from lilift.phases.answering.route_rule import RouteSettings
     from lilift.processes.joined_processes import Processes
     from lilift.recipe.schema import BenchmarkSettings, PivotSettings
 
@@ -118,9 +121,8 @@ def run(arguments: argparse.Namespace) -> int:
     # Mistakes in the options are reported before anything heavy is imported.
     options = answer_options(arguments)
     settings = _benchmark_settings(arguments, options)
-    pivot_of(arguments), route_of(arguments)
-    if arguments.shard is not None:
-        share_named(arguments.shard)
+    translator, route = pivot_of(arguments), route_of(arguments)
+    share = None if arguments.shard is None else share_named(arguments.shard)
     several = arguments.processes not in (None, 1) or started_by_torchrun() is not None
     if several and has_gguf(Path(arguments.model).expanduser()) and arguments.quantization is None and arguments.dtype is None:
         raise RecipeError(
@@ -133,24 +135,30 @@ def run(arguments: argparse.Namespace) -> int:
     with joined_by_torchrun(partial(computes_with, arguments.model), settings.model_dump_json(), compared) as processes:
         if processes is not None:
             options = replace(options, processes=processes.started.local_size)
-        return _run(arguments, options, settings, processes)
+        return _run(arguments, options, settings, translator, route, share, processes)
 
 
 def _run(
-    arguments: argparse.Namespace, options: AnswerOptions, settings: BenchmarkSettings, processes: Processes | None
+    arguments: argparse.Namespace,
+    options: AnswerOptions,
+    settings: BenchmarkSettings,
+    translator: PivotSettings | None,
+    route: RouteSettings | None,
+    share: Share | None,
+    processes: Processes | None,
 ) -> int:
     from lilift.cli.run_output import print_question_counts
     from lilift.evaluate.benchmarks.benchmark_languages import OPTION
     from lilift.evaluate.benchmarks.custom.custom_benchmark import custom_lines, read_custom
-    from lilift.evaluate.dealt.question_shares import own_questions, share_named
+    from lilift.evaluate.dealt.question_shares import own_questions
     from lilift.evaluate.evaluator import evaluate, load_benchmarks
     from lilift.phases.answer_progress import answer_progress
     from lilift.phases.answering.load_answerer import load_answerer
+    from lilift.phases.answering.routed_responder import routed
     from lilift.recipe.interrupt import polite_interrupts
 
     leads = processes is None or processes.is_first
     quiet = arguments.json or not leads
-    pivot_settings, route = pivot_of(arguments), route_of(arguments)
     is_routed = route is not None or arguments.respond_in != "english"
     # Loading a model may take minutes, so lilift first reads everything that does not depend on the model.
     known = settings.name == "custom" or (settings.languages is not None and settings.name != "world")
@@ -160,43 +168,36 @@ def _run(
         for line in custom_lines([settings]):
             print(line, flush=True)
     # The translator's memory is free again before the model is loaded, if the languages do not depend on the model.
-    pivot = _translated(pivot_settings, benchmarks, processes, goes_on=is_routed) if benchmarks else None
+    pivot = _translated(translator, benchmarks, processes, goes_on=is_routed) if benchmarks else None
     model = load_answerer(arguments.model, options, system=arguments.system)
     if leads:
         print_notes(model.notes)
     seed = 0 if known else model.seed
     benchmarks = benchmarks or load_benchmarks([settings], model.languages, seed=seed, setting=OPTION)
-    pivot = pivot or _translated(pivot_settings, benchmarks, processes, goes_on=is_routed)
-    if is_routed:
-        from lilift.phases.answering.routed_responder import routed
-
-        model = routed(model, route, pivot, arguments.respond_in)
-    elif pivot is not None:
-        from lilift.phases.answering.pivot_responder import through
-
-        model = through(pivot, model)
+    pivot = pivot or _translated(translator, benchmarks, processes, goes_on=is_routed)
+    model = routed(model, route, pivot, arguments.respond_in)
     if not quiet:
         print_question_counts(benchmarks)
     output = arguments.output or model.folder / _folder_name(benchmarks[0].name, options, pivot is not None, arguments)
     shown = nullcontext(None) if quiet else answer_progress(sys.stdout)
     with polite_interrupts() as interruption, shown as progress:
         how: dict[str, Any] = {"interruption": interruption, "samples": options.samples}
-        asked = benchmarks if arguments.shard is None else own_questions(benchmarks, share_named(arguments.shard))
         if processes is not None and not processes.is_first:
             from lilift.evaluate.dealt.answer_exchange import answer_share
 
+            asked = benchmarks if share is None else own_questions(benchmarks, share)
             answer_share(processes, model.responder, asked, **how)
             return 0
         how |= {"system": model.system, "inputs": model.inputs, "progress": progress, "processes": processes}
-        if arguments.shard is not None:
+        if share is not None:
             from lilift.evaluate.dealt.shards import Evaluation, answer_shard
 
             asking = tuple(dict.fromkeys(one.language for one in benchmarks))
             whole = Evaluation(settings, asking, seed, f"{arguments.model}: {arguments.benchmark}")
-            done = answer_shard(model.responder, benchmarks, output, share_named(arguments.shard), whole, **how)
+            done = answer_shard(model.responder, benchmarks, output, share, whole, **how)
         else:
             scores = evaluate(model.responder, benchmarks, output, **how)
-    if arguments.shard is not None:
+    if share is not None:
         print_shard(done, output, as_json=arguments.json)
     else:
         title = f"{arguments.model}: {arguments.benchmark}"
@@ -218,8 +219,7 @@ def _benchmark_settings(arguments: argparse.Namespace, options: AnswerOptions) -
     from lilift.recipe.schema import MAY_HAVE_LABELS, WITH_LABELS, BenchmarkSettings
 
     name, path = name_and_path(arguments.benchmark, arguments.path)
-    if arguments.limit is not None and arguments.limit < 1:
-        raise RecipeError(f"--limit {arguments.limit} is too small", remedy="give 1 or more")
+    require_at_least_one(arguments, "limit")
     if arguments.labels == "likelihood" and name not in MAY_HAVE_LABELS:
         raise RecipeError(
             f"--labels likelihood needs a benchmark with labels ({', '.join(WITH_LABELS)}), and {name} has none",

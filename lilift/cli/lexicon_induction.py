@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lilift.cli.console import HelpFormatter, print_json
 from lilift.cli.language_options import language_code
 from lilift.cli.lexicon_output import free_output, warn
+from lilift.cli.number_options import require_at_least_one
 
 if TYPE_CHECKING:
     from lilift.data.induction.word_vectors import Embeddings
@@ -66,11 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     from lilift.data.induction.vector_alignment import InductionSettings, align, induced_lexicon, precision
     from lilift.data.languages import language
     from lilift.data.lexicons.lexicon_table import SUFFIX, write_lexicon
-    from lilift.recipe.errors import RecipeError
 
-    for name in ("seeds", "limit", "frequent", "dimension", "least_count"):
-        if getattr(arguments, name) < 1:
-            raise RecipeError(f"--{name.replace('_', '-')} {getattr(arguments, name)} is too small", remedy="give 1 or more")
+    require_at_least_one(arguments, "seeds", "limit", "frequent", "dimension", "least_count")
     _require_device(arguments.device)
     code = language(language_code(arguments.language)).code
     output = free_output(arguments.output or Path("lexicons") / f"{code}{SUFFIX}", arguments.replace)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lilift.cli.console import HelpFormatter, print_notes
+from lilift.cli.number_options import require_at_least_one
 from lilift.cli.pivot_options import add_pivot_options, add_route_options, pivot_of, route_of
 
 API_KEY_VARIABLE = "LILIFT_API_KEY"
@@ -74,10 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lilift.phases.answering.load_answerer import has_gguf
     from lilift.recipe.errors import RecipeError, RunFolderError
 
-    for name in ("threads", "parallel", "max_requests", "max_body_kib"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            raise RecipeError(f"--{name.replace('_', '-')} {value} is too small", remedy="give 1 or more")
+    require_at_least_one(arguments, "threads", "parallel", "max_requests", "max_body_kib")
     if not 0 <= arguments.port <= _MOST_PORT:
         raise RecipeError(f"--port {arguments.port} is not a port", remedy=f"give a number from 0 to {_MOST_PORT}")
     if arguments.parallel > _MOST_PARALLEL:

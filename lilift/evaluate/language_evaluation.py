@@ -13,7 +13,8 @@ from lilift.evaluate.benchmarks.benchmark import Benchmark
 from lilift.evaluate.choice_likelihood import LikelihoodResponder, ranking
 from lilift.evaluate.dealt.question_shares import longest_first
 from lilift.evaluate.described_questions import DescribesQuestions
-from lilift.evaluate.responders import CutsQuestions, ReadsLanguages, Responder, Response, StreamsResponses
+from lilift.evaluate.responders import CutsQuestions, ReadsLanguages, Responder, StreamsResponses
+from lilift.evaluate.response_stream import Response
 from lilift.evaluate.scores.scores import LanguageScore, score_language
 from lilift.recipe.errors import LiliftError, RecipeError
 from lilift.recipe.storage import JsonLines

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from lilift.data.composed_text import composed
+from lilift.evaluate.response_stream import Response, StreamingResponder
 from lilift.model.decoding.sampling import Sampling
 from lilift.recipe.errors import TrainingError
 
@@ -27,25 +28,6 @@ if TYPE_CHECKING:
     from lilift.model.decoding.generation import Reply
     from lilift.model.decoding.likelihood import Likelihood
     from lilift.model.encoders.encoder_states import EncoderStates
-
-
-@dataclass(frozen=True)
-class Response:
-    """One response to one question.
-
-    Attributes:
-        question: the index of its question in the list of questions.
-        text: the response.
-        tokens: how many tokens the model generated; None if that is not known.
-        ended: True if the model ended the response, False if it was cut at the longest response; None if that is not known.
-        beside: what to keep beside it, by the names of `described_questions.BESIDE_RESPONSES`.
-    """
-
-    question: int
-    text: str
-    tokens: int | None = None
-    ended: bool | None = None
-    beside: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Responder(Protocol):
@@ -125,7 +107,7 @@ class GeneratingBridge(GeneratingModel, Protocol):
     states: EncoderStates | None
 
 
-class _ModelResponder:
+class _ModelResponder(StreamingResponder):
     """Answers with a model in this process, in batches of a bounded number of tokens, with or without sampling.
 
     Args:
@@ -163,13 +145,6 @@ class _ModelResponder:
         other._max_new_tokens = max_new_tokens or self._max_new_tokens
         other._sampling = sampling
         return other
-
-    def generate(self, questions: Sequence[str]) -> list[str]:
-        """One response for each question, in the same order."""
-        texts = [""] * len(questions)
-        for response in self.stream(questions):
-            texts[response.question] = response.text
-        return texts
 
     def stream(self, questions: Sequence[str], *, samples: int = 1) -> Iterator[Response]:
         """`samples` responses to each question, in the order in which they are complete.

@@ -17,7 +17,7 @@ from lilift.evaluate.answering_cost import COST
 from lilift.evaluate.answers.voting import voted
 from lilift.evaluate.benchmarks.benchmark import Benchmark, Question
 from lilift.evaluate.evaluator import CONTROL, UNTRAINED, evaluate, load_benchmarks, read_scores
-from lilift.evaluate.responders import Response
+from lilift.evaluate.response_stream import Response
 from lilift.recipe.errors import DataError, RecipeError, RunFolderError
 from lilift.recipe.interrupt import Interruption, StoppedBySignal
 from lilift.recipe.schema import BenchmarkSettings

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("lm_eval", reason="needs lilift[lm-eval]")
 
 from lilift.evaluate.harness_model import HarnessModel
-from lilift.evaluate.responders import Response
+from lilift.evaluate.response_stream import Response
 from lilift.model.decoding.likelihood import Likelihood
 from lilift.model.decoding.sampling import Sampling
 from lilift.recipe.errors import RecipeError

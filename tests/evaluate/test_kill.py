@@ -17,7 +17,7 @@ from decimal import Decimal
 from pathlib import Path
 from lilift.evaluate.benchmarks.benchmark import Benchmark, Question
 from lilift.evaluate.evaluator import evaluate
-from lilift.evaluate.responders import Response
+from lilift.evaluate.response_stream import Response
 
 class Slow:
     def generate(self, questions):

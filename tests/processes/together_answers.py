@@ -14,7 +14,7 @@ from typing import Any
 from lilift.evaluate.benchmarks.benchmark import Benchmark, Question
 from lilift.evaluate.dealt.answer_exchange import answer_share
 from lilift.evaluate.evaluator import evaluate
-from lilift.evaluate.responders import Response
+from lilift.evaluate.response_stream import Response
 from lilift.processes.joined_processes import Processes
 from lilift.recipe.errors import LiliftError
 from lilift.recipe.interrupt import polite_interrupts

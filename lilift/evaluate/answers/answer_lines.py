@@ -13,7 +13,7 @@ from lilift.evaluate.answers.number_formats import plain_number
 from lilift.evaluate.answers.voting import voted
 from lilift.evaluate.benchmarks.benchmark import Benchmark, Question
 from lilift.evaluate.described_questions import BESIDE_RESPONSES, KEPT_BESIDE
-from lilift.evaluate.responders import Response
+from lilift.evaluate.response_stream import Response
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.storage import JsonLines
 

@@ -9,9 +9,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +155,7 @@ def merge_shards(folder: Path) -> tuple[SystemScores, str]:
     costs: dict[str, AnsweringCost] = {}
     for share in records:
         for name, cost in read_costs(_place(folder, share) / system.name).items():
-            costs[name] = reduce(one_after_other, [costs[name], cost] if name in costs else [cost])
+            costs[name] = one_after_other(costs.get(name), cost)
     write_costs(own, costs)
     return scores, whole.title
 
@@ -223,7 +222,7 @@ def _whole_of(record: Mapping[str, Any], folder: Path) -> Evaluation:
         raise RunFolderError("is damaged, or of another version of lilift", where=folder / SHARDS, remedy=_DAMAGED) from error
 
 
-def _common_inputs(folder: Path, shares: Sequence[Share] | Mapping[Share, Any], system: System) -> dict[str, Any]:
+def _common_inputs(folder: Path, shares: Iterable[Share], system: System) -> dict[str, Any]:
     """What the answers of all shards depend on."""
     found: dict[str, Any] | None = None
     for share in shares:

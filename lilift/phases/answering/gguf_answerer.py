@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lilift.evaluate.evaluator import System
-from lilift.evaluate.responders import Response, seed_of
+from lilift.evaluate.responders import seed_of
+from lilift.evaluate.response_stream import Response
 from lilift.export.runner.exported_bridge import ExportedBridge
 from lilift.model.decoding.sampling import Sampling
 from lilift.phases.answering.answerer import EXPORTED, Answerer, AnswerOptions, drawing, refuse, refuse_template

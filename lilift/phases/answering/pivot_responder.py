@@ -14,7 +14,8 @@ from typing import Any, Protocol
 from lilift.data.languages import language as known_language
 from lilift.evaluate.benchmarks.benchmark import Benchmark
 from lilift.evaluate.evaluator import System
-from lilift.evaluate.responders import CutsQuestions, ReadsLanguages, Response, StreamsResponses, TakesSettings
+from lilift.evaluate.responders import CutsQuestions, ReadsLanguages, StreamsResponses, TakesSettings
+from lilift.evaluate.response_stream import Response, StreamingResponder
 from lilift.model.decoding.sampling import Sampling
 from lilift.phases.answering.answerer import Answerer
 from lilift.recipe.errors import RecipeError
@@ -177,7 +178,7 @@ class Translations(Protocol):
         """The translation of each text into English; an English text stays as it is."""
 
 
-class PivotResponder:
+class PivotResponder(StreamingResponder):
     """Answers the English translation of each question.
 
     Args:
@@ -204,13 +205,6 @@ class PivotResponder:
         assert isinstance(self._responder, TakesSettings)
         changed = self._responder.with_settings(max_new_tokens=max_new_tokens, sampling=sampling)
         return PivotResponder(changed, self._pivot, self._language)
-
-    def generate(self, questions: Sequence[str]) -> list[str]:
-        """One response for each question, in the same order."""
-        texts = [""] * len(questions)
-        for response in self.stream(questions):
-            texts[response.question] = response.text
-        return texts
 
     def stream(self, questions: Sequence[str], *, samples: int = 1) -> Iterator[Response]:
         """`samples` responses to each question, in the order in which they are complete."""

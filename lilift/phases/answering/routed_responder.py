@@ -13,7 +13,8 @@ from typing import Any, cast
 
 from lilift.data.languages import language as known_language
 from lilift.evaluate.evaluator import System
-from lilift.evaluate.responders import CutsQuestions, ReadsLanguages, Response, StreamsResponses, TakesSettings
+from lilift.evaluate.responders import CutsQuestions, ReadsLanguages, StreamsResponses, TakesSettings
+from lilift.evaluate.response_stream import Response, StreamingResponder
 from lilift.model.decoding.sampling import Sampling
 from lilift.phases.answering.answerer import Answerer
 from lilift.phases.answering.pivot_responder import ENGLISH, Pivot, Translations, through, translated_system
@@ -186,7 +187,7 @@ def _check(settings: RouteSettings, open_routes: Sequence[Route], pivot: Pivot |
         )
 
 
-class RoutedResponder:
+class RoutedResponder(StreamingResponder):
     """Answers each question by its route; see `Routes`.
 
     Args:
@@ -224,13 +225,6 @@ class RoutedResponder:
             assert isinstance(way, TakesSettings)
             ways[route] = way.with_settings(max_new_tokens=max_new_tokens, sampling=sampling)
         return RoutedResponder(ways, self._routes, self._language)
-
-    def generate(self, questions: Sequence[str]) -> list[str]:
-        """One response for each question, in the same order."""
-        texts = [""] * len(questions)
-        for response in self.stream(questions):
-            texts[response.question] = response.text
-        return texts
 
     def stream(self, questions: Sequence[str], *, samples: int = 1) -> Iterator[Response]:
         """`samples` responses to each question, one route after the other, each as soon as it is complete."""
@@ -273,10 +267,10 @@ def routed(
     Raises:
         RecipeError: the model lacks the route, or cannot answer in the language of the question.
     """
-    assert isinstance(model.responder, StreamsResponses)  # all models that lilift loads are
-    assert model.text_reader is not None
     if settings is None and respond_in == "english":
         return model if pivot is None else through(pivot, model)
+    assert isinstance(model.responder, StreamsResponses)  # all models that lilift loads are
+    assert model.text_reader is not None
     assert pivot is None or isinstance(pivot, Pivot)  # `translate_together` gives one if there is more to translate
     routes = routes_of(model, settings, pivot, respond_in)
     ways: dict[Route, StreamsResponses] = {"plain": model.text_reader.responder}

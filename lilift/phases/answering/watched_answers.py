@@ -10,7 +10,8 @@ from lilift.data.batches.tokenization import Tokenisation
 from lilift.evaluate.answers.answer_lines import line_of
 from lilift.evaluate.benchmarks.benchmark import Benchmark
 from lilift.evaluate.choice_likelihood import LikelihoodResponder
-from lilift.evaluate.responders import LEAST_BATCH_TOKENS, BridgeResponder, Response
+from lilift.evaluate.responders import LEAST_BATCH_TOKENS, BridgeResponder
+from lilift.evaluate.response_stream import Response
 from lilift.evaluate.scores.scores import wilson_interval
 from lilift.memory.guard import free_memory, is_out_of_memory
 from lilift.model.bridge import BridgedModel

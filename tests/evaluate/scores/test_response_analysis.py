@@ -16,7 +16,7 @@ import pytest
 from lilift.data.world import test_problems as world_problems
 from lilift.evaluate.benchmarks.benchmark import Benchmark, Question
 from lilift.evaluate.evaluator import evaluate, read_scores
-from lilift.evaluate.responders import Response
+from lilift.evaluate.response_stream import Response
 from lilift.evaluate.scores.response_analysis import analyse, profile_languages, read_profiles
 from lilift.evaluate.scores.response_language import LanguageGuesser
 from lilift.recipe.errors import RunFolderError
