@@ -1,6 +1,7 @@
-"""What dealing to two processes can gain on `tiny-cpu`: CPU seconds for all rows, beside those for the larger half.
+"""What dealing to two processes can gain: CPU seconds for all rows, beside those for the larger half.
 
-python -m benchmarks dealt_work --check
+python -m benchmarks dealt_work --check                                                  # `tiny-cpu`
+python -m benchmarks dealt_work --encoder ../e5 --llm ../smollm2-135m --steps 6 --check  # stage 1 with models from disk
 
 One process with one thread computes both, in turns. CPU seconds hardly depend on how busy the other cores are, so this needs no
 idle machine. It leaves out the exchange of gradients, the start of the processes, and what each process does for all rows
@@ -22,6 +23,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.shared.result_files import keep, report_goals
+from benchmarks.training.cpu_stage_speed import settings_for
 from lilift.data.batches.row_dealing import deal_rows
 from lilift.data.batches.step_grouping import iterate_steps
 from lilift.data.prepare import prepare
@@ -115,28 +117,35 @@ def _questions(benchmark: Benchmark) -> Sequence[Question]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Compare the CPU seconds of all rows with those of half of them.")
+    parser.add_argument("--encoder", type=Path, help="a folder with an encoder, instead of the recipe's")
+    parser.add_argument("--llm", type=Path, help="a folder with an LLM; then lilift measures stage 1 alone")
     parser.add_argument("--steps", type=int, default=40, help="optimizer steps of stage 1")
     parser.add_argument("--questions", type=int, default=100, help="questions of each language, as in the recipe")
     parser.add_argument("--rounds", type=int, default=3, help="evaluations")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    recipe = load_recipe("tiny-cpu", ["data.instructions.limit=2000"])
+    on_disk = arguments.encoder is not None and arguments.llm is not None
+    models = settings_for(arguments.encoder.resolve(), arguments.llm.resolve()) if on_disk else []
+    recipe = load_recipe("tiny-cpu", ["data.instructions.limit=2000", *models])
     load = round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory() as temporary:
         stage = measure_stage(recipe, Path(temporary), arguments.steps)
-    answers = measure_answers(recipe, arguments.questions, arguments.rounds)
     summary = {
         STAGE: round(statistics.median(all_rows / half for all_rows, half in stage), 3),
-        ANSWERS: round(statistics.median(all_rows / half for all_rows, half in answers), 3),
         "stage 1, CPU seconds of a step": round(statistics.median(all_rows for all_rows, _ in stage), 4),
-        "evaluation, CPU seconds": round(statistics.median(all_rows for all_rows, _ in answers), 2),
     }
-    content = {"goals": GOALS, "summary": summary, "stage 1": stage, "evaluation": answers, "steps": arguments.steps}
-    keep("dealt_work", content | {"questions": arguments.questions, "load before": load, "threads": 1})
+    content = {"goals": GOALS, "summary": summary, "stage 1": stage, "steps": arguments.steps}
+    if not on_disk:
+        answers = measure_answers(recipe, arguments.questions, arguments.rounds)
+        summary[ANSWERS] = round(statistics.median(all_rows / half for all_rows, half in answers), 3)
+        summary["evaluation, CPU seconds"] = round(statistics.median(all_rows for all_rows, _ in answers), 2)
+        content |= {"evaluation": answers, "questions": arguments.questions}
+    goals = {name: goal for name, goal in GOALS.items() if name in summary}
+    keep("dealt_work-models" if on_disk else "dealt_work", content | {"goals": goals, "load before": load, "threads": 1})
     for name, value in summary.items():
         print(f"{value:10.4g}  {name}")
-    return 0 if report_goals(summary, GOALS) or not arguments.check else 1
+    return 0 if report_goals(summary, goals) or not arguments.check else 1
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from lilift.evaluate.scores.scores import (
     from_json,
     score_benchmark,
 )
+from lilift.memory.host_allocator import freed_blocks_kept
 from lilift.recipe.errors import DataError, RunFolderError
 from lilift.recipe.interrupt import Interruption
 from lilift.recipe.schema import BenchmarkSettings
@@ -138,15 +139,16 @@ def evaluate(
     for benchmark in benchmarks:
         claim_questions(own / benchmark.name, benchmark)
     runs = [LanguageEvaluation(responder, benchmark, file_of(own, benchmark), samples) for benchmark in benchmarks]
-    answer_all(
-        runs,
-        own,
-        system.title,
-        progress=progress,
-        interruption=interruption,
-        questions_at_once=questions_at_once,
-        processes=processes,
-    )
+    with freed_blocks_kept():
+        answer_all(
+            runs,
+            own,
+            system.title,
+            progress=progress,
+            interruption=interruption,
+            questions_at_once=questions_at_once,
+            processes=processes,
+        )
     scores = SystemScores(system.name, system.title, tuple(_by_benchmark(runs)))
     _keep(folder / SCORES, scores)
     analyse(folder, read_scores(folder / SCORES))

@@ -114,10 +114,9 @@ def with_batches_of(original: Recipe, recipe: Recipe) -> Recipe:
 
 def with_recorded_changes(recipe: Recipe, changes: Sequence[Mapping[str, Any]]) -> Recipe:
     """Repeat recorded changes (see `Change.as_dict`) on a recipe, except where the recipe's setting differs from `before`."""
-    settings = recipe.as_dict()
     for change in changes:
         section, _, name = change["setting"].partition(".")
-        if settings[section][name] == yaml.safe_load(change["before"]):
+        if getattr(getattr(recipe, section), name) == yaml.safe_load(change["before"]):
             recipe = _changed(recipe, {section: {name: yaml.safe_load(change["after"])}})
     return recipe
 
@@ -158,6 +157,19 @@ def _smaller_micro_batch(recipe: Recipe, phase: PhasePlan, limit: int) -> Change
         "each optimizer step takes more micro-batches, each less efficient; results stay the same",
         phase.phase,
         _changed(recipe, {phase.phase: {"tokens_per_micro_batch": tokens}}),
+    )
+
+
+def _returned_memory(recipe: Recipe, phase: PhasePlan, _limit: int) -> Change | None:
+    if recipe.card != "cpu" or phase.phase not in STAGES or getattr(recipe, phase.phase).freed_memory == "return":
+        return None
+    return Change(
+        f"{phase.phase}.freed_memory",
+        "keep",
+        "return",
+        "steps take longer, because the system hands out the same memory again and again; results stay the same",
+        phase.phase,
+        _changed(recipe, {phase.phase: {"freed_memory": "return"}}),
     )
 
 
@@ -220,6 +232,7 @@ def _paged_optimizer(recipe: Recipe, phase: PhasePlan, _limit: int) -> Change | 
 _ORDER: tuple[Callable[[Recipe, PhasePlan, int], Change | None], ...] = (
     _checkpointing,
     _smaller_micro_batch,
+    _returned_memory,
     _fewer_answers,
     _encoder_off_the_card,
     _offloaded_checkpoints,

@@ -1,9 +1,10 @@
-"""Makes the C library return freed blocks to the system, so that a run on a CPU holds only the memory that it uses.
+"""Decides when the C library returns freed blocks to the system, so that a run on a CPU is fast where there is room for it.
 
 glibc serves blocks of up to 32 MiB from a heap that shrinks only at its end. One small block that lives on keeps everything
-below it. A training step frees hundreds of large blocks in another order than it took them, so the heap grows over the steps,
-by a quarter to two fifths of the peak (measured with SmolLM2-135M's shape). With a fixed threshold, each large block is a
-mapping of its own, and freeing it returns it. This module imports no heavy package.
+below it. With a lower threshold, each large block is a mapping of its own, and freeing it returns it. Models are loaded this
+way: what they keep leaves no holes in the heap. But a training step takes and frees the same blocks again and again, and every
+new mapping costs page faults. So steps use the heap: they are faster and take more memory (docs/memory.md). This module
+imports no heavy package.
 """
 
 from __future__ import annotations
@@ -11,30 +12,48 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # Names of mallopt's parameters in glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-# A mapping costs page faults. Below this size they would cost more than they save: most tensors of `tiny-cpu` stay on the heap.
+# Blocks of this size and more are returned while models load. Below it, mappings would cost more than they save.
 LARGE_BLOCK = 1024**2
 # Bytes at the end of the heap that glibc keeps for the next small blocks.
 KEPT_AT_END = 16 * 1024**2
+# glibc accepts no higher threshold.
+HIGHEST_THRESHOLD = 32 * 1024**2
+# The end of the heap that a training step leaves to the next one.
+KEPT_BETWEEN_STEPS = 128 * 1024**2
 _VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "LD_PRELOAD")
 
 
 def return_large_blocks() -> bool:
-    """Set both thresholds for this process. Call it once, before the first large allocation.
+    """Let this process return each large block as soon as it is freed. Call it before the first large allocation.
 
     Returns:
-        Whether the C library accepted them. It stays as it is on another C library than glibc, and if the environment chooses
-        thresholds or another allocator (``LD_PRELOAD``).
+        Whether the C library accepted the thresholds. It stays as it is on another C library than glibc, and if the environment
+        chooses thresholds or another allocator (``LD_PRELOAD``).
     """
-    if sys.platform != "linux" or any(name in os.environ for name in _VARIABLES):
-        return False
+    return _set_thresholds(LARGE_BLOCK, KEPT_AT_END)
+
+
+@contextmanager
+def freed_blocks_kept(kept_at_end: int = KEPT_AT_END) -> Iterator[None]:
+    """While the block runs, the heap keeps freed blocks for the next step or batch. Afterwards they go back, and large blocks
+    are returned again.
+
+    Args:
+        kept_at_end: bytes that stay at the end of the heap, where glibc could return them.
+    """
+    return_small_blocks()  # what loading the models left
+    kept = _set_thresholds(HIGHEST_THRESHOLD, kept_at_end)
     try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # musl and others
-        return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)) and bool(mallopt(_M_TRIM_THRESHOLD, KEPT_AT_END))
+        yield
+    finally:
+        if kept:
+            return_large_blocks()
+            return_small_blocks()
 
 
 def return_small_blocks() -> None:
@@ -45,3 +64,13 @@ def return_small_blocks() -> None:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
     except (OSError, AttributeError):  # another C library
         return
+
+
+def _set_thresholds(mapped_from: int, kept_at_end: int) -> bool:
+    if sys.platform != "linux" or any(name in os.environ for name in _VARIABLES):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # musl and others
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, mapped_from)) and bool(mallopt(_M_TRIM_THRESHOLD, kept_at_end))

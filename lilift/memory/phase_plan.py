@@ -15,8 +15,8 @@ from lilift.memory.planned_card import MIB, PlannedCard
 # The least share of memory that the allocator reserves beyond what is in use: rounding, and workspaces that torch does not
 # show.
 LEAST_OVERHEAD = 0.02
-# In host memory, large blocks go back to the system (`lilift.memory.host_allocator`). The heap of small blocks has holes of at
-# most this size (measured with SmolLM2-135M's shape).
+# While models load into host memory, large blocks go back to the system (`lilift.memory.host_allocator`). The heap of small
+# blocks has holes of at most this size (measured with SmolLM2-135M's shape).
 HEAP_BYTES = 64 * MIB
 # Lasting categories come first, then temporary ones. A page shows the colour, a terminal without colours the letter.
 CATEGORY_COLOURS = {

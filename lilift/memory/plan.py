@@ -14,6 +14,7 @@ from typing import Any
 
 from lilift.data.texts.examples import Row
 from lilift.memory.changes import (
+    STAGES,
     Change,
     next_change,
     number_type_changes,
@@ -33,6 +34,8 @@ from lilift.recipe.schema import Recipe
 
 # Only the heap of small blocks has holes: a share of small tensors, and at most `HEAP_BYTES`.
 HEAP_SHARE = 0.25
+# The same where a stage keeps what it frees (`freed_memory: keep`).
+KEPT_SHARE = 0.4
 # Beyond the weights and the mapped files, loading takes copies of single weights and small trial runs.
 LOADING_SHARE = 0.05
 BASIS = (
@@ -271,7 +274,8 @@ class _Planner:
         trained = simulation.segments.get("optimizer", {}).get("gradients", 0) // 4
         if trained:
             self.trained[rehearsal.name] = trained
-        parts, overhead = simulation.parts, overhead_bytes(simulation, card.kind)
+        keeps = keeps_freed(self.recipe, rehearsal.name)
+        parts, overhead = simulation.parts, overhead_bytes(simulation, card.kind, keeps_freed=keeps)
         working, loading_bytes = simulation.total + overhead, 0
         if card.kind == "cpu":
             loading = loading_parts(self.recipe, self.models, simulation.parts)
@@ -298,9 +302,15 @@ def row_tokens(recipe: Recipe, row: Row) -> int:
     return soft + len(row.prompt_ids) + len(row.response_ids) + OWN_TOKENS
 
 
-def overhead_bytes(simulation: Simulation, kind: str = "cuda") -> int:
-    """Bytes that the allocator keeps beyond what is in use. `kind` is that of the card."""
+def keeps_freed(recipe: Recipe, phase: str) -> bool:
+    """Whether the process keeps what the steps of a phase free. It counts on a CPU."""
+    return phase in STAGES and getattr(recipe, phase).freed_memory == "keep"
+
+
+def overhead_bytes(simulation: Simulation, kind: str = "cuda", *, keeps_freed: bool = False) -> int:
+    """Bytes that the allocator keeps beyond what is in use. `kind` is that of the card; `keeps_freed` counts on a CPU."""
     changing = sum(size for name, size in simulation.parts.items() if name not in LASTING)
     if kind == "cpu":
-        return math.ceil(min(HEAP_SHARE * changing, HEAP_BYTES) + LEAST_OVERHEAD * simulation.total)
+        holes = KEPT_SHARE * changing if keeps_freed else min(HEAP_SHARE * changing, HEAP_BYTES)
+        return math.ceil(holes + LEAST_OVERHEAD * simulation.total)
     return math.ceil(max(simulation.fragmentation * changing, LEAST_OVERHEAD * simulation.total))

@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from lilift.memory import instant_plan
 from lilift.memory.model_configurations import load_models
-from lilift.memory.plan import overhead_bytes, row_tokens
+from lilift.memory.plan import keeps_freed, overhead_bytes, row_tokens
 from lilift.memory.planned_card import planned_card
 from lilift.memory.simulation.simulate import Rehearsal, Simulation, simulate
 from lilift.phases.rehearsals import rehearse
@@ -33,6 +33,9 @@ def fit(recipe: Recipe) -> dict[str, Any]:
         some = replace(rehearsal, rows=[rehearsal.rows[0]] * rows)
         return simulate(recipe, models, some, device=card.kind, expandable=card.expandable_segments)
 
+    def overhead(simulation: Simulation, phase: str) -> int:
+        return overhead_bytes(simulation, card.kind, keeps_freed=keeps_freed(recipe, phase))
+
     phases = {}
     for rehearsal in rehearse(recipe):
         many = max(2, len(rehearsal.rows))
@@ -49,7 +52,7 @@ def fit(recipe: Recipe) -> dict[str, Any]:
                 }
                 for segment, parts in points[1][1].segments.items()
             },
-            "overhead": _line(*((rows, overhead_bytes(simulation, card.kind)) for rows, simulation in points)),
+            "overhead": _line(*((rows, overhead(simulation, rehearsal.name)) for rows, simulation in points)),
         }
     return phases
 

@@ -8,6 +8,7 @@ deletes its checkpoints.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,7 @@ from typing import Literal
 from lilift.data.batches.batching import SequenceShape
 from lilift.data.batches.step_grouping import RowSource, StepPlan
 from lilift.memory.encode_ahead import encode_ahead
+from lilift.memory.host_allocator import KEPT_BETWEEN_STEPS, freed_blocks_kept
 from lilift.model.assemble_bridge import attach_lora
 from lilift.model.bridge import BridgedModel
 from lilift.model.bridge_files import load_part, save_part
@@ -92,7 +94,9 @@ def run_stage(
     )
     require_same_weights(processes, weights_of(bridge), name)
     try:
-        return _train_or_load(bridge, job, part_of(recipe, name, folder), progress)
+        keeps = bridge.device.type == "cpu" and settings.freed_memory == "keep"
+        with freed_blocks_kept(KEPT_BETWEEN_STEPS) if keeps else nullcontext():
+            return _train_or_load(bridge, job, part_of(recipe, name, folder), progress)
     finally:
         if tracker is not None:
             tracker.close()

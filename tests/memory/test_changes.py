@@ -105,6 +105,18 @@ def test_then_smaller_batches_as_large_as_there_is_room_for() -> None:
     assert [plan.of(phase).rows for phase in ("align", "transfer", "evaluate")] == [3, 3, 3]
 
 
+def test_on_a_cpu_a_stage_then_returns_what_it_frees() -> None:
+    usable = 181 * MIB  # one row takes 168 + 10 MiB; kept holes are 4 MiB, others 2.5
+    recipe = load_recipe("tiny-cpu", ["llm.gradient_checkpointing=true", "export.formats=[]"])
+    plan = plan_recipe(recipe, card=PlannedCard("a computer", "cpu", usable, usable, 0, True))
+    assert plan.peak_bytes <= usable
+    found = settings(plan)
+    assert found["align.freed_memory"] == found["transfer.freed_memory"] == ("keep", "return")
+    assert "align.optimizer" not in found
+    again = with_recorded_changes(load_recipe("tiny-cpu"), [one.as_dict() for one in plan.changes])
+    assert again.align.freed_memory == "return"  # a resumed run keeps it
+
+
 @pytest.mark.parametrize(("mib", "placement"), [(170, "cached-ram"), (120, "cached-disk")])
 def test_then_the_encoder_leaves_the_card_and_batches_grow_again(mib: float, placement: str) -> None:
     plan = planned(mib)

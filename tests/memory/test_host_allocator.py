@@ -1,4 +1,4 @@
-"""Freed blocks of host memory go back to the system; in a process of its own, because the setting is one for a process."""
+"""Freed blocks of host memory go back to the system, but for a time of work; each test in processes of its own."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import sys
 import pytest
 
 PROGRAM = """
-import ctypes, sys
+import contextlib, ctypes, sys
 import psutil
-from lilift.memory.host_allocator import return_large_blocks, return_small_blocks
+from lilift.memory.host_allocator import freed_blocks_kept, return_large_blocks, return_small_blocks
 if sys.argv[1] == "set":
     assert return_large_blocks()
 libc = ctypes.CDLL("libc.so.6")
@@ -31,6 +31,23 @@ print((psutil.Process().memory_info().rss - before) >> 20)
 return_small_blocks()
 print((psutil.Process().memory_info().rss - before) >> 20)
 """
+# The same in a block that keeps what is freed, and after it.
+KEPT = (
+    PROGRAM.split("large, small")[0].replace('if sys.argv[1] == "set":\n    ', "")
+    + """
+def taken_and_freed():
+    large, small = [], []
+    for _ in range(20):
+        large.append(block(8 << 20))
+        small.append(block(4096))
+    for address in large:
+        libc.free(address)
+    return (psutil.Process().memory_info().rss - before) >> 20
+with freed_blocks_kept() if sys.argv[1] == "keep" else contextlib.nullcontext():
+    print(taken_and_freed())
+print((psutil.Process().memory_info().rss - before) >> 20)
+"""
+)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
@@ -42,3 +59,15 @@ def test_freed_tensors_do_not_stay_on_the_heap() -> None:
     assert found["set"][0] < 10
     assert found["not set"][0] > 100  # what lilift sets it for
     assert found["not set"][1] < 10  # also where the setting came too late
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's settings")
+def test_at_work_they_stay_and_afterwards_they_go() -> None:
+    found = {}
+    for way in ("keep", "return"):
+        done = subprocess.run([sys.executable, "-c", KEPT, way], capture_output=True, text=True, check=True)
+        found[way] = [int(line) for line in done.stdout.split()]
+    at_work, after_work = found["keep"]
+    assert at_work > 100
+    assert after_work < 10
+    assert max(found["return"]) < 10

@@ -14,7 +14,9 @@ Target = Literal["reconstruct", "respond"]
 
 # These settings decide how often a stage saves or logs, or what lilift trains beside it. The stage's result does not depend on
 # them, so a run may continue after you change them.
-WITHOUT_EFFECT_ON_RESULT = frozenset({"checkpoint_every", "keep_checkpoints", "log_every", "control", "dequantize"})
+WITHOUT_EFFECT_ON_RESULT = frozenset(
+    {"checkpoint_every", "keep_checkpoints", "log_every", "control", "dequantize", "freed_memory"}
+)
 
 _LEARNING_RATE = "Learning rate after the warm-up."
 _SCHEDULE = "The learning rate after the warm-up. constant: it stays. cosine: it falls to 0 along a cosine."
@@ -57,6 +59,12 @@ class StageSettings(Settings):
         4096,
         ge=16,
         description="Tokens in memory at once, padding included. On a small card, lower this setting first.",
+    )
+    freed_memory: Literal["keep", "return"] = Field(
+        "keep",
+        exclude_if=lambda freed: freed == "keep",  # runs without this setting keep their fingerprint
+        description="On a CPU with Linux. keep: memory that a step frees stays with the process for the next step. return: it "
+        "goes back to the system at once, so that the stage takes less memory and longer steps.",
     )
     checkpoint_every: int = Field(200, ge=1, description="Optimizer steps between two checkpoints.")
     keep_checkpoints: int = Field(2, ge=1, description="Number of complete checkpoints that lilift keeps during the stage.")
