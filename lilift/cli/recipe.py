@@ -165,11 +165,14 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 def run_validate(arguments: argparse.Namespace) -> int:
     from lilift.evaluate.benchmarks.benchmark_languages import check_languages_of_files
-    from lilift.evaluate.benchmarks.custom.custom_benchmark import custom_lines
 
     recipe = load(arguments)
-    for line in custom_lines(check_languages_of_files(recipe.evaluate.benchmarks, recipe.languages)):
-        print(line)
+    checked = check_languages_of_files(recipe.evaluate.benchmarks, recipe.languages)
+    if any(one.name == "custom" for one in checked):
+        from lilift.evaluate.benchmarks.custom.custom_benchmark import custom_lines
+
+        for line in custom_lines(checked):
+            print(line)
     unfit = _unfit_models(recipe)
     for error in unfit[1:]:
         print(f"{recipe.name}: {error}")
