@@ -30,8 +30,9 @@ def _compile_later(function: Callable[..., Any] | None = None, **options: Any) -
     return call
 
 
-# On some CPUs (AVX512-BF16) bitsandbytes looks for a package that downloads compiled code from the hub, and logs that the package
-# is missing. lilift does not need it: that path has no backward pass (see `lilift.model.four_bit_loading.keep_autograd_on_cpu`).
+# On some CPUs (AVX512-BF16) bitsandbytes looks for a package that downloads compiled code from the hub, and logs that the
+# package is missing. lilift does not need it, because that path has no backward pass (see `keep_autograd_on_cpu` in
+# `lilift.model.four_bit_loading`).
 logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 if "bitsandbytes" not in sys.modules:
     torch.compile = _compile_later  # type: ignore[assignment]
