@@ -158,6 +158,27 @@ def test_the_command_line_loads_nothing_heavy_before_a_verb_runs() -> None:
     assert not set(HEAVY) & set(loaded)
 
 
+def test_a_recipe_is_validated_with_the_libraries_that_read_it_alone() -> None:
+    """`recipe validate` answers at once: models in folders are checked without numpy, gguf, torch or the hub's client."""
+    listing = (
+        "import sys; before = set(sys.modules); import lilift.cli.app as app; "
+        "assert app.main(['recipe', 'validate', 'tiny-cpu']) == 0; print(*sorted(set(sys.modules) - before))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    packages = {name for module in loaded.split("\n")[1].split() if not (name := module.split(".")[0]).startswith("_")}
+    of_libraries = {
+        "pydantic",
+        "pydantic_core",
+        "annotated_types",
+        "typing_extensions",
+        "typing_inspection",
+        "yaml",
+        "cython_runtime",
+    }
+    assert packages - set(sys.stdlib_module_names) <= {"lilift", *of_libraries}
+    assert "lilift.evaluate.answers" not in loaded  # its many patterns serve answers and benchmarks of one's own
+
+
 def test_recipes_speak_without_any_heavy_library() -> None:
     allowed = {"lilift", "pydantic", "yaml", *sys.stdlib_module_names}
     for path in python_files("lilift/recipe"):

@@ -129,7 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # support it.
     if sys.platform == "linux" and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
-    # lilift uses the network only for what you name: libraries report nothing. They read these variables when imported.
+    # lilift uses the network only for what you name: libraries report nothing. They read these variables when imported. A
+    # plugin of pydantic may send every recipe somewhere, and looking for plugins takes as long as reading one.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
     # --debug is accepted anywhere on the line.

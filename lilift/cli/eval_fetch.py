@@ -32,8 +32,8 @@ def add_parser(verbs: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from lilift.evaluate.benchmarks.benchmark import fetched_folder
     from lilift.evaluate.benchmarks.benchmark_fetch import PUBLIC, fetch
+    from lilift.evaluate.benchmarks.benchmark_places import fetched_folder
 
     source = PUBLIC[arguments.benchmark]
     folder = arguments.to.expanduser() if arguments.to else fetched_folder(arguments.benchmark)

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Literal, cast
-
-import regex
+from typing import TYPE_CHECKING, Literal, cast
 
 from lilift.recipe.errors import DataError
 from lilift.recipe.names.language_names import hint, read_language
+
+if TYPE_CHECKING:
+    import regex
 
 Tier = Literal["high", "medium", "low"]
 NO_SCRIPT = "Zyyy"
@@ -106,6 +107,8 @@ def _unicode_scripts(scripts: tuple[str, ...]) -> tuple[str, ...]:
 @cache
 def _script_patterns(scripts: tuple[str, ...]) -> tuple[regex.Pattern[str], regex.Pattern[str]]:
     """A letter of these scripts, and a letter of any other. Letters that scripts share (modifiers, marks) are in neither."""
+    import regex  # most commands need the table alone
+
     own = "".join(rf"\p{{Script={part}}}" for part in _unicode_scripts(scripts))
     shared = r"\p{Script=Common}\p{Script=Inherited}"
     return regex.compile(rf"(?V1)[\p{{L}}&&[{own}]]"), regex.compile(rf"(?V1)[\p{{L}}--[{own}{shared}]]")
@@ -113,5 +116,7 @@ def _script_patterns(scripts: tuple[str, ...]) -> tuple[regex.Pattern[str], rege
 
 @cache
 def _any_script() -> regex.Pattern[str]:
+    import regex
+
     known = sorted({part for known in languages().values() for part in _unicode_scripts(known.scripts)})
     return regex.compile("|".join(rf"(?P<{part}>\p{{Script={part}}})" for part in known))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from lilift.export.safetensors_rows import weight_files
+from lilift.export.safetensors_headers import weight_files
 from lilift.recipe import storage
 from lilift.recipe.errors import ModelError
 

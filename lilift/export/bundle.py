@@ -39,7 +39,7 @@ from lilift.export.model_card import CardScore
 from lilift.export.runner.description import DESCRIPTION, LLM_ALONE_SEQUENCE, SEQUENCE
 from lilift.model.encoders.encoder_tokenizer import load_encoder_tokenizer
 from lilift.model.encoders.source_languages import codes_by_language
-from lilift.model.llms.llm import load_llm_tokenizer
+from lilift.model.llms.llm_tokenizer import load_llm_tokenizer
 from lilift.model.snapshot import local_model_folder
 from lilift.model.sources import loading, model_folder_or_hub
 from lilift.recipe import sealed_folders, storage

@@ -13,7 +13,8 @@ from typing import IO, Any
 import numpy as np
 
 from lilift.export.llm_folder import read_config
-from lilift.export.safetensors_rows import INDEX, WHOLE_NUMBERS, Floats
+from lilift.export.safetensors_headers import INDEX, WHOLE_NUMBERS
+from lilift.export.safetensors_rows import Floats
 from lilift.recipe.schema import Dtype
 
 SHARD_BYTES = 2 * 1024**3
@@ -83,7 +84,7 @@ class HuggingFaceFolder:
 
     def _size_of(self, name: str) -> int:
         kind = self._whole_numbers.get(name)
-        return math.prod(self.shapes[name]) * (self._element_bytes if kind is None else WHOLE_NUMBERS[kind].itemsize)
+        return math.prod(self.shapes[name]) * (self._element_bytes if kind is None else WHOLE_NUMBERS[kind])
 
     def _planned_shards(self) -> dict[str, list[str]]:
         """The tensors of each shard, by the file names that Hugging Face tools look for."""

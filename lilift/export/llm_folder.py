@@ -6,10 +6,12 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lilift.export.safetensors_rows import SafetensorsFolder
 from lilift.recipe.errors import ModelError
+
+if TYPE_CHECKING:
+    from lilift.export.safetensors_rows import SafetensorsFolder
 
 # `language_model.model.layers…` in most files, `model.language_model.layers…` in some.
 _INSIDE_MULTIMODAL = re.compile(r"^(?:model\.)?language_model\.(?:model\.)?(?P<inner>.+)$")
@@ -70,6 +72,8 @@ def llm_weights(folder: Path) -> SafetensorsFolder:
     Raises:
         ModelError: see `SafetensorsFolder`.
     """
+    from lilift.export.safetensors_rows import SafetensorsFolder  # the configuration alone needs no numpy
+
     weights = SafetensorsFolder(folder)
     weights.tensors = {own: weights.tensors[name] for name, own in names_in_llm(weights.tensors).items()}
     return weights

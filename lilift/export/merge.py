@@ -16,7 +16,8 @@ import numpy as np
 
 from lilift.export.adapter_updates import Adapter, read_adapter
 from lilift.export.llm_folder import llm_weights, read_config
-from lilift.export.safetensors_rows import WHOLE_NUMBERS, Floats, row_chunks
+from lilift.export.safetensors_headers import WHOLE_NUMBERS
+from lilift.export.safetensors_rows import Floats, row_chunks
 from lilift.recipe.errors import ModelError
 from lilift.recipe.schema import Dtype
 

@@ -9,7 +9,6 @@ Heavy packages are imported where they are used: a wrong name is reported before
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -166,6 +165,8 @@ def loading(name: str, *, what: str) -> Iterator[None]:
         name: the model, as the recipe names it.
         what: the kind of thing that the block loads, e.g. ``encoder``.
     """
+    import logging
+
     from huggingface_hub.errors import StrictDataclassError
     from huggingface_hub.utils import logging as hub_logging
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars

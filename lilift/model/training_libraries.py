@@ -7,6 +7,7 @@ functions. Here each function goes to `torch.compile` at its first call instead,
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from functools import cache, partial
@@ -29,6 +30,10 @@ def _compile_later(function: Callable[..., Any] | None = None, **options: Any) -
     return call
 
 
+# On some CPUs (AVX512-BF16) bitsandbytes looks for a package that downloads compiled code from the hub, and logs that the
+# package is missing. lilift does not need it, because that path has no backward pass (see `keep_autograd_on_cpu` in
+# `lilift.model.four_bit_loading`).
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 if "bitsandbytes" not in sys.modules:
     torch.compile = _compile_later  # type: ignore[assignment]
 try:

@@ -1,21 +1,32 @@
-"""What the data phase needs of the two tokenizers: the LLM's chat template, and what only tokenizers can tell of the data."""
+"""What the two tokenizers of a recipe tell: its template, how texts become rows, and what only they can say of the data.
+
+No model is imported here.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedTokenizerBase
 
 from lilift.data.batches.control_tokens import ControlTokens, count_spelled
+from lilift.data.batches.token_cache import TokenCache
+from lilift.data.batches.tokenization import Limits, Tokenisation
 from lilift.data.data_report import TokenizerFindings
 from lilift.data.prepared_data import PreparedData
+from lilift.data.texts.kept_template import kept_template
 from lilift.data.texts.prompt_templates import CHAT, Template, template_of
-from lilift.model.encoders.encoder import AbsentTokenizer
-from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer, HuggingFaceTokenizer, load_encoder_tokenizer
-from lilift.model.llms.llm import load_llm_tokenizer
+from lilift.model.alignment_layer import sequence_shape
+from lilift.model.encoders.encoder_tokenizer import (
+    AbsentTokenizer,
+    EncoderTokenizer,
+    HuggingFaceTokenizer,
+    load_encoder_tokenizer,
+)
+from lilift.model.llms.llm_tokenizer import load_llm_tokenizer
+from lilift.model.llms.special_tokens import first_token
 from lilift.model.sources import loading, model_folder_or_hub
-from lilift.phases.answering.systems import tokenisation_of
 from lilift.phases.long_rows import warnings_of_long_rows
 from lilift.recipe.errors import LiliftError
 from lilift.recipe.schema import EncoderSettings, Recipe
@@ -55,6 +66,22 @@ def examine_with_tokenizers(recipe: Recipe, run: Path | None, prepared: Prepared
         tokenizers.append(ControlTokens(encoder.tokenizer))
     texts = ((example.question, example.response) for example in prepared.examples)
     return TokenizerFindings(tuple(warnings_of_long_rows(recipe, tokenisation, prepared)), count_spelled(tokenizers, texts))
+
+
+def tokenisation_of(
+    recipe: Recipe, run: Path | None, encoder: EncoderTokenizer, llm: PreTrainedTokenizerBase, cache: TokenCache | None = None
+) -> Tokenisation:
+    """How texts become rows for a recipe's two tokenizers."""
+    return Tokenisation(
+        encoder=encoder,
+        llm=llm,
+        template=(kept_template(run / "data") if run else None) or template_of(recipe.data.template, llm),
+        layout=recipe.alignment.layout,
+        shape=sequence_shape(recipe.alignment),
+        has_llm_bos=first_token(llm) is not None,
+        limits=Limits(recipe.encoder.max_tokens, recipe.data.max_tokens, recipe.data.over_length),
+        cache=cache,
+    )
 
 
 def _is_here(name: str) -> bool:

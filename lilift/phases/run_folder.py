@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import yaml
-from filelock import FileLock, Timeout
 
 from lilift.recipe import finished_phases, sealed_folders, sealed_records, storage
 from lilift.recipe.errors import RunFolderError, StorageError
@@ -120,6 +119,8 @@ class RunFolder:
             RunFolderError: it is in use, holds an unfinished run and `resume` is false, or belongs to another recipe.
             StorageError: it cannot be written.
         """
+        from filelock import FileLock, Timeout  # only a run locks its folder; others ask about recipes and phases
+
         try:
             path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path / "run.lock", timeout=0)

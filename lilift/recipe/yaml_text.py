@@ -20,10 +20,14 @@ def read_yaml(text: str) -> tuple[Any, yaml.Node | None]:
             contain themselves, or become too many.
     """
     try:
-        root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
-        if root is not None:
-            _check_size(root, {}, set())
-        return yaml.safe_load(text), root
+        loader = yaml.SafeLoader(text)
+        root: yaml.Node | None = loader.get_single_node()
+        if root is None:
+            return None, None
+        _check_size(root, {}, set())
+        # Constructing a merge (`<<: *name`) changes the node, whose lines must stay as the user has written them.
+        value = yaml.safe_load(text) if "<<" in text else loader.construct_document(root)
+        return value, root
     except RecursionError:
         raise _refused("its parts lie too deep in each other") from None
     except (ValueError, OverflowError) as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,10 @@ def test_a_template_that_refuses_the_question_is_one_line(
     set_chat_template(recipe.parent / "llm", "{{ raise_exception('system turn needed') }}")
     assert app.main(["recipe", "run", str(recipe), "--run-folder", str(tmp_path / "run"), "--until", "data"]) == 3
     assert "chat template fails (system turn needed)" in capsys.readouterr().err
+
+
+def test_tokenizers_are_read_without_any_model() -> None:
+    """Whoever looks at data does not wait for transformers' models, bitsandbytes and peft."""
+    listing = "import sys, lilift.phases.data_tokenizers; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"transformers.modeling_utils", "bitsandbytes", "peft", "lilift.evaluate"} & set(loaded)

@@ -7,19 +7,17 @@ can be compared row by row; `check_alignment` checks this.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from importlib import resources
 from pathlib import Path
 
 from lilift.data.languages import language as known_language
-from lilift.data.languages import languages as known_languages
 from lilift.data.world import WORLD_LANGUAGES, no_world_language, test_problems
-from lilift.evaluate.benchmarks.benchmark_files import FileForm, NoSuchLanguage
+from lilift.evaluate.benchmarks.benchmark_files import NoSuchLanguage
 from lilift.evaluate.benchmarks.benchmark_hub import rows_from_hub
+from lilift.evaluate.benchmarks.benchmark_places import file_of
 from lilift.evaluate.benchmarks.benchmark_rows import Row, bare_question
 from lilift.evaluate.benchmarks.benchmark_sources import SOURCES, BenchmarkSource
 from lilift.evaluate.benchmarks.custom.custom_benchmark import is_custom, read_custom
@@ -220,12 +218,6 @@ def published_name(name: str) -> str:
     return name.removesuffix(LIKELIHOOD_SUFFIX).removesuffix(BARE_SUFFIX).removesuffix(SAMPLE_SUFFIX)
 
 
-def fetched_folder(name: str) -> Path:
-    """The folder where `lilift eval fetch` puts a benchmark; lilift looks there if you give no other folder."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "lilift" / "benchmarks" / name
-
-
 def _rows(settings: BenchmarkSettings, source: BenchmarkSource, language: str) -> tuple[str | Path, list[Row]]:
     """The source of the rows of a language, for errors, and the rows themselves."""
     if settings.source == "hub":
@@ -239,38 +231,3 @@ def _rows(settings: BenchmarkSettings, source: BenchmarkSource, language: str) -
     if form.shared and not rows:
         raise NoSuchLanguage(f"{settings.name} has no questions in {language!r}", where=path)
     return path, rows
-
-
-def file_of(settings: BenchmarkSettings, language: str) -> tuple[FileForm, Path]:
-    """The file of one language of a published benchmark, and its format.
-
-    Raises:
-        NoSuchLanguage: the folder has files of other languages only.
-        DataError: the files of the benchmark are not on this machine.
-    """
-    source = SOURCES[settings.name]
-    folder = _folder(settings, source)
-    for form in source.forms:
-        if path := form.find(folder, language):
-            return form, path
-    there = sorted({code for form in source.forms for code in form.languages(folder) if code in known_languages()})
-    if not there:
-        patterns = " or ".join(form.pattern.format("<language>") for form in source.forms)
-        raise DataError(f"this folder has no file {patterns}", where=folder, remedy=source.remedy)
-    raise NoSuchLanguage(f"{settings.name} has no questions in {language!r}", where=folder, there=there)
-
-
-def _folder(settings: BenchmarkSettings, source: BenchmarkSource) -> Path:
-    if settings.source == "sample":
-        return Path(str(resources.files("lilift.evaluate.benchmarks") / "samples" / settings.name))
-    if settings.path is None:
-        folder = fetched_folder(settings.name)
-        if not folder.is_dir():
-            raise DataError(
-                f"the files of the benchmark {settings.name!r} are not on this machine", where=folder, remedy=source.remedy
-            )
-        return folder
-    folder = Path(settings.path).expanduser()
-    if not folder.is_dir():
-        raise DataError(f"the folder of the benchmark {settings.name!r} does not exist", where=folder, remedy=source.remedy)
-    return folder

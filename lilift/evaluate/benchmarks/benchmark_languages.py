@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lilift.data.languages import language as known_language
 from lilift.data.world import WORLD_LANGUAGES
-from lilift.evaluate.benchmarks.benchmark import fetched_folder, file_of
 from lilift.evaluate.benchmarks.benchmark_files import NoSuchLanguage
+from lilift.evaluate.benchmarks.benchmark_places import fetched_folder, file_of
 from lilift.evaluate.benchmarks.benchmark_sources import SOURCES
-from lilift.evaluate.benchmarks.custom.custom_benchmark import read_custom
-from lilift.evaluate.benchmarks.custom.question_alignment import check_same_questions
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import BenchmarkSettings
+
+if TYPE_CHECKING:
+    from lilift.evaluate.benchmarks.custom.custom_benchmark import CustomBenchmark
 
 IN_RECIPE = "evaluate.benchmarks[{}].languages"
 """The setting with the languages of a recipe's benchmark, with `{}` in place of its number from 0."""
@@ -31,7 +33,7 @@ def evaluated_languages(settings: BenchmarkSettings, languages: Sequence[str]) -
     """
     if settings.languages:
         return tuple(dict.fromkeys(settings.languages))
-    has_english = settings.name != "custom" or "en" in read_custom(settings).languages
+    has_english = settings.name != "custom" or "en" in _read_custom(settings).languages
     return tuple(dict.fromkeys((*(("en",) if has_english else ()), *languages)))
 
 
@@ -85,7 +87,9 @@ def _check(one: BenchmarkSettings, languages: Sequence[str], setting: str) -> No
         with naming_setting(setting):
             _require(one, known_language(language).code)
     if one.name == "custom" and wanted:
-        check_same_questions(read_custom(one), wanted)
+        from lilift.evaluate.benchmarks.custom.question_alignment import check_same_questions
+
+        check_same_questions(_read_custom(one), wanted)
 
 
 def _require(settings: BenchmarkSettings, language: str) -> None:
@@ -97,7 +101,7 @@ def _require(settings: BenchmarkSettings, language: str) -> None:
         if language not in ("en", *WORLD_LANGUAGES):
             raise NoSuchLanguage(f"world has no questions in {language!r}", where="world", there=("en", *WORLD_LANGUAGES))
     elif settings.name == "custom":
-        read_custom(settings).require(language)
+        _read_custom(settings).require(language)
     elif settings.source != "hub" and _is_here(settings):
         file_of(settings, language)
     elif language not in (there := SOURCES[settings.name].languages):
@@ -108,3 +112,10 @@ def _is_here(settings: BenchmarkSettings) -> bool:
     """Whether the files of a benchmark are on this machine."""
     path = Path(settings.path).expanduser() if settings.path is not None else fetched_folder(settings.name)
     return settings.source == "sample" or path.exists()
+
+
+def _read_custom(settings: BenchmarkSettings) -> CustomBenchmark:
+    # Imported here, because reading right answers takes many patterns, and most recipes have published benchmarks alone.
+    from lilift.evaluate.benchmarks.custom.custom_benchmark import read_custom
+
+    return read_custom(settings)

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from gguf import TokenType
-
-from lilift.export.gguf.gguf_vocabulary import REMEDY, SPACE, UNUSED_SCORE, Vocabulary, unused_vocabulary
+from lilift.export.gguf.gguf_vocabulary import REMEDY, SPACE, UNUSED_SCORE, TokenType, Vocabulary, unused_vocabulary
 from lilift.export.runner.text_normalization import Step, can_normalize
 from lilift.recipe.errors import ModelError
 

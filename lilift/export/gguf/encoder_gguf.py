@@ -4,30 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from gguf import MODEL_ARCH, GGUFWriter, get_tensor_name_map
 
+from lilift.export.gguf.encoder_configuration import REMEDY, check_encoder
 from lilift.export.gguf.gguf_vocabulary import Vocabulary
 from lilift.export.gguf.gguf_writer import PlannedTensor, StreamedGGUF, planned_size, storage_type
 from lilift.export.llm_folder import config_content
 from lilift.export.safetensors_rows import SafetensorsFolder, row_chunks
 from lilift.recipe.errors import ModelError
 
-ARCHITECTURES = (
-    "T5EncoderModel",
-    "T5ForConditionalGeneration",
-    "T5Model",
-    "MT5EncoderModel",
-    "MT5ForConditionalGeneration",
-    "MT5Model",
-    "UMT5EncoderModel",
-    "UMT5ForConditionalGeneration",
-    "UMT5Model",
-)
-MAX_DISTANCE = 128  # the fixed value in llama.cpp
 _EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight")
-_REMEDY = "export with --to hf, or train with a T5, mT5 or umT5 encoder"
 
 
 class EncoderFile:
@@ -78,7 +65,7 @@ class EncoderFile:
                 continue
             name = names.get_name("shared.weight" if source in _EMBEDDINGS else source, try_suffixes=(".weight",))
             if name is None:
-                raise ModelError(f"GGUF has no name for the weight {source!r}", where=self.folder, remedy=_REMEDY)
+                raise ModelError(f"GGUF has no name for the weight {source!r}", where=self.folder, remedy=REMEDY)
             shape = shape or (1,)
             # The file may hold the embeddings twice, once for each half of an encoder-decoder.
             planned.setdefault(name, PlannedTensor(name, shape, storage_type(self.quantisation, name, shape), source))
@@ -101,24 +88,3 @@ class EncoderFile:
         writer.add_relative_attn_buckets_count(config["relative_attention_num_buckets"])
         self.vocabulary.add_to(writer)
         return writer
-
-
-def check_encoder(config: Mapping[str, Any], folder: Path) -> None:
-    """Check that llama.cpp's `t5encoder` computes the same as this encoder.
-
-    Raises:
-        ModelError: it does not; the message names the setting.
-    """
-    architecture = next(iter(config.get("architectures") or []), config.get("model_type", "?"))
-    if architecture not in ARCHITECTURES:
-        raise ModelError(f"lilift cannot write {architecture} encoders as GGUF", where=folder, remedy=_REMEDY)
-    activation = config.get("feed_forward_proj", "relu")
-    if activation not in ("relu", "gated-gelu"):
-        raise ModelError(f"llama.cpp does not support the feed_forward_proj {activation!r}", where=folder, remedy=_REMEDY)
-    distance = config.get("relative_attention_max_distance", MAX_DISTANCE)
-    if distance != MAX_DISTANCE:
-        raise ModelError(
-            f"the encoder's relative_attention_max_distance is {distance}, and llama.cpp only supports {MAX_DISTANCE}",
-            where=folder,
-            remedy=_REMEDY,
-        )

@@ -13,7 +13,8 @@ from typing import Any
 from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
 from lilift.export.gguf.alignment_gguf import write_alignment
-from lilift.export.gguf.encoder_gguf import EncoderFile, check_encoder
+from lilift.export.gguf.encoder_configuration import check_encoder
+from lilift.export.gguf.encoder_gguf import EncoderFile
 from lilift.export.gguf.gguf_vocabulary import Vocabulary
 from lilift.export.gguf.gguf_writer import DIRECT
 from lilift.export.gguf.llm_gguf import LLMFile

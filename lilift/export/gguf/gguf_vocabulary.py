@@ -4,18 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from pathlib import Path
-from typing import Any
-
-from gguf import GGUFWriter, TokenType
+from typing import TYPE_CHECKING, Any
 
 from lilift.export.runner.text_normalization import Step
 from lilift.recipe.errors import ModelError
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
 
 UNUSED_SCORE = -10000.0
 SPACE = "▁"
 REMEDY = "export with --to hf"
 _ADDED_SCORE = -1000.0
+
+
+class TokenType(IntEnum):
+    """The kinds of tokens, with SentencePiece's numbers, which GGUF has taken over.
+
+    They stand here because the package `gguf`, which has them too, takes longer to import than a tokenizer to check.
+    """
+
+    NORMAL = 1
+    UNKNOWN = 2
+    CONTROL = 3
+    USER_DEFINED = 4
+    UNUSED = 5
+    BYTE = 6
 
 
 @dataclass

@@ -2,6 +2,9 @@
 
 llama.cpp has fixed values for many settings of a model. If a configuration has another value, lilift stops with an error that
 names the setting. Without the check, the file would load and the model would answer nonsense.
+
+`lilift recipe validate` checks every recipe's LLM here, so this module imports neither numpy nor the package `gguf`, which
+takes longer than the check.
 """
 
 from __future__ import annotations
@@ -10,14 +13,12 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from gguf import MODEL_ARCH, MODEL_ARCH_NAMES, GGUFWriter, RopeScalingType
-
-from lilift.export.gguf.gguf_vocabulary import Vocabulary
-from lilift.export.safetensors_rows import Floats
 from lilift.recipe.errors import ModelError
+
+if TYPE_CHECKING:
+    from lilift.export.safetensors_rows import Floats
 
 _REMEDY = "export with --to hf"
 
@@ -27,7 +28,7 @@ class Family:
     """How a family of LLMs differs from the others in GGUF.
 
     Attributes:
-        architecture: llama.cpp's name of its graph.
+        architecture: llama.cpp's name of its graph, as GGUF files have it.
         activations: the activations of the feed-forward layers that fit llama.cpp's fixed one.
         permutes_heads: GGUF stores query and key rows in another order, for another form of rotary embedding.
         adds_one_to_norms: GGUF stores norms as the factor itself, not as the difference from 1.
@@ -35,7 +36,7 @@ class Family:
             in place of tokens.
     """
 
-    architecture: MODEL_ARCH
+    architecture: str
     activations: tuple[str, ...] = ("silu",)
     permutes_heads: bool = False
     adds_one_to_norms: bool = False
@@ -45,13 +46,13 @@ class Family:
 _GELU = ("gelu_pytorch_tanh", "gelu")
 _GEMMA: dict[str, Any] = {"activations": _GELU, "adds_one_to_norms": True}
 FAMILIES: Mapping[str, Family] = {
-    "LlamaForCausalLM": Family(MODEL_ARCH.LLAMA, permutes_heads=True),
-    "MistralForCausalLM": Family(MODEL_ARCH.LLAMA, permutes_heads=True),
-    "Qwen2ForCausalLM": Family(MODEL_ARCH.QWEN2),
-    "Qwen3ForCausalLM": Family(MODEL_ARCH.QWEN3),
-    "GemmaForCausalLM": Family(MODEL_ARCH.GEMMA, scales_input_embeddings=True, **_GEMMA),
-    "Gemma2ForCausalLM": Family(MODEL_ARCH.GEMMA2, scales_input_embeddings=True, **_GEMMA),
-    "Gemma3ForCausalLM": Family(MODEL_ARCH.GEMMA3, **_GEMMA),
+    "LlamaForCausalLM": Family("llama", permutes_heads=True),
+    "MistralForCausalLM": Family("llama", permutes_heads=True),
+    "Qwen2ForCausalLM": Family("qwen2"),
+    "Qwen3ForCausalLM": Family("qwen3"),
+    "GemmaForCausalLM": Family("gemma", scales_input_embeddings=True, **_GEMMA),
+    "Gemma2ForCausalLM": Family("gemma2", scales_input_embeddings=True, **_GEMMA),
+    "Gemma3ForCausalLM": Family("gemma3", **_GEMMA),
 }
 
 
@@ -67,7 +68,7 @@ class LLMConfiguration:
     """
 
     def __init__(self, config: Mapping[str, Any], where: Path) -> None:
-        self._config = config
+        self.content = config
         self._where = where
         architecture = next(iter(config.get("architectures") or []), config.get("model_type", "?"))
         family = FAMILIES.get(architecture)
@@ -95,74 +96,27 @@ class LLMConfiguration:
     @property
     def context_length(self) -> int:
         """Positions that llama.cpp may use; at most the model's sliding window if llama.cpp's graph has no sliding window."""
-        longest: int = self._config["max_position_embeddings"]
-        window = self._config.get("sliding_window")
-        if window and self._config.get("use_sliding_window", True) and self.family.architecture not in _SCALINGS_WITH_WINDOW:
+        longest: int = self.content["max_position_embeddings"]
+        window = self.content.get("sliding_window")
+        if window and self.content.get("use_sliding_window", True) and not self.graph_has_window:
             return min(longest, int(window))
         return longest
 
-    def as_stored(self, source: str, rows: Floats) -> Floats:
-        """Rows of a weight, in whole heads, in the form that llama.cpp needs."""
-        if self.family.adds_one_to_norms and source.endswith("norm.weight"):
-            shifted: Floats = np.add(rows, 1, dtype=np.float32)
-            return shifted
-        if self._is_permuted(source):
-            # The two halves of each head become neighbouring pairs.
-            paired = rows.reshape(-1, 2, self.head_size // 2, *rows.shape[1:]).swapaxes(1, 2)
-            return np.ascontiguousarray(paired).reshape(rows.shape)
-        return rows
+    @property
+    def graph_has_window(self) -> bool:
+        """Whether llama.cpp's graph of this family has a sliding window."""
+        return self.family.architecture in _SCALINGS_WITH_WINDOW
 
-    def as_in_model(self, source: str, rows: Floats) -> Floats:
-        """Rows of a linear layer's weight in the form of the model: the inverse of `as_stored`."""
-        if self._is_permuted(source):
-            halves = rows.reshape(-1, self.head_size // 2, 2, *rows.shape[1:]).swapaxes(1, 2)
-            return np.ascontiguousarray(halves).reshape(rows.shape)
-        return rows
-
-    def _is_permuted(self, source: str) -> bool:
+    def permutes(self, source: str) -> bool:
+        """Whether GGUF stores the rows of a weight in another order than the model's files."""
         return self.family.permutes_heads and source.rpartition(".")[0].endswith((".q_proj", ".k_proj"))
-
-    def metadata(self, name: str, vocabulary: Vocabulary) -> GGUFWriter:
-        """A GGUF writer with all metadata and no tensors."""
-        config = self._config
-        writer = GGUFWriter(None, MODEL_ARCH_NAMES[self.family.architecture])
-        writer.add_type("model")
-        writer.add_name(name)
-        writer.add_context_length(self.context_length)
-        writer.add_embedding_length(self.hidden_size)
-        writer.add_feed_forward_length(config["intermediate_size"])
-        writer.add_block_count(self.layers)
-        writer.add_head_count(self.heads)
-        writer.add_head_count_kv(self.key_heads)
-        writer.add_key_length(self.head_size)
-        writer.add_value_length(self.head_size)
-        writer.add_vocab_size(self.vocabulary_size)
-        writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-        writer.add_rope_dimension_count(self.head_size)
-        writer.add_rope_freq_base(self.rope["rope_theta"])
-        self._add_rope_scaling(writer)
-        if self.family.architecture in _SCALINGS_WITH_WINDOW:
-            writer.add_sliding_window(config["sliding_window"])
-        if self.family.architecture == MODEL_ARCH.GEMMA2:
-            writer.add_attn_logit_softcapping(config["attn_logit_softcapping"])
-            writer.add_final_logit_softcapping(config["final_logit_softcapping"])
-        vocabulary.add_to(writer)
-        return writer
-
-    def _add_rope_scaling(self, writer: GGUFWriter) -> None:
-        kind = self.rope["rope_type"]
-        if kind == "linear":
-            writer.add_rope_scaling_type(RopeScalingType.LINEAR)
-            writer.add_rope_scaling_factor(self.rope["factor"])
-        elif kind == "yarn":
-            writer.add_rope_scaling_type(RopeScalingType.YARN)
-            writer.add_rope_scaling_factor(self.rope["factor"])
-            writer.add_rope_scaling_orig_ctx_len(self.rope["original_max_position_embeddings"])
 
     def _rope_factors(self) -> Floats | None:
         """The divisors of the rotary frequencies of Llama 3.1 and later, ``[head_size / 2]``; a tensor in GGUF."""
         if self.rope["rope_type"] != "llama3":
             return None
+        import numpy as np  # few models need it
+
         rope = self.rope
         frequencies = rope["rope_theta"] ** -(np.arange(0, self.head_size, 2, dtype=np.float32) / self.head_size)
         wavelengths = 2 * np.pi / frequencies
@@ -174,7 +128,7 @@ class LLMConfiguration:
         return factors
 
     def _check(self) -> None:
-        config, family = self._config, self.family
+        config, family = self.content, self.family
         if config.get("quantization_config"):
             method = config["quantization_config"].get("quant_method", "?")
             raise self._refusal(f"the base model is already quantised ({method})", "train on the original 16-bit model")
@@ -182,7 +136,7 @@ class LLMConfiguration:
             raise self._refusal(f"lilift cannot write the RoPE scaling {self.rope['rope_type']!r} for llama.cpp")
         if self.rope["rope_type"] not in _SCALINGS_WITH_WINDOW.get(family.architecture, (self.rope["rope_type"],)):
             raise self._refusal(
-                f"llama.cpp does not support the RoPE scaling {self.rope['rope_type']!r} for {family.architecture.name}"
+                f"llama.cpp does not support the RoPE scaling {self.rope['rope_type']!r} for {family.architecture}"
             )
         if self.rope.get("partial_rotary_factor", 1.0) != 1.0:
             raise self._refusal("llama.cpp rotates whole heads in this family, but this model rotates only a part of each head")
@@ -201,9 +155,9 @@ class LLMConfiguration:
 
 
 # Families whose graphs have a sliding window, and the RoPE scalings that they support. Gemma 3 only scales its full attention.
-_SCALINGS_WITH_WINDOW = {MODEL_ARCH.GEMMA2: ("default",), MODEL_ARCH.GEMMA3: ("default", "linear")}
+_SCALINGS_WITH_WINDOW = {"gemma2": ("default",), "gemma3": ("default", "linear")}
 # Gemma 2 27B and Gemma 3 27B, known by their number of layers: llama.cpp scales their attention by another width.
-_SCALED_BY_HIDDEN_SIZE = {MODEL_ARCH.GEMMA2: 46, MODEL_ARCH.GEMMA3: 62}
+_SCALED_BY_HIDDEN_SIZE = {"gemma2": 46, "gemma3": 62}
 _LOCAL_ROPE_THETA = 10000.0
 
 
@@ -226,7 +180,7 @@ def _check_attention_scale(config: Mapping[str, Any], known: LLMConfiguration) -
 
 
 def _check_layer_types(config: Mapping[str, Any], known: LLMConfiguration) -> str | None:
-    period = 2 if known.family.architecture == MODEL_ARCH.GEMMA2 else 6
+    period = 2 if known.family.architecture == "gemma2" else 6
     expected = ["full_attention" if (index + 1) % period == 0 else "sliding_attention" for index in range(known.layers)]
     found = config.get("layer_types") or expected
     return None if list(found) == expected else f"llama.cpp expects full attention in one of every {period} layers only"
@@ -249,8 +203,8 @@ def _check_no_softcap(config: Mapping[str, Any], known: LLMConfiguration) -> str
     return f"llama.cpp does not support {capped[0]} in this family" if capped else None
 
 
-_FAMILY_CHECKS: Mapping[MODEL_ARCH, tuple[Callable[[Mapping[str, Any], LLMConfiguration], str | None], ...]] = {
-    MODEL_ARCH.QWEN2: (_check_head_size,),
-    MODEL_ARCH.GEMMA2: (_check_attention_scale, _check_layer_types),
-    MODEL_ARCH.GEMMA3: (_check_attention_scale, _check_layer_types, _check_local_rope, _check_no_softcap),
+_FAMILY_CHECKS: Mapping[str, tuple[Callable[[Mapping[str, Any], LLMConfiguration], str | None], ...]] = {
+    "qwen2": (_check_head_size,),
+    "gemma2": (_check_attention_scale, _check_layer_types),
+    "gemma3": (_check_attention_scale, _check_layer_types, _check_local_rope, _check_no_softcap),
 }

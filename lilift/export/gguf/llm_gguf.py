@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from gguf import GGMLQuantizationType, GGUFReader, get_tensor_name_map
+from gguf import (
+    MODEL_ARCH_NAMES,
+    GGMLQuantizationType,
+    GGUFReader,
+    GGUFWriter,
+    RopeScalingType,
+    TensorNameMap,
+    get_tensor_name_map,
+)
 from gguf.quants import dequantize
 
 from lilift.export.gguf.gguf_vocabulary import Vocabulary
@@ -20,6 +28,7 @@ from lilift.recipe.errors import ModelError
 _REMEDY = "export with --to hf"
 _IGNORED = (".rotary_emb.inv_freq",)  # llama.cpp computes it from the configuration
 _ROPE_FACTORS = "rope_freqs.weight"
+_GRAPHS = {name: graph for graph, name in MODEL_ARCH_NAMES.items()}
 
 
 class LLMFile:
@@ -69,7 +78,7 @@ class LLMFile:
 
     def open(self, path: Path) -> StreamedGGUF:
         """The file, ready to write."""
-        self._file = StreamedGGUF(path, self.config.metadata(self.name, self.vocabulary), self.tensors, self.quantisation)
+        self._file = StreamedGGUF(path, _metadata(self.config, self.name, self.vocabulary), self.tensors, self.quantisation)
         return self._file
 
     def begin(self) -> None:
@@ -81,7 +90,7 @@ class LLMFile:
         """Write rows of one of the model's tensors, in the order of its files and in whole heads."""
         tensor = self._by_source.get(source)
         if tensor is not None and self._file is not None:
-            self._file.write(tensor.name, self.config.as_stored(source, rows))
+            self._file.write(tensor.name, _as_stored(self.config, source, rows))
 
     def restart(self, source: str) -> None:
         """Forget the rows of the tensor that is being written or was written last."""
@@ -90,7 +99,7 @@ class LLMFile:
             self._file.restart(tensor.name)
 
     def _planned(self, shapes: Mapping[str, tuple[int, ...]], where: Path) -> list[PlannedTensor]:
-        names = get_tensor_name_map(self.config.family.architecture, self.config.layers)
+        names = _names(self.config)
         planned = []
         if self.config.rope_factors is not None:
             planned.append(PlannedTensor(_ROPE_FACTORS, self.config.rope_factors.shape, GGMLQuantizationType.F32, ""))
@@ -115,7 +124,7 @@ class StoredLLM:
     def __init__(self, path: Path, base: Path) -> None:
         self._tensors = {tensor.name: tensor for tensor in GGUFReader(str(path)).tensors}
         self._config = LLMConfiguration(read_config(base), base)
-        by_gguf = get_tensor_name_map(self._config.family.architecture, self._config.layers)
+        by_gguf = _names(self._config)
         found = {name: by_gguf.get_name(name, try_suffixes=(".weight",)) for name in llm_weights(base).tensors}
         self.names = {
             name: stored for name, stored in found.items() if stored in self._tensors and name.endswith("_proj.weight")
@@ -125,4 +134,63 @@ class StoredLLM:
         """A layer's weight in float32, [out, in]."""
         tensor = self._tensors[self.names[name]]
         rows: Floats = np.array(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32)
-        return self._config.as_in_model(name, rows.reshape(tuple(reversed(tensor.shape.tolist()))))
+        return _as_in_model(self._config, name, rows.reshape(tuple(reversed(tensor.shape.tolist()))))
+
+
+def _names(config: LLMConfiguration) -> TensorNameMap:
+    """The names of GGUF for the tensors of a model."""
+    return get_tensor_name_map(_GRAPHS[config.family.architecture], config.layers)
+
+
+def _as_stored(config: LLMConfiguration, source: str, rows: Floats) -> Floats:
+    """Rows of a weight, in whole heads, in the form that llama.cpp needs."""
+    if config.family.adds_one_to_norms and source.endswith("norm.weight"):
+        shifted: Floats = np.add(rows, 1, dtype=np.float32)
+        return shifted
+    if config.permutes(source):
+        # The two halves of each head become neighbouring pairs.
+        paired = rows.reshape(-1, 2, config.head_size // 2, *rows.shape[1:]).swapaxes(1, 2)
+        return np.ascontiguousarray(paired).reshape(rows.shape)
+    return rows
+
+
+def _as_in_model(config: LLMConfiguration, source: str, rows: Floats) -> Floats:
+    """Rows of a linear layer's weight in the form of the model: the inverse of `_as_stored`."""
+    if config.permutes(source):
+        halves = rows.reshape(-1, config.head_size // 2, 2, *rows.shape[1:]).swapaxes(1, 2)
+        return np.ascontiguousarray(halves).reshape(rows.shape)
+    return rows
+
+
+def _metadata(config: LLMConfiguration, name: str, vocabulary: Vocabulary) -> GGUFWriter:
+    """A GGUF writer with all metadata and no tensors."""
+    content = config.content
+    writer = GGUFWriter(None, config.family.architecture)
+    writer.add_type("model")
+    writer.add_name(name)
+    writer.add_context_length(config.context_length)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(content["intermediate_size"])
+    writer.add_block_count(config.layers)
+    writer.add_head_count(config.heads)
+    writer.add_head_count_kv(config.key_heads)
+    writer.add_key_length(config.head_size)
+    writer.add_value_length(config.head_size)
+    writer.add_vocab_size(config.vocabulary_size)
+    writer.add_layer_norm_rms_eps(content["rms_norm_eps"])
+    writer.add_rope_dimension_count(config.head_size)
+    writer.add_rope_freq_base(config.rope["rope_theta"])
+    if config.rope["rope_type"] == "linear":
+        writer.add_rope_scaling_type(RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(config.rope["factor"])
+    elif config.rope["rope_type"] == "yarn":
+        writer.add_rope_scaling_type(RopeScalingType.YARN)
+        writer.add_rope_scaling_factor(config.rope["factor"])
+        writer.add_rope_scaling_orig_ctx_len(config.rope["original_max_position_embeddings"])
+    if config.graph_has_window:
+        writer.add_sliding_window(content["sliding_window"])
+    if config.family.architecture == "gemma2":
+        writer.add_attn_logit_softcapping(content["attn_logit_softcapping"])
+        writer.add_final_logit_softcapping(content["final_logit_softcapping"])
+    vocabulary.add_to(writer)
+    return writer

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gguf import TokenType
-
-from lilift.export.gguf.gguf_vocabulary import REMEDY, Vocabulary, unused_vocabulary
+from lilift.export.gguf.gguf_vocabulary import REMEDY, TokenType, Vocabulary, unused_vocabulary
 from lilift.model.sources import SENTENCEPIECE_FILES
 from lilift.recipe.errors import ModelError
 

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gguf import TokenType
-
 from lilift.export.gguf.converted_sentencepiece import converted_sentencepiece, steps_of
-from lilift.export.gguf.gguf_vocabulary import REMEDY, Vocabulary, apply_added_tokens, unused_vocabulary
+from lilift.export.gguf.gguf_vocabulary import REMEDY, TokenType, Vocabulary, apply_added_tokens, unused_vocabulary
 from lilift.export.runner.text_normalization import can_normalize
 from lilift.recipe.errors import ModelError
 

@@ -12,8 +12,6 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import regex
-
 Step = Mapping[str, Any]
 """One step of a normalizer, written as in `tokenizer.json`."""
 
@@ -89,6 +87,8 @@ def _function_of(step: Step) -> Callable[[str], str]:
         if how == "String":
             return lambda text: text.replace(pattern, content)
         if how == "Regex":
+            import regex  # few tokenizers have such a step
+
             compiled = regex.compile(pattern)
             return lambda text: compiled.sub(lambda _: content, text)
     raise ValueError(f"lilift does not know the step {kind}")

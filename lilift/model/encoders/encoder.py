@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, PreTrainedModel
 
 from lilift.model.encoders.encoder_architecture import loader_of, mixed_layers, text_encoder_in
-from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer, load_encoder_tokenizer
+from lilift.model.encoders.encoder_tokenizer import AbsentTokenizer, EncoderTokenizer, load_encoder_tokenizer
 from lilift.model.four_bit_loading import keep_autograd_on_cpu, nf4
 from lilift.model.sources import loading, model_folder_or_hub
 from lilift.recipe.errors import ModelError
@@ -110,23 +110,6 @@ class Encoder(nn.Module):
         for place, layer in enumerate(found):
             states[:, :, place] = (layer / _size(layer).clamp_min(SMALL).to(layer.dtype)).masked_fill(~mask[..., None], 0)
         return states
-
-
-class AbsentTokenizer:
-    """The `EncoderTokenizer` of a recipe without encoder: a text has no tokens."""
-
-    pad_id = 0
-    unknown_id = None
-    identity = "no encoder"
-    source_languages = None
-
-    def encode(self, text: str, max_tokens: int | None = None) -> list[int]:  # noqa: ARG002
-        """No tokens."""
-        return []
-
-    def in_language(self, language: str | None) -> AbsentTokenizer:  # noqa: ARG002
-        """Itself."""
-        return self
 
 
 class AbsentEncoder(Encoder):

@@ -131,6 +131,23 @@ class SentencePieceTokenizer:
         return self
 
 
+class AbsentTokenizer:
+    """The `EncoderTokenizer` of a recipe without encoder: a text has no tokens."""
+
+    pad_id = 0
+    unknown_id = None
+    identity = "no encoder"
+    source_languages = None
+
+    def encode(self, text: str, max_tokens: int | None = None) -> list[int]:  # noqa: ARG002
+        """No tokens."""
+        return []
+
+    def in_language(self, language: str | None) -> AbsentTokenizer:  # noqa: ARG002
+        """Itself."""
+        return self
+
+
 def load_encoder_tokenizer(
     location: str,
     revision: str | None,

@@ -10,7 +10,6 @@ import torch
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     GenerationConfig,
     PreTrainedConfig,
     PreTrainedModel,
@@ -22,9 +21,10 @@ from lilift.model.four_bit_loading import keep_autograd_on_cpu, quantization
 from lilift.model.llms import unsloth_backend
 from lilift.model.llms.lean_layers.lean_llm import bind_lean_layers
 from lilift.model.llms.llm_architecture import check_takes_embeddings
+from lilift.model.llms.llm_tokenizer import load_llm_tokenizer
 from lilift.model.llms.output_head import backbone_of, check_reads_embeddings
 from lilift.model.llms.special_tokens import check_tokens_have_rows
-from lilift.model.sources import check_tokenizer, loading, model_folder_or_hub
+from lilift.model.sources import loading, model_folder_or_hub
 from lilift.recipe.errors import ModelError
 from lilift.recipe.schema import LLMSettings
 
@@ -34,21 +34,6 @@ _INSIDE_MULTIMODAL = {
     "^language_model.lm_head": "lm_head",
     "^model.language_model": "model",
 }
-
-
-def load_llm_tokenizer(settings: LLMSettings) -> PreTrainedTokenizerBase:
-    """Load the tokenizer of a recipe's LLM.
-
-    Raises:
-        ModelError: lilift cannot find or use it.
-    """
-    location = model_folder_or_hub(settings.model)
-    with loading(settings.model, what="LLM's tokenizer"):
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            location, revision=settings.revision, trust_remote_code=settings.trust_remote_code
-        )
-        check_tokenizer(tokenizer, settings.model, what="LLM")
-    return tokenizer
 
 
 def load_llm(

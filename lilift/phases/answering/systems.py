@@ -7,22 +7,17 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from lilift.data.batches.token_cache import TokenCache
-from lilift.data.batches.tokenization import Limits, Tokenisation
-from lilift.data.texts.kept_template import kept_template
-from lilift.data.texts.prompt_templates import template_of
+from lilift.data.batches.tokenization import Tokenisation
 from lilift.evaluate.evaluator import CONTROL, LIFTED, UNTRAINED, System
 from lilift.evaluate.responders import BridgeResponder
-from lilift.model.alignment_layer import sequence_shape
 from lilift.model.assemble_bridge import attach_lora, load_bridge
 from lilift.model.bridge import BridgedModel
 from lilift.model.bridge_files import load_part
 from lilift.model.decoding.sampling import Sampling
-from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer
-from lilift.model.llms.special_tokens import first_token
 from lilift.phases.answering.dequantising import dequantise_if_it_fits, free_dequantised
+from lilift.phases.data_tokenizers import tokenisation_of
 from lilift.phases.run_folder import phase_fingerprint
 from lilift.recipe import sealed_folders, storage
 from lilift.recipe.errors import ModelError
@@ -80,22 +75,6 @@ def tokenisation_for(bridge: BridgedModel, recipe: Recipe, run: Path | None, cac
                 remedy="choose another `data.template`, or resize the model's embeddings",
             )
     return found
-
-
-def tokenisation_of(
-    recipe: Recipe, run: Path | None, encoder: EncoderTokenizer, llm: PreTrainedTokenizerBase, cache: TokenCache | None = None
-) -> Tokenisation:
-    """How texts become rows for a recipe's two tokenizers."""
-    return Tokenisation(
-        encoder=encoder,
-        llm=llm,
-        template=(kept_template(run / "data") if run else None) or template_of(recipe.data.template, llm),
-        layout=recipe.alignment.layout,
-        shape=sequence_shape(recipe.alignment),
-        has_llm_bos=first_token(llm) is not None,
-        limits=Limits(recipe.encoder.max_tokens, recipe.data.max_tokens, recipe.data.over_length),
-        cache=cache,
-    )
 
 
 def answers_depend_on(recipe: Recipe, run: Path, system: System) -> dict[str, str]:

@@ -21,7 +21,7 @@ from transformers.models.auto.modeling_auto import (
 from transformers.pytorch_utils import Conv1D
 
 from lilift.data.texts.prompt_templates import CHAT, template_of
-from lilift.export.gguf.encoder_gguf import ARCHITECTURES as ENCODER_ARCHITECTURES
+from lilift.export.gguf.encoder_configuration import ARCHITECTURES as ENCODER_ARCHITECTURES
 from lilift.export.gguf.gguf_part import EncoderPart, llm_vocabulary
 from lilift.export.gguf.gguf_writer import DIRECT
 from lilift.export.gguf.llm_configuration import FAMILIES as LLM_FAMILIES

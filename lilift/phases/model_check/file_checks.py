@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from lilift.export.gguf.encoder_gguf import check_encoder
+from lilift.export.gguf.encoder_configuration import check_encoder
 from lilift.export.gguf.llm_configuration import LLMConfiguration
 from lilift.export.gguf.sentencepiece_model import sentencepiece_of_encoder
 from lilift.export.gguf.tokenizer_files import read_vocabulary

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from functools import partial
 
-from lilift.export.gguf.encoder_gguf import ARCHITECTURES as ENCODER_ARCHITECTURES
+from lilift.export.gguf.encoder_configuration import ARCHITECTURES as ENCODER_ARCHITECTURES
 from lilift.export.gguf.llm_configuration import FAMILIES as LLM_FAMILIES
 from lilift.export.llm_folder import config_content
 from lilift.model.encoders.expected_prefix import missing_prefix

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lilift.export.safetensors_rows import QuantisedWeights, SafetensorsFolder, check_storage_type
+from lilift.export.safetensors_headers import QuantisedWeights, SafetensorsHeaders, element_bytes
 from lilift.model.sources import cannot_be_reached, loading, model_folder_or_hub, require_configuration
 from lilift.recipe.errors import ModelError
 
@@ -101,7 +101,7 @@ def _readable(shapes: Callable[[], Shapes | None]) -> tuple[Shapes | None, Model
 
 
 def _shapes_on_disk(folder: Path) -> Shapes:
-    return SafetensorsFolder(folder).shapes
+    return SafetensorsHeaders(folder).shapes
 
 
 def _tensors_on_hub(name: str, location: str, revision: str | None, what: str) -> dict[str, Any] | None:
@@ -136,5 +136,5 @@ def _checked_shapes(tensors: Mapping[str, Any] | None, name: str) -> Shapes | No
     if tensors is None:
         return None
     for tensor, stored in tensors.items():
-        check_storage_type(tensor, stored.dtype, name)
+        element_bytes(tensor, stored.dtype, name)  # refuses quantised weights
     return {tensor: tuple(stored.shape) for tensor, stored in tensors.items()}

@@ -12,7 +12,9 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 class Settings(BaseModel):
     """A section of a recipe. It refuses unknown keys, and it cannot be changed after loading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=False, validate_default=True, allow_inf_nan=False, defer_build=True
+    )
 
 
 def none_as_nothing(value: object) -> object:

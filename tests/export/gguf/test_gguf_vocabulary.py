@@ -9,12 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 import torch
 from sentencepiece import SentencePieceProcessor
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from lilift.export.gguf.gguf_vocabulary import TokenType
 from lilift.export.gguf.tokenizer_json import SPLITTING, from_tokenizer_json
 from lilift.model.snapshot import local_model_folder
 from lilift.recipe.errors import ModelError
@@ -166,3 +168,7 @@ def test_other_tokenizers_are_refused_by_name(change: str) -> None:
         content["model"]["type"] = "Unigram"
     with pytest.raises(ModelError, match="tokens, more than" if change == "rows" else change):
         from_tokenizer_json(content, 1000 if change == "rows" else 1200, Path("tokenizer.json"))
+
+
+def test_kinds_of_tokens_have_the_numbers_of_gguf() -> None:
+    assert {kind.name: kind.value for kind in TokenType} == {kind.name: kind.value for kind in gguf.TokenType}

@@ -82,7 +82,7 @@ def test_two_and_four_layers_tell_all_layers_exactly(folder: Path, phase: str, c
 
 @pytest.mark.parametrize("quantisation", ["nf4", "none"])
 def test_shortened_loops_change_nothing(folder: Path, quantisation: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten tiles of each MLP and thirteen chunks of each norm take what four of them take."""
+    """Ten tiles of each MLP and thirteen chunks of each norm take what the first few and a smaller last one take."""
     monkeypatch.setattr(gated_mlp, "TILE", 40)
     monkeypatch.setattr(rms_norm, "CHUNK", 32 * 128)
     recipe = tiny_models.make_recipe(folder, f"llm.quantization={quantisation}")
