@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lilift.recipe.errors import LiliftError
     from lilift.recipe.schema import Recipe
 
-PHASES = ("data", "align", "transfer", "control", "evaluate", "export")
+PHASES = ("data", "adapt", "align", "transfer", "control", "evaluate", "export")
 
 
 def add_parser(verbs: Any) -> None:

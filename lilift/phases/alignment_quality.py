@@ -15,6 +15,7 @@ from lilift.evaluate.retrieval import ALIGNMENT_QUALITY, AlignmentQuality, align
 from lilift.model.assemble_bridge import load_bridge
 from lilift.model.bridge_files import load_part
 from lilift.model.pooling import pooled_soft_tokens
+from lilift.phases.adapt_encoder.run_encoder import with_encoder_of_run
 from lilift.phases.answering.systems import check_trained_part
 from lilift.recipe import storage
 from lilift.recipe.errors import DataError, LiliftError
@@ -60,7 +61,7 @@ def measure_alignment(
         )
     part = run / "align" / "alignment"
     check_trained_part(part)
-    bridge = load_bridge(recipe, device=device)
+    bridge = load_bridge(with_encoder_of_run(recipe, run), device=device)
 
     def vectors(texts: Sequence[str], codes: Sequence[str], when: str) -> Tensor:
         return pooled_soft_tokens(

@@ -51,14 +51,13 @@ def _check_lexicons(recipe: Recipe) -> None:
 
 
 def _check_texts(recipe: Recipe) -> None:
-    for code in recipe.languages if recipe.uses_monolingual else ():
-        assert recipe.data.monolingual is not None
-        location = recipe.data.monolingual.file_of(code) or ""
+    setting = "data.monolingual.files" if recipe.uses_monolingual else "encoder.adapt.text"
+    for code, location in recipe.running_text.items():
         if not Path(location).expanduser().is_file():
             raise DataError(
                 f"there is no text file of {language(code).name} ({code})",
                 where=location,
-                remedy="put one there, or name another with data.monolingual.files",
+                remedy=f"put one there, or name another with {setting}",
             )
 
 

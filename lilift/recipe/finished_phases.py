@@ -19,7 +19,7 @@ LARGE = 64 * 2**20
 """Bytes. Larger files of an export are checked only when a command loads them, because that may take minutes."""
 MODEL_CARD = "README.md"
 """Users edit it before they publish a model, and no command reads it."""
-_PARTS = ("alignment", "adapter")
+_PARTS = ("alignment", "adapter", "encoder")
 
 
 def begin_record(folder: Path, fingerprint: str) -> None:
