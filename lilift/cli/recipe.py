@@ -168,6 +168,10 @@ def run_validate(arguments: argparse.Namespace) -> int:
     from lilift.evaluate.benchmarks.custom.custom_benchmark import custom_lines
 
     recipe = load(arguments)
+    if recipe.encoder.adapt is not None:
+        from lilift.data.texts.monolingual import require_text_files
+
+        require_text_files(recipe.running_text, "encoder.adapt.text")
     for line in custom_lines(check_languages_of_files(recipe.evaluate.benchmarks, recipe.languages)):
         print(line)
     unfit = _unfit_models(recipe)

@@ -14,8 +14,8 @@ from lilift.data.world import WORLD_LANGUAGES
 from lilift.evaluate.retrieval import ALIGNMENT_QUALITY, AlignmentQuality, alignment_quality
 from lilift.model.assemble_bridge import load_bridge
 from lilift.model.bridge_files import load_part
+from lilift.model.encoders.run_encoder import with_encoder_of_run
 from lilift.model.pooling import pooled_soft_tokens
-from lilift.phases.adapt_encoder.run_encoder import with_encoder_of_run
 from lilift.phases.answering.systems import check_trained_part
 from lilift.recipe import storage
 from lilift.recipe.errors import DataError, LiliftError

@@ -22,8 +22,8 @@ from lilift.data.prepared_data import PreparedData
 from lilift.data.stage_rows import AlignRows, TransferRows
 from lilift.memory.encode_ahead import EncodedRows, encode_ahead
 from lilift.model.encoders.encoder_states import EncoderStates, load_encoder_states
+from lilift.model.encoders.run_encoder import states_folder, with_encoder_of_run
 from lilift.model.llms.llm import load_llm_tokenizer
-from lilift.phases.adapt_encoder.run_encoder import states_folder, with_encoder_of_run
 from lilift.phases.answering.systems import tokenisation_of
 from lilift.processes.joined_processes import ALONE, Processes
 from lilift.recipe.schema import Recipe, StageSettings

@@ -30,10 +30,10 @@ from lilift.memory.plan import Plan
 from lilift.memory.planned_card import MIB
 from lilift.model.assemble_bridge import attach_lora, load_bridge
 from lilift.model.bridge_files import load_part
+from lilift.model.encoders.run_encoder import states_folder, with_encoder_of_run
 from lilift.model.layer_swap import swap_layers, zones_in_words
 from lilift.model.snapshot import local_model_folder
 from lilift.phases.adapt_encoder.adapt_phase import adapt
-from lilift.phases.adapt_encoder.run_encoder import states_folder, with_encoder_of_run
 from lilift.phases.alignment_quality import record_alignment
 from lilift.phases.answer_progress import answer_progress
 from lilift.phases.answering.pivot_responder import Translations

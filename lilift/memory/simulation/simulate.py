@@ -119,6 +119,11 @@ def simulate(
     return _fullest(segments, _fragmentation(deep, expandable=expandable))
 
 
+def simulated(trace: MemoryTrace, *, expandable: bool) -> Simulation:
+    """What a trace of all layers says of a phase."""
+    return _fullest(trace.segments, _fragmentation(trace, expandable=expandable))
+
+
 def _reading(
     recipe: Recipe, encoder_config: PreTrainedConfig | None, segments: dict[str, Moment], device: str
 ) -> dict[str, Moment]:

@@ -92,7 +92,7 @@ class _GivenStates(nn.Module):
     """In the place of the body: gives the states that it is given."""
 
     def forward(self, *_: Any, inputs_embeds: Tensor, **__: Any) -> BaseModelOutput:
-        return BaseModelOutput(last_hidden_state=inputs_embeds)  # type: ignore[arg-type]
+        return BaseModelOutput(last_hidden_state=inputs_embeds)
 
 
 def brings_head(config: PreTrainedConfig) -> bool:

@@ -21,8 +21,8 @@ from lilift.model.bridge import BridgedModel
 from lilift.model.bridge_files import load_part
 from lilift.model.decoding.sampling import Sampling
 from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer
+from lilift.model.encoders.run_encoder import adapted_encoder, with_encoder_of_run
 from lilift.model.llms.special_tokens import first_token
-from lilift.phases.adapt_encoder.run_encoder import adapted_encoder, with_encoder_of_run
 from lilift.phases.answering.dequantising import dequantise_if_it_fits, free_dequantised
 from lilift.phases.run_folder import phase_fingerprint
 from lilift.recipe import sealed_folders, storage

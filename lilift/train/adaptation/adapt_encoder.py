@@ -35,6 +35,7 @@ from lilift.model.encoders.adaptable_encoder import (
     with_lora,
 )
 from lilift.model.encoders.masked_token_head import MOST_CLASSES, NewHead, OwnHead
+from lilift.model.encoders.run_encoder import ADAPTED
 from lilift.recipe import sealed_folders
 from lilift.recipe.errors import DataError
 from lilift.recipe.schema import EncoderSettings, TransferSettings
@@ -45,8 +46,6 @@ from lilift.train.stage_job import StageJob
 from lilift.train.tracking.tracker import Tracker
 from lilift.train.training_progress import StageProgress
 
-ENCODER = "encoder"
-"""The sealed folder of the adapted encoder, in the folder of the phase."""
 ADAPTATION = "adaptation.json"
 FEWEST_TEXTS = 20
 HEAD_STEPS, HEAD_RATE = 200, 5e-3
@@ -119,7 +118,7 @@ def adapt_encoder(
         DataError: there are too few texts.
         LiliftError: see `lilift.train.loop.train_stage`.
     """
-    adapt, folder = settings.adapt, where / ENCODER
+    adapt, folder = settings.adapt, where / ADAPTED
     assert adapt is not None
     if folder.exists():
         details = sealed_folders.verify_part(folder, if_damaged="delete this folder, and run again with --resume")

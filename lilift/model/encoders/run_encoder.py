@@ -6,12 +6,14 @@ from pathlib import Path
 
 from lilift.recipe import sealed_folders, storage
 from lilift.recipe.schema import Recipe
-from lilift.train.adaptation.adapt_encoder import ENCODER
+
+ADAPTED = "encoder"
+"""The sealed folder of the adapted encoder, in the folder of the phase `adapt`."""
 
 
 def adapted_encoder(recipe: Recipe, run: Path) -> Path | None:
     """The sealed folder of a run's adapted encoder; None if the recipe adapts none."""
-    return None if recipe.encoder.adapt is None else run / "adapt" / ENCODER
+    return None if recipe.encoder.adapt is None else run / "adapt" / ADAPTED
 
 
 def with_encoder_of_run(recipe: Recipe, run: Path) -> Recipe:
