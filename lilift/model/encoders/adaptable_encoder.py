@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from lilift.model.encoders.encoder import PROBE
@@ -68,9 +68,7 @@ def load_adaptable(settings: EncoderSettings, *, device: torch.device) -> Adapta
         tokenizer = load_encoder_tokenizer(
             location, settings.revision, config, settings.language_codes, text_prefix=settings.prefix
         )
-        mask = mask_token(
-            AutoTokenizer.from_pretrained(location, revision=settings.revision, trust_remote_code=False), _rows(config)
-        )
+    mask = mask_token(location, settings.revision, tokenizer, _rows(config))
     if mask is None:
         raise _not_adaptable("its tokenizer has no token that can stand for a masked one", settings.model)
     own_head = load_own_head(location, settings.revision, config, tokenizer.encode(PROBE), dtype=dtype)

@@ -12,16 +12,18 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForMaskedLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
 
+from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer, SentencePieceTokenizer
 from lilift.model.seeding import seeded
 from lilift.model.sources import loading
+from lilift.recipe.errors import ModelError
 
 MOST_CLASSES = 16_384
 """A new head knows at most so many tokens, the most frequent ones; the encoder is not asked for the others."""
-_SENTINEL = "<extra_id_0>"  # T5 puts it in the place of masked words
+SENTINEL = "<extra_id_0>"  # T5 puts it in the place of masked words
 
 
 class MaskedTokenHead(Protocol):
@@ -136,13 +138,23 @@ def load_own_head(
     return None
 
 
-def mask_token(tokenizer: Any, rows: int) -> int | None:
+def mask_token(location: str, revision: str | None, tokenizer: EncoderTokenizer, rows: int) -> int | None:
     """The token that an encoder has learned to fill in: its mask token, T5's first sentinel, or else its unknown token.
 
     Args:
-        tokenizer: of transformers.
+        location, revision: of the encoder; transformers' own tokenizer knows which token is the mask.
+        tokenizer: the one that lilift uses.
         rows: how many tokens the encoder has embeddings for.
     """
-    sentinel = tokenizer.convert_tokens_to_ids(_SENTINEL)
-    candidates = (tokenizer.mask_token_id, None if sentinel == tokenizer.unk_token_id else sentinel, tokenizer.unk_token_id)
-    return next((token for token in candidates if token is not None and token < rows), None)
+    candidates: list[int | None] = []
+    try:
+        with loading(location, what="encoder's tokenizer"):
+            converted = AutoTokenizer.from_pretrained(location, revision=revision, trust_remote_code=False)
+        sentinel = converted.convert_tokens_to_ids(SENTINEL)
+        candidates += [converted.mask_token_id, None if sentinel == converted.unk_token_id else sentinel]
+    except ModelError:  # only the SentencePiece file can be used
+        pass
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        piece = tokenizer.processor.piece_to_id(SENTINEL)
+        candidates.append(None if piece == tokenizer.unknown_id else piece)
+    return next((token for token in (*candidates, tokenizer.unknown_id) if token is not None and 0 <= token < rows), None)
