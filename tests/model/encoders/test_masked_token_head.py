@@ -35,7 +35,7 @@ FAMILIES = {
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_the_head_alone_gives_the_scores_of_the_whole_model(family: str, tmp_path: Path) -> None:
     with seeded(3):
-        model = FAMILIES[family]().eval()  # type: ignore[no-untyped-call]
+        model = FAMILIES[family]().eval()
     model.save_pretrained(tmp_path)
     config = AutoConfig.from_pretrained(tmp_path)
     head = load_own_head(str(tmp_path), None, config, IDS, dtype=torch.float32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,14 @@ from tests.train.tiny_run import WORDS
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short_steps() -> Iterator[None]:
+    """Steps of a few texts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "TOKENS_PER_STEP", 192)
+        yield
+
+
 def lines(first: int, count: int = 120) -> list[str]:
     """Texts in which each word follows from the one before it, so that a masked one can be told."""
     draw = random.Random(first)
@@ -38,7 +46,7 @@ assert WORDS > 18, "all words are in the tiny vocabulary"
 
 
 def settings_of(models: Path, **adapt: object) -> EncoderSettings:
-    chosen = {"text": {"sw": "sw.txt"}, "steps": 30, "rank": 4, "learning_rate": 0.02} | adapt
+    chosen = {"text": {"sw": "sw.txt"}, "steps": 12, "rank": 4, "learning_rate": 0.02} | adapt
     return EncoderSettings.model_validate({"model": str(models / "encoder"), "dtype": "float32", "adapt": chosen})
 
 
@@ -61,7 +69,7 @@ def test_the_loss_falls_in_both_languages(undisturbed: tuple[Path, AdaptationRes
     assert result.new_head
     assert result.texts == {"sw": 108, "en": 108}
     assert result.unseen == {"sw": 12, "en": 12}
-    assert result.after["sw"] < result.before["sw"] - 0.05
+    assert result.after["sw"] < result.before["sw"] - 0.02
     assert result.after["en"] < result.before["en"]
     details = verify_sealed_folder(where / "encoder")
     assert details["result"] == dataclasses.asdict(result)
@@ -73,7 +81,7 @@ def test_the_loss_falls_in_both_languages(undisturbed: tuple[Path, AdaptationRes
     assert not torch.allclose(found(ids, mask), base(ids, mask), atol=1e-3)
 
 
-@pytest.mark.parametrize("at", [("adapt, new head", 7), ("adapt", 11)])
+@pytest.mark.parametrize("at", [("adapt, new head", 7), ("adapt", 8)])
 def test_a_stopped_adaptation_ends_with_the_same_bits(
     at: tuple[str, int],
     undisturbed: tuple[Path, AdaptationResult],
