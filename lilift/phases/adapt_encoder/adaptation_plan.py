@@ -1,13 +1,14 @@
 """Adds the adaptation of the encoder to a memory plan.
 
-The encoder is alone in memory then, before the LLM is loaded. lilift runs one step of the adaptation on fake tensors, as for
-the stages, with all layers of the encoder.
+The encoder is alone in memory then, before the LLM is loaded. lilift runs one step of the adaptation on fake tensors, as it does
+for the stages.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ from lilift.memory.planned_card import GIB, PlannedCard
 from lilift.memory.simulation.allocation_trace import MemoryTrace
 from lilift.memory.simulation.fake_models import fake_encoder, replace_real_parameters
 from lilift.memory.simulation.operator_scratch import expansions, temporary, transients
-from lilift.memory.simulation.simulate import Simulation, simulated
+from lilift.memory.simulation.simulate import simulate_encoder
 from lilift.model.encoders.adaptable_encoder import AdaptableEncoder, with_lora
 from lilift.model.encoders.masked_token_head import MOST_CLASSES, NewHead, brings_head
 from lilift.recipe.errors import RecipeError
@@ -81,12 +82,13 @@ class _SharedHead(nn.Module):
 
 
 def _planned(recipe: Recipe, settings: AdaptSettings, card: PlannedCard) -> tuple[PhasePlan, int]:
-    """The plan of the phase, and the number of parameters of the adapter."""
+    """The plan of the phase, and the number of parameters that it trains."""
     config = load_config(recipe.encoder.model, recipe.encoder.revision)
     length = min(LONGEST, recipe.encoder.max_tokens)
     asked = math.ceil((HIDDEN + SHOWN) * length)
     rows = [Row((0,) * length, tuple(range(asked)), (0,) * asked)] * max(1, TOKENS_PER_STEP // length)
-    simulation, trained = _simulated(recipe, settings, config, rows, card)
+    trace_of = partial(_traced, recipe, settings, rows, card)
+    simulation = simulate_encoder(trace_of, config, expandable=card.expandable_segments)
     parts, overhead, loading_bytes = simulation.parts, overhead_bytes(simulation, card.kind), 0
     if card.kind == "cpu":
         loading = _loading(recipe, config, parts["encoder"])
@@ -95,24 +97,24 @@ def _planned(recipe: Recipe, settings: AdaptSettings, card: PlannedCard) -> tupl
             loading_bytes = sum(loading.values()) + extra - simulation.total - overhead
             parts, overhead = loading, extra
     plan = phase_on_card(card, ADAPT, parts, overhead, rows=len(rows), row_tokens=length, accumulation=1)
+    trained = simulation.segments["optimizer"]["gradients"] // 4  # in float32
     return replace(plan, loading_bytes=loading_bytes), trained
 
 
-def _simulated(
-    recipe: Recipe, settings: AdaptSettings, config: PreTrainedConfig, rows: list[Row], card: PlannedCard
-) -> tuple[Simulation, int]:
+def _traced(
+    recipe: Recipe, settings: AdaptSettings, rows: list[Row], card: PlannedCard, config: PreTrainedConfig
+) -> MemoryTrace:
+    """One step of the adaptation, with all layers in this configuration."""
     trace = MemoryTrace(expansions=expansions(card.kind), temporary=temporary(), transients=transients(card.kind))
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     whole = recipe.model_copy(update={"encoder": recipe.encoder.model_copy(update={"quantization": "none"})})
     with fake:
         encoder = fake_encoder(whole, config)
-    half, tokenizer = encoder.model, encoder.tokenizer
+    half = encoder.model
     classes = min(int(config.get_text_config().vocab_size), MOST_CLASSES)
-    own = brings_head(config)
-    head: Any = _SharedHead(half) if own else NewHead(encoder.hidden_size, range(classes), seed=recipe.seed)
+    head: Any = _SharedHead(half) if brings_head(config) else NewHead(encoder.hidden_size, range(classes), seed=recipe.seed)
     with_lora(half, settings.rank, seed=recipe.seed)
-    adapter = [parameter for parameter in half.parameters() if parameter.requires_grad]
-    learner = MaskedLearner(AdaptableEncoder(half, half, tokenizer, 0, frozenset(), None), head)
+    learner = MaskedLearner(AdaptableEncoder(half, half, encoder.tokenizer, 0, frozenset(), None), head)
     with fake:
         for module in (half, head):
             replace_real_parameters(module)
@@ -123,10 +125,9 @@ def _simulated(
         trace.add_module(half, "encoder")
         with trace:
             trace.enter("step")
-            rehearse_step(
-                stage_settings(steps=settings.steps, rate=settings.learning_rate), card.kind != "cpu", learner, rows, trace
-            )
-    return simulated(trace, expandable=card.expandable_segments), sum(parameter.numel() for parameter in adapter)
+            chosen = stage_settings(steps=settings.steps, rate=settings.learning_rate)
+            rehearse_step(chosen, card.kind != "cpu", learner, rows, trace)
+    return trace
 
 
 def _loading(recipe: Recipe, config: PreTrainedConfig, encoder: int) -> dict[str, int]:
