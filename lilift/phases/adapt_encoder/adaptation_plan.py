@@ -1,7 +1,7 @@
 """Adds the adaptation of the encoder to a memory plan.
 
-The encoder is alone in memory then, before the LLM is loaded. lilift runs one step of the adaptation on fake tensors, as it does
-for the stages.
+The encoder is alone in memory then, before the LLM is loaded. lilift runs one step of the adaptation on fake tensors, as it
+does for the stages.
 """
 
 from __future__ import annotations

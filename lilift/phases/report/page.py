@@ -252,7 +252,7 @@ def _model(llm: Mapping[str, Any]) -> str:
 
 
 def _curves(files: RunFiles) -> list[LineChart]:
-    """Loss, learning rate and speed of the adaptation and of each stage; the control in the chart of stage 2, which it repeats."""
+    """Loss, learning rate and speed of adaptation and stages; the control in the chart of stage 2, which it repeats."""
     metrics = {stage: files.lines(f"{stage}/metrics.jsonl") for stage in ("adapt", "align", "transfer", "control")}
     stages = [
         ("Adaptation of the encoder", [("encoder", "c", "adapt")]),

@@ -108,8 +108,8 @@ def _rule(known: Language, card: PlannedCard, routes: Sequence[Route]) -> tuple[
         )
     return "bridge", (
         f"No LLM, translator or encoder of the table knows {known.name}. There is only a dictionary. Nobody has measured how "
-        "far a dictionary alone goes with real models: measure early, after few steps. If you have a few thousand lines of text, "
-        "let the encoder read them first (encoder.adapt)"
+        "far a dictionary alone goes with real models: measure early, after few steps. If you have a few thousand lines of "
+        "text, let the encoder read them first (encoder.adapt)"
     )
 
 
@@ -179,7 +179,7 @@ def _bridge(
     else:
         costs = f"{max(found.gib.values()):.1f} GiB ({found.name}), and the time to train"
     given = " ".join(f"--set {one}" for one in settings)
-    commands = (
+    commands: tuple[str, ...] = (
         f"lilift lexicon fetch {','.join(one.source for one in dictionaries)} --languages {known.code} --into lexicons",
         f"lilift recipe plan {found.name} {given}",
         f"lilift recipe run {found.name} {given}",

@@ -54,7 +54,9 @@ def test_two_depths_give_the_plan_of_all_layers(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(adaptation_plan, "load_config", lambda *_: with_shape(shallow))
     extrapolated = with_adaptation(planned("smollm2-135m-cpu", ADAPT, card="24gb")).of("adapt")
     monkeypatch.setattr(simulate, "DEEP", 6)
-    assert with_adaptation(planned("smollm2-135m-cpu", ADAPT, card="24gb")).of("adapt").parts == extrapolated.parts
+    exact = with_adaptation(planned("smollm2-135m-cpu", ADAPT, card="24gb")).of("adapt")
+    assert exact.parts | {"overhead": 0} == extrapolated.parts | {"overhead": 0}
+    assert exact.parts["overhead"] == pytest.approx(extrapolated.parts["overhead"], rel=0.2)
 
 
 def test_a_card_that_is_too_small_is_refused_with_a_way_out() -> None:
