@@ -11,18 +11,24 @@ import torch
 from gguf import GGUFReader
 from safetensors.torch import load_file
 
+from lilift.cli.app import main
+from lilift.data.prepare import gather
 from lilift.data.world import monolingual_text
+from lilift.evaluate.benchmarks.benchmark import load_benchmark
 from lilift.model.encoders.run_encoder import states_folder, with_encoder_of_run
 from lilift.model.sources import model_folder_or_hub
 from lilift.phases import rehearsals
 from lilift.phases import run as phases
 from lilift.phases.answering.systems import SYSTEMS, answers_depend_on, load_system
+from lilift.phases.held_out import held_out_questions
+from lilift.phases.readiness import missing_for
 from lilift.phases.rehearsals import rehearse
 from lilift.phases.report import write_report
 from lilift.phases.run import FinishedRun, RunOptions, run_recipe
 from lilift.phases.run_folder import RunFolder, phases_from, recipe_of, wanted_phases
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.load import load_recipe
+from lilift.recipe.schema import BenchmarkSettings
 
 SMALL = (
     "languages=[fj]",
@@ -142,3 +148,28 @@ def test_the_report_shows_what_the_encoder_read(run: FinishedRun) -> None:
     shown = (page if isinstance(page, Path) else run.path / "report.html").read_text(encoding="utf-8")
     assert "The encoder read running text" in shown
     assert "Adaptation of the encoder: loss" in shown
+
+
+def test_a_missing_text_is_one_line_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ("languages=[fj]", f"encoder.adapt.text={tmp_path / 'none.txt'}")
+    assert main(["recipe", "validate", "tiny-cpu", "--set", settings[0], "--set", settings[1]]) != 0
+    for said in (capsys.readouterr().err, str(missing_for(load_recipe("tiny-cpu", settings), ("data",))[0])):
+        assert "there is no text file of Fijian (fj)" in said
+        assert "encoder.adapt.text" in said
+
+
+def test_questions_of_benchmarks_are_left_out_of_the_text(tmp_path: Path) -> None:
+    question = load_benchmark(BenchmarkSettings(name="mgsm", source="sample"), "sw").questions[0].text
+    text = tmp_path / "sw.txt"
+    text.write_text(f"Habari za asubuhi rafiki yangu.\n{question}\n", encoding="utf-8")
+    benchmarks = "evaluate.benchmarks=[{name: mgsm, source: sample, languages: [sw]}]"
+    adapting = [
+        "languages=[sw]",
+        f"encoder.adapt.text={text}",
+        "align.texts=[english]",
+        benchmarks,
+        "data.instructions.limit=20",
+    ]
+    recipe = load_recipe("tiny-cpu", adapting)
+    _, report = gather(recipe, held_out_questions(recipe))
+    assert report.monolingual["sw"].dropped == {"in mgsm": 1}
