@@ -143,6 +143,13 @@ def test_what_learned_on_the_old_encoder_goes_with_it() -> None:
     assert set(phases_from("adapt")) == {"adapt", "align", "transfer", "control", "evaluate", "export"}
 
 
+def test_until_stops_there_also_if_the_recipe_lacks_the_phase() -> None:
+    plain = load_recipe("tiny-cpu", ["transfer.control=false"])
+    assert phases._phases_until("adapt", plain) == ("data",)
+    assert phases._phases_until("control", plain) == ("data", "align", "transfer")
+    assert phases._phases_until(None, plain) == wanted_phases(plain)
+
+
 def test_the_report_shows_what_the_encoder_read(run: FinishedRun) -> None:
     page = write_report(run.path)
     shown = (page if isinstance(page, Path) else run.path / "report.html").read_text(encoding="utf-8")
