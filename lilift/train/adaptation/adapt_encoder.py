@@ -1,7 +1,8 @@
 """Adapts an encoder to languages that it has never read: it fills in masked tokens of running text, half of it English.
 
-If the encoder's files hold no head for that, lilift first fits a new one on the frozen encoder. Then a LoRA adapter on the
-encoder learns, and the new head with it. lilift merges the adapter, and leaves a sealed folder that loads like any encoder.
+If the encoder's files hold no head for that, lilift first fits a new one on the frozen encoder, in English, which the encoder
+knows. A head that had learned the other language too would leave the encoder little to learn (docs/log.md). Then a LoRA adapter
+on the encoder learns, and the new head with it. lilift merges the adapter, and leaves a sealed folder that loads like any encoder.
 Both parts have checkpoints, so that an interrupted adaptation goes on where it stopped.
 """
 
@@ -81,7 +82,10 @@ class AdaptationResult:
         found = [f"read {read}; {self.parameters:,} parameters learned in {self.steps} steps"]
         for code, after in self.after.items():
             before = self.before[code]
-            found.append(f"{code}: loss {before:.3f} before and {after:.3f} after, on {self.unseen[code]} texts kept back")
+            head = " (the new head had read English alone)" if self.new_head and code != "en" else ""
+            found.append(
+                f"{code}: loss {before:.3f} before{head} and {after:.3f} after, on {self.unseen[code]} texts kept back"
+            )
             if code != "en" and after >= before:
                 found.append(f"warning: the loss in {code} has not fallen; lower or raise encoder.adapt.learning_rate")
         return found
@@ -143,12 +147,15 @@ def adapt_encoder(
     head: NewHead | OwnHead = encoder.own_head or NewHead(_width(encoder), known, seed=seed)
     learner = MaskedLearner(encoder, head.to(device))
     masking = Masking(encoder.mask, frozenset(known) - encoder.unasked, seed)
-    source = AdaptationRows([text for code, some in learned.items() if code != "en" for text in some], learned["en"], masking)
+    foreign_texts = [text for code, some in learned.items() if code != "en" for text in some]
+    source = AdaptationRows(foreign_texts, learned["en"], masking)
     common: dict[str, Any] = {"source": source, "plan": _step_plan(seed), "fingerprint": fingerprint, "seed": seed}
     common |= {"section": "encoder.adapt", "resume": True}
     if isinstance(head, NewHead):
         rates = stage_settings(steps=min(HEAD_STEPS, adapt.steps), rate=HEAD_RATE)
-        train_stage(learner, StageJob(name="adapt, new head", settings=rates, folder=where / _HEAD, **common), progress)
+        known_texts = {"source": AdaptationRows(learned["en"] or foreign_texts, [], masking)}
+        job = StageJob(name="adapt, new head", settings=rates, folder=where / _HEAD, **(common | known_texts))
+        train_stage(learner, job, progress)
     unseen = {code: some for code, (_, some) in split.items() if some}
     before = {code: mean_loss(learner, some, masking, device) for code, some in unseen.items()}
     adapted = with_lora(encoder.half, adapt.rank, seed=seed)
