@@ -2,8 +2,8 @@
 
 If the encoder's files hold no head for that, lilift first fits a new one on the frozen encoder, in English, which the encoder
 knows. A head that had learned the other language too would leave the encoder little to learn (docs/log.md). Then a LoRA adapter
-on the encoder learns, and the new head with it. lilift merges the adapter, and leaves a sealed folder that loads like any encoder.
-Both parts have checkpoints, so that an interrupted adaptation goes on where it stopped.
+on the encoder learns, and the new head with it. lilift merges the adapter, and leaves a sealed folder that loads like any
+encoder. Both parts have checkpoints, so that an interrupted adaptation goes on where it stopped.
 """
 
 from __future__ import annotations
