@@ -1,4 +1,4 @@
-"""Measure what the bridge reaches in a language that the encoder has never read, and what adapting the encoder adds.
+"""Measure what the bridge reaches in a language that the encoder has never read, and what `encoder.adapt` adds.
 
     python -m benchmarks unread_language --seeds 0 --folder runs/unread
 
@@ -8,44 +8,34 @@ order and dictionary stay the same. `tiny-cpu` runs with this language alone, on
 
     read      the language without disguise, which the encoder has read (6,000 texts)
     unread    the language in disguise
-    lora      the same, after LoRA on lines of the language: the encoder fills in masked tokens, as in its own training
-    full      the same, with all weights trained
+    adapted   the same, with `encoder.adapt` and lines of the language
 
-The encoder was stored without the head that fills in masked tokens. A new head is first fitted to the frozen encoder. Half of
-the lines of an adaptation are English, so that the encoder does not forget it. A folder keeps what is done.
+A folder keeps what is done.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
-from torch import Tensor, nn
-from transformers import MT5EncoderModel, PreTrainedTokenizerFast
 
 from benchmarks.shared.result_files import keep
 from lilift.data.world import WORLD_LANGUAGES, monolingual_text, world_languages
 from lilift.evaluate.scores.paired_comparison import mcnemar
-from lilift.model.sources import model_folder_or_hub
 from lilift.phases.run import RunOptions, run_recipe
+from lilift.recipe import storage
 from lilift.recipe.load import load_recipe
 from lilift.recipe.storage import JsonLines
-from lilift.stand_ins.pretraining import pad, train
-from lilift.stand_ins.small_encoder import PAD, UNK, EncoderSize
+from lilift.train.adaptation.adapt_encoder import ADAPTATION
 
-CASES = ("unread", "lora", "full", "read")
-ENCODER = "stand-in:encoder"
+CASES = ("unread", "adapted", "read")
 SETTINGS = ("transfer.control=false", "evaluate.untrained=false", "evaluate.alignment=null", "export.formats=[]")
-RANK, LORA_RATE, FULL_RATE, HEAD_RATE = 16, 2e-3, 5e-4, 5e-3
 VOWELS, CONSONANTS = "aeiou", "bcdfghjklmnpqrstvwyz"
 
 
@@ -82,71 +72,11 @@ def write_lexicon(language: str, folder: Path) -> Path:
     return path
 
 
-@dataclass
-class MaskedTexts:
-    """Texts with masked tokens, drawn at random: the objective of the encoder's own training."""
-
-    rows: list[list[int]]
-    rng: random.Random
-    size: EncoderSize
-
-    def loss(self, model: nn.Module, head: nn.Module) -> Tensor:
-        """Cross-entropy of some masked and some shown tokens."""
-        ids = pad(self.rng.sample(self.rows, self.size.rows), PAD)  # [B, S]
-        chance = torch.rand(ids.shape)
-        hidden, asked = chance < self.size.hidden, (chance < self.size.hidden + self.size.shown) & (ids != PAD)
-        states = model(input_ids=ids.masked_fill(hidden & asked, UNK), attention_mask=(ids != PAD).long()).last_hidden_state
-        return nn.functional.cross_entropy(head(states[asked]), ids[asked])
-
-
-def adapted(how: str, language: str, lines: int, steps: int, folder: Path) -> tuple[Path, dict[str, float]]:
-    """The encoder after an adaptation to lines of the language, and what it took."""
-    where = folder / f"encoder-{how}-{language}-{lines}-{steps}"
-    record = where / "record.json"
-    if not record.exists():
-        torch.manual_seed(1)
-        base = Path(model_folder_or_hub(ENCODER))
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(base)
-        model = MT5EncoderModel.from_pretrained(base, dtype=torch.float32)
-        head = nn.Linear(model.config.d_model, model.config.vocab_size)
-
-        def texts(chosen: list[str]) -> MaskedTexts:
-            return MaskedTexts([tokenizer.encode(text) for text in chosen], random.Random(f"adapt {how}"), EncoderSize())
-
-        others = ("en", *(code for code in WORLD_LANGUAGES if code != language))
-        known = texts([text for code in others for text in monolingual_text(code, 500, 1)])
-        model.requires_grad_(False)
-        train(list(head.parameters()), lambda: known.loss(model, head), steps=300, learning_rate=HEAD_RATE, label="head")
-        unseen = texts(monolingual_text(language, 300, 99))
-        before = mean_loss(model, head, unseen)
-        model.requires_grad_(True)
-        learns: nn.Module = model
-        if how == "lora":
-            learns = get_peft_model(model, LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules="all-linear"))
-        seen = texts([*monolingual_text(language, lines, 0), *monolingual_text("en", lines, 0)])
-        parameters = [one for one in (*learns.parameters(), *head.parameters()) if one.requires_grad]
-        rate = LORA_RATE if how == "lora" else FULL_RATE
-        _, seconds = train(parameters, lambda: seen.loss(learns, head), steps=steps, learning_rate=rate, label=how)
-        whole = learns.merge_and_unload() if how == "lora" else model
-        after = mean_loss(whole, head, unseen)
-        where.mkdir(parents=True, exist_ok=True)
-        whole.save_pretrained(where)
-        tokenizer.save_pretrained(where)
-        (where / "spiece.model").write_bytes((base / "spiece.model").read_bytes())
-        found = {"seconds": round(seconds), "unseen_loss_before": round(before, 3), "unseen_loss_after": round(after, 3)}
-        record.write_text(json.dumps(found), encoding="utf-8")
-    return where, json.loads(record.read_text(encoding="utf-8"))
-
-
-@torch.no_grad()
-def mean_loss(model: nn.Module, head: nn.Module, texts: MaskedTexts) -> float:
-    """Masked-token loss on texts that no training has seen, with the same masks in every call."""
-    state = torch.get_rng_state()
-    torch.manual_seed(7)
-    texts.rng.seed(7)
-    losses = [texts.loss(model, head).item() for _ in range(10)]
-    torch.set_rng_state(state)
-    return sum(losses) / len(losses)
+def write_text(language: str, lines: int, folder: Path) -> Path:
+    """Lines of text in the language. The world writes it, in disguise where it is in disguise."""
+    path = folder / f"{language}.txt"
+    path.write_text("".join(f"{line}\n" for line in monolingual_text(language, lines, 0)), encoding="utf-8")
+    return path
 
 
 def accuracies(settings: list[str], folder: Path) -> dict[str, float]:
@@ -155,19 +85,26 @@ def accuracies(settings: list[str], folder: Path) -> dict[str, float]:
     return {score.language: score.accuracy for score in run.scores[-1].benchmarks[0].languages}
 
 
-def measure(case: str, seed: int, arguments: argparse.Namespace, folder: Path, adaptations: dict[str, Any]) -> dict[str, float]:
+def measure(case: str, seed: int, arguments: argparse.Namespace, folder: Path) -> dict[str, float]:
     """Accuracy of one case with one seed, by language."""
-    language, encoder = arguments.language, ENCODER
+    language = arguments.language
     lexicons = "world" if case == "read" else f"{{{language}: {write_lexicon(language, folder)}}}"
     settings = [f"languages=[{language}]", f"data.lexicons={lexicons}", f"seed={seed}", *SETTINGS, *arguments.overrides]
     where = folder / f"run-{case}-{seed}"
     if case == "read":
         return accuracies(settings, where)
     with in_disguise(language):
-        if case != "unread":
-            path, adaptations[case] = adapted(case, language, arguments.lines, arguments.steps, folder)
-            encoder = str(path)
-        return accuracies([*settings, f"encoder.model={encoder}"], where)
+        if case == "adapted":
+            text = write_text(language, arguments.lines, folder)
+            adapt = {"text": {language: str(text)}, "steps": arguments.steps, "learning_rate": arguments.learning_rate}
+            settings.append(f"encoder.adapt={json.dumps(adapt)}")
+        return accuracies(settings, where)
+
+
+def adaptation_of(run: Path) -> dict[str, Any]:
+    """What the adaptation of a run read and reached, and how long it took."""
+    seconds = storage.read_json(run / "measured.json")["adapt"]["seconds"]
+    return {**storage.read_json(run / "adapt" / ADAPTATION), "seconds": seconds}
 
 
 def against_unread(case: str, seed: int, language: str, folder: Path) -> dict[str, float]:
@@ -188,21 +125,23 @@ def main() -> None:
     parser.add_argument("--language", default="fj", choices=list(WORLD_LANGUAGES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
-    parser.add_argument("--lines", type=int, default=2000, help="lines of the language for an adaptation (default: 2000)")
-    parser.add_argument("--steps", type=int, default=400, help="steps of an adaptation (default: 400)")
+    parser.add_argument("--lines", type=int, default=2000, help="lines of the language for the adaptation (default: 2000)")
+    parser.add_argument("--steps", type=int, default=300, help="steps of the adaptation (default: 300)")
+    parser.add_argument("--learning-rate", type=float, default=2e-3, help="of the adaptation (default: 0.002)")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="A.B=C")
     parser.add_argument("--folder", type=Path, help="keep encoders and runs here (default: a temporary folder)")
     parser.add_argument("--output", type=Path, help="write the result here")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    adaptations: dict[str, Any] = {}
     runs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
         for seed in arguments.seeds:
             for case in arguments.cases:
-                found = measure(case, seed, arguments, folder, adaptations)
+                found = measure(case, seed, arguments, folder)
                 run = {"case": case, "seed": seed, "accuracy": found}
+                if case == "adapted":
+                    run["adaptation"] = adaptation_of(folder / f"run-{case}-{seed}")
                 if case != "unread" and "unread" in arguments.cases[: arguments.cases.index(case)]:
                     run["paired"] = against_unread(case, seed, arguments.language, folder)
                 runs.append(run)
@@ -213,8 +152,8 @@ def main() -> None:
                     "pairs": len(world_languages.translations(arguments.language)),
                     "lines": arguments.lines,
                     "steps": arguments.steps,
+                    "learning_rate": arguments.learning_rate,
                     "settings": [*SETTINGS, *arguments.overrides],
-                    "adaptations": adaptations,
                     "runs": runs,
                 }
                 keep("unread_language", result, arguments.output)

@@ -27,7 +27,7 @@ EXPLAINED = {
     "llm": "the LLM's weights (llm.quantization, llm.dtype, a smaller LLM)",
     "encoder": "the encoder's weights (encoder.placement, encoder.quantization)",
     "alignment": "the alignment layer's weights (alignment.expansion)",
-    "adapter": "the LoRA adapter's weights (transfer.lora.rank)",
+    "adapter": "the LoRA adapter's weights (transfer.lora.rank; of an adaptation encoder.adapt.rank, and its new head)",
     "translator": "the translator's weights, in 8 bits (evaluate.pivot.model, evaluate.pivot.device)",
     "gradients": "gradients, in float32, of what is trained",
     "optimizer": "the optimizer's moments (optimizer: adamw_8bit or paged_adamw_8bit)",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lilift.recipe.errors import LiliftError
     from lilift.recipe.schema import Recipe
 
-PHASES = ("data", "align", "transfer", "control", "evaluate", "export")
+PHASES = ("data", "adapt", "align", "transfer", "control", "evaluate", "export")
 
 
 def add_parser(verbs: Any) -> None:
@@ -169,6 +169,10 @@ def run_validate(arguments: argparse.Namespace) -> int:
     from lilift.evaluate.benchmarks.benchmark_languages import check_languages_of_files
 
     recipe = load(arguments)
+    if recipe.encoder.adapt is not None:
+        from lilift.data.texts.monolingual import require_text_files
+
+        require_text_files(recipe.running_text, "encoder.adapt.text")
     checked = check_languages_of_files(recipe.evaluate.benchmarks, recipe.languages)
     if any(one.name == "custom" for one in checked):
         from lilift.evaluate.benchmarks.custom.custom_benchmark import custom_lines

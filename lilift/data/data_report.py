@@ -102,7 +102,7 @@ class DataReport:
                 f"translations {code}: {texts.kept:,} of {texts.read:,} rows from {texts.source}" + _reasons(texts.dropped)
             )
         for code, read in self.monolingual.items():
-            whole = "" if read.whole else "; the rest of the file is beyond data.monolingual.tokens"
+            whole = "" if read.whole else "; the recipe needs no more of the file"
             lines.append(
                 f"text {code}: {read.kept:,} of {read.read:,} lines ({read.characters:,} characters, {read.documents:,} "
                 f"{'document' if read.documents == 1 else 'documents'}) from {read.source}" + _reasons(read.dropped) + whole

@@ -13,6 +13,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
+from lilift.data.adaptation_rows import tokens_of_adaptation
 from lilift.data.batches.tokenization import LengthReport, Tokenisation
 from lilift.data.prepared_data import PreparedData
 from lilift.data.texts.examples import Row
@@ -105,7 +106,9 @@ def monolingual_rows(prepared: PreparedData, recipe: Recipe, tokenisation: Token
 
 
 def share_of(recipe: Recipe) -> int | None:
-    """The most tokens of one language; None without a limit."""
+    """The most tokens of one language's running text; None without a limit."""
+    if recipe.encoder.adapt is not None:
+        return tokens_of_adaptation(recipe.encoder.adapt)
     settings = recipe.data.monolingual
     return None if settings is None or settings.tokens is None else -(-settings.tokens // len(recipe.languages))
 

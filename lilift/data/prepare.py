@@ -113,13 +113,12 @@ def _translations_of(recipe: Recipe, held_out: HeldOut | None) -> tuple[list[Tra
 
 
 def _monolingual_of(recipe: Recipe, held_out: HeldOut | None) -> tuple[dict[str, list[Document]], dict[str, MonolingualReport]]:
-    """The running text of every language, if stage 1 reads it."""
+    """The running text of every language, if stage 1 or the adaptation of the encoder reads it."""
     texts: dict[str, list[Document]] = {}
     reports: dict[str, MonolingualReport] = {}
-    for code in recipe.languages if recipe.uses_monolingual else ():
-        assert recipe.data.monolingual is not None
+    for code, location in recipe.running_text.items():
         texts[code], reports[code] = load_monolingual(
-            recipe.data.monolingual.file_of(code) or "",
+            location,
             code,
             tokens=share_of(recipe),
             held_out=held_out,

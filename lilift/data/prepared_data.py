@@ -3,7 +3,7 @@
 data/
   instructions.jsonl   one example in each line
   translations.jsonl   English texts with their translations, if a stage reads them
-  monolingual/sw.txt   running text of each language, if stage 1 reads it
+  monolingual/sw.txt   running text of each language, if the recipe has any
   lexicons/sw.parquet  the usable pairs of each language's lexicon, with their sources and licences
   names.json           words that the instructions use as names; they are never swapped
   template.json        the prompt template of the run

@@ -50,7 +50,7 @@ PREFIX_FORMAT = 3  # with `encoder.prefix`, which earlier versions would silentl
 LLM_ALONE_FORMAT = 4  # without encoder and alignment layer, which earlier versions expect
 # Everything that an export may write; parts of an earlier export that this one does not write again are deleted.
 _PARTS_OF: Mapping[ExportFormat, tuple[str, ...]] = {
-    "hf": ("hf", "alignment"),
+    "hf": ("hf", "alignment", "encoder"),
     "gguf": ("llm-*.gguf", "source-*.gguf", "encoder-*.gguf", "align.gguf", "spiece.model", "Modelfile"),
 }
 PARTS = (*(part for parts in _PARTS_OF.values() for part in parts), "README.md")
@@ -216,13 +216,17 @@ def _hugging_face(export: Export, stack: ExitStack) -> Callable[[], None]:
     # It replaces the model card of the base model, which describes another model.
     (folder / model_card.FILE_NAME).write_text(_model_card(export, hf_folder=""), encoding="utf-8")
 
+    if export.parts.encoder is not None:
+        size = sum(path.stat().st_size for path in export.parts.encoder.iterdir())
+        export.plan_file(size, "the adapted encoder")
+
     def finish() -> None:
-        if export.parts.alignment is None:
-            return
-        with sealed_folders.sealed_folder(export.stage / "alignment") as alignment:
-            for path in export.parts.alignment.iterdir():
-                if path.name != sealed_folders.MANIFEST:
-                    shutil.copyfile(path, alignment / path.name)
+        for name, part in (("alignment", export.parts.alignment), ("encoder", export.parts.encoder)):
+            if part is not None:
+                with sealed_folders.sealed_folder(export.stage / name) as copied:
+                    for path in part.iterdir():
+                        if path.name != sealed_folders.MANIFEST:
+                            shutil.copyfile(path, copied / path.name)
 
     return finish
 
@@ -282,7 +286,7 @@ def _description(recipe: Recipe, settings: ExportSettings, template: Template) -
         "sequence": list(SEQUENCE if recipe.has_encoder else LLM_ALONE_SEQUENCE),
         "layout": recipe.alignment.layout,
         "template": template.as_dict(),
-        "encoder": recipe.encoder.model_dump(mode="json") if recipe.has_encoder else None,
+        "encoder": _encoder(recipe) if recipe.has_encoder else None,
         "llm": {"model": recipe.llm.model, "revision": recipe.llm.revision, "quantization": recipe.llm.quantization},
         "alignment": recipe.alignment.model_dump(mode="json") if recipe.has_encoder else None,
         "max_tokens": recipe.data.max_tokens,
@@ -290,6 +294,13 @@ def _description(recipe: Recipe, settings: ExportSettings, template: Template) -
         "merge_base": settings.merge_base if recipe.llm.quantization == "nf4" else "original",
         "dtype": settings.dtype,
     }
+
+
+def _encoder(recipe: Recipe) -> dict[str, Any]:
+    """The section `encoder`. Of an adaptation only the languages count: the adapted encoder is in the export."""
+    adapt = recipe.encoder.adapt
+    found = recipe.encoder.model_dump(mode="json", exclude={"adapt"})
+    return found if adapt is None else found | {"adapted_to": list(recipe.running_text)}
 
 
 def _sizes_and_sums(stage: Path) -> tuple[dict[str, int], dict[str, str]]:

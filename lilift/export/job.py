@@ -12,6 +12,7 @@ from lilift.data.texts.prompt_templates import Template
 from lilift.export.merge import MergedWeights
 from lilift.export.safetensors_rows import Floats
 from lilift.memory.guard import OutOfMemoryGuard
+from lilift.model.encoders.run_encoder import adapted_encoder
 from lilift.recipe import sealed_folders, storage
 from lilift.recipe.errors import EnvironmentUnfit
 from lilift.recipe.schema import ExportSettings, Recipe
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunParts:
-    """The trained parts of a run; `alignment` is None for a run without an encoder."""
+    """The trained parts of a run; `alignment` is None for a run without an encoder, `encoder` for one that adapts none."""
 
     alignment: Path | None
     adapter: Path
     data: Path
+    encoder: Path | None = None
 
     @classmethod
     def of(cls, run: Path, recipe: Recipe) -> RunParts:
@@ -37,8 +39,9 @@ class RunParts:
             RunFolderError: a part is missing or damaged.
         """
         alignment = run / "align" / "alignment" if recipe.has_encoder else None
-        parts = cls(alignment=alignment, adapter=run / "transfer" / "adapter", data=run / "data")
-        for part in (parts.alignment, parts.adapter):
+        encoder = adapted_encoder(recipe, run)
+        parts = cls(alignment=alignment, adapter=run / "transfer" / "adapter", data=run / "data", encoder=encoder)
+        for part in (parts.encoder, parts.alignment, parts.adapter):
             if part is not None:
                 sealed_folders.verify_part(part, if_unfinished="finish the run with --resume")
         return parts

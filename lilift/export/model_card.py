@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lilift.data.languages import languages
+from lilift.data.languages import language, languages
 from lilift.data.texts.prompt_templates import Template
 from lilift.recipe.names.local_paths import local_folder
 from lilift.recipe.schema import Recipe
@@ -133,13 +133,21 @@ lilift serve THIS_FOLDER
 def _bridge(recipe: Recipe, taught: str, merge_base: str) -> str:
     """The first sections of the card of an LLM with an encoder and an alignment layer."""
     llm, encoder = _public_name(recipe.llm.model), _public_name(recipe.encoder.model)
+    adapt = recipe.encoder.adapt
+    read = " and ".join(language(code).name for code in recipe.running_text)
+    adapted = (
+        f"Before the training, the encoder `{encoder}` read running text in {read}: {adapt.steps:,} steps of masked tokens. "
+        "The result is part of these files.\n\n"
+        if adapt is not None
+        else ""
+    )
     return f"""
 # {recipe.name}
 
 This is `{llm}`. It was trained with lilift to reason in {taught}, with English instructions and dictionaries
 (LinguaLIFT, arXiv 2412.12499). The LoRA adapter of the training is merged into the {merge_base} weights.
 
-The licence of `{llm}` applies to these files. The licence of the encoder `{encoder}` applies to the encoder's file.
+{adapted}The licence of `{llm}` applies to these files. The licence of the encoder `{encoder}` applies to the encoder's file.
 
 ## What the model can do, and in which program
 Questions in {taught} need all three parts: an encoder, an alignment layer and the LLM. The encoder and the alignment layer are
@@ -245,10 +253,7 @@ def _data_section(recipe: Recipe, dictionaries: Sequence[str]) -> str:
 
 def _texts(recipe: Recipe) -> list[tuple[str, str]]:
     """The running text of each language, if the run has read any."""
-    settings = recipe.data.monolingual
-    if settings is None or not recipe.uses_monolingual:
-        return []
-    return [(code, settings.file_of(code) or "") for code in recipe.languages]
+    return list(recipe.running_text.items())
 
 
 def _translations(recipe: Recipe) -> list[tuple[str, str]]:

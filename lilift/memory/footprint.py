@@ -111,6 +111,7 @@ def estimate_footprint(recipe: Recipe, models: Models, card: PlannedCard, traine
         download_bytes=download,
         run_bytes=checkpoints
         + adapters
+        + encoder * _bytes_of(recipe.encoder.dtype) * (recipe.encoder.adapt is not None)
         + (_cached_on_disk(recipe, cached) if cached is not None and recipe.encoder.placement == "cached-disk" else 0)
         + _exported_bytes(recipe, parameters, encoder),
         # The encoder is loaded into host memory first. The LLM goes to the card file by file.

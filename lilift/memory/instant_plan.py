@@ -119,6 +119,8 @@ def shape_of(recipe: Recipe, kind: str) -> str:
         depends_on["during"] = {"stages": recipe.evaluate.during.stages}
     if recipe.uses_monolingual:  # every token of stage 1 has loss
         depends_on["monolingual"] = {"texts": recipe.align.texts}
+    if recipe.encoder.adapt is not None:  # one more phase, which no lines are fitted for
+        depends_on["adapt"] = {"rank": recipe.encoder.adapt.rank}
     limits = {"max_tokens": recipe.data.max_tokens, "max_new_tokens": recipe.evaluate.max_new_tokens}
     return fingerprint("shape", kind, depends_on, limits)
 

@@ -14,6 +14,7 @@ from lilift.data.world import WORLD_LANGUAGES
 from lilift.evaluate.retrieval import ALIGNMENT_QUALITY, AlignmentQuality, alignment_quality
 from lilift.model.assemble_bridge import load_bridge
 from lilift.model.bridge_files import load_part
+from lilift.model.encoders.run_encoder import with_encoder_of_run
 from lilift.model.pooling import pooled_soft_tokens
 from lilift.phases.answering.systems import check_trained_part
 from lilift.recipe import storage
@@ -60,7 +61,7 @@ def measure_alignment(
         )
     part = run / "align" / "alignment"
     check_trained_part(part)
-    bridge = load_bridge(recipe, device=device)
+    bridge = load_bridge(with_encoder_of_run(recipe, run), device=device)
 
     def vectors(texts: Sequence[str], codes: Sequence[str], when: str) -> Tensor:
         return pooled_soft_tokens(

@@ -22,6 +22,7 @@ from lilift.data.prepared_data import PreparedData
 from lilift.data.stage_rows import AlignRows, TransferRows
 from lilift.memory.encode_ahead import EncodedRows, encode_ahead
 from lilift.model.encoders.encoder_states import EncoderStates, load_encoder_states
+from lilift.model.encoders.run_encoder import states_folder, with_encoder_of_run
 from lilift.model.llms.llm_tokenizer import load_llm_tokenizer
 from lilift.phases.data_tokenizers import tokenisation_of
 from lilift.processes.joined_processes import ALONE, Processes
@@ -106,6 +107,7 @@ def _reader(
 ) -> tuple[EncoderStates, Tokenisation]:
     """The encoder with the states that exist, and the tokenisation of a bridge, without loading the LLM."""
     processes.from_first(lambda: remove_partial(where / STATES))
-    states = load_encoder_states(recipe.encoder, device=device, folder=where / STATES, layers=recipe.alignment.layers)
+    encoder, folder = with_encoder_of_run(recipe, where.parent).encoder, states_folder(recipe, where.parent, where / STATES)
+    states = load_encoder_states(encoder, device=device, folder=folder, layers=recipe.alignment.layers)
     processes.gather(None)  # all see the same states, before the first of them writes more
     return states, tokenisation_of(recipe, where.parent, states.encoder.tokenizer, load_llm_tokenizer(recipe.llm), cache)

@@ -41,7 +41,7 @@ def held_out_questions(recipe: Recipe) -> HeldOut:
                 raise
             unchecked[settings.path if settings.name == "custom" and settings.path else settings.name] = str(error)
             continue
-        texts[name] = [*questions, *(_foreign_questions(settings, recipe.languages) if recipe.uses_monolingual else ())]
+        texts[name] = [*questions, *(_foreign_questions(settings, tuple(recipe.running_text)) if recipe.running_text else ())]
     return HeldOut(texts, unchecked)
 
 

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from lilift.data.batches.token_cache import forget_caches, token_cache
-from lilift.data.losses import warnings_of_lengths
-from lilift.data.monolingual_rows import MonolingualRows
 from lilift.data.prepare import prepare
 from lilift.data.prepared_data import load_prepared
-from lilift.data.stage_rows import AlignRows, TransferRows, align_rows, transfer_rows
+from lilift.data.stage_rows import align_rows, transfer_rows
 from lilift.data.texts.kept_template import keep_template
 from lilift.evaluate.benchmarks.benchmark import Benchmark
 from lilift.evaluate.benchmarks.custom.custom_benchmark import custom_lines
@@ -32,11 +30,10 @@ from lilift.memory.plan import Plan
 from lilift.memory.planned_card import MIB
 from lilift.model.assemble_bridge import attach_lora, load_bridge
 from lilift.model.bridge_files import load_part
-from lilift.model.encoders.encoder_tokenizer import EncoderTokenizer
-from lilift.model.encoders.expected_prefix import missing_prefix
-from lilift.model.encoders.source_languages import missing_languages
+from lilift.model.encoders.run_encoder import states_folder, with_encoder_of_run
 from lilift.model.layer_swap import swap_layers, zones_in_words
 from lilift.model.snapshot import local_model_folder
+from lilift.phases.adapt_encoder.adapt_phase import adapt
 from lilift.phases.alignment_quality import record_alignment
 from lilift.phases.answer_progress import answer_progress
 from lilift.phases.answering.pivot_responder import Translations
@@ -53,16 +50,15 @@ from lilift.phases.data_tokenizers import examine_with_tokenizers, rendered_temp
 from lilift.phases.encode_to_disk import STATES, StageRows, forget_states, read_questions, read_stage
 from lilift.phases.export_check import DRIFT_FILE, drift_of_export
 from lilift.phases.held_out import held_out_questions
+from lilift.phases.long_rows import ROWS, count_rows
 from lilift.phases.report.card_scores import card_scores
 from lilift.phases.run_folder import Phase, RunFolder
 from lilift.processes.joined_processes import ALONE, Processes
-from lilift.recipe import sealed_records, storage
+from lilift.recipe import sealed_records
 from lilift.recipe.interrupt import polite_interrupts
 from lilift.recipe.schema import LayerSwapSettings, Recipe, StageName, StageSettings
 from lilift.train.stages import RunStage, part_of, run_stage, section_of, stage_fingerprint
 from lilift.train.training_progress import StageProgress
-
-ROWS = "rows.json"
 
 
 @dataclass(frozen=True)
@@ -109,6 +105,12 @@ def _data(job: Job, where: Path) -> None:
         job.say(f"  {line}")
 
 
+def _adapt(job: Job, where: Path) -> None:
+    predicted, device = job.predicted_mib("adapt"), job.device.torch_device
+    shown: dict[str, Any] = {"progress": job.progress, "predicted_mib": predicted, "say": job.say}
+    adapt(job.recipe, load_prepared(job.folder / "data"), where, device=device, **shown)
+
+
 def _align(job: Job, where: Path) -> None:
     _train(job, where, "align", align_rows)
 
@@ -147,7 +149,9 @@ def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: 
         together: dict[str, Any] = {"device": device, "note": job.say, "processes": processes}
         read_stage(recipe, settings, prepared, rows_of, where, cache=cache, **together)
         read_questions(recipe, asked_texts(watched, None), where, **together)
-        bridge = load_bridge(recipe, device=device, states_folder=where / STATES, to_train=True)
+        states = states_folder(recipe, job.folder.path, where / STATES)
+        loaded = with_encoder_of_run(recipe, job.folder.path)
+        bridge = load_bridge(loaded, device=device, states_folder=states, to_train=True)
         if after is not None:
             part = getattr(recipe, after).trains
             if part == "adapter":
@@ -155,7 +159,7 @@ def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: 
             load_part(bridge, part, job.folder / after / part)
         rows = rows_of(prepared, recipe, tokenisation_for(bridge, recipe, job.folder.path, cache))
         if processes.is_first:
-            _count_rows(job, where, rows, bridge.encoder.tokenizer)
+            count_rows(recipe, where, rows, bridge.encoder.tokenizer, job.say)
         elif not (where / ROWS).exists():
             rows.lengths()  # this process tokenizes the rows meanwhile, and not after it
         predicted = job.predicted_mib(name)
@@ -182,38 +186,6 @@ def _train(job: Job, where: Path, name: RunStage, rows_of: StageRows, *, after: 
     processes.from_first(forget)
 
 
-def _count_rows(job: Job, where: Path, rows: AlignRows | TransferRows | MonolingualRows, encoder: EncoderTokenizer) -> None:
-    """Print and record how the length limits change the rows of the first epoch, before training begins."""
-    kept = where / ROWS
-    if kept.exists():
-        return
-    lengths = rows.lengths()
-    cut = lengths.truncated_source + lengths.truncated_response
-    dropped = lengths.dropped_source + lengths.dropped_sequence
-    source = f"longest source {lengths.longest_source} tokens, " if job.recipe.has_encoder else ""
-    job.say(
-        f"  kept {lengths.kept:,} of {lengths.read:,} rows; dropped {dropped:,} and cut {cut:,} that are too long; "
-        f"{source}longest sequence {lengths.longest_sequence} tokens"
-    )
-    recipe = job.recipe
-    limits = (recipe.encoder.max_tokens, recipe.data.max_tokens)
-    for line in warnings_of_lengths(where.name, lengths.as_dict(), limits, recipe.data.over_length):
-        job.say(f"  {line}")
-    for line in missing_languages(encoder.source_languages, recipe.languages):
-        job.say(f"  {line}")
-    if recipe.has_encoder:
-        prefix = missing_prefix(recipe.encoder, local_model_folder(recipe.encoder.model, recipe.encoder.revision))
-        if prefix is not None:
-            job.say(f"  {prefix}")
-    unreadable = rows.unreadable()
-    for script, share in unreadable.items():
-        job.say(f"  the encoder does not know {share:.1%} of the tokens in {script} script: it reads <unk> instead")
-    flattened = rows.flattened()
-    if flattened:
-        job.say(f"  {flattened:,} texts have line breaks, which the encoder's tokenizer reads as spaces")
-    storage.write_json(kept, lengths.as_dict() | {"unreadable": unreadable, "flattened": flattened})
-
-
 def _evaluate(job: Job, where: Path) -> None:
     recipe, processes, device = job.recipe, job.processes, job.device.torch_device
     if processes.is_first:
@@ -228,7 +200,8 @@ def _evaluate(job: Job, where: Path) -> None:
     if settings.dequantize == "auto" and not has_room:  # the plan has no room
         settings = settings.model_copy(update={"dequantize": False})
     for system in evaluated_systems(recipe):
-        bridge = load_system(recipe, job.folder.path, system, device=device, states_folder=where / STATES)
+        states = states_folder(recipe, job.folder.path, where / STATES)
+        bridge = load_system(recipe, job.folder.path, system, device=device, states_folder=states)
         responder: Responder = responder_for(bridge, recipe, job.folder.path, settings)
         inputs = answers_depend_on(recipe, job.folder.path, system)
         if pivot is not None:
@@ -284,6 +257,7 @@ def _export(job: Job, where: Path) -> None:
 
 _WORK: dict[Phase, Callable[[Job, Path], None]] = {
     "data": _data,
+    "adapt": _adapt,
     "align": _align,
     "transfer": _transfer,
     "control": _control,
@@ -292,6 +266,7 @@ _WORK: dict[Phase, Callable[[Job, Path], None]] = {
 }
 _TITLES: dict[Phase, str] = {
     "data": "reading instructions and lexicons",
+    "adapt": "the encoder reads running text, so that it knows more languages",
     "align": "stage 1, {align} learns",
     "transfer": "stage 2, {transfer} learns",
     "control": "stage 2 again without stage 1, to measure what stage 1 adds",

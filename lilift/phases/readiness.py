@@ -6,18 +6,17 @@ A missing file would otherwise stop the run after days of training.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from pathlib import Path
 
-from lilift.data.languages import language
 from lilift.data.lexicons.lexicon_folder import require_lexicons
 from lilift.data.prepare import lexicon_locations
+from lilift.data.texts.monolingual import require_text_files
 from lilift.data.texts.parallel_sentences import parallel_sentences
 from lilift.evaluate.evaluator import load_benchmarks
 from lilift.evaluate.watched_questions import watched_benchmarks
 from lilift.export.gguf.gguf_writer import DIRECT
 from lilift.export.gguf.quantise import quantiser
 from lilift.phases.run_folder import Phase
-from lilift.recipe.errors import DataError, LiliftError
+from lilift.recipe.errors import LiliftError
 from lilift.recipe.schema import Recipe
 from lilift.translation.find_translator import check_translator
 from lilift.translation.translator import require_library
@@ -51,15 +50,8 @@ def _check_lexicons(recipe: Recipe) -> None:
 
 
 def _check_texts(recipe: Recipe) -> None:
-    for code in recipe.languages if recipe.uses_monolingual else ():
-        assert recipe.data.monolingual is not None
-        location = recipe.data.monolingual.file_of(code) or ""
-        if not Path(location).expanduser().is_file():
-            raise DataError(
-                f"there is no text file of {language(code).name} ({code})",
-                where=location,
-                remedy="put one there, or name another with data.monolingual.files",
-            )
+    setting = "data.monolingual.files" if recipe.uses_monolingual else "encoder.adapt.text"
+    require_text_files(recipe.running_text, setting)
 
 
 def _check_benchmarks(recipe: Recipe) -> None:

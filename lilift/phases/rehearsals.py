@@ -20,6 +20,7 @@ from lilift.memory.simulation.simulate import Rehearsal, example_row
 from lilift.model.alignment_layer import sequence_shape
 from lilift.model.bridge import BridgedModel
 from lilift.model.layer_swap import check_zones
+from lilift.phases.adapt_encoder.adaptation_plan import require_adaptation_fits, with_adaptation
 from lilift.phases.answering.watched_answers import watch_tokens
 from lilift.phases.translator_plan import require_translator_fits, with_translator
 from lilift.recipe.schema import Recipe, StageName, StageSettings
@@ -35,18 +36,20 @@ SHOWN_SAVINGS = 3
 
 
 def plan_recipe(recipe: Recipe, *, card: PlannedCard | None = None, strict: bool = False) -> Plan:
-    """Plan every phase of a recipe; see `make_plan`. The translator of `evaluate.pivot` is one of them.
+    """Plan every phase of a recipe; see `make_plan`. An adaptation of the encoder and the translator of `evaluate.pivot` are
+    among them.
 
     Raises:
         RecipeError: the LLM has too few layers for `transfer.layer_swap`.
     """
     if recipe.transfer.layer_swap is not None:
         check_zones(recipe.transfer.layer_swap, layer_count(recipe.llm))
-    return with_translator(make_plan(recipe, rehearse, card=card, strict=strict))
+    return with_adaptation(with_translator(make_plan(recipe, rehearse, card=card, strict=strict)))
 
 
 def require_plan_fits(plan: Plan, *, processes: int = 1) -> None:
     """Refuse a plan that does not fit; see `require_fit`."""
+    require_adaptation_fits(plan)
     require_translator_fits(plan)
     require_fit(plan, rehearse, processes=processes)
 
@@ -59,6 +62,8 @@ def fullest_phase(plan: Plan) -> PhasePlan:
 def largest_savings(plan: Plan) -> list[Change]:
     """The changes that free most memory in the fullest phase, each alone, the largest first. It plans that phase for each."""
     fullest = fullest_phase(plan)
+    if not any(rehearsal.name == fullest.phase for rehearsal in rehearse(plan.recipe)):
+        return []  # the settings of the stages do not change it
 
     def only_fullest(recipe: Recipe) -> Sequence[Rehearsal]:
         return [rehearsal for rehearsal in rehearse(recipe) if rehearsal.name == fullest.phase]

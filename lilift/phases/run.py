@@ -30,7 +30,7 @@ from lilift.phases.phase_work import Job, title_of, work_on
 from lilift.phases.readiness import missing_for
 from lilift.phases.rehearsals import plan_recipe, require_plan_fits
 from lilift.phases.report import write_report
-from lilift.phases.run_folder import Phase, RunFolder, wanted_phases
+from lilift.phases.run_folder import PHASES, Phase, RunFolder, wanted_phases
 from lilift.processes.joined_processes import ALONE, Processes
 from lilift.processes.start_checks import require_shared_folder
 from lilift.recipe import sealed_records, storage
@@ -222,7 +222,7 @@ def _plan_for(recipe: Recipe, path: Path, options: RunOptions, device: Device) -
 
 def _phases_until(last: Phase | None, recipe: Recipe) -> tuple[Phase, ...]:
     wanted = wanted_phases(recipe)
-    return wanted[: wanted.index(last) + 1] if last in wanted else wanted
+    return wanted if last is None else tuple(phase for phase in wanted if PHASES.index(phase) <= PHASES.index(last))
 
 
 def _start_anew(options: RunOptions) -> None:

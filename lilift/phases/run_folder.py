@@ -4,6 +4,7 @@
       recipe.yaml        the resolved recipe            environment.json   machine and versions
       plan.json          predicted memory by phase      measured.json      time and memory of each phase
       data/              instructions.jsonl, report.json
+      adapt/             metrics.jsonl, adaptation.json, encoder/ (sealed), if the recipe adapts the encoder
       align/             checkpoints/, metrics.jsonl, during.jsonl, alignment/ (sealed)
       transfer/          checkpoints/, metrics.jsonl, during.jsonl, adapter/ (sealed), task-adapter/ if two are combined
       control/           stage 2 without stage 1, if the recipe sets it
@@ -32,19 +33,21 @@ from lilift.recipe.load import dump_recipe, fingerprint, load_recipe
 from lilift.recipe.schema import WITHOUT_EFFECT_ON_RESULT, Recipe
 from lilift.recipe.yaml_text import read_yaml
 
-Phase = Literal["data", "align", "transfer", "control", "evaluate", "export"]
+Phase = Literal["data", "adapt", "align", "transfer", "control", "evaluate", "export"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 _DEPENDS_ON: dict[Phase, tuple[Phase, ...]] = {
     "data": (),
-    "align": ("data",),
+    "adapt": ("data",),
+    "align": ("adapt",),
     "transfer": ("align",),
-    "control": ("data",),
+    "control": ("adapt",),
     "evaluate": ("transfer", "control"),
     "export": ("transfer",),
 }
 # The sections of the recipe that a phase itself reads. The sections of the phases that it depends on are added.
 _SECTIONS: dict[Phase, tuple[str, ...]] = {
     "data": ("data", "languages", "seed", "encoder", "llm", "alignment"),
+    "adapt": (),  # its settings are in `encoder`, which the data phase reads too
     "align": ("align",),
     "transfer": ("transfer",),
     "control": ("transfer",),
@@ -52,7 +55,7 @@ _SECTIONS: dict[Phase, tuple[str, ...]] = {
     "export": ("export",),
 }
 # lilift never repeats these phases unless the user asks for it, because they may take hours. It repeats the others.
-_PRECIOUS: tuple[Phase, ...] = ("data", "align", "transfer", "control")
+_PRECIOUS: tuple[Phase, ...] = ("data", "adapt", "align", "transfer", "control")
 
 
 def recipe_of(run: Path) -> Recipe:
@@ -274,6 +277,7 @@ def phases_from(first: Phase) -> tuple[Phase, ...]:
 def wanted_phases(recipe: Recipe) -> tuple[Phase, ...]:
     """The phases that this recipe asks for, in order."""
     wanted: dict[Phase, bool] = {
+        "adapt": recipe.encoder.adapt is not None,
         "align": "align" in recipe.stages,
         "transfer": "transfer" in recipe.stages,
         "control": recipe.transfer.control,

@@ -19,7 +19,7 @@ LARGE = 64 * 2**20
 """Bytes. Larger files of an export are checked only when a command loads them, because that may take minutes."""
 MODEL_CARD = "README.md"
 """Users edit it before they publish a model, and no command reads it."""
-_PARTS = ("alignment", "adapter")
+_PARTS = ("alignment", "adapter", "encoder")
 
 
 def begin_record(folder: Path, fingerprint: str) -> None:
@@ -106,7 +106,7 @@ def _check_export(folder: Path) -> None:
             sums = sealed_records.read_record(folder / name, remedy=remedy).get("sha256", {})
             small = {name: sums[name] for name in sums if _size(folder / name) <= LARGE and not name.endswith(MODEL_CARD)}
             sealed_records.check_sums(folder, small, remedy=remedy)
-    for part in ("hf", "alignment"):
+    for part in ("hf", "alignment", "encoder"):
         if (folder / part / sealed_folders.MANIFEST).exists():
             sealed_folders.read_manifest(folder / part, remedy=remedy)
 

@@ -16,6 +16,7 @@ from lilift.memory.simulation.simulate import Rehearsal
 from lilift.model.assemble_bridge import attach_lora
 from lilift.model.bridge import BridgedModel
 from lilift.recipe.schema import Recipe, StageName, StageSettings
+from lilift.train.learner import Learner
 from lilift.train.optimizer import allocate_state, build_optimizer
 from lilift.train.step import accumulate_gradients
 
@@ -28,7 +29,7 @@ def rehearsal(recipe: Recipe, stage: StageName, rows: Sequence[Row], between: Be
     `between` is what lilift does between two steps, beside the optimizer's state.
     """
     settings: StageSettings = getattr(recipe, stage)
-    run = partial(_step, settings, recipe.card != "cpu", between)
+    run = partial(_stage_step, settings, recipe.card != "cpu", between)
     return Rehearsal(stage, partial(_prepare, stage), run, rows)
 
 
@@ -40,7 +41,7 @@ def _prepare(stage: StageName, bridge: BridgedModel, recipe: Recipe) -> None:
     bridge.train_only(trains[stage])
 
 
-def _step(
+def _stage_step(
     settings: StageSettings,
     on_gpu: bool,
     between: Between | None,
@@ -48,11 +49,32 @@ def _step(
     rows: Sequence[Row],
     trace: MemoryTrace,
 ) -> None:
-    """One optimizer step, and what follows it."""
-    trained = {name: parameter for name, parameter in bridge.named_parameters() if parameter.requires_grad}
+    """One optimizer step of a stage, and what follows it."""
+    rehearse_step(settings, on_gpu, bridge, rows, trace, None if between is None else partial(between, bridge, trace))
+
+
+def rehearse_step(
+    settings: StageSettings,
+    on_gpu: bool,
+    learner: Learner,
+    rows: Sequence[Row],
+    trace: MemoryTrace,
+    between: Callable[[], None] | None = None,
+) -> None:
+    """One optimizer step on fake tensors, inside a trace.
+
+    Args:
+        settings: of the optimizer.
+        on_gpu: whether a paged optimizer has host memory beside the card.
+        learner: what learns.
+        rows: of the step's micro-batch.
+        trace: gets the categories of gradients and of the optimizer's state.
+        between: what follows the step, without gradients.
+    """
+    trained = {name: parameter for name, parameter in learner.named_parameters() if parameter.requires_grad}
     for parameter in trained.values():
         parameter.register_post_accumulate_grad_hook(_counts_gradient(trace))  # type: ignore[no-untyped-call]
-    bridge.train()
+    learner.train()
     with unset_fake_temporarily():  # bitsandbytes computes its tables from real numbers
         optimizer = build_optimizer(trained, settings)
     # A paged optimizer keeps its state in host memory when the card is full.
@@ -65,7 +87,7 @@ def _step(
         trace.add(parameter.grad, "gradients")
     guard = OutOfMemoryGuard(lambda _line: None)
     accumulate_gradients(
-        bridge,
+        learner,
         [rows],
         list(trained.values()),
         loss_tokens=sum(len(row.response_ids) for row in rows),
@@ -77,7 +99,7 @@ def _step(
         optimizer.step()
     if between is not None:
         optimizer.zero_grad(set_to_none=True)
-        between(bridge, trace)
+        between()
 
 
 def _counts_gradient(trace: MemoryTrace) -> Callable[[nn.Parameter], None]:

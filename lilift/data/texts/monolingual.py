@@ -7,7 +7,7 @@ letter of the language's scripts, or is in a benchmark is left out; every other 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,25 @@ def load_monolingual(
             remedy="name a text file with sentences or paragraphs of this language",
         )
     return kept, report
+
+
+def require_text_files(places: Mapping[str, str], setting: str) -> None:
+    """Check that the files of running text exist.
+
+    Args:
+        places: the file of each language.
+        setting: the recipe's setting that names them.
+
+    Raises:
+        DataError: one does not.
+    """
+    for code, location in places.items():
+        if not Path(location).expanduser().is_file():
+            raise DataError(
+                f"there is no text file of {language(code).name} ({code})",
+                where=location,
+                remedy=f"put one there, or name another with {setting}",
+            )
 
 
 def as_text(documents: Iterable[Document]) -> str:

@@ -134,7 +134,8 @@ def _encoder_part(export: Export) -> EncoderPart | None:
     settings = export.recipe.encoder
     if not export.recipe.has_encoder:
         return None
-    return EncoderPart(settings, local_model_folder(settings.model, settings.revision), export.settings.encoder_quantisation)
+    folder = export.parts.encoder or local_model_folder(settings.model, settings.revision)
+    return EncoderPart(settings, folder, export.settings.encoder_quantisation)
 
 
 def llm_file_name(quantisation: str) -> str:

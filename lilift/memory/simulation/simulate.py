@@ -119,6 +119,28 @@ def simulate(
     return _fullest(segments, _fragmentation(deep, expandable=expandable))
 
 
+def simulate_encoder(
+    trace_of: Callable[[PreTrainedConfig], MemoryTrace], config: PreTrainedConfig, *, expandable: bool
+) -> Simulation:
+    """Compute the peak of a phase in which the encoder is alone.
+
+    Args:
+        trace_of: runs the phase once, with an encoder of this configuration.
+        config: of the encoder.
+        expandable: whether torch's allocator has expandable segments.
+    """
+    depth = depth_of(config)
+    if depth <= DEEP:
+        trace = trace_of(config)
+        return _fullest(trace.segments, _fragmentation(trace, expandable=expandable))
+    shallow, deep = (trace_of(with_depth(config, layers)) for layers in (SHALLOW, DEEP))
+    segments = {
+        name: _extrapolated(moment, shallow.segments.get(name, Moment()), depth, depth)
+        for name, moment in deep.segments.items()
+    }
+    return _fullest(segments, _fragmentation(deep, expandable=expandable))
+
+
 def _reading(
     recipe: Recipe, encoder_config: PreTrainedConfig | None, segments: dict[str, Moment], device: str
 ) -> dict[str, Moment]:

@@ -151,6 +151,8 @@ def load_encoder(settings: EncoderSettings, *, device: torch.device, layers: Enc
     """
     if settings.model == "none":
         return AbsentEncoder(device)
+    if settings.adapt is not None:  # what the recipe names is not what the run reads with
+        raise ValueError("load the adapted encoder of the run; see `lilift.model.encoders.run_encoder`")
     location = model_folder_or_hub(settings.model)
     with loading(settings.model, what="encoder"):
         config = AutoConfig.from_pretrained(location, revision=settings.revision, trust_remote_code=False)

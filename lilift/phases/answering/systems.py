@@ -16,6 +16,7 @@ from lilift.model.assemble_bridge import attach_lora, load_bridge
 from lilift.model.bridge import BridgedModel
 from lilift.model.bridge_files import load_part
 from lilift.model.decoding.sampling import Sampling
+from lilift.model.encoders.run_encoder import adapted_encoder, with_encoder_of_run
 from lilift.phases.answering.dequantising import dequantise_if_it_fits, free_dequantised
 from lilift.phases.data_tokenizers import tokenisation_of
 from lilift.phases.run_folder import phase_fingerprint
@@ -46,7 +47,7 @@ def load_system(
     parts = _trained_parts(recipe, run, system)
     for part in parts.values():
         check_trained_part(part)
-    bridge = load_bridge(recipe, device=device, states_folder=states_folder)
+    bridge = load_bridge(with_encoder_of_run(recipe, run), device=device, states_folder=states_folder)
     if "alignment" in parts:
         load_part(bridge, "alignment", parts["alignment"])
     if "adapter" in parts:
@@ -80,6 +81,8 @@ def tokenisation_for(bridge: BridgedModel, recipe: Recipe, run: Path | None, cac
 def answers_depend_on(recipe: Recipe, run: Path, system: System) -> dict[str, str]:
     """What a system's answers depend on: its weights and the recipe's settings, as fingerprints."""
     parts = _trained_parts(recipe, run, system)
+    encoder = adapted_encoder(recipe, run)
+    parts |= {} if encoder is None else {"encoder": encoder}
     weights = {name: storage.read_json(part / sealed_folders.MANIFEST)["seal"] for name, part in parts.items()}
     return {"settings": phase_fingerprint(recipe, "transfer"), "limits": fingerprint(recipe.evaluate.max_new_tokens)} | weights
 
@@ -103,6 +106,7 @@ def responder_for(
 
 
 def _trained_parts(recipe: Recipe, run: Path, system: System) -> dict[str, Path]:
+    """The parts of the bridge that a system takes from the run's stages."""
     if system.name == LIFTED.name:
         parts: tuple[TrainedPart, ...] = ("alignment", "adapter")
         return {part: run / stage / part for part in parts if (stage := recipe.trained_by(part)) is not None}

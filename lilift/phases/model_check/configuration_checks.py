@@ -28,6 +28,7 @@ from lilift.export.gguf.llm_configuration import FAMILIES as LLM_FAMILIES
 from lilift.export.gguf.llm_gguf import LLMFile
 from lilift.export.llm_folder import names_in_llm, read_config
 from lilift.model.decoding.cached_layers import cannot_generate
+from lilift.model.encoders.adaptable_encoder import check_adaptable
 from lilift.model.encoders.encoder import check_positions, check_prefix, left_to_right, longest_text
 from lilift.model.encoders.encoder_architecture import loader_of, reads_left_to_right, text_encoder_in
 from lilift.model.encoders.encoder_tokenizer import load_encoder_tokenizer
@@ -106,6 +107,8 @@ def encoder_configuration_problems(files: ModelFiles, settings: EncoderSettings,
                 str(files.folder), None, config, settings.language_codes, text_prefix=settings.prefix
             )
             check_prefix(settings, tokenizer)
+            if settings.adapt is not None:
+                check_adaptable(config, files.name)
         whole = _empty(lambda: loader_of(config).from_config(config))
         if whole is not None:
             check_weights_fit(whole, files.shapes or {}, files.name, what="encoder", named_alike=ENCODER_ARCHITECTURES)

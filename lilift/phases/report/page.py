@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lilift.evaluate.scores.paired_comparison import p_value
 from lilift.memory.phase_plan import CATEGORY_COLOURS, category_title
+from lilift.phases.report.adaptation_section import adaptation_section
 from lilift.phases.report.charts import LineChart, Series, line_chart
 from lilift.phases.report.data_section import data_section
 from lilift.phases.report.export_section import export_section
@@ -26,9 +27,10 @@ from lilift.recipe.storage import write_text
 
 REPORT = "report.html"
 _TEMPLATE = "report.html.j2"
-_PHASES = ("data", "align", "transfer", "control", "evaluate", "export")
+_PHASES = ("data", "adapt", "align", "transfer", "control", "evaluate", "export")
 _PHASE_TITLES = {
     "data": "data",
+    "adapt": "adaptation of the encoder",
     "align": "stage 1, align",
     "transfer": "stage 2, transfer",
     "control": "stage 2 without stage 1",
@@ -185,6 +187,7 @@ def _contents(run: Path) -> dict[str, Any]:
         "benchmarks": benchmark_sections(scores, files.responses, files.profiles()),
         "alignments": files.alignment_qualities(),
         "curves": _curves(files),
+        "adaptation": adaptation_section(files),
         "watch": watch_section(files, recipe, _PHASE_TITLES),
         "memory": _memory(plan, measured),
         "plan": plan,
@@ -200,6 +203,7 @@ def _contents(run: Path) -> dict[str, Any]:
 
 def _state(run: Path, phase: str, recipe: Mapping[str, Any]) -> PhaseState:
     wanted = {
+        "adapt": recipe.get("encoder", {}).get("adapt"),
         "align": not recipe.get("align", {}).get("skip"),
         "transfer": not recipe.get("transfer", {}).get("skip"),
         "control": recipe.get("transfer", {}).get("control"),
@@ -248,9 +252,10 @@ def _model(llm: Mapping[str, Any]) -> str:
 
 
 def _curves(files: RunFiles) -> list[LineChart]:
-    """Loss, learning rate and speed of each stage; the control in the chart of stage 2, which it repeats."""
-    metrics = {stage: files.lines(f"{stage}/metrics.jsonl") for stage in ("align", "transfer", "control")}
+    """Loss, learning rate and speed of adaptation and stages; the control in the chart of stage 2, which it repeats."""
+    metrics = {stage: files.lines(f"{stage}/metrics.jsonl") for stage in ("adapt", "align", "transfer", "control")}
     stages = [
+        ("Adaptation of the encoder", [("encoder", "c", "adapt")]),
         ("Stage 1, align", [("both stages", "c", "align")]),
         ("Stage 2, transfer", [("both stages", "c", "transfer"), ("without stage 1", "b", "control")]),
     ]

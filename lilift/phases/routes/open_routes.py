@@ -5,8 +5,8 @@ The rule, in this order:
 1. An LLM's authors name the language: let the LLM read the questions itself.
 2. NLLB-200 knows the language: translate the questions into English, then solve them. Tune on translated data after that.
 3. An encoder has read the language, and there is a dictionary: lilift's bridge.
-4. There is only a dictionary: the bridge, but with an encoder that has never read the language. Nobody has measured that with
-   real models.
+4. There is only a dictionary: the bridge, but with an encoder that has never read the language. Running text lets the encoder
+   read it (`encoder.adapt`). Nobody has measured that with real models.
 5. None of these: learn from running text, or collect a dictionary first.
 
 Two more routes need running text in the language. lilift cannot know whether you have any, so the rule never puts them first.
@@ -108,7 +108,8 @@ def _rule(known: Language, card: PlannedCard, routes: Sequence[Route]) -> tuple[
         )
     return "bridge", (
         f"No LLM, translator or encoder of the table knows {known.name}. There is only a dictionary. Nobody has measured how "
-        "far a dictionary alone goes with real models: measure early, after few steps"
+        "far a dictionary alone goes with real models: measure early, after few steps. If you have a few thousand lines of "
+        "text, let the encoder read them first (encoder.adapt)"
     )
 
 
@@ -178,12 +179,17 @@ def _bridge(
     else:
         costs = f"{max(found.gib.values()):.1f} GiB ({found.name}), and the time to train"
     given = " ".join(f"--set {one}" for one in settings)
-    commands = (
+    commands: tuple[str, ...] = (
         f"lilift lexicon fetch {','.join(one.source for one in dictionaries)} --languages {known.code} --into lexicons",
         f"lilift recipe plan {found.name} {given}",
         f"lilift recipe run {found.name} {given}",
         f"lilift eval runs/{found.name} {measure}",
     )
+    if not encoders:
+        text = f"texts/{known.code}.txt"
+        why += f". If you have running text, in a file {text}, the last command lets the encoder read it first"
+        adapted = f"--set encoder.adapt.text={text} --run-folder runs/{found.name}-adapted"
+        commands = (*commands, f"lilift recipe run {found.name} {given} {adapted}")
     return Route("bridge", True, why, costs, commands), recipes
 
 

@@ -23,6 +23,8 @@ _RELATIVE = ("./", "../", "~/")
 _STAND_INS = ("none", "stand-in:llm", "stand-in:encoder")
 _SETTINGS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("encoder", "model"): _STAND_INS,
+    ("encoder", "adapt", "text"): (),
+    ("encoder", "adapt", "text", "*"): (),
     ("llm", "model"): _STAND_INS,
     ("data", "instructions", "source"): ("world",),
     ("data", "translations"): (),

@@ -32,6 +32,7 @@ from lilift.recipe.schema.evaluation_settings import (
 )
 from lilift.recipe.schema.export_settings import ExportFormat, ExportSettings, Quantisation
 from lilift.recipe.schema.model_settings import (
+    AdaptSettings,
     AlignmentKind,
     AlignmentSettings,
     EncoderLayers,
@@ -56,6 +57,7 @@ __all__ = [
     "MAY_HAVE_LABELS",
     "WITHOUT_EFFECT_ON_RESULT",
     "WITH_LABELS",
+    "AdaptSettings",
     "AlignSettings",
     "AlignmentKind",
     "AlignmentSettings",

@@ -6,9 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from lilift.recipe.language_groups import by_language
-from lilift.recipe.names.local_paths import fill_language
-from lilift.recipe.schema.base_settings import Settings
+from lilift.recipe.schema.base_settings import Settings, location_of, one_for_all
 from lilift.recipe.schema.evaluation_settings import BenchmarkSettings
 from lilift.recipe.template_file import read_template
 
@@ -102,11 +100,6 @@ class CodeSwitchingSettings(Settings):
     )
 
 
-def _one_for_all(value: object) -> object:
-    """Accept one text for all languages where a mapping from languages to texts is meant."""
-    return {"*": value} if isinstance(value, str) else by_language(value)
-
-
 TemplateName = Literal["plain", "metamath", "alpaca", "chat"]
 
 
@@ -133,7 +126,7 @@ class TemplateSettings(Settings):
 class MonolingualSettings(Settings):
     """Running text in the languages of the recipe, for continued pretraining of the LLM."""
 
-    files: Annotated[dict[str, str], BeforeValidator(_one_for_all, json_schema_input_type=str | dict[str, str])] = Field(
+    files: Annotated[dict[str, str], BeforeValidator(one_for_all, json_schema_input_type=str | dict[str, str])] = Field(
         description="Text files: a mapping from language to file, or one path with `{language}` in it. A line is a sentence or "
         "a paragraph, and a blank line ends a document. The files may be compressed."
     )
@@ -146,14 +139,14 @@ class MonolingualSettings(Settings):
 
     def file_of(self, language: str) -> str | None:
         """The place of the text of `language`, or None if the recipe does not name one."""
-        return _location_of(self.files, language)
+        return location_of(self.files, language)
 
 
 class DataSettings(Settings):
     """The texts and dictionaries that both stages learn from."""
 
     instructions: InstructionSettings
-    translations: Annotated[dict[str, str], BeforeValidator(_one_for_all, json_schema_input_type=str | dict[str, str])] = Field(
+    translations: Annotated[dict[str, str], BeforeValidator(one_for_all, json_schema_input_type=str | dict[str, str])] = Field(
         {},
         description="Files with English texts and their translations: a mapping from language to file, or one path with "
         "`{language}` in it. Only methods that learn from parallel texts need them (`align.texts` or `transfer.texts` contain "
@@ -165,7 +158,7 @@ class DataSettings(Settings):
         description="Running text in the languages, for continued pretraining (`align.texts: [monolingual]`). LinguaLIFT does "
         "not need it.",
     )
-    lexicons: Annotated[dict[str, str], BeforeValidator(_one_for_all, json_schema_input_type=str | dict[str, str])] = Field(
+    lexicons: Annotated[dict[str, str], BeforeValidator(one_for_all, json_schema_input_type=str | dict[str, str])] = Field(
         {},
         description="Dictionaries for code-switching: a folder of lexicons (see `lilift lexicon`), a mapping from language to "
         "file (MUSE, GATITOS or TSV; may be gzipped), one path with `{language}` in it, or `world` (an excerpt that comes with "
@@ -205,13 +198,8 @@ class DataSettings(Settings):
 
     def lexicon_of(self, language: str) -> str | None:
         """The place of the lexicon of `language`, or None if the recipe does not name one."""
-        return _location_of(self.lexicons, language)
+        return location_of(self.lexicons, language)
 
     def translations_of(self, language: str) -> str | None:
         """The place of the translated texts of `language`, or None if the recipe does not name one."""
-        return _location_of(self.translations, language)
-
-
-def _location_of(places: dict[str, str], language: str) -> str | None:
-    text = places.get(language, places.get("*"))
-    return fill_language(text, language) if text is not None else None
+        return location_of(self.translations, language)

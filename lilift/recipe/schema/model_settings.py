@@ -7,11 +7,33 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from lilift.recipe.language_groups import by_language
-from lilift.recipe.schema.base_settings import Dtype, Settings
+from lilift.recipe.schema.base_settings import Dtype, Settings, location_of, none_as_nothing, one_for_all
 
 AlignmentKind = Literal["ffn", "linear", "latent"]
 Layout = Literal["soft", "soft+text", "text"]
 EncoderLayers = Literal["last", "mix"]
+
+
+class AdaptSettings(Settings):
+    """The short training of the encoder on running text, before stage 1."""
+
+    text: Annotated[dict[str, str], BeforeValidator(one_for_all, json_schema_input_type=str | dict[str, str])] = Field(
+        min_length=1,
+        description="Text files in the languages that the encoder has not read: a mapping from language to file, or one path "
+        "with `{language}` in it, for all languages of the recipe. A line is a sentence or a paragraph. The files may be "
+        "compressed. A few thousand lines are enough to begin with.",
+    )
+    steps: int = Field(
+        300, ge=1, description="Optimizer steps of the adaptation. Each step reads about 1,000 tokens, half of them English."
+    )
+    rank: int = Field(16, ge=1, le=1024, description="Rank of the LoRA adapter's matrices; its scale is twice the rank.")
+    learning_rate: float = Field(
+        5e-4, gt=0, le=100, description="Largest learning rate of the adaptation. It falls to 0 along a cosine."
+    )
+
+    def file_of(self, language: str) -> str | None:
+        """The place of the text of `language`, or None if there is none."""
+        return location_of(self.text, language)
 
 
 class EncoderSettings(Settings):
@@ -65,6 +87,15 @@ class EncoderSettings(Settings):
         description="For encoders that are told the language of each text (NLLB, M2M100, mBART): the code that the encoder's "
         "tokenizer uses for a language, such as `{ln: lin_Latn}`. lilift finds these codes itself. Set one for a language that "
         "the encoder does not know, for example the code of a related language. Without it the encoder is told English.",
+    )
+    adapt: Annotated[AdaptSettings | None, BeforeValidator(none_as_nothing)] = Field(
+        None,
+        exclude_if=lambda adapt: adapt is None,  # runs without this setting keep their fingerprint
+        description="Train the encoder itself before stage 1, on running text in languages that it has never read: it fills in "
+        "masked tokens, as in its own pretraining. A LoRA adapter learns this and is merged into a copy of the encoder in the "
+        "run folder, which every later phase uses. Half of the text is English, from `data.instructions`, so that the encoder "
+        "forgets less of it. An encoder that has read the languages does not need this. `none`, or if you leave it out: the "
+        "encoder stays as it is.",
     )
 
 

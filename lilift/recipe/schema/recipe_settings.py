@@ -77,6 +77,7 @@ class Recipe(Settings):
                     f"{name}.tokens_per_micro_batch is smaller than data.max_tokens, so the longest row would not fit"
                 )
         self._check_stages()
+        self._check_adaptation()
         self._check_layers()
         if self.alignment.pool != 1 and (self.alignment.kind == "latent" or not self.has_encoder):
             raise ValueError(
@@ -140,6 +141,20 @@ class Recipe(Settings):
                 "transfer.layer_swap: it combines the adapters of both stages; set align.trains and transfer.trains to "
                 "adapter, skip no stage, and set encoder.model to none"
             )
+
+    def _check_adaptation(self) -> None:
+        """Check that the recipe has an encoder to adapt, and that the texts are in its languages."""
+        adapt = self.encoder.adapt
+        if adapt is None:
+            return
+        if not self.has_encoder:
+            raise ValueError("encoder.adapt: the recipe has no encoder to adapt; remove `adapt`, or name an encoder")
+        for language in adapt.text:
+            if language not in ("*", *self.languages):
+                raise ValueError(
+                    f"encoder.adapt.text: {language!r} is none of the recipe's languages; add it to `languages`, or remove it"
+                    + (" (lilift takes English from data.instructions)" if language == "en" else "")
+                )
 
     def _check_layers(self) -> None:
         """Check that the rest of the recipe can work with `alignment.layers: mix`."""
@@ -233,6 +248,13 @@ class Recipe(Settings):
     def uses_monolingual(self) -> bool:
         """Whether stage 1 reads running text in the languages."""
         return not self.align.skip and "monolingual" in self.align.texts
+
+    @property
+    def running_text(self) -> dict[str, str]:
+        """The file with running text of each language, for continued pretraining or for adapting the encoder."""
+        texts = self.data.monolingual if self.uses_monolingual else self.encoder.adapt
+        found = {} if texts is None else {code: texts.file_of(code) for code in self.languages}
+        return {code: place for code, place in found.items() if place is not None}
 
     @property
     def translations_need_response(self) -> bool:

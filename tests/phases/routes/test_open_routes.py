@@ -52,6 +52,14 @@ def test_a_dictionary_alone_is_said_to_be_unmeasured_and_the_bridge_to_be_second
     assert "Nobody has measured how far a dictionary alone goes" in routes_of("Afar").reason
     assert "Do not begin with the bridge" in routes_of("sw").reason
     assert not families_for("aa", "encoder")
+    assert "encoder.adapt" in routes_of("Afar").reason
+
+
+def test_text_can_be_read_first_by_an_encoder_that_does_not_know_the_language() -> None:
+    bridge = routes_of("aa").routes[3]
+    assert "lets the encoder read it first" in bridge.why
+    assert "--set encoder.adapt.text=texts/aa.txt" in bridge.commands[-1]
+    assert not any("encoder.adapt" in command for command in routes_of("br").routes[3].commands)
 
 
 def test_a_recipe_has_an_encoder_that_has_read_the_language_and_fits() -> None:
@@ -62,7 +70,7 @@ def test_a_recipe_has_an_encoder_that_has_read_the_language_and_fits() -> None:
 
 
 def test_lilift_accepts_the_commands() -> None:
-    for code in ("sw", "br", "qu"):
+    for code in ("sw", "br", "qu", "aa"):
         for route in routes_of(code).routes:
             for command in route.commands:
                 words = shlex.split(command, comments=True)[1:]
