@@ -46,6 +46,7 @@ def freed_blocks_kept(kept_at_end: int = KEPT_AT_END) -> Iterator[None]:
     Args:
         kept_at_end: bytes that stay at the end of the heap, where glibc could return them.
     """
+    _open_holes()
     return_small_blocks()  # what loading the models left
     kept = _set_thresholds(HIGHEST_THRESHOLD, kept_at_end)
     try:
@@ -54,23 +55,56 @@ def freed_blocks_kept(kept_at_end: int = KEPT_AT_END) -> Iterator[None]:
         if kept:
             return_large_blocks()
             return_small_blocks()
+            _close_holes()
 
 
 def return_small_blocks() -> None:
     """Return the free pages between small blocks too, which costs milliseconds. Call it after a model was released."""
+    libc = _libc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
+# Addresses of blocks that only occupy holes of the heap.
+_closed: list[int] = []
+
+
+def _close_holes() -> None:
+    """Occupy the heap's large holes. glibc would place large blocks there, in spite of the thresholds, and keep them when they
+    are freed. The pages of a hole are returned already, and an occupied hole stays without them.
+    """
+    libc = _libc()
+    if libc is None:
+        return
+    end = libc.sbrk(0)
+    for size in (HIGHEST_THRESHOLD, LARGE_BLOCK):
+        while (block := libc.malloc(size)) is not None and block < end:
+            _closed.append(block)
+        libc.free(block)  # a mapping of its own, so there is no such hole left
+
+
+def _open_holes() -> None:
+    libc = _libc()
+    while libc is not None and _closed:
+        libc.free(_closed.pop())
+
+
+def _libc() -> ctypes.CDLL | None:
+    """glibc, with the types of what this module calls; None on another system or with another C library."""
     if sys.platform != "linux":
-        return
+        return None
     try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except (OSError, AttributeError):  # another C library
-        return
+        libc = ctypes.CDLL("libc.so.6")
+        libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+        libc.sbrk.restype, libc.sbrk.argtypes = ctypes.c_void_p, [ctypes.c_ssize_t]
+        libc.mallopt, libc.malloc_trim  # noqa: B018 -- musl has neither
+    except (OSError, AttributeError):
+        return None
+    return libc
 
 
 def _set_thresholds(mapped_from: int, kept_at_end: int) -> bool:
-    if sys.platform != "linux" or any(name in os.environ for name in _VARIABLES):
+    libc = _libc()
+    if libc is None or any(name in os.environ for name in _VARIABLES):
         return False
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # musl and others
-        return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, mapped_from)) and bool(mallopt(_M_TRIM_THRESHOLD, kept_at_end))
+    return bool(libc.mallopt(_M_MMAP_THRESHOLD, mapped_from)) and bool(libc.mallopt(_M_TRIM_THRESHOLD, kept_at_end))

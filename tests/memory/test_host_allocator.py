@@ -24,7 +24,7 @@ before = psutil.Process().memory_info().rss
 large, small = [], []
 for _ in range(20):
     large.append(block(8 << 20))
-    small.append(block(4096))  # keeps the heap from shrinking
+    small.append(block(100 << 10))  # keeps the heap from shrinking
 for address in large:
     libc.free(address)
 print((psutil.Process().memory_info().rss - before) >> 20)
@@ -39,13 +39,16 @@ def taken_and_freed():
     large, small = [], []
     for _ in range(20):
         large.append(block(8 << 20))
-        small.append(block(4096))
+        small.append(block(100 << 10))
     for address in large:
         libc.free(address)
     return (psutil.Process().memory_info().rss - before) >> 20
 with freed_blocks_kept() if sys.argv[1] == "keep" else contextlib.nullcontext():
     print(taken_and_freed())
 print((psutil.Process().memory_info().rss - before) >> 20)
+print(taken_and_freed())
+with freed_blocks_kept() if sys.argv[1] == "keep" else contextlib.nullcontext():
+    print(taken_and_freed())
 """
 )
 
@@ -67,7 +70,9 @@ def test_at_work_they_stay_and_afterwards_they_go() -> None:
     for way in ("keep", "return"):
         done = subprocess.run([sys.executable, "-c", KEPT, way], capture_output=True, text=True, check=True)
         found[way] = [int(line) for line in done.stdout.split()]
-    at_work, after_work = found["keep"]
+    at_work, after_work, between, at_work_again = found["keep"]
     assert at_work > 100
     assert after_work < 10
+    assert between < 10  # also in the holes that work has left
+    assert at_work_again > 100
     assert max(found["return"]) < 10

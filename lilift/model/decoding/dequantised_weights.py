@@ -12,7 +12,7 @@ as little as another batch does. In 16 bits it would round the adapter away, so 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -24,12 +24,8 @@ from lilift.model.llms.lean_layers.frozen_linear import Projection, projection_o
 from lilift.model.training_libraries import bitsandbytes, peft
 
 
-def dequantise(llm: nn.Module, *, after_layer: Callable[[], None] | None = None) -> None:
+def dequantise(llm: nn.Module) -> None:
     """Let the 4-bit layers of an LLM compute with dequantised weights. Do this after the adapter has its weights.
-
-    Args:
-        llm: changed in place.
-        after_layer: called after each layer, for example to give back the memory of temporary tensors.
 
     Raises:
         MemoryError, torch.OutOfMemoryError, RuntimeError: memory runs out; then the LLM is as it was before.
@@ -48,8 +44,6 @@ def dequantise(llm: nn.Module, *, after_layer: Callable[[], None] | None = None)
                     projection = projection.with_adapter(first.to(weight.dtype), second.to(weight.dtype))
             # The attribute of the object hides the method of its class. The tree of modules stays as it is.
             replaced.forward = _Product(weight, projection, vars(replaced).get("forward"))
-            if after_layer is not None:
-                after_layer()
     except BaseException:
         quantise_again(llm)
         raise

@@ -9,7 +9,6 @@ import torch
 from transformers import PreTrainedModel
 
 from lilift.memory.guard import free_memory, is_out_of_memory
-from lilift.memory.host_allocator import return_small_blocks
 from lilift.model.decoding.dequantised_weights import dequantise, dequantised_bytes, quantise_again
 
 Wanted = Literal["auto"] | bool
@@ -33,8 +32,7 @@ def dequantise_if_it_fits(llm: PreTrainedModel, wanted: Wanted, *, batch_tokens:
     if wanted == "auto" and needed + _SPARE * answer_bytes(llm, batch_tokens) > free_bytes(llm.device):
         return False
     try:
-        # Stages that trained before in this process have left holes in the heap, where temporary tensors would stay.
-        dequantise(llm, after_layer=return_small_blocks if llm.device.type == "cpu" else None)
+        dequantise(llm)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
