@@ -35,7 +35,7 @@ from lilift.recipe.schema import Recipe
 # Only the heap of small blocks has holes: a share of small tensors, and at most `HEAP_BYTES`.
 HEAP_SHARE = 0.25
 # The same where a stage keeps what it frees (`freed_memory: keep`).
-KEPT_SHARE = 0.4
+KEPT_SHARE = 0.5
 # Beyond the weights and the mapped files, loading takes copies of single weights and small trial runs.
 LOADING_SHARE = 0.05
 BASIS = (
