@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from lilift.data.composed_text import composed
+from lilift.processes.torchrun_environment import started_by_torchrun
 from lilift.recipe.errors import EnvironmentUnfit, ModelError, TrainingError
 from lilift.translation.text_segments import Segments, split_text
 from lilift.translation.translator_files import POSITIONS, TranslatorFiles
@@ -51,7 +52,7 @@ class Translator:
 
     Args:
         files: the model.
-        device: `auto` takes a GPU if CTranslate2 can use one.
+        device: `auto` takes the GPUs that CTranslate2 can use.
         threads: CPU cores; 0 takes all.
 
     Raises:
@@ -149,21 +150,39 @@ class Translator:
         return len(self._pieces.split(text)) + 2
 
     def _load(self, kind: str, threads: int) -> Any:
+        gpus = self._gpus() if kind == "cuda" else []
         try:
-            model = self._ctranslate2.Translator(
-                str(self.files.folder), device=kind, compute_type=ARITHMETIC[kind], intra_threads=threads
-            )
-            if kind == "cuda":  # its libraries are loaded when they are first used
-                model.translate_batch([[_END]], max_decoding_length=2)
+            return self._model_on(kind, gpus or [0], threads)
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())
-            if kind == "cuda":
-                self.notes.append(f"CTranslate2 cannot use the GPU ({reason}), so lilift translates on the CPU")
-                return self._load("cpu", threads)
-            raise ModelError(
-                f"CTranslate2 cannot load the translator ({reason})", where=self.files.folder, remedy="convert it again"
-            ) from error
+        if len(gpus) > 1:
+            try:
+                model = self._model_on(kind, gpus[:1], threads)
+            except (RuntimeError, ValueError) as error:
+                reason = " ".join(str(error).split())
+            else:
+                self.notes.append(f"CTranslate2 cannot use all {len(gpus)} GPUs ({reason}), so lilift translates on the first")
+                return model
+        if kind == "cuda":
+            self.notes.append(f"CTranslate2 cannot use the GPU ({reason}), so lilift translates on the CPU")
+            return self._load("cpu", threads)
+        raise ModelError(
+            f"CTranslate2 cannot load the translator ({reason})", where=self.files.folder, remedy="convert it again"
+        )
+
+    def _model_on(self, kind: str, devices: list[int], threads: int) -> Any:
+        folder = str(self.files.folder)
+        model = self._ctranslate2.Translator(
+            folder, device=kind, device_index=devices, compute_type=ARITHMETIC[kind], intra_threads=threads
+        )
+        if kind == "cuda":  # its libraries are loaded when they are first used
+            model.translate_batch([[_END]] * len(devices), max_batch_size=1, max_decoding_length=2)
         return model
+
+    def _gpus(self) -> list[int]:
+        """All GPUs, to which CTranslate2 deals its batches; one of several processes takes its own GPU."""
+        started = started_by_torchrun()
+        return list(range(self._ctranslate2.get_cuda_device_count())) if started is None else [started.local_rank]
 
 
 def _bucket(length: int) -> int:

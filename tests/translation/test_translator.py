@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -164,3 +166,45 @@ def test_another_folder_is_refused_in_one_line(tmp_path: Path, content: str | No
 def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such folder with a translator"):
         find_translator.find_translator(str(tmp_path / "nothing"))
+
+
+class LibraryWithGpus:
+    """CTranslate2 on a machine with GPUs, as far as lilift chooses among them."""
+
+    def __init__(self, count: int, working: set[int]) -> None:
+        self.count, self.working = count, working
+
+    def get_cuda_device_count(self) -> int:
+        return self.count
+
+    def Translator(self, _folder: str, *, device: str, device_index: list[int], **_options: Any) -> Any:
+        if device == "cuda" and not self.working.issuperset(device_index):
+            raise RuntimeError("CUDA failed with error: out of memory")
+        return SimpleNamespace(device=device, device_index=device_index, translate_batch=lambda *_batch, **_options: [])
+
+
+@pytest.mark.parametrize(
+    ("working", "local_rank", "device", "devices"),
+    [
+        ({0, 1}, None, "cuda", [0, 1]),  # CTranslate2 deals its batches to all
+        ({0}, None, "cuda", [0]),  # the second has no room
+        (set(), None, "cpu", [0]),
+        ({0, 1}, 1, "cuda", [1]),  # the other process of this machine has the first
+    ],
+)
+def test_which_gpus_translate(
+    files: TranslatorFiles,
+    monkeypatch: pytest.MonkeyPatch,
+    working: set[int],
+    local_rank: int | None,
+    device: str,
+    devices: list[int],
+) -> None:
+    if local_rank is not None:
+        launched = {"RANK": local_rank, "WORLD_SIZE": 2, "LOCAL_RANK": local_rank, "MASTER_ADDR": "localhost", "MASTER_PORT": 1}
+        for name, value in launched.items():
+            monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(translator, "require_library", lambda: LibraryWithGpus(2, working))
+    found = Translator(files)
+    assert (found.device, found._model.device_index) == (device, devices)
+    assert bool(found.notes) == (len(devices) < 2 and local_rank is None)
