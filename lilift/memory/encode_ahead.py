@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby, islice
 
-from lilift.data.batches.step_grouping import RowSource
+from lilift.data.batches.row_dealing import deal_rows
+from lilift.data.batches.step_grouping import Position, RowSource, Step, StepPlan, iterate_steps
 from lilift.data.texts.examples import Row
 from lilift.memory.guard import OutOfMemoryGuard
 from lilift.model.encoders.encoder_states import EncoderStates, TokenIds
@@ -60,6 +63,33 @@ class EncodedRows:
     def row_name(self, index: int) -> str:
         """The name of the row at `index` in an error."""
         return self._source.row_name(index)
+
+
+def encoded_steps(
+    source: RowSource, plan: StepPlan, start: Position, count: int, encode: Encode, processes: Processes
+) -> Iterator[Step]:
+    """The next steps of a stage; the texts of a pool's steps are encoded before the first of them.
+
+    Of several processes, each encodes the rows that it trains on. If a process starts in the middle of a pool, it encodes those
+    of the earlier steps too, so that it gets the states of an uninterrupted run to the bit.
+
+    Args:
+        source: the rows.
+        plan: how rows become steps.
+        start: the position of the first step.
+        count: number of steps; with one process there is no end.
+        encode: receives the rows.
+        processes: those that train the stage together.
+    """
+    if processes.alone:
+        yield from iterate_steps(EncodedRows(source, encode), plan, start)
+        return
+    steps = islice(iterate_steps(source, plan, replace(start, step=0)), start.step + count)
+    for _, group in groupby(steps, key=lambda step: (step.position.epoch, step.position.pool)):
+        of_pool = list(group)
+        shares = (deal_rows(step.micro_batches, processes.size, plan.packed_length)[processes.rank] for step in of_pool)
+        encode([row for share in shares for rows in share for row in rows])
+        yield from (step for step in of_pool if step.position >= start)
 
 
 def _padded_tokens(texts: Sequence[TokenIds]) -> int:

@@ -15,7 +15,7 @@ from torch import nn
 from lilift.data.batches.row_dealing import deal_rows
 from lilift.data.batches.step_grouping import Step, iterate_steps, survey_steps
 from lilift.data.texts.examples import Row
-from lilift.memory.encode_ahead import EncodedRows
+from lilift.memory.encode_ahead import encoded_steps
 from lilift.memory.guard import OutOfMemoryGuard, is_out_of_memory
 from lilift.memory.probe import MemoryProbe
 from lilift.processes.same_weights import require_same_weights
@@ -136,9 +136,9 @@ class _Run:
         began = time.monotonic()
         # On a GPU, the thread that leads a step has nothing to compute while the GPU works.
         watch = ProcessorWatch(self.progress.note) if self.device.type == "cpu" else None
-        source, encode = self.job.source, self.job.encode
-        rows = source if encode is None else EncodedRows(source, encode)
-        for step in iterate_steps(rows, self.job.plan, self.state.position):
+        where, encode = (self.job.source, self.job.plan, self.state.position), self.job.encode
+        left = self.total_steps - totals.step
+        for step in iterate_steps(*where) if encode is None else encoded_steps(*where, left, encode, self.processes):
             rate = float(self.schedule.get_last_lr()[0])
             with contextlib.nullcontext() if watch is None else watch.step():
                 outcome = self._train_on(step, rate)

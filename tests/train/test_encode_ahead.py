@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 
-from lilift.memory.encode_ahead import encode_ahead
+from lilift.data.batches.batching import SequenceShape
+from lilift.data.batches.row_dealing import deal_rows
+from lilift.data.batches.step_grouping import StepPlan, iterate_steps
+from lilift.data.texts.examples import Row
+from lilift.memory.encode_ahead import encode_ahead, encoded_steps
 from lilift.model.assemble_bridge import load_bridge
 from lilift.model.encoders.encoder import Encoder
+from lilift.processes.joined_processes import Processes
 from lilift.recipe.interrupt import StoppedBySignal
 from lilift.recipe.schema import Recipe
 from lilift.train.stage_job import StageResult
@@ -69,3 +76,31 @@ def test_where_memory_runs_out_texts_are_read_in_smaller_batches(models: Path, m
     assert notes
     assert max(sizes) > 50
     assert all(states.store.find(row.encoder_ids) is not None for row in rows)
+
+
+@pytest.mark.parametrize("finished", [0, 3, 7])
+def test_each_of_several_processes_reads_what_it_trains_on(finished: int) -> None:
+    source = tiny_run.TinySource(60)
+    shape = SequenceShape(has_bos=True, has_eos=True, latents=None)
+    plan = StepPlan(shape, has_llm_bos=True, tokens_per_step=120, tokens_per_micro_batch=60, seed=5, pool_rows=30)
+    steps = list(islice(iterate_steps(source, plan), 12))
+    assert len({(step.position.epoch, step.position.pool) for step in steps}) > 2
+    expected = steps[finished:]
+    read: list[list[list[Row]]] = []
+    for rank in range(2):
+        of_rank: list[list[Row]] = []
+        processes = cast("Processes", SimpleNamespace(alone=False, rank=rank, size=2))
+        found = list(encoded_steps(source, plan, expected[0].position, len(expected), of_rank.append, processes))  # type: ignore[arg-type]
+        assert found == expected
+        for step in expected:
+            own = deal_rows(step.micro_batches, 2, plan.packed_length)[rank]
+            texts = {row.encoder_ids for rows in of_rank for row in rows}
+            assert all(row.encoder_ids in texts for rows in own for row in rows)
+        read.append(of_rank)
+    # A pool that is begun in the middle is read from its first step on, and each process reads about half of it.
+    here = expected[0].position
+    pool = [step for step in steps if (step.position.epoch, step.position.pool) == (here.epoch, here.pool)]
+    rows_of_pool = sum(len(rows) for step in pool for rows in step.micro_batches)
+    first, second = (len(of_rank[0]) for of_rank in read)
+    assert first + second == rows_of_pool
+    assert abs(first - second) <= rows_of_pool / 3
