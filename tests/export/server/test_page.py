@@ -158,6 +158,7 @@ def test_a_key_is_asked_for_and_nothing_typed_is_lost(bridge: ExportedBridge, pa
         page.fill("#question", "Omar")
         page.focus("#question")
         page.keyboard.press("Enter")
+        expect(page.locator("#talk[aria-busy=false]")).to_be_attached()  # until it has failed, the page asks nothing else
         expect(page.locator("#question")).to_have_value("Omar")
         page.fill("#key", "secret")
         page.focus("#question")
