@@ -6,11 +6,12 @@ This module imports no heavy package.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from lilift.memory.calibration import measured_ratios, ratio
-from lilift.memory.planned_card import MIB, PlannedCard
+from lilift.memory.planned_card import GIB, MIB, PlannedCard
+from lilift.recipe.errors import RecipeError
 
 # The least share of memory that the allocator reserves beyond what is in use: rounding, and workspaces that torch does not
 # show.
@@ -18,6 +19,8 @@ LEAST_OVERHEAD = 0.02
 # While models load into host memory, large blocks go back to the system (`lilift.memory.host_allocator`). The heap of small
 # blocks has holes of at most this size (measured with SmolLM2-135M's shape).
 HEAP_BYTES = 64 * MIB
+# Beyond the weights and the mapped files, loading takes copies of single weights and small trial runs.
+LOADING_SHARE = 0.05
 # Lasting categories come first, then temporary ones. A page shows the colour, a terminal without colours the letter.
 CATEGORY_COLOURS = {
     "context": "#8a8f98",
@@ -82,6 +85,23 @@ class PhasePlan:
         return max(self.parts, key=lambda name: self.parts[name])
 
 
+def fuller_moment(parts: dict[str, int], overhead: int, loading: dict[str, int]) -> tuple[dict[str, int], int, int]:
+    """The fuller of two moments of a phase in host memory: its work, or loading its models.
+
+    Args:
+        parts, overhead: bytes at work, and what the allocator keeps then.
+        loading: bytes while the models load.
+
+    Returns:
+        The bytes by category and the allocator's, and by how many bytes loading exceeds the work.
+    """
+    total, working = sum(loading.values()), sum(parts.values()) + overhead
+    if total <= working:
+        return parts, overhead, 0
+    overhead = math.ceil(HEAP_BYTES + LOADING_SHARE * total)
+    return loading, overhead, total + overhead - working
+
+
 def phase_on_card(
     card: PlannedCard,
     name: str,
@@ -111,3 +131,21 @@ def phase_on_card(
         confirmed = bool(measured_ratios(card.gpu, name))
     parts = {"context": card.context_bytes, **tensors, "overhead": overhead + raised}
     return PhasePlan(name, parts, rows, row_tokens, accumulation, raised, confirmed)
+
+
+def require_phase_fits(
+    phases: Iterable[PhasePlan], card: PlannedCard, phase: str, *, title: str, where: str, remedy: str
+) -> None:
+    """Refuse phases among which one without the LLM does not fit the card, if it is there.
+
+    Raises:
+        RecipeError: `title` needs more memory than the card has.
+    """
+    planned = next((one for one in phases if one.phase == phase), None)
+    if planned is not None and planned.peak_bytes > card.usable_bytes:
+        raise RecipeError(
+            f"{title} needs {planned.peak_bytes / GIB:.1f} GiB, and {card.name} has only "
+            f"{card.usable_bytes / GIB:.1f} GiB for it",
+            where=where,
+            remedy=remedy,
+        )

@@ -25,7 +25,7 @@ from lilift.memory.changes import (
 from lilift.memory.export_plan import export_plan
 from lilift.memory.footprint import Footprint, estimate_footprint
 from lilift.memory.model_configurations import load_models, loading_parts
-from lilift.memory.phase_plan import HEAP_BYTES, LEAST_OVERHEAD, PhasePlan, phase_on_card
+from lilift.memory.phase_plan import HEAP_BYTES, LEAST_OVERHEAD, PhasePlan, fuller_moment, phase_on_card
 from lilift.memory.planned_card import GIB, MIB, PlannedCard, planned_card, smallest_card_for
 from lilift.memory.simulation.simulate import LASTING, Models, Rehearsal, Simulation, simulate
 from lilift.model.alignment_layer import sequence_shape
@@ -36,8 +36,6 @@ from lilift.recipe.schema import Recipe
 HEAP_SHARE = 0.25
 # The same where a stage keeps what it frees (`freed_memory: keep`).
 KEPT_SHARE = 0.5
-# Beyond the weights and the mapped files, loading takes copies of single weights and small trial runs.
-LOADING_SHARE = 0.05
 BASIS = (
     "each phase's own code on fake tensors with its heaviest batch, through a model of torch's allocator; context and desktop "
     "are estimates, and nothing is measured"
@@ -276,12 +274,10 @@ class _Planner:
             self.trained[rehearsal.name] = trained
         keeps = keeps_freed(self.recipe, rehearsal.name)
         parts, overhead = simulation.parts, overhead_bytes(simulation, card.kind, keeps_freed=keeps)
-        working, loading_bytes = simulation.total + overhead, 0
+        loading_bytes = 0
         if card.kind == "cpu":
             loading = loading_parts(self.recipe, self.models, simulation.parts)
-            if sum(loading.values()) > working:
-                parts, overhead = loading, math.ceil(HEAP_BYTES + LOADING_SHARE * sum(loading.values()))
-                loading_bytes = sum(parts.values()) + overhead - working
+            parts, overhead, loading_bytes = fuller_moment(parts, overhead, loading)
         rows, tokens = len(rehearsal.rows), row_tokens(self.recipe, rehearsal.rows[0])
         a_step = getattr(getattr(self.recipe, rehearsal.name), "tokens_per_step", 0)
         plan = phase_on_card(

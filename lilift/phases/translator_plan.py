@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lilift.memory.phase_plan import PhasePlan
+from lilift.memory.phase_plan import PhasePlan, require_phase_fits
 from lilift.memory.plan import Plan
 from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB
-from lilift.recipe.errors import RecipeError
 from lilift.translation.translator_memory import TranslatorMemory, translator_memory
 
 TRANSLATE = "translate"
@@ -68,11 +67,11 @@ def require_translator_fits(plan: Plan) -> None:
     Raises:
         RecipeError: it needs more memory than the card has.
     """
-    alone = next((phase for phase in plan.phases if phase.phase == TRANSLATE), None)
-    if alone is not None and alone.peak_bytes > plan.limit_bytes:
-        raise RecipeError(
-            f"the translator needs {alone.peak_bytes / GIB:.1f} GiB, and {plan.card.name} has only "
-            f"{plan.limit_bytes / GIB:.1f} GiB for it",
-            where="evaluate.pivot",
-            remedy="set evaluate.pivot.device=cpu or a smaller evaluate.pivot.beam_size, or take a smaller translator",
-        )
+    require_phase_fits(
+        plan.phases,
+        plan.card,
+        TRANSLATE,
+        title="the translator",
+        where="evaluate.pivot",
+        remedy="set evaluate.pivot.device=cpu or a smaller evaluate.pivot.beam_size, or take a smaller translator",
+    )

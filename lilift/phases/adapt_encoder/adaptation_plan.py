@@ -19,16 +19,15 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from lilift.data.adaptation_rows import HIDDEN, LONGEST, SHOWN, TOKENS_PER_STEP
 from lilift.data.texts.examples import Row
 from lilift.memory.model_configurations import load_config, stored_bytes
-from lilift.memory.phase_plan import HEAP_BYTES, PhasePlan, phase_on_card
-from lilift.memory.plan import LOADING_SHARE, Plan, overhead_bytes
-from lilift.memory.planned_card import GIB, PlannedCard
+from lilift.memory.phase_plan import PhasePlan, fuller_moment, phase_on_card, require_phase_fits
+from lilift.memory.plan import Plan, overhead_bytes
+from lilift.memory.planned_card import PlannedCard
 from lilift.memory.simulation.allocation_trace import MemoryTrace
 from lilift.memory.simulation.fake_models import fake_encoder, replace_real_parameters
 from lilift.memory.simulation.operator_scratch import expansions, temporary, transients
 from lilift.memory.simulation.simulate import simulate_encoder
 from lilift.model.encoders.adaptable_encoder import AdaptableEncoder, with_lora
 from lilift.model.encoders.masked_token_head import MOST_CLASSES, NewHead, brings_head
-from lilift.recipe.errors import RecipeError
 from lilift.recipe.schema import AdaptSettings, Recipe
 from lilift.train.adaptation.adapt_encoder import stage_settings
 from lilift.train.adaptation.masked_learner import MaskedLearner
@@ -56,14 +55,14 @@ def require_adaptation_fits(plan: Plan) -> None:
     Raises:
         RecipeError: it needs more memory than the card has.
     """
-    phase = next((phase for phase in plan.phases if phase.phase == ADAPT), None)
-    if phase is not None and phase.peak_bytes > plan.limit_bytes:
-        raise RecipeError(
-            f"the adaptation of the encoder needs {phase.peak_bytes / GIB:.1f} GiB, and {plan.card.name} has only "
-            f"{plan.limit_bytes / GIB:.1f} GiB for it",
-            where="encoder.adapt",
-            remedy="choose a smaller encoder, set encoder.dtype=bfloat16, or remove encoder.adapt",
-        )
+    require_phase_fits(
+        plan.phases,
+        plan.card,
+        ADAPT,
+        title="the adaptation of the encoder",
+        where="encoder.adapt",
+        remedy="choose a smaller encoder, set encoder.dtype=bfloat16, or remove encoder.adapt",
+    )
 
 
 class _SharedHead(nn.Module):
@@ -91,11 +90,7 @@ def _planned(recipe: Recipe, settings: AdaptSettings, card: PlannedCard) -> tupl
     simulation = simulate_encoder(trace_of, config, expandable=card.expandable_segments)
     parts, overhead, loading_bytes = simulation.parts, overhead_bytes(simulation, card.kind), 0
     if card.kind == "cpu":
-        loading = _loading(recipe, config, parts["encoder"])
-        extra = math.ceil(HEAP_BYTES + LOADING_SHARE * sum(loading.values()))
-        if sum(loading.values()) > simulation.total + overhead:
-            loading_bytes = sum(loading.values()) + extra - simulation.total - overhead
-            parts, overhead = loading, extra
+        parts, overhead, loading_bytes = fuller_moment(parts, overhead, _loading(recipe, config, parts["encoder"]))
     plan = phase_on_card(card, ADAPT, parts, overhead, rows=len(rows), row_tokens=length, accumulation=1)
     trained = simulation.segments["optimizer"]["gradients"] // 4  # in float32
     return replace(plan, loading_bytes=loading_bytes), trained
