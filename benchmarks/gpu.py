@@ -90,6 +90,7 @@ PARTS = (
     ),
     Part("projection", "alignment_projection", "--rows 2 --states 10 --widths 8 16 12 --backend aot_eager --repeats 2"),
     Part("processes", "processes_on_one_card", "--check", needs=MODEL_NEEDS),
+    Part("real-models", "real_models_on_gpu", "", seconds=120, needs=MODEL_NEEDS),
     Part("unsloth", "unsloth_parity", "--width 64 --layers 1", needs=(*MODEL_NEEDS, "unsloth")),
 )
 

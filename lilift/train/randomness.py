@@ -57,15 +57,22 @@ def deterministic(device: torch.device) -> Iterator[None]:
     """On the CPU, let torch use only operations that give the same bits each time.
 
     On a GPU, results repeat only up to rounding, because the deterministic variants of gather and scatter cost time and memory.
+
+    torch would also write into every new tensor, to reveal code that reads memory before it is set. A test does so
+    (`test_no_step_reads_memory_that_nobody_has_set`). In training it would only take time.
     """
     if device.type != "cpu":
         yield
         return
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    fills: Any = torch.utils.deterministic
+    filled = fills.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
+    fills.fill_uninitialized_memory = False
     try:
         yield
     finally:
+        fills.fill_uninitialized_memory = filled
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 

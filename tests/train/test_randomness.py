@@ -39,6 +39,8 @@ def test_determinism_ends_with_its_block() -> None:
     before = torch.are_deterministic_algorithms_enabled()
     with deterministic(torch.device("cpu")):
         assert torch.are_deterministic_algorithms_enabled()
+        assert not torch.utils.deterministic.fill_uninitialized_memory, "filling only takes time"  # type: ignore[attr-defined]
     assert torch.are_deterministic_algorithms_enabled() == before
+    assert torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     with deterministic(torch.device("cuda")):
         assert torch.are_deterministic_algorithms_enabled() == before

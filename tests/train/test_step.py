@@ -16,6 +16,7 @@ from lilift.data.texts.examples import Row
 from lilift.memory.guard import OutOfMemoryGuard
 from lilift.model.assemble_bridge import load_bridge
 from lilift.model.bridge import BridgedModel
+from lilift.train.randomness import deterministic
 from lilift.train.step import StepOutcome, compute_gradients
 from tests.train import tiny_run
 
@@ -56,6 +57,15 @@ def test_how_a_step_is_split_changes_nothing_but_rounding(bridge: BridgedModel) 
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
     assert (split.tokens, split.loss_tokens) == (whole.tokens, whole.loss_tokens)
     assert whole.loss_tokens == sum(len(row.response_ids) for row in ROWS)
+
+
+def test_no_step_reads_memory_that_nobody_has_set(bridge: BridgedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, expected = gradients(bridge, [ROWS])
+    with deterministic(torch.device("cpu")), monkeypatch.context() as patch:
+        patch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+        assert torch.empty(3).isnan().all(), "torch fills new memory with numbers that nobody overlooks"
+        _, found = gradients(bridge, [ROWS])
+    assert torch.equal(found, expected)
 
 
 def test_the_loss_is_the_mean_over_tokens(bridge: BridgedModel) -> None:
