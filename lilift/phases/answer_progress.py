@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bars
 
 from lilift.evaluate.answer_loop import Progress, ProgressCallback
+from lilift.recipe.durations import duration_text
 from lilift.recipe.terminal import is_terminal
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -61,7 +62,7 @@ class PlainAnswers:
         if progress.done < progress.total and now - self._last_line < _SECONDS_BETWEEN_LINES:
             return
         self._last_line = now
-        left = "" if not progress.seconds_left else f", about {progress.seconds_left:.0f} s left"
+        left = "" if not progress.seconds_left else f", about {duration_text(progress.seconds_left)} left"
         print(
             f"  {progress.system}, {progress.benchmark} {progress.language}: "
             f"{progress.done}/{progress.total} answered, {_right(progress)}{left}",

@@ -11,6 +11,7 @@ from typing import Protocol, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from lilift.recipe.durations import duration_text
 from lilift.recipe.terminal import is_terminal
 
 
@@ -137,14 +138,14 @@ class PlainProgress:
         self._every = every_seconds
         self._clock = clock
         self._stage = ""
-        self._began = (0.0, 0)
+        self._first: tuple[float, int] | None = None
         self._last_line: float | None = None
         self._averages = Averages()
 
     def begin(self, stage: str, *, total_steps: int, done_steps: int) -> None:
         self._stage = stage
         self._averages = Averages()
-        self._began = (self._clock(), done_steps)
+        self._first = None
         self._last_line = None
         so_far = f", continuing after step {done_steps}" if done_steps else ""
         self._write(f"{stage}: {total_steps} steps{so_far}")
@@ -152,16 +153,18 @@ class PlainProgress:
     def step(self, report: StepReport) -> None:
         self._averages.add(report)
         now = self._clock()
+        since, first = self._first = self._first or (now, report.step)
         if self._last_line is not None and now - self._last_line < self._every and report.step < report.total_steps:
             return
         self._last_line = now
-        began, done_before = self._began
-        left = (now - began) / max(report.step - done_before, 1) * (report.total_steps - report.step)
+        # The first step says nothing about the others: caches are empty, kernels are compiled, memory is new.
+        rate = (now - since) / (report.step - first) if report.step > first else None
+        left = "" if rate is None else f", {duration_text(rate * (report.total_steps - report.step))} left"
         self._write(
             f"{self._stage}: step {report.step}/{report.total_steps}, epoch {report.epoch}, "
             f"loss {self._averages.loss:.4f}, "
             f"learning rate {report.learning_rate:.2e}, {self._averages.tokens_per_second:,.0f} tokens/s, "
-            f"{report.memory_mib:,.0f} MiB, {_duration(left)} left"
+            f"{report.memory_mib:,.0f} MiB{left}"
         )
 
     def note(self, text: str) -> None:
@@ -221,11 +224,3 @@ def progress_for(stream: TextIO) -> StageProgress:
         print(line, file=stream, flush=True)
 
     return PlainProgress(write)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -22,6 +22,7 @@ from lilift.phases.report.export_section import export_section
 from lilift.phases.report.report_files import RunFiles
 from lilift.phases.report.results_section import benchmark_sections
 from lilift.phases.report.watch_section import watch_section
+from lilift.recipe.durations import duration_text
 from lilift.recipe.errors import RunFolderError
 from lilift.recipe.storage import write_text
 
@@ -140,11 +141,7 @@ def duration(seconds: float | None) -> str:
     """Seconds as a text such as ``5 min 07 s``."""
     if seconds is None:
         return "–"
-    if seconds < 100:
-        return f"{seconds:.{0 if seconds >= 10 else 1}f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+    return f"{seconds:.1f} s" if seconds < 10 else duration_text(seconds)
 
 
 def _loss(value: float) -> str:
