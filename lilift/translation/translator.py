@@ -1,5 +1,7 @@
-"""Translates segments with CTranslate2, in batches of similar length; a translation does not depend on the texts beside it.
+"""Translates segments with CTranslate2, in batches of similar length.
 
+No limit of a translation depends on the texts beside it. In 8 bits its words do, rarely, by rounding
+(``findings/ctranslate2-neighbours-in-8-bits.sh``).
 Neither torch nor transformers is needed. The weights are 8-bit: on a GPU the products are float16, on a CPU float32.
 """
 

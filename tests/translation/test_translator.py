@@ -57,7 +57,7 @@ def test_tokens_are_those_of_transformers(family: str, nllb: Path, tmp_path: Pat
     assert [tokens[:39] for tokens in model._run(framed, target.token, 2, 40)] == [tokens[:39] for tokens in expected]
 
 
-def test_results_come_in_order_and_do_not_depend_on_the_batch(model: Translator) -> None:
+def test_results_come_in_order_and_no_limit_depends_on_the_batch(model: Translator) -> None:
     texts = [*sentences(30), "mary", "has 3 " * 50]
     together = model.translate(texts, SWAHILI, ENGLISH, beam_size=2)
     assert together == [model.translate([text], SWAHILI, ENGLISH, beam_size=2)[0] for text in texts]
