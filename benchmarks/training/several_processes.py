@@ -2,9 +2,11 @@
 
 python -m benchmarks several_processes --baseline ../lilift-before --check
 
-Every process has one thread. The runs take turns: in each round, each of them trains from the start, as the command line does.
-The speed of stage 1 is the median of its lines of metrics, without the first ones; that of the evaluation is its questions a
-second, without loading. Let nothing else run meanwhile. `dealt_work` needs no idle cores.
+Every process has one thread. Stage 1 of `tiny-cpu` has one micro-batch a step, which two processes split. A second measurement
+has steps of two micro-batches, one for each process, as models have that accumulate gradients. The runs take turns: in each
+round, each of them trains from the start, as the command line does. The speed of stage 1 is the median of its lines of metrics,
+without the first ones; that of the evaluation is its questions a second, without loading. Let nothing else run meanwhile.
+`dealt_work` needs no idle cores.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,17 +30,18 @@ GOALS = {
     "one process, time of stage 1 to that of the baseline": ("at most", 1.01),
     "one process, time of evaluation to that of the baseline": ("at most", 1.01),
 }
-STAGE, EVALUATION = "stage 1", "evaluation"
+STAGE, LARGER_STEPS, EVALUATION = "stage 1", "stage 1 with two micro-batches a step", "evaluation"
+SETTINGS = {STAGE: [], LARGER_STEPS: ["align.tokens_per_step=2048"]}
 LOG_EVERY, LEFT_OUT = 20, 3
 
 
-def train(checkout: Path, folder: Path, processes: int, steps: int) -> float:
-    """Train stage 1 for some steps; gives its tokens a second.
+def train(checkout: Path, folder: Path, processes: int, steps: int, more: Sequence[str]) -> float:
+    """Train stage 1 for some steps, with more settings; gives its tokens a second.
 
     Raises:
         subprocess.CalledProcessError: the run failed; its output has been printed.
     """
-    settings = ["data.instructions.limit=2000", f"align.max_steps={steps}", f"align.log_every={LOG_EVERY}"]
+    settings = ["data.instructions.limit=2000", f"align.max_steps={steps}", f"align.log_every={LOG_EVERY}", *more]
     command = ["recipe", "run", "tiny-cpu", "--until", "align", "--run-folder", str(folder)]
     command += [word for setting in settings for word in ("--set", setting)]
     run_lilift(checkout, command, processes)
@@ -69,15 +73,17 @@ def run_lilift(checkout: Path, command: list[str], processes: int) -> None:
 
 def measure(checkouts: dict[str, Path], rounds: int, steps: int) -> dict[str, dict[str, list[float]]]:
     """Tokens a second of stage 1 and questions a second of the evaluation, of each run, round after round."""
-    found: dict[str, dict[str, list[float]]] = {work: {name: [] for name in checkouts} for work in (STAGE, EVALUATION)}
+    found: dict[str, dict[str, list[float]]] = {work: {name: [] for name in checkouts} for work in (*SETTINGS, EVALUATION)}
     for number in range(rounds):
         for name, checkout in checkouts.items():
             processes = 2 if name == TWO else 1
             with tempfile.TemporaryDirectory() as temporary:
-                folder = Path(temporary) / "run"
-                found[STAGE][name].append(train(checkout, folder, processes, steps))
+                for work, more in SETTINGS.items():
+                    folder = Path(temporary) / work.replace(" ", "-")
+                    found[work][name].append(train(checkout, folder, processes, steps, more))
                 found[EVALUATION][name].append(answer(checkout, folder, processes))
-        print(f"round {number + 1} of {rounds}: { ({name: speeds[-1] for name, speeds in found[STAGE].items()}) }", flush=True)
+        so_far = {work: {name: round(speeds[-1]) for name, speeds in of_work.items()} for work, of_work in found.items()}
+        print(f"round {number + 1} of {rounds}: {so_far}", flush=True)
     return found
 
 
@@ -89,7 +95,7 @@ def summarise(found: dict[str, dict[str, list[float]]]) -> dict[str, float]:
         def ratio(one: str, other: str, speeds: dict[str, list[float]] = speeds) -> float:
             return round(statistics.median(first / second for first, second in zip(speeds[one], speeds[other], strict=True)), 4)
 
-        unit = "tokens" if work == STAGE else "questions"
+        unit = "questions" if work == EVALUATION else "tokens"
         summary |= {f"{name}, {work}, {unit} a second": statistics.median(values) for name, values in speeds.items()}
         summary[f"two processes, speed of {work} to one process"] = ratio(TWO, ONE)
         if BASELINE in speeds:
