@@ -119,6 +119,8 @@ DETAILS: dict[str, Callable[[dict[str, Any], str, Path], list[str]]] = {
 
 
 def _tests(tests: dict[str, Any]) -> str:
+    if not tests:
+        return "Tests marked `gpu`: not run."
     text = f"Tests marked `gpu`: {tests.get('passed', 0)} passed, {len(tests.get('failed', []))} failed"
     text += f", {len(tests.get('skipped', {}))} skipped" if tests.get("skipped") else ""
     text += f" (exit code {tests['exit_code']})" if tests["exit_code"] else ""

@@ -199,6 +199,8 @@ def test_a_run_that_was_cut_short_is_reported(tmp_path: Path) -> None:
     assert "0 passed, 0 failed (exit code 124)" in page
     assert "`alignment_projection` was not measured: no time was left." in page
     assert "| another | speed | at least 1 | 2 | met |" in page
+    without_tests = result_files.keep("gpu", {**found, "tests": {}}, tmp_path / "gpu.json")
+    assert "`gpu`: not run." in gpu_report.render([without_tests], tmp_path / "docs").read_text(encoding="utf-8")
 
 
 def test_without_pytest_the_benchmarks_are_run_all_the_same(tmp_path: Path) -> None:
