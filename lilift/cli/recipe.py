@@ -307,7 +307,7 @@ def run_run(arguments: argparse.Namespace) -> int:
     if started is None:
         finished = run_recipe(recipe, folder, options, show_plan=show_plan)
     else:
-        together = run_with_others(started, recipe, folder, options, show_plan)
+        together = run_with_others(recipe, folder, options, show_plan)
         if together is None:
             return 0
         finished = together
