@@ -277,10 +277,13 @@ def _resume_command(arguments: argparse.Namespace) -> str:
     """The command that continues a run after the phase at which `--until` stopped it."""
     words = ["lilift", "recipe", "run", arguments.recipe]
     words += [word for setting in arguments.overrides for word in ("--set", setting)]
+    started = started_by_torchrun()
+    given = vars(arguments) | ({"processes": started.size} if started is not None and started.by_lilift else {})
     for option in ("run_folder", "processes", "memory_limit"):
-        if (value := getattr(arguments, option)) is not None:
+        if (value := given[option]) not in (None, 1):
             words += [f"--{option.replace('_', '-')}", str(value)]
-    return shlex.join([*words, *(["--strict"] if arguments.strict else []), "--resume"])
+    command = shlex.join([*words, *(["--strict"] if arguments.strict else []), "--resume"])
+    return command if started is None or started.by_lilift else f"torchrun … -m {command}"
 
 
 def run_run(arguments: argparse.Namespace) -> int:

@@ -22,7 +22,7 @@ from lilift.processes.mailbox import Mailbox
 from lilift.processes.stuck_exit import Starter
 from lilift.processes.torchrun_environment import Started
 from lilift.recipe.errors import LiliftError, TrainingError, print_error
-from lilift.recipe.interrupt import AGAIN, Interruption, StoppedBySignal
+from lilift.recipe.interrupt import AGAIN, Interruption, StoppedBySignal, ignore_signals
 
 Result = TypeVar("Result")
 STUCK_SECONDS = 600.0
@@ -36,6 +36,7 @@ _SECONDS_BETWEEN_CHECKS = 2.0
 _LAST_WORDS_SECONDS = 20.0
 _FIRST_SPEAKS_SECONDS = 3.0  # the first process most likely has the same error, and says it for all
 _LEAVING_SECONDS = 120.0
+_LEFT = "left by signal"  # a key of the store
 
 
 class ProcessLost(TrainingError):
@@ -93,6 +94,7 @@ class Processes:
             began = time.monotonic()
             while not self._store.check([key]):
                 if interruption is not None and interruption.requested:
+                    self._store.set(_LEFT, str(interruption.number))
                     stopped = interruption.stop("stopped while it waited for process 0")
                     stopped.printed = True
                     raise stopped
@@ -129,8 +131,12 @@ class Processes:
         self._store.set(f"{name}/{self.rank}", json.dumps(value))
         with self.losses_named():
             keys = [f"{name}/{rank}" for rank in range(self.size)]
-            began = time.monotonic()
+            began = looked = time.monotonic()
             while not self._store.check(keys):
+                if time.monotonic() - looked > _SECONDS_BETWEEN_CHECKS:
+                    looked = time.monotonic()
+                    if any(not self._store.check([keys[rank]]) for rank in self.gone()):
+                        raise self._lost()
                 if time.monotonic() - began > _LOADING * self.stuck_seconds:
                     missing = [rank for rank, key in enumerate(keys) if not self._store.check([key])]
                     raise self._stuck(missing, _LOADING * self.stuck_seconds)
@@ -180,12 +186,16 @@ class Processes:
         except RuntimeError as error:
             raise self._lost() from error
 
-    def _lost(self) -> ProcessLost:
+    def _lost(self) -> LiliftError:
         names = ""
         for _ in range(10):
             if self._starter is not None:
                 self._starter.leave_if_gone()
             with suppress(RuntimeError):  # the store may have ended too
+                if self._store.check([_LEFT]):
+                    interruption = Interruption()
+                    interruption.request(int(self._store.get(_LEFT)))
+                    return interruption.stop("stopped; lilift keeps the last checkpoint and the answers so far", AGAIN)
                 if gone := self.gone():
                     names = " and ".join(map(self._named, gone))
                     break
@@ -240,6 +250,7 @@ class Processes:
         """Leave at the end, the first process last: with some settings of torchrun it holds the store of all."""
         with suppress(RuntimeError):
             if not self.is_first:
+                ignore_signals()  # this process has nothing left to stop, and must not look as if it was killed
                 self._store.add("left", 1)
                 return
             until = time.monotonic() + _LEAVING_SECONDS

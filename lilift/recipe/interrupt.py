@@ -109,6 +109,13 @@ def _handling(interruption: Interruption) -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
+def ignore_signals() -> None:
+    """Ignore Ctrl-C and SIGTERM from now on, in a process that is about to end by itself."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _EXIT_CODES:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def _one_of_several(number: int) -> bool:
     """Whether torchrun started this process beside others, and another one of them or nobody has to announce the stop.
 
