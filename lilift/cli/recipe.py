@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lilift.cli import recipe_new
+from lilift.cli.command_lines import PROCESSES, without_options
 from lilift.cli.console import HelpFormatter, print_json, print_table
 from lilift.cli.plan_at_once import run_instant_plan, say_instant_plan
 from lilift.cli.several_processes import launch_run, run_with_others
@@ -60,7 +61,7 @@ def add_parser(verbs: Any) -> None:
     plan.add_argument(
         "--explain", action="store_true", help="also say where the memory goes, and which settings would free most of it"
     )
-    plan.add_argument("--processes", type=int, metavar="N", help="also plan for N processes: one for each GPU, or on a CPU")
+    plan.add_argument(*PROCESSES, type=int, metavar="N", help="also plan for N processes: one for each GPU, or on a CPU")
     plan.add_argument("--json", action="store_true", help="print JSON")
     plan.set_defaults(run=run_plan)
 
@@ -83,7 +84,7 @@ def add_parser(verbs: Any) -> None:
         help=f"repeat this phase and the phases after it: {', '.join(PHASES)}",
     )
     run.add_argument(
-        "--processes",
+        *PROCESSES,
         type=int,
         metavar="N",
         help="train and evaluate with N processes of this machine: one for each GPU, or on a CPU (see docs/several-gpus.md)",
@@ -263,14 +264,7 @@ def _resume_in_new_process() -> None:
 
 def resuming(arguments: Sequence[str]) -> list[str]:
     """The command line that resumes a run: with `--resume`, and without `--restart-from`."""
-    kept: list[str] = []
-    following = iter(arguments)
-    for argument in following:
-        if argument == "--restart-from":
-            next(following, None)
-        elif argument != "--resume" and not argument.startswith("--restart-from="):
-            kept.append(argument)
-    return [*kept, "--resume"]
+    return [*without_options(arguments, valued=["--restart-from"], plain=["--resume"]), "--resume"]
 
 
 def _resume_command(arguments: argparse.Namespace) -> str:

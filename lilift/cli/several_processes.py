@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from lilift.cli.command_lines import PROCESSES, without_options
 from lilift.processes.torchrun_environment import started_by_torchrun
 from lilift.recipe.errors import LiliftError, RecipeError
 
@@ -50,9 +51,9 @@ def launch_command(count: int, *, on_gpus: bool) -> int:
         raise RecipeError("torchrun has already started several processes", remedy="leave --processes out")
     if count < 1:
         raise RecipeError(f"a run needs at least one process, not {count}", where="--processes")
-    from lilift.processes.launch import launch, without_processes
+    from lilift.processes.launch import launch
 
-    return launch(count, without_processes(sys.argv[1:]), on_gpus=on_gpus)
+    return launch(count, without_options(sys.argv[1:], valued=PROCESSES), on_gpus=on_gpus)
 
 
 @contextmanager

@@ -72,15 +72,3 @@ def launch(count: int, arguments: Sequence[str], *, on_gpus: bool) -> int:
     finally:
         os.environ.pop(LAUNCHED_BY_LILIFT, None)
     return 0
-
-
-def without_processes(arguments: Sequence[str]) -> list[str]:
-    """A command line without the option `--processes`."""
-    kept: list[str] = []
-    following = iter(arguments)
-    for argument in following:
-        if argument == "--processes":
-            next(following, None)
-        elif not argument.startswith("--processes="):
-            kept.append(argument)
-    return kept
