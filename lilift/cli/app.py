@@ -38,7 +38,15 @@ from lilift.cli.console import HelpFormatter
 from lilift.cli.several_processes import refuse_other_verbs
 from lilift.memory.host_allocator import return_large_blocks
 from lilift.processes.torchrun_environment import let_first_speak, started_by_torchrun
-from lilift.recipe.errors import EXIT_BUG, EXIT_INTERRUPTED, EnvironmentUnfit, LiliftError, RecipeError, StorageError, print_error
+from lilift.recipe.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EnvironmentUnfit,
+    LiliftError,
+    RecipeError,
+    StorageError,
+    print_error,
+)
 from lilift.train.processor_threads import wait_passively
 
 EPILOG = """\

@@ -18,7 +18,7 @@ from lilift.cli import recipe_new
 from lilift.cli.command_lines import PROCESSES, without_options
 from lilift.cli.console import HelpFormatter, print_json, print_table
 from lilift.cli.plan_at_once import run_instant_plan, say_instant_plan
-from lilift.cli.several_processes import launch_run, run_with_others
+from lilift.cli.several_processes import launch_run, require_processes, run_with_others
 from lilift.processes.torchrun_environment import started_by_torchrun
 
 if TYPE_CHECKING:
@@ -204,6 +204,8 @@ def _unfit_models(recipe: Recipe) -> list[LiliftError]:
 def run_plan(arguments: argparse.Namespace) -> int:
     # A mistake in the recipe is reported before anything heavy is imported.
     recipe = load(arguments)
+    if arguments.processes is not None:
+        require_processes(arguments.processes, instant=arguments.instant)
     if arguments.instant or find_spec("torch") is None:
         return run_instant_plan(recipe, arguments)
     say_instant_plan(recipe, arguments)
@@ -247,7 +249,8 @@ def _run_traced_plan(recipe: Recipe, arguments: argparse.Namespace) -> int:
         print_json(plan.as_dict() | {"missing": [str(error) for error in missing]} | explanation | several)
     else:
         print_plan(plan, missing)
-        for line in () if arguments.processes is None else exchange_lines(plan, arguments.processes):
+        fits = plan.peak_bytes <= plan.limit_bytes or plan.card.kind == "cpu"
+        for line in exchange_lines(plan, arguments.processes) if arguments.processes is not None and fits else ():
             print(line)
         if arguments.explain:
             print_explanation(plan, savings)

@@ -49,11 +49,26 @@ def launch_command(count: int, *, on_gpus: bool) -> int:
     """Start this command again in `count` processes; see `launch_run`."""
     if started_by_torchrun() is not None:
         raise RecipeError("torchrun has already started several processes", remedy="leave --processes out")
-    if count < 1:
-        raise RecipeError(f"a run needs at least one process, not {count}", where="--processes")
+    require_processes(count)
     from lilift.processes.launch import launch
 
     return launch(count, without_options(sys.argv[1:], valued=PROCESSES), on_gpus=on_gpus)
+
+
+def require_processes(count: int, *, instant: bool = False) -> None:
+    """Refuse a number of processes that cannot be meant.
+
+    Args:
+        count: the value of `--processes`.
+        instant: whether it stands beside `--instant`, whose lines know nothing of processes.
+
+    Raises:
+        RecipeError: it is less than one, or stands beside `--instant`.
+    """
+    if count < 1:
+        raise RecipeError(f"a run needs at least one process, not {count}", where="--processes")
+    if instant:
+        raise RecipeError("--instant plans one process, and --processes needs the whole plan", remedy="leave out one of them")
 
 
 @contextmanager
@@ -79,7 +94,7 @@ def joined_by_torchrun(device: Callable[[], str], compared: str, options: Mappin
     from lilift.processes.start_checks import require_same_start
     from lilift.processes.stuck_exit import Starter, leave_when_stuck
 
-    leave_when_stuck()
+    leave_when_stuck(speaks=started.rank == 0)
     starter = Starter(speaks=started.local_rank == 0)
     starter.watch()
     with joined(started, device=device(), starter=starter) as processes:
@@ -131,4 +146,3 @@ def _require_possible(recipe: Recipe) -> None:
         raise RecipeError(
             "unsloth trains in one process", where="llm.backend", remedy="set llm.backend=transformers, or use one process"
         )
-

@@ -39,7 +39,7 @@ def launch(count: int, arguments: Sequence[str], *, on_gpus: bool) -> int:
 
     if on_gpus and (cards := torch.cuda.device_count()) < count:
         raise too_few_gpus(count, cards, f"use --processes {cards}")
-    # torchrun reports failures and signals in lines of its own, and each of its modules sets its own level. lilift prints one line.
+    # torchrun reports failures and signals in lines of its own, and its modules set their own levels. lilift prints one line.
     torchruns = logging.getLogger("torch.distributed.elastic")
     torchruns.propagate = False
     torchruns.addHandler(logging.NullHandler())

@@ -12,19 +12,24 @@ import socket
 import threading
 import time
 
-from lilift.recipe.errors import EXIT_TERMINATED, TrainingError, print_error
+from lilift.recipe.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, TrainingError, print_error
 from lilift.recipe.interrupt import AGAIN, leave_at_once
 
 GRACE_SECONDS = 25.0
 """torchrun itself kills a process 30 seconds after it asked it to stop."""
 _SECONDS_BETWEEN_LOOKS = 1.0
+_KEPT = "lilift keeps the last checkpoint and the answers so far"
 _leaving = threading.Lock()  # taken once and for all by the thread that ends this process
 
 
-def leave_when_stuck(grace_seconds: float = GRACE_SECONDS) -> None:
+def leave_when_stuck(grace_seconds: float = GRACE_SECONDS, *, speaks: bool = False) -> None:
     """Let this process end at the latest so many seconds after a SIGTERM or Ctrl-C that a handler of Python's received.
 
     Call it once, from the main thread.
+
+    Args:
+        grace_seconds: for saving.
+        speaks: whether this process then says why the run ends.
     """
     reader, writer = socket.socketpair()
     writer.setblocking(False)
@@ -35,7 +40,11 @@ def leave_when_stuck(grace_seconds: float = GRACE_SECONDS) -> None:
         while number := reader.recv(1):
             if number[0] in (signal.SIGTERM, signal.SIGINT):
                 time.sleep(grace_seconds)
-                leave_at_once(EXIT_TERMINATED)
+                _leaving.acquire()
+                if speaks:
+                    what = f"stopped without saving again, because that would take more than {grace_seconds:.0f} seconds"
+                    print_error(str(TrainingError(f"{what}; {_KEPT}", remedy=AGAIN)))
+                leave_at_once(EXIT_INTERRUPTED if number[0] == signal.SIGINT else EXIT_TERMINATED)
 
     threading.Thread(target=watch, daemon=True, name="leave-when-stuck").start()
 
@@ -70,5 +79,5 @@ class Starter:
         _leaving.acquire()
         if self._speaks:
             what = f"the process that started this run (pid {self._pid}) has ended, so lilift ended all others"
-            print_error(str(TrainingError(f"{what}; lilift keeps the last checkpoint and the answers so far", remedy=AGAIN)))
+            print_error(str(TrainingError(f"{what}; {_KEPT}", remedy=AGAIN)))
         leave_at_once(TrainingError.exit_code)

@@ -84,6 +84,15 @@ def test_starts_that_cannot_work(more: list[str], line: str, capfd: pytest.Captu
     assert capfd.readouterr().err == line
 
 
+def test_plans_that_cannot_be_meant(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipe", "plan", "tiny-cpu", "--gpus", "0"]) == 2
+    assert capfd.readouterr() == ("", "lilift: --processes: a run needs at least one process, not 0\n")
+    assert main(["recipe", "plan", "tiny-cpu", "--instant", "--processes", "2"]) == 2
+    assert capfd.readouterr().err == (
+        "lilift: --instant plans one process, and --processes needs the whole plan; leave out one of them\n"
+    )
+
+
 def test_evaluations_that_cannot_be_shared(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def line(*more: str) -> str:
         assert main(["eval", str(tmp_path), "--benchmark", "world", *more]) == 2
@@ -121,15 +130,18 @@ def test_a_process_that_cannot_stop_ends_after_a_while() -> None:
 import os, signal, threading
 from lilift.processes.stuck_exit import leave_when_stuck
 signal.signal(signal.SIGTERM, lambda *_: print("handled", flush=True))
-leave_when_stuck(0.2)
+leave_when_stuck(0.2, speaks=True)
 threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM)).start()
 import ctypes
 library, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)  # zeros: a mutex that nobody holds
 library.pthread_mutex_lock(mutex)
 library.pthread_mutex_lock(mutex)  # waits forever, and no signal ends the wait
 """
-    done = subprocess.run([sys.executable, "-c", script], timeout=120, check=False)
+    done = subprocess.run([sys.executable, "-c", script], stderr=subprocess.PIPE, text=True, timeout=120, check=False)
     assert done.returncode == 143
+    assert done.stderr.startswith(
+        "lilift: stopped without saving again, because that would take more than 0 seconds; lilift keeps"
+    )
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there, the number of a process that is gone stays")
