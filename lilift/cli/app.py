@@ -37,7 +37,16 @@ from lilift.cli import (
 from lilift.cli.console import HelpFormatter
 from lilift.cli.several_processes import refuse_other_verbs
 from lilift.memory.host_allocator import return_large_blocks
-from lilift.recipe.errors import EXIT_BUG, EXIT_INTERRUPTED, EnvironmentUnfit, LiliftError, RecipeError, StorageError
+from lilift.processes.torchrun_environment import let_first_speak, started_by_torchrun
+from lilift.recipe.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EnvironmentUnfit,
+    LiliftError,
+    RecipeError,
+    StorageError,
+    print_error,
+)
 from lilift.train.processor_threads import wait_passively
 
 EPILOG = """\
@@ -136,6 +145,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("HF_UPDATE_DOWNLOAD_COUNTS", "0")
     # --debug is accepted anywhere on the line.
     debug = "--debug" in given
+    # torch prints frames of its C++ code when another process is gone. lilift prints one line.
+    if started_by_torchrun() is not None and not debug:
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
     try:
         parsed = build_parser().parse_args(_joined([text for text in given if text != "--debug"]))
         if parsed.run not in (recipe.run_run, evaluate.run):
@@ -146,6 +158,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LiliftError as error:
         return _fail(error, error.exit_code, debug)
     except KeyboardInterrupt as error:
+        started = started_by_torchrun()
+        if started is not None and started.rank > 0:  # the first process says it, or torchrun ends it
+            return EXIT_INTERRUPTED
         return _fail(error, EXIT_INTERRUPTED, debug, "interrupted")
     except BrokenPipeError:
         # The program that reads the output has ended (`lilift … | head`). This is no error.
@@ -186,7 +201,9 @@ def _fail(error: BaseException, code: int, debug: bool, line: str | None = None)
     if debug:
         traceback.print_exception(error)
     if not getattr(error, "printed", False):
-        print(f"lilift: {line or error}", file=sys.stderr)
+        if isinstance(error, LiliftError):  # processes that have met print errors themselves
+            let_first_speak()
+        print_error(line or str(error))
     return code
 
 

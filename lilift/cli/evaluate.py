@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lilift.cli.answering_options import add_answering_options, answer_options
+from lilift.cli.command_lines import PROCESSES
 from lilift.cli.console import HelpFormatter, print_notes
 from lilift.cli.evaluation_output import print_evaluation, print_shard
 from lilift.cli.number_options import require_at_least_one
@@ -101,7 +102,7 @@ def add_parser(verbs: Any) -> None:
     add_answering_options(parser.add_argument_group("how the model answers"))
     dealing = parser.add_argument_group("share the questions (see docs/several-gpus.md)")
     dealing.add_argument(
-        "--processes", type=int, metavar="N", help="answer with N processes of this machine: one for each GPU, or on a CPU"
+        *PROCESSES, type=int, metavar="N", help="answer with N processes of this machine: one for each GPU, or on a CPU"
     )
     dealing.add_argument(
         "--shard",

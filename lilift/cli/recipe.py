@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lilift.cli import recipe_new
+from lilift.cli.command_lines import PROCESSES, without_options
 from lilift.cli.console import HelpFormatter, print_json, print_table
 from lilift.cli.plan_at_once import run_instant_plan, say_instant_plan
-from lilift.cli.several_processes import launch_run, run_with_others
+from lilift.cli.several_processes import launch_run, require_processes, run_with_others
 from lilift.processes.torchrun_environment import started_by_torchrun
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def add_parser(verbs: Any) -> None:
     plan.add_argument(
         "--explain", action="store_true", help="also say where the memory goes, and which settings would free most of it"
     )
-    plan.add_argument("--processes", type=int, metavar="N", help="also plan for N processes: one for each GPU, or on a CPU")
+    plan.add_argument(*PROCESSES, type=int, metavar="N", help="also plan for N processes: one for each GPU, or on a CPU")
     plan.add_argument("--json", action="store_true", help="print JSON")
     plan.set_defaults(run=run_plan)
 
@@ -83,7 +84,7 @@ def add_parser(verbs: Any) -> None:
         help=f"repeat this phase and the phases after it: {', '.join(PHASES)}",
     )
     run.add_argument(
-        "--processes",
+        *PROCESSES,
         type=int,
         metavar="N",
         help="train and evaluate with N processes of this machine: one for each GPU, or on a CPU (see docs/several-gpus.md)",
@@ -203,6 +204,8 @@ def _unfit_models(recipe: Recipe) -> list[LiliftError]:
 def run_plan(arguments: argparse.Namespace) -> int:
     # A mistake in the recipe is reported before anything heavy is imported.
     recipe = load(arguments)
+    if arguments.processes is not None:
+        require_processes(arguments.processes, instant=arguments.instant)
     if arguments.instant or find_spec("torch") is None:
         return run_instant_plan(recipe, arguments)
     say_instant_plan(recipe, arguments)
@@ -246,7 +249,8 @@ def _run_traced_plan(recipe: Recipe, arguments: argparse.Namespace) -> int:
         print_json(plan.as_dict() | {"missing": [str(error) for error in missing]} | explanation | several)
     else:
         print_plan(plan, missing)
-        for line in () if arguments.processes is None else exchange_lines(plan, arguments.processes):
+        fits = plan.peak_bytes <= plan.limit_bytes or plan.card.kind == "cpu"
+        for line in exchange_lines(plan, arguments.processes) if arguments.processes is not None and fits else ():
             print(line)
         if arguments.explain:
             print_explanation(plan, savings)
@@ -263,24 +267,20 @@ def _resume_in_new_process() -> None:
 
 def resuming(arguments: Sequence[str]) -> list[str]:
     """The command line that resumes a run: with `--resume`, and without `--restart-from`."""
-    kept: list[str] = []
-    following = iter(arguments)
-    for argument in following:
-        if argument == "--restart-from":
-            next(following, None)
-        elif argument != "--resume" and not argument.startswith("--restart-from="):
-            kept.append(argument)
-    return [*kept, "--resume"]
+    return [*without_options(arguments, valued=["--restart-from"], plain=["--resume"]), "--resume"]
 
 
 def _resume_command(arguments: argparse.Namespace) -> str:
     """The command that continues a run after the phase at which `--until` stopped it."""
     words = ["lilift", "recipe", "run", arguments.recipe]
     words += [word for setting in arguments.overrides for word in ("--set", setting)]
+    started = started_by_torchrun()
+    given = vars(arguments) | ({"processes": started.size} if started is not None and started.by_lilift else {})
     for option in ("run_folder", "processes", "memory_limit"):
-        if (value := getattr(arguments, option)) is not None:
+        if (value := given[option]) not in (None, 1):
             words += [f"--{option.replace('_', '-')}", str(value)]
-    return shlex.join([*words, *(["--strict"] if arguments.strict else []), "--resume"])
+    command = shlex.join([*words, *(["--strict"] if arguments.strict else []), "--resume"])
+    return command if started is None or started.by_lilift else f"torchrun … -m {command}"
 
 
 def run_run(arguments: argparse.Namespace) -> int:
@@ -307,7 +307,7 @@ def run_run(arguments: argparse.Namespace) -> int:
     if started is None:
         finished = run_recipe(recipe, folder, options, show_plan=show_plan)
     else:
-        together = run_with_others(started, recipe, folder, options, show_plan)
+        together = run_with_others(recipe, folder, options, show_plan)
         if together is None:
             return 0
         finished = together

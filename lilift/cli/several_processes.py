@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lilift.processes.torchrun_environment import Started, started_by_torchrun
+from lilift.cli.command_lines import PROCESSES, without_options
+from lilift.processes.torchrun_environment import started_by_torchrun
 from lilift.recipe.errors import LiliftError, RecipeError
 
 if TYPE_CHECKING:
@@ -26,14 +27,10 @@ def refuse_other_verbs() -> None:
     Raises:
         RecipeError: torchrun started this process beside others.
     """
-    started = started_by_torchrun()
-    if started is not None:
-        raise _by_first(
-            RecipeError(
-                "torchrun can start only `recipe run` and `eval`, because every other command works in one process",
-                remedy="run this command without torchrun",
-            ),
-            started,
+    if started_by_torchrun() is not None:
+        raise RecipeError(
+            "torchrun can start only `recipe run` and `eval`, because every other command works in one process",
+            remedy="run this command without torchrun",
         )
 
 
@@ -50,18 +47,33 @@ def launch_run(recipe: Recipe, count: int) -> int:
 
 def launch_command(count: int, *, on_gpus: bool) -> int:
     """Start this command again in `count` processes; see `launch_run`."""
-    from lilift.processes.launch import launch, without_processes
-
     if started_by_torchrun() is not None:
         raise RecipeError("torchrun has already started several processes", remedy="leave --processes out")
+    require_processes(count)
+    from lilift.processes.launch import launch
+
+    return launch(count, without_options(sys.argv[1:], valued=PROCESSES), on_gpus=on_gpus)
+
+
+def require_processes(count: int, *, instant: bool = False) -> None:
+    """Refuse a number of processes that cannot be meant.
+
+    Args:
+        count: the value of `--processes`.
+        instant: whether it stands beside `--instant`, whose lines know nothing of processes.
+
+    Raises:
+        RecipeError: it is less than one, or stands beside `--instant`.
+    """
     if count < 1:
         raise RecipeError(f"a run needs at least one process, not {count}", where="--processes")
-    return launch(count, without_processes(sys.argv[1:]), on_gpus=on_gpus)
+    if instant:
+        raise RecipeError("--instant plans one process, and --processes needs the whole plan", remedy="leave out one of them")
 
 
 @contextmanager
 def joined_by_torchrun(device: Callable[[], str], compared: str, options: Mapping[str, object]) -> Iterator[Processes | None]:
-    """Join the other processes if torchrun started this one beside others. One process prints an error.
+    """Join the other processes if torchrun started this one beside others. One process prints an error of what they do then.
 
     Args:
         device: what the command computes on: ``cuda`` or ``cpu``.
@@ -80,22 +92,20 @@ def joined_by_torchrun(device: Callable[[], str], compared: str, options: Mappin
         return
     from lilift.processes.joining import joined
     from lilift.processes.start_checks import require_same_start
-    from lilift.processes.stuck_exit import leave_when_stuck
+    from lilift.processes.stuck_exit import Starter, leave_when_stuck
 
-    leave_when_stuck()
-    try:
-        with joined(started, device=device()) as processes:
-            try:
-                require_same_start(processes, compared, options)
-                yield processes
-            except LiliftError as error:
-                raise processes.last_words(error) from error.__cause__
-    except LiliftError as error:
-        raise _by_first(error, started) from error.__cause__
+    leave_when_stuck(speaks=started.rank == 0)
+    starter = Starter(speaks=started.local_rank == 0)
+    starter.watch()
+    with joined(started, device=device(), starter=starter) as processes:
+        try:
+            require_same_start(processes, compared, options)
+            yield processes
+        except LiliftError as error:
+            raise processes.last_words(error) from error.__cause__
 
 
 def run_with_others(
-    started: Started,
     recipe: Recipe,
     folder: Path,
     options: RunOptions,
@@ -120,10 +130,7 @@ def run_with_others(
         "until": options.until,
         "run-folder": str(folder),
     }
-    try:
-        _require_possible(recipe)
-    except LiliftError as error:
-        raise _by_first(error, started) from error.__cause__
+    _require_possible(recipe)
     device = "cpu" if recipe.card == "cpu" else "cuda"
     with joined_by_torchrun(lambda: device, fingerprint(recipe.as_dict()), compared) as processes:
         assert processes is not None
@@ -139,9 +146,3 @@ def _require_possible(recipe: Recipe) -> None:
         raise RecipeError(
             "unsloth trains in one process", where="llm.backend", remedy="set llm.backend=transformers, or use one process"
         )
-
-
-def _by_first(error: LiliftError, started: Started) -> LiliftError:
-    """An error that every process of a machine has, printed by one of them."""
-    error.printed = error.printed or started.local_rank != 0
-    return error

@@ -12,6 +12,7 @@ from lilift.recipe.errors import RecipeError
 
 # Bytes a second between two machines and between two cards, for a feeling of the time; nothing here is measured.
 LINKS = {"1 Gbit/s Ethernet": 0.11e9, "PCIe 3.0 x16": 10e9}
+_NETWORK = "1 Gbit/s Ethernet"
 
 
 def exchange_plan(plan: Plan, processes: int) -> dict[str, Any]:
@@ -45,8 +46,10 @@ def exchange_plan(plan: Plan, processes: int) -> dict[str, Any]:
 
 
 def exchange_lines(plan: Plan, processes: int) -> list[str]:
-    """The same for the user."""
+    """The same for the user; nothing for one process."""
     figures = exchange_plan(plan, processes)
+    if processes == 1:
+        return []
     lines = []
     if plan.card.kind == "cpu":
         together = processes * max(stage["peak_mib"] for stage in figures["stages"].values()) / 1024
@@ -58,17 +61,29 @@ def exchange_lines(plan: Plan, processes: int) -> list[str]:
             f"with {processes} processes: each needs a card of its own that holds the whole recipe, because lilift does not "
             "split a model over cards; NCCL's own buffers come on top, and are not measured"
         )
+    on_cpu = plan.card.kind == "cpu"
     for name, stage in figures["stages"].items():
-        times = ", ".join(f"{seconds:.3g} s over {link}" for link, seconds in stage["seconds_a_step"].items())
-        lines.append(
-            f"  {name}: peak {stage['peak_mib']:,.0f} MiB each; a process computes about "
-            f"{stage['micro_batches_of_a_process']} of {stage['micro_batches_a_step']} micro-batches of a step, "
-            f"and sends {stage['sent_mib_a_step']:,.1f} MiB ({times})"
+        total, own = stage["micro_batches_a_step"], stage["micro_batches_of_a_process"]
+        splits = processes > total
+        times = ", ".join(
+            f"{seconds:.3g} s over {link}"
+            for link, seconds in stage["seconds_a_step"].items()
+            if link == _NETWORK or not on_cpu
         )
-        if processes > stage["micro_batches_a_step"]:
+        share = f"about 1/{processes} of the rows" if splits else f"about {own} of {total} micro-batches"
+        sent = f"and sends {stage['sent_mib_a_step']:,.1f} MiB"
+        lines.append(
+            f"  {name}: peak {stage['peak_mib']:,.0f} MiB each; a process computes {share} of a step, {sent} ({times})"
+        )
+        if splits:
+            only = "one micro-batch, so lilift splits it" if total == 1 else f"{total} micro-batches, so lilift splits them"
+            busy = "each core" if on_cpu else "a card"
             lines.append(
-                f"  {name}: a step has fewer micro-batches than processes, so lilift splits them, and a card is less busy; "
-                f"set {name}.tokens_per_step higher to gain more"
+                f"  {name}: a step has only {only}, and {busy} is less busy; set {name}.tokens_per_step higher to gain more"
             )
-    lines.append(f"  training and evaluation take at best 1/{processes} of the time; the first process alone does the rest")
+    hours = plan.footprint.hours
+    less = "" if hours is None or hours < 2 * processes else f" (training: about {hours / processes:.0f} of {hours:.0f} hours)"
+    lines.append(
+        f"  training and evaluation take at best 1/{processes} of the time{less}; the first process alone does the rest"
+    )
     return lines

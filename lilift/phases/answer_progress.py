@@ -50,17 +50,24 @@ def answer_progress(stream: TextIO) -> Iterator[ProgressCallback]:
 
 
 class PlainAnswers:
-    """Prints a line when a language is done, and every few seconds before that."""
+    """Prints a line when a language is done, once, and every few seconds before that."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._last_line = time.monotonic()
+        self._done: set[tuple[str, str, str]] = set()
 
     def show(self, progress: Progress) -> None:
         """Print a line if it is time for one."""
         now = time.monotonic()
-        if progress.done < progress.total and now - self._last_line < _SECONDS_BETWEEN_LINES:
+        key = (progress.system, progress.benchmark, progress.language)
+        if progress.done < progress.total:
+            if now - self._last_line < _SECONDS_BETWEEN_LINES:
+                return
+        elif key in self._done:  # another process had answered it
             return
+        else:
+            self._done.add(key)
         self._last_line = now
         left = "" if not progress.seconds_left else f", about {duration_text(progress.seconds_left)} left"
         print(

@@ -134,19 +134,11 @@ def run_recipe(
             require_shared_folder(processes, folder.path)
             job.say(f"{processes.size} processes train and evaluate together; the first one does everything else")
             _release_others(job, to_do)
-        for phase in phases:
-            if folder.is_done(phase):
-                job.say(f"{phase}: already done")
-                for changed in changed_since(folder / phase, recipe.evaluate.benchmarks) if phase == "evaluate" else ():
-                    job.say(f"  {changed} has changed since; --restart-from evaluate answers its questions again")
-            else:
-                if phase in AFTER_TRAINING and unsloth_backend.in_this_process():
-                    _start_anew(options)
-                job.say(f"{phase}: {title_of(phase, recipe)}")
-                try:
-                    _run_phase(phase, job)
-                finally:  # a phase that fails at its end has still written results
-                    _write_report_so_far(job)
+        with polite_interrupts() as interruption:
+            for phase in phases:
+                if interruption.requested:
+                    raise interruption.stop(f"stopped before the phase {phase}")
+                _run_or_skip(phase, job, options)
                 _release_others(job, [later for later in to_do if phases.index(later) > phases.index(phase)])
         write_report(folder.path)
         return FinishedRun(path, recipe, read_scores(folder / "evaluate" / SCORES), folder.measured())
@@ -166,15 +158,33 @@ def follow_run(recipe: Recipe, path: Path, options: RunOptions) -> None:
     processes, device = options.processes, device_for(recipe.card)
     if options.memory_limit is not None and device.kind == "cuda":
         cap_memory(limited_card(options.memory_limit).allocatable_bytes, device)
-    recipe = Recipe.model_validate(processes.hear())  # with the plan's changes
-    require_shared_folder(processes, path)
-    use_threads(recipe, path, processes.started.local_size)
-    folder = RunFolder(path, recipe)
-    job = Job(recipe, None, folder, device, Silence(), True, processes)
-    while (phase := processes.hear()) is not None:
-        with polite_interrupts():
-            work_on(phase, job, folder.phase_folder(phase))
-        free_memory()
+    with polite_interrupts() as interruption:
+        recipe = Recipe.model_validate(processes.hear(interruption))  # with the plan's changes
+        require_shared_folder(processes, path)
+        use_threads(recipe, path, processes.started.local_size)
+        folder = RunFolder(path, recipe)
+        job = Job(recipe, None, folder, device, Silence(), True, processes)
+        while (phase := processes.hear(interruption)) is not None:
+            with polite_interrupts():
+                work_on(phase, job, folder.phase_folder(phase))
+            free_memory()
+
+
+def _run_or_skip(phase: Phase, job: Job, options: RunOptions) -> None:
+    """Run a phase and write the report, if the phase is not done yet."""
+    folder, recipe = job.folder, job.recipe
+    if folder.is_done(phase):
+        job.say(f"{phase}: already done")
+        for changed in changed_since(folder / phase, recipe.evaluate.benchmarks) if phase == "evaluate" else ():
+            job.say(f"  {changed} has changed since; --restart-from evaluate answers its questions again")
+        return
+    if phase in AFTER_TRAINING and unsloth_backend.in_this_process():
+        _start_anew(options)
+    job.say(f"{phase}: {title_of(phase, recipe)}")
+    try:
+        _run_phase(phase, job)
+    finally:  # a phase that fails at its end has still written results
+        _write_report_so_far(job)
 
 
 def _release_others(job: Job, to_do: Sequence[Phase]) -> None:

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,9 +19,10 @@ import psutil
 import torch.distributed as dist
 
 from lilift.processes.mailbox import Mailbox
+from lilift.processes.stuck_exit import Starter
 from lilift.processes.torchrun_environment import Started
-from lilift.recipe.errors import LiliftError, TrainingError
-from lilift.recipe.interrupt import AGAIN, StoppedBySignal
+from lilift.recipe.errors import LiliftError, TrainingError, print_error
+from lilift.recipe.interrupt import AGAIN, Interruption, StoppedBySignal, ignore_signals
 
 Result = TypeVar("Result")
 STUCK_SECONDS = 600.0
@@ -34,7 +34,9 @@ _LOADING = 6
 _POLL_SECONDS = 0.05
 _SECONDS_BETWEEN_CHECKS = 2.0
 _LAST_WORDS_SECONDS = 20.0
+_FIRST_SPEAKS_SECONDS = 3.0  # the first process most likely has the same error, and says it for all
 _LEAVING_SECONDS = 120.0
+_LEFT = "left by signal"  # a key of the store
 
 
 class ProcessLost(TrainingError):
@@ -48,10 +50,13 @@ class Processes:
         started: the place of this process.
         store: torch's key-value store, which all processes share; None for a process that is alone.
         stuck_seconds: see `STUCK_SECONDS`.
+        starter: the process that started this one, if it must not outlive it.
     """
 
-    def __init__(self, started: Started, store: Any = None, *, stuck_seconds: float = STUCK_SECONDS) -> None:
-        self.started = started
+    def __init__(
+        self, started: Started, store: Any = None, *, stuck_seconds: float = STUCK_SECONDS, starter: Starter | None = None
+    ) -> None:
+        self.started, self._starter = started, starter
         self.rank, self.size = started.rank, started.size
         self.stuck_seconds = stuck_seconds
         self._store = store
@@ -76,12 +81,23 @@ class Processes:
         self._store.set(f"said/{self._said}", json.dumps(value))
         self._said += 1
 
-    def hear(self) -> Any:
-        """The next value that the first process sends; this process waits for it, as long as it takes."""
+    def hear(self, interruption: Interruption | None = None) -> Any:
+        """The next value that the first process sends; this process waits for it, as long as it takes.
+
+        Raises:
+            StoppedBySignal: `interruption` was requested. The first process has the signal too, or torchrun sends it one as
+                soon as this process has left; it prints what it has saved.
+            ProcessLost: the first process has ended.
+        """
         key = f"said/{self._said}"
         with self.losses_named():
             began = time.monotonic()
             while not self._store.check([key]):
+                if interruption is not None and interruption.requested:
+                    self._store.set(_LEFT, str(interruption.number))
+                    stopped = interruption.stop("stopped while it waited for process 0")
+                    stopped.printed = True
+                    raise stopped
                 time.sleep(_POLL_SECONDS)  # a wait inside torch would not let Ctrl-C through
                 if time.monotonic() - began > _SECONDS_BETWEEN_CHECKS:
                     began = time.monotonic()
@@ -115,8 +131,12 @@ class Processes:
         self._store.set(f"{name}/{self.rank}", json.dumps(value))
         with self.losses_named():
             keys = [f"{name}/{rank}" for rank in range(self.size)]
-            began = time.monotonic()
+            began = looked = time.monotonic()
             while not self._store.check(keys):
+                if time.monotonic() - looked > _SECONDS_BETWEEN_CHECKS:
+                    looked = time.monotonic()
+                    if any(not self._store.check([keys[rank]]) for rank in self.gone()):
+                        raise self._lost()
                 if time.monotonic() - began > _LOADING * self.stuck_seconds:
                     missing = [rank for rank, key in enumerate(keys) if not self._store.check([key])]
                     raise self._stuck(missing, _LOADING * self.stuck_seconds)
@@ -166,14 +186,20 @@ class Processes:
         except RuntimeError as error:
             raise self._lost() from error
 
-    def _lost(self) -> ProcessLost:
+    def _lost(self) -> LiliftError:
         names = ""
-        with suppress(RuntimeError):  # the store may have ended too
-            for _ in range(10):
+        for _ in range(10):
+            if self._starter is not None:
+                self._starter.leave_if_gone()
+            with suppress(RuntimeError):  # the store may have ended too
+                if self._store.check([_LEFT]):
+                    interruption = Interruption()
+                    interruption.request(int(self._store.get(_LEFT)))
+                    return interruption.stop("stopped; lilift keeps the last checkpoint and the answers so far", AGAIN)
                 if gone := self.gone():
                     names = " and ".join(map(self._named, gone))
                     break
-                time.sleep(0.1)  # the connection breaks a moment before the process is gone
+            time.sleep(0.1)  # the connection breaks a moment before the process is gone
         return ProcessLost(
             f"{names or 'another process of this run'} has ended; lilift keeps the last checkpoint and the answers so far",
             remedy=AGAIN,
@@ -209,14 +235,14 @@ class Processes:
                 self._wait_for_last_words()
             elif isinstance(error, ProcessLost) and self.started.by_lilift and "has ended" in error.what:
                 pass  # the process that started torchrun says it
-            elif self._store.add("last words", 1) == 1:
-                print(f"lilift: {'' if self.is_first else f'{self.started.name}: '}{error}", file=sys.stderr, flush=True)
+            elif self._says(error):
+                print_error(f"{'' if self.is_first else f'{self.started.name}: '}{error}")
                 self._store.set("printed", "yes")
             else:
                 self._wait_for_last_words()
         except RuntimeError:  # the store has ended with torchrun
             if self.is_first:
-                print(f"lilift: {error}", file=sys.stderr, flush=True)
+                print_error(str(error))
         error.printed = True
         return error
 
@@ -224,6 +250,7 @@ class Processes:
         """Leave at the end, the first process last: with some settings of torchrun it holds the store of all."""
         with suppress(RuntimeError):
             if not self.is_first:
+                ignore_signals()  # this process has nothing left to stop, and must not look as if it was killed
                 self._store.add("left", 1)
                 return
             until = time.monotonic() + _LEAVING_SECONDS
@@ -231,8 +258,14 @@ class Processes:
             while self._store.add("left", 0) < others and len(self.gone()) < others and time.monotonic() < until:
                 time.sleep(_POLL_SECONDS)
 
-    def _wait_for_last_words(self) -> None:
-        until = time.monotonic() + _LAST_WORDS_SECONDS
+    def _says(self, error: LiliftError) -> bool:
+        """Whether this process is the one that prints its error."""
+        if not self.is_first and not isinstance(error, ProcessLost):
+            self._wait_for_last_words(_FIRST_SPEAKS_SECONDS)
+        return bool(self._store.add("last words", 1) == 1)
+
+    def _wait_for_last_words(self, seconds: float = _LAST_WORDS_SECONDS) -> None:
+        until = time.monotonic() + seconds
         while time.monotonic() < until and not self._store.check(["printed"]):
             time.sleep(_POLL_SECONDS)
 

@@ -13,12 +13,20 @@ import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
 from lilift.processes.joined_processes import STUCK_SECONDS, Processes
+from lilift.processes.stuck_exit import Starter
 from lilift.processes.torchrun_environment import Started
 from lilift.recipe.errors import EnvironmentUnfit, LiliftError
 
 
 @contextmanager
-def joined(started: Started, *, device: str, store: Any = None, stuck_seconds: float = STUCK_SECONDS) -> Iterator[Processes]:
+def joined(
+    started: Started,
+    *,
+    device: str,
+    store: Any = None,
+    stuck_seconds: float = STUCK_SECONDS,
+    starter: Starter | None = None,
+) -> Iterator[Processes]:
     """Join the other processes of this run.
 
     Args:
@@ -26,6 +34,7 @@ def joined(started: Started, *, device: str, store: Any = None, stuck_seconds: f
         device: what gradients are on: ``cuda`` (NCCL carries them) or ``cpu`` (gloo).
         store: torch's key-value store; by default torchrun's.
         stuck_seconds: see `STUCK_SECONDS`.
+        starter: the process that started this one, if it must not outlive it.
 
     Raises:
         EnvironmentUnfit: this torch has no NCCL, there are more processes than GPUs, or the processes cannot reach each other.
@@ -41,7 +50,7 @@ def joined(started: Started, *, device: str, store: Any = None, stuck_seconds: f
         backend = "nccl" if device == "cuda" else "gloo"
         dist.init_process_group(backend, store=store, rank=started.rank, world_size=started.size, timeout=timeout)
         own = dist.PrefixStore("lilift", store)  # type: ignore[attr-defined]
-        processes = Processes(started, own, stuck_seconds=stuck_seconds)
+        processes = Processes(started, own, stuck_seconds=stuck_seconds, starter=starter)
         processes.meet()
     except (RuntimeError, ValueError) as error:
         if isinstance(error, LiliftError):
@@ -66,15 +75,21 @@ def _take_card(started: Started) -> None:
     """
     cards = torch.cuda.device_count()
     if started.local_size > cards:
-        raise EnvironmentUnfit(
-            f"{started.local_size} processes were started on a machine with {cards} GPU{'s' if cards != 1 else ''}",
-            remedy=f"start at most {cards}, because each process needs a GPU of its own",
-        )
+        raise too_few_gpus(started.local_size, cards, f"start at most {cards}")
     if not dist.is_nccl_available():
         raise EnvironmentUnfit(
             "this torch has no NCCL, which connects GPUs", remedy="install torch for Linux and CUDA, or use one process"
         )
     torch.cuda.set_device(started.local_rank)
+
+
+def too_few_gpus(processes: int, cards: int, remedy: str) -> EnvironmentUnfit:
+    """The error if this machine has fewer GPUs than processes; `remedy` if it has any."""
+    found = f"this machine has {cards}" if cards else "lilift found none"
+    return EnvironmentUnfit(
+        f"{processes} processes need a CUDA GPU each, and {found}",
+        remedy=remedy if cards else "see `lilift doctor`, or try the recipe tiny-cpu, which needs no GPU",
+    )
 
 
 def _unreachable(error: Exception) -> EnvironmentUnfit:

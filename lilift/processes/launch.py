@@ -9,8 +9,9 @@ import tempfile
 import uuid
 from collections.abc import Sequence
 
+from lilift.processes.joining import too_few_gpus
 from lilift.processes.torchrun_environment import LAUNCHED_BY_LILIFT
-from lilift.recipe.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, EnvironmentUnfit, TrainingError
+from lilift.recipe.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, TrainingError
 from lilift.recipe.interrupt import AGAIN
 
 _EXIT_CODES = {2: EXIT_INTERRUPTED, 15: EXIT_TERMINATED}
@@ -37,11 +38,11 @@ def launch(count: int, arguments: Sequence[str], *, on_gpus: bool) -> int:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     if on_gpus and (cards := torch.cuda.device_count()) < count:
-        raise EnvironmentUnfit(
-            f"{count} processes need a GPU each, and this machine has {cards}", remedy=f"use --processes {max(1, cards)}"
-        )
-    # torchrun reports each failure in a block of lines. lilift prints one line instead.
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+        raise too_few_gpus(count, cards, f"use --processes {cards}")
+    # torchrun reports failures and signals in lines of its own, and its modules set their own levels. lilift prints one line.
+    torchruns = logging.getLogger("torch.distributed.elastic")
+    torchruns.propagate = False
+    torchruns.addHandler(logging.NullHandler())
     os.environ[LAUNCHED_BY_LILIFT] = "1"
     try:
         with tempfile.TemporaryDirectory(prefix="lilift-") as logs:
@@ -71,15 +72,3 @@ def launch(count: int, arguments: Sequence[str], *, on_gpus: bool) -> int:
     finally:
         os.environ.pop(LAUNCHED_BY_LILIFT, None)
     return 0
-
-
-def without_processes(arguments: Sequence[str]) -> list[str]:
-    """A command line without the option `--processes`."""
-    kept: list[str] = []
-    following = iter(arguments)
-    for argument in following:
-        if argument == "--processes":
-            next(following, None)
-        elif not argument.startswith("--processes="):
-            kept.append(argument)
-    return kept

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 LAUNCHED_BY_LILIFT = "LILIFT_LAUNCHED"
 """Set by `lilift recipe run --processes`, which itself says when a process was killed."""
+FIRST_SPEAKS_SECONDS = 10.0
+"""A process leaves the first one of its machine so many seconds to print an error that all have before they meet."""
 
 
 @dataclass(frozen=True)
@@ -42,3 +46,14 @@ def started_by_torchrun() -> Started | None:
         return None
     local_rank, local_size = int(os.environ.get("LOCAL_RANK", 0)), int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     return Started(rank, size, local_rank, local_size, LAUNCHED_BY_LILIFT in os.environ)
+
+
+def let_first_speak() -> None:
+    """Wait while the first process of this machine prints an error that this one has too; torchrun then ends this one.
+
+    If the wait ends, the first process does not have the error.
+    """
+    started = started_by_torchrun()
+    if started is not None and started.local_rank > 0:
+        with suppress(KeyboardInterrupt):
+            time.sleep(FIRST_SPEAKS_SECONDS)

@@ -6,6 +6,7 @@ error's code. It shows a traceback only with ``--debug``.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 EXIT_OK = 0
@@ -84,3 +85,9 @@ class StorageError(LiliftError):
     """The disk is full, or a folder cannot be written."""
 
     exit_code = 8
+
+
+def print_error(line: str) -> None:
+    """Print the line of an error on standard error in one write, because several processes may write there."""
+    sys.stderr.write(f"lilift: {line}\n")
+    sys.stderr.flush()

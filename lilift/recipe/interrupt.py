@@ -62,7 +62,7 @@ class Interruption:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._signal is not None:
-            _leave_at_once(_EXIT_CODES[signal.Signals(number)])
+            leave_at_once(_EXIT_CODES[signal.Signals(number)])
         self._signal = signal.Signals(number)
         if _one_of_several(number):
             return
@@ -109,6 +109,13 @@ def _handling(interruption: Interruption) -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
+def ignore_signals() -> None:
+    """Ignore Ctrl-C and SIGTERM from now on, in a process that is about to end by itself."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _EXIT_CODES:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def _one_of_several(number: int) -> bool:
     """Whether torchrun started this process beside others, and another one of them or nobody has to announce the stop.
 
@@ -118,7 +125,7 @@ def _one_of_several(number: int) -> bool:
     return several and (number == signal.SIGTERM or os.environ["RANK"] != "0")
 
 
-def _leave_at_once(exit_code: int) -> None:
+def leave_at_once(exit_code: int) -> None:
     """End the process without cleaning up. This is safe, because an unfinished file or folder never has its final name."""
     if is_terminal(sys.stdout):
         os.write(1, _SHOW_CURSOR.encode("ascii"))  # a live display may have hidden it

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lilift.processes.torchrun_environment import started_by_torchrun
 from lilift.recipe.errors import LiliftError
 
 if TYPE_CHECKING:
@@ -86,6 +87,20 @@ def usable_threads() -> int:
 
     quota = _quota_cores(*_QUOTAS)
     return torch.get_num_threads() if quota is None else max(1, min(torch.get_num_threads(), int(quota)))
+
+
+def machine_cores() -> int:
+    """The cores of this machine that the processes of this run may use together; it needs no torch.
+
+    torchrun or the user gives each of them `OMP_NUM_THREADS`.
+    """
+    started = started_by_torchrun()
+    for name in SET_BY_USER:
+        if (own := os.environ.get(name, "")).isdigit() and int(own) > 0:
+            return int(own) * (1 if started is None else started.local_size)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _quota_cores(*_QUOTAS)
+    return cores if quota is None else max(1, min(cores, int(quota)))
 
 
 def repaid_threads(width: int, tokens: int) -> int:

@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 import psutil
 import torch
 
+from lilift.processes.torchrun_environment import started_by_torchrun
+
 SLOW = 2.5
 """Steps are slow if they take so many times the processor time of the thread that leads them.
 
@@ -80,6 +82,7 @@ def slow_line(times: float, threads: int, others: list[str]) -> str:
 
 def busiest_programs() -> list[str]:
     """Names of the busiest programs beside this one, with their share of a core, from a short sample."""
+    own = _own_processes()
     seen: list[psutil.Process] = []
     for process in psutil.process_iter(["name"]):
         with suppress(psutil.Error):
@@ -90,6 +93,15 @@ def busiest_programs() -> list[str]:
     for process in seen:
         with suppress(psutil.Error):
             share = process.cpu_percent()
-            if share >= 20 and process.pid != os.getpid():
+            if share >= 20 and process.pid not in own:
                 shares.append((share, process.pid, process.name()))
     return [f"{name} (process {pid}) {share:.0f}% of a core" for share, pid, name in sorted(shares, reverse=True)[:NAMED]]
+
+
+def _own_processes() -> set[int]:
+    """This process, and the others of the same run on this machine."""
+    own = {os.getpid()}
+    if started_by_torchrun() is not None:
+        with suppress(psutil.Error):
+            own |= {child.pid for child in psutil.Process(os.getppid()).children()}
+    return own

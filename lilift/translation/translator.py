@@ -7,6 +7,7 @@ Neither torch nor transformers is needed. The weights are 8-bit: on a GPU the pr
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from typing import Any, Literal
 from lilift.data.composed_text import composed
 from lilift.processes.torchrun_environment import started_by_torchrun
 from lilift.recipe.errors import EnvironmentUnfit, ModelError, TrainingError
+from lilift.train.processor_threads import machine_cores
 from lilift.translation.text_segments import Segments, split_text
 from lilift.translation.translator_files import POSITIONS, TranslatorFiles
 from lilift.translation.translator_languages import TranslatorLanguage
@@ -24,12 +26,15 @@ TranslatorDevice = Literal["auto", "cpu"]
 SEGMENT_TOKENS = 200
 """Most tokens of a segment. The models learned from single sentences, and read 512 or 1,024 tokens at most."""
 BATCH_TOKENS = 4096
-"""Tokens of a batch, padding included."""
+"""Tokens of a batch, padding included; of all batches that CPU cores translate side by side together."""
+MOST_WORKERS = 16
+"""CPU cores that translate batches side by side. With more, their batches would be too small."""
 ARITHMETIC = {"cpu": "int8", "cuda": "int8_float16"}
 """By device. CTranslate2 refuses float16 on a CPU."""
 SHORTEST_BUCKET = 16
 GROWTH = 3
 """How many times longer than its text a translation may become, before lilift stops it."""
+_UNLOADED_WITHIN_SECONDS = 5.0
 _END, _UNKNOWN = "</s>", "<unk>"
 _SPECIAL = frozenset(("<s>", _END, "<pad>", _UNKNOWN))
 _METHOD = 1
@@ -55,7 +60,7 @@ class Translator:
     Args:
         files: the model.
         device: `auto` takes the GPUs that CTranslate2 can use.
-        threads: CPU cores; 0 takes all.
+        threads: CPU cores; 0 takes all for many texts, and up to four for a few, which CTranslate2 divides among them.
 
     Raises:
         EnvironmentUnfit: CTranslate2 is not installed.
@@ -70,6 +75,8 @@ class Translator:
         self._ctranslate2 = require_library()
         kind = "cuda" if device == "auto" and self._ctranslate2.get_cuda_device_count() else "cpu"
         self._model = self._load(kind, threads)
+        self._workers = min(MOST_WORKERS, threads or machine_cores()) if self.device == "cpu" else 1
+        self._side_by_side: Any = None  # the same model, with a batch for each core
 
     @property
     def device(self) -> str:
@@ -83,7 +90,8 @@ class Translator:
 
     def free(self) -> None:
         """Free the memory of the weights; translating again loads them again."""
-        self._model.unload_model()
+        _unload(self._model)
+        self._side_by_side = None
 
     def split(self, text: str, *, by_sentence: bool = False) -> Segments:
         """Split a text into segments that the model can read."""
@@ -103,9 +111,8 @@ class Translator:
         Raises:
             TrainingError: memory runs out.
         """
-        if not self._model.model_is_loaded:
-            self._model.load_model()
         framed = [self._framed(text, source, target) for text in segments]
+        self._model_for(sum(map(len, framed)))
         results: list[TranslatedSegment] = [TranslatedSegment("", True)] * len(segments)
         buckets: defaultdict[int, list[int]] = defaultdict(list)
         for place, tokens in enumerate(framed):
@@ -117,15 +124,31 @@ class Translator:
                 results[place] = self._text_of(tokens, longest)
         return results
 
+    def _model_for(self, tokens: int = 0) -> Any:
+        """The loaded model for texts of so many tokens; the one that it was before, for none.
+
+        Cores that share each product wait for each other, and CTranslate2 takes four at most. So many texts are translated in
+        a batch for each core. The weights are in memory once.
+        """
+        if self._workers > 1 and self._side_by_side is None and tokens >= BATCH_TOKENS:
+            _unload(self._model)
+            self._side_by_side = self._model_on("cpu", [0], 1, workers=self._workers)
+        if self._side_by_side is not None:
+            return self._side_by_side
+        if not self._model.model_is_loaded:
+            self._model.load_model()
+        return self._model
+
     def _run(self, framed: list[list[str]], token: str, beam_size: int, longest: int) -> list[list[str]]:
         # One prefix for each text: CTranslate2 refuses a single prefix for several texts.
         prefix = [[token]] * len(framed) if token and self.files.family != "marian" else None
+        model = self._model_for()
         try:
-            results = self._model.translate_batch(
+            results = model.translate_batch(
                 framed,
                 target_prefix=prefix,
                 beam_size=beam_size,
-                max_batch_size=BATCH_TOKENS,
+                max_batch_size=BATCH_TOKENS if model is self._model else BATCH_TOKENS // self._workers,
                 batch_type="tokens",
                 max_input_length=0,  # it would cut longer texts without a word
                 max_decoding_length=longest,
@@ -172,11 +195,9 @@ class Translator:
             f"CTranslate2 cannot load the translator ({reason})", where=self.files.folder, remedy="convert it again"
         )
 
-    def _model_on(self, kind: str, devices: list[int], threads: int) -> Any:
-        folder = str(self.files.folder)
-        model = self._ctranslate2.Translator(
-            folder, device=kind, device_index=devices, compute_type=ARITHMETIC[kind], intra_threads=threads
-        )
+    def _model_on(self, kind: str, devices: list[int], threads: int, *, workers: int = 1) -> Any:
+        how = {"compute_type": ARITHMETIC[kind], "intra_threads": threads, "inter_threads": workers}
+        model = self._ctranslate2.Translator(str(self.files.folder), device=kind, device_index=devices, **how)
         if kind == "cuda":  # its libraries are loaded when they are first used
             model.translate_batch([[_END]] * len(devices), max_batch_size=1, max_decoding_length=2)
         return model
@@ -190,6 +211,15 @@ class Translator:
 def _bucket(length: int) -> int:
     """The power of two from 16 on that a text fits into. It sets the longest translation, whatever stands beside the text."""
     return max(SHORTEST_BUCKET, 1 << (length - 1).bit_length())
+
+
+def _unload(model: Any) -> None:
+    """Free a model's weights. CTranslate2 keeps them while a thread is still at the end of a translation."""
+    until = time.monotonic() + _UNLOADED_WITHIN_SECONDS
+    model.unload_model()
+    while model.model_is_loaded and time.monotonic() < until:
+        time.sleep(0.01)
+        model.unload_model()
 
 
 def require_library() -> Any:

@@ -69,6 +69,8 @@ def test_several_processes_need_the_whole_recipe_each_and_send_gradients(plan_7b
     lines = exchange_lines(plan_7b, 4)
     assert lines[0].startswith("with 4 processes: each needs a card of its own that holds the whole recipe")
     assert any("send" in line and "over PCIe" in line for line in lines)
+    assert "(training: about " in lines[-1]
+    assert exchange_lines(plan_7b, 1) == []
     with pytest.raises(RecipeError, match="at least one process"):
         exchange_plan(plan_7b, 0)
     with pytest.raises(RecipeError, match="more processes do not help, because each holds the whole model on its card"):

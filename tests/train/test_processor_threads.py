@@ -13,7 +13,7 @@ import torch
 from lilift.recipe.load import load_recipe
 from lilift.recipe.schema import Recipe
 from lilift.train import processor_threads
-from lilift.train.processor_threads import repaid_threads, usable_threads, use_threads, wait_passively
+from lilift.train.processor_threads import machine_cores, repaid_threads, usable_threads, use_threads, wait_passively
 from lilift.train.processor_watch import ProcessorWatch, busiest_programs, slow_line
 
 
@@ -146,3 +146,15 @@ def test_the_sample_leaves_this_process_out(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("lilift.train.processor_watch.SAMPLE_SECONDS", 0.01)
     torch.zeros(1)
     assert all(f"(process {os.getpid()})" not in line for line in busiest_programs())
+
+
+def test_the_cores_that_processes_use_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
+    assert 1 <= machine_cores() <= (os.cpu_count() or 1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert machine_cores() == 3
+    place = {"RANK": "0", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    assert machine_cores() == 6, "torchrun gives each process of this machine so many"

@@ -92,6 +92,21 @@ def test_weights_can_be_freed(files: TranslatorFiles) -> None:
     assert model.translate(["mary has"], SWAHILI, ENGLISH, beam_size=1) == before
 
 
+def test_many_texts_are_translated_a_batch_for_each_core(files: TranslatorFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(translator, "BATCH_TOKENS", 300)
+    texts = sentences(60)
+    expected = Translator(files, device="cpu", threads=1).translate(texts, ENGLISH, SWAHILI, beam_size=2)
+    model = Translator(files, device="cpu", threads=3)
+    assert model.translate(texts[:2], ENGLISH, SWAHILI, beam_size=2) == expected[:2]
+    assert model._side_by_side is None
+    assert model.translate(texts, ENGLISH, SWAHILI, beam_size=2) == expected
+    assert model._side_by_side.num_translators == 3
+    assert not model._model.model_is_loaded, "the weights are in memory once"
+    model.free()
+    assert model.translate(texts[:2], ENGLISH, SWAHILI, beam_size=2) == expected[:2]
+    assert model._side_by_side is None
+
+
 @pytest.mark.parametrize(
     ("named", "token"),
     [("sw", "swh_Latn"), ("Swahili", "swh_Latn"), ("swh_Latn", "swh_Latn"), ("acm_Arab", "acm_Arab"), ("en", "eng_Latn")],

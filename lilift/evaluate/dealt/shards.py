@@ -228,6 +228,8 @@ def _common_inputs(folder: Path, shares: Iterable[Share], system: System) -> dic
     for share in shares:
         path = _place(folder, share) / system.name / INPUTS
         inputs = read_record(path, remedy=_DAMAGED) if path.exists() else None
+        if inputs is None and any(path.parent.rglob("*.jsonl")):
+            raise RunFolderError("nothing says which model gave these answers", where=path.parent, remedy=_DAMAGED)
         if inputs is not None and found is not None and inputs != found:
             changed = ", ".join(sorted(name for name in {**found, **inputs} if found.get(name) != inputs.get(name)))
             raise RunFolderError(

@@ -98,4 +98,8 @@ def test_what_cannot_be_merged(tmp_path: Path) -> None:
     assert line().startswith(f"{record}: ")
     assert "damaged" in line() or "changed" in line()
     record.write_text(kept, encoding="utf-8")
+    inputs = places / "2-of-3" / "lifted" / "inputs.json"
+    inputs.rename(tmp_path / "inputs")
+    assert line().startswith(f"{inputs.parent}: nothing says which model gave these answers; delete the folder of this shard")
+    (tmp_path / "inputs").rename(inputs)
     assert merge_shards(tmp_path)[0].benchmarks[0].languages[0].questions == 9
