@@ -27,7 +27,7 @@ def add_parser(verbs: Any) -> None:
         "describes how the parts work together.",
         epilog="examples:\n  lilift export runs/tiny-cpu --to gguf --quant q8_0,q4_k_m --output my-model\n"
         "  lilift export runs/tiny-cpu --to all --merge-base original\n"
-        "  lilift export my-model --push my-name/my-model          sends a finished export as it is",
+        "  lilift export my-model --push my-name/my-model        # sends a finished export as it is",
         formatter_class=HelpFormatter,
     )
     parser.add_argument(

@@ -96,8 +96,8 @@ class PlannedCard:
 def card_key(text: str) -> str:
     """A card as users write it, in the spelling of `CARD_GIB` and `CARD_NAMES` where lilift knows it.
 
-    NVIDIA's own names are known too (``NVIDIA GeForce RTX 4090``), a size may stand beside a name (``A100-SXM4-80GB``), and a bare
-    number is a size in GB. A laptop's card has less memory than the desktop's card of the same name, so it needs its size.
+    NVIDIA's own names are known too (``NVIDIA GeForce RTX 4090``), a size may stand beside a name (``A100-SXM4-80GB``), and a
+    bare number is a size in GB. A laptop's card has less memory than the desktop's card of this name, so it needs its size.
     """
     joined = re.sub(r"(\d)\s+(?=gi?b\b)", r"\1", text.lower())
     words = [word for word in re.split(r"[\s_-]+", joined) if word and not _BESIDE_NAME.fullmatch(word)]
@@ -178,9 +178,7 @@ def planned_card(name: str) -> PlannedCard:
         raise unknown_card(name, [*CARD_NAMES, "t4", "auto", "cpu"])
     total = int(gib * GIB)
     workspace = _workspace((9, 0) if "h100" in name.lower() else (8, 0))
-    return PlannedCard(
-        key, "cuda", total, int(USABLE_SHARE * total), context, EXPANDABLE_SEGMENTS, workspace_bytes=workspace
-    )
+    return PlannedCard(key, "cuda", total, int(USABLE_SHARE * total), context, EXPANDABLE_SEGMENTS, workspace_bytes=workspace)
 
 
 def _workspace(capability: tuple[int, int] | None) -> int:

@@ -46,11 +46,19 @@ def test_every_reader_says_that_a_spreadsheet_is_one(tmp_path: Path, reader: str
     [
         ("words.ods", lambda path: archive(path, mimetype="application/vnd.oasis.opendocument.spreadsheet"), SHEET),
         ("words.numbers", lambda path: archive(path, "Index/Document.iwa"), SHEET),
-        ("words.docx", lambda path: archive(path, "[Content_Types].xml", "word/document.xml"), "a document of a word processor"),
+        (
+            "words.docx",
+            lambda path: archive(path, "[Content_Types].xml", "word/document.xml"),
+            "a document of a word processor",
+        ),
         ("words.xls", lambda path: path.write_bytes(OLE), "older office program, .*save it as CSV"),
         ("words.pdf", lambda path: path.write_bytes(b"%PDF-1.7 ..."), "is a PDF"),
         ("words.db", lambda path: path.write_bytes(b"SQLite format 3\x00..."), "is a database"),
-        ("words.ifo", lambda path: path.write_bytes(b"StarDict's dict ifo file\nversion=2.4.2\n"), "pyglossary words.ifo words.txt"),
+        (
+            "words.ifo",
+            lambda path: path.write_bytes(b"StarDict's dict ifo file\nversion=2.4.2\n"),
+            "pyglossary words.ifo words.txt",
+        ),
         ("words.zip", lambda path: archive(path, "words.tsv"), "the archive has no Swadesh list of Swahili"),
     ],
 )
@@ -66,7 +74,7 @@ def test_the_parts_of_a_stardict_dictionary_name_its_main_file(tmp_path: Path) -
     (tmp_path / "big.ifo").write_bytes(b"StarDict's dict ifo file\n")
     for name in ("big.idx", "big.dict", "big.dict.dz"):
         (tmp_path / name).write_bytes(b"\x1f\x8b...")
-        with pytest.raises(DataError, match="`pyglossary big.ifo words.txt`"):
+        with pytest.raises(DataError, match=r"`pyglossary big\.ifo words\.txt`"):
             import_lexicon(tmp_path / name, "sw")
 
 

@@ -1,7 +1,7 @@
 """Pairs of words from JSON: Wiktionary as kaikki.org publishes it, rows with a language a key, or one object of words.
 
-- A line of kaikki.org is one entry of a word. Entries of the language give the word and its English glosses. English entries give
-  the word and its translations, if the edition has them. Entries of other languages are passed over.
+- A line of kaikki.org is one entry of a word. Entries of the language give the word and its English glosses. English entries
+  give the word and its translations, if the edition has them. Entries of other languages are passed over.
 - Rows name their languages as the header of a table does: ``{"english": "water", "my": "ရေ"}``.
 - One object maps words to words, in either direction: ``{"water": "ရေ"}``.
 """
@@ -56,10 +56,7 @@ def json_pairs(path: Path, known: Language) -> Iterator[tuple[str, str]]:
     read = used = 0
     for row in chain(head, rows):
         read += 1
-        if _is_entry(row):
-            pairs = list(_pairs_of_entry(row, known))
-        else:
-            pairs = list(_pairs_of_row(row, known))
+        pairs = list((_pairs_of_entry if _is_entry(row) else _pairs_of_row)(row, known))
         used += bool(pairs)
         yield from pairs
     if not used:
