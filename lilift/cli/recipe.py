@@ -7,7 +7,7 @@ import gc
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
@@ -166,13 +166,11 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 
 def run_validate(arguments: argparse.Namespace) -> int:
+    from lilift.data.texts.monolingual import require_running_text
     from lilift.evaluate.benchmarks.benchmark_languages import check_languages_of_files
 
     recipe = load(arguments)
-    if recipe.encoder.adapt is not None:
-        from lilift.data.texts.monolingual import require_text_files
-
-        require_text_files(recipe.running_text, "encoder.adapt.text")
+    require_running_text(recipe)
     checked = check_languages_of_files(recipe.evaluate.benchmarks, recipe.languages)
     if any(one.name == "custom" for one in checked):
         from lilift.evaluate.benchmarks.custom.custom_benchmark import custom_lines
@@ -254,33 +252,33 @@ def _run_traced_plan(recipe: Recipe, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _resume_in_new_process() -> None:
+def _resume_in_new_process(arguments: argparse.Namespace) -> None:
     """Replace this process with a new one that resumes the same run."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "lilift", *resuming(sys.argv[1:])])
+    debug = ["--debug"] if "--debug" in sys.argv else []
+    os.execv(sys.executable, [sys.executable, "-m", "lilift", *debug, *resuming(arguments, to_end=False)])
 
 
-def resuming(arguments: Sequence[str]) -> list[str]:
-    """The command line that resumes a run: with `--resume`, and without `--restart-from`."""
-    kept: list[str] = []
-    following = iter(arguments)
-    for argument in following:
-        if argument == "--restart-from":
-            next(following, None)
-        elif argument != "--resume" and not argument.startswith("--restart-from="):
-            kept.append(argument)
-    return [*kept, "--resume"]
+def resuming(arguments: argparse.Namespace, *, to_end: bool) -> list[str]:
+    """The command line that resumes a run: with `--resume`, and without `--restart-from`.
 
-
-def _resume_command(arguments: argparse.Namespace) -> str:
-    """The command that continues a run after the phase at which `--until` stopped it."""
-    words = ["lilift", "recipe", "run", arguments.recipe]
+    Args:
+        arguments: of the command that began it.
+        to_end: for a user who goes on later: also past `--until`, with as many processes, and with results as tables.
+    """
+    words = ["recipe", "run", arguments.recipe]
     words += [word for setting in arguments.overrides for word in ("--set", setting)]
-    for option in ("run_folder", "processes", "memory_limit"):
-        if (value := getattr(arguments, option)) is not None:
-            words += [f"--{option.replace('_', '-')}", str(value)]
-    return shlex.join([*words, *(["--strict"] if arguments.strict else []), "--resume"])
+    values = {name: getattr(arguments, name) for name in ("run_folder", "processes", "memory_limit")}
+    if to_end:
+        started = started_by_torchrun()
+        values["processes"] = started.size if started is not None and started.by_lilift else values["processes"]
+    else:
+        values["until"] = arguments.until
+    for name, value in values.items():
+        words += [f"--{name.replace('_', '-')}", str(value)] if value is not None else []
+    flags = ("strict",) if to_end else ("strict", "json")
+    return [*words, *(f"--{flag}" for flag in flags if getattr(arguments, flag)), "--resume"]
 
 
 def run_run(arguments: argparse.Namespace) -> int:
@@ -301,7 +299,7 @@ def run_run(arguments: argparse.Namespace) -> int:
         quiet=arguments.json,
         strict=arguments.strict,
         memory_limit=arguments.memory_limit,
-        start_anew=_resume_in_new_process,
+        start_anew=partial(_resume_in_new_process, arguments),
     )
     show_plan = None if arguments.json else print_plan
     if started is None:
@@ -314,5 +312,5 @@ def run_run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(results_as_dict(finished))
     else:
-        print_results(finished, _resume_command(arguments))
+        print_results(finished, shlex.join(["lilift", *resuming(arguments, to_end=True)]))
     return 0

@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     translator, route = pivot_of(arguments), route_of(arguments)
     key = arguments.api_key or os.environ.get(API_KEY_VARIABLE) or None
-    from lilift.export.server.admission import LOOPBACK
+    from lilift.export.server.host_names import LOOPBACK
 
     local = arguments.host in LOOPBACK
     if not local and key is None:
