@@ -105,6 +105,7 @@ def _translations_of(recipe: Recipe, held_out: HeldOut | None) -> tuple[list[Tra
             recipe.data.translations_of(code) or "",
             code,
             needs_response=recipe.translations_need_response,
+            needs_english=recipe.translations_need_english,
             held_out=held_out,
             drop_contaminated=recipe.data.contaminated == "drop",
         )
