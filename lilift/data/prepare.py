@@ -144,7 +144,7 @@ def _location_of(recipe: Recipe, code: str) -> str:
 
 def _measured(lexicon: Lexicon, counts: Mapping[str, int]) -> LexiconReport:
     coverage = lexicon.coverage(counts)
-    low = low_coverage(lexicon.language.code, coverage)
+    low = low_coverage(lexicon.language.code, coverage, lexicon.sources)
     remarks = [text for source in lexicon.sources for text in source.remarks()]
     return LexiconReport(
         lexicon.source,

@@ -207,7 +207,7 @@ def check_exercises(text: str, lexicon: Lexicon | None) -> ExercisesAnswer:
     if lexicon is not None and not wrong:
         coverage = lexicon.coverage(count_words(questions, find_names(questions)))
         lines.append(f"the dictionary covers {coverage.share:.0%} of the words in these questions")
-        low = low_coverage(lexicon.language.code, coverage)
+        low = low_coverage(lexicon.language.code, coverage, lexicon.sources)
         lines += [f"warning: {low}"] if low else []
         note += f"; the dictionary covers {coverage.share:.0%} of their words"
     return ExercisesAnswer(path or place, columns, (*lines, *wrong), note)

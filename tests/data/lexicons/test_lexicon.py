@@ -5,14 +5,16 @@ from __future__ import annotations
 import gzip
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lilift.data.languages import language
+from lilift.data.lexicons.coverage import low_coverage
 from lilift.data.lexicons.dictionary_files import Pair
 from lilift.data.lexicons.english_forms import count_words
-from lilift.data.lexicons.lexicon import Lexicon, Translation, build_lexicon
+from lilift.data.lexicons.lexicon import Coverage, Lexicon, Translation, build_lexicon
 from lilift.data.lexicons.lexicon_folder import load_lexicon
 from lilift.data.lexicons.pair_filters import Filters
 from lilift.data.lexicons.swadesh import SWADESH_110, SWADESH_207
@@ -248,3 +250,16 @@ def test_every_gatitos_file_is_read(shared_data: Path, tmp_path: Path) -> None:
     for path in files[::6]:
         lexicon = load_lexicon(str(path), path.stem.removeprefix("en_"))
         assert len(lexicon.entries) > 1500, path.name
+
+
+def test_low_coverage_names_only_dictionaries_that_are_not_in_the_lexicon_yet(write) -> None:
+    known = load_lexicon(write("dog\tmbwa\n"), "sw")
+    little = Coverage(100, 1)
+    said = low_coverage("sw", little, known.sources)
+    assert said is not None
+    assert "`lilift lexicon fetch wiktionary,afromt --languages sw --into more`" in said
+    sources = [replace(known.sources[0], name=name) for name in ("wiktionary", "afromt")]
+    said = low_coverage("sw", little, sources)
+    assert said is not None
+    assert "lexicon fetch" not in said
+    assert low_coverage("sw", Coverage(100, 90)) is None
