@@ -51,13 +51,13 @@ from lilift.train.processor_threads import wait_passively
 
 EPILOG = """\
 examples:
-  lilift doctor                                    check what works on this machine
-  lilift recipe run tiny-cpu                       train and evaluate both stages on a CPU, in minutes
-  lilift recipe plan llama-7b-24gb                 predict the memory of each phase before any download
-  lilift recipe run tiny-cpu --resume              continue after an interruption
-  lilift recipe new                                write a recipe for your own language
-  lilift watch runs/tiny-cpu                       watch a run in a browser
-  lilift chat runs/tiny-cpu                        ask the trained model questions
+  lilift doctor                                  # check what works on this machine
+  lilift recipe run tiny-cpu                     # train and evaluate both stages on a CPU, in minutes
+  lilift recipe plan llama-7b-24gb               # predict the memory of each phase before any download
+  lilift recipe run tiny-cpu --resume            # continue after an interruption
+  lilift recipe new                              # write a recipe for your own language
+  lilift watch runs/tiny-cpu                     # watch a run in a browser
+  lilift chat runs/tiny-cpu                      # ask the trained model questions
 
 exit codes:
   0 done              3 data                  6 training failed         130 Ctrl-C (saved)

@@ -54,17 +54,7 @@ def question_columns(text: str) -> QuestionColumnSettings:
     Raises:
         RecipeError: a part is not ``role=name``, or there is no such role.
     """
-    from lilift.recipe.errors import RecipeError
+    from lilift.recipe.names.column_names import named_columns
     from lilift.recipe.schema import QuestionColumnSettings
 
-    roles = tuple(QuestionColumnSettings.model_fields)
-    found: dict[str, object] = {}
-    for part in text.split(","):
-        role, equals, name = (piece.strip() for piece in part.partition("="))
-        if not equals or not name or role not in roles or role in found:
-            raise RecipeError(
-                f"--columns {text}: {part.strip()!r} does not name a column",
-                remedy=f"write role=name, with each role once: {', '.join(roles)}",
-            )
-        found[role] = tuple(name.split("+")) if role == "choices" else name
-    return QuestionColumnSettings.model_validate(found)
+    return named_columns(text, QuestionColumnSettings, "--columns")

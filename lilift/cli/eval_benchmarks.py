@@ -18,7 +18,7 @@ def add_parser(verbs: Any) -> None:
         description="List the benchmarks: what they ask, how many languages and rows they have, who translated them, their "
         "licence and how to get them. Benchmarks that people translated come first, because a machine's translation may "
         "change what a question asks.",
-        epilog="examples:\n  lilift eval benchmarks\n  lilift eval benchmarks --languages     the codes of every language",
+        epilog="examples:\n  lilift eval benchmarks\n  lilift eval benchmarks --languages   # the codes of every language",
         formatter_class=HelpFormatter,
     )
     parser.add_argument("--languages", action="store_true", help="also list the languages of each benchmark")

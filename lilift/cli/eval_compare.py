@@ -21,7 +21,7 @@ def add_parser(verbs: Any) -> None:
         "language and a bootstrap over questions for the averages. A difference of two is SECOND minus FIRST. With more than "
         "two, lilift shows one table, and tests each of them against a reference.",
         epilog="examples:\n  lilift eval compare runs/baseline runs/mine\n"
-        "  lilift eval compare runs/mine:control runs/mine:lifted          two systems of one run\n"
+        "  lilift eval compare runs/mine:control runs/mine:lifted        # two systems of one run\n"
         "  lilift eval compare runs/mine evaluations/pivot/mmwp evaluations/Qwen3-8B/mmwp --html comparison.html\n"
         "  lilift eval compare evaluations/Llama-2-7b/mmwp runs/mine/evaluations/mmwp --output comparison",
         formatter_class=HelpFormatter,

@@ -40,11 +40,11 @@ def add_parser(verbs: Any) -> None:
         "continue.",
         epilog="examples:\n  lilift eval runs/tiny-cpu --benchmark world --limit 200\n"
         "  lilift eval runs/mine --benchmark afrimgsm --source hub --languages sw,ha,yo\n"
-        "  lilift eval runs/mine --benchmark ./problems.csv                  your own questions\n"
-        "  lilift eval my-export --benchmark mgsm --path ./mgsm --samples 8       majority of 8 drawn answers\n"
+        "  lilift eval runs/mine --benchmark ./problems.csv                # your own questions\n"
+        "  lilift eval my-export --benchmark mgsm --path ./mgsm --samples 8     # majority of 8 drawn answers\n"
         "  lilift eval Qwen/Qwen2.5-7B-Instruct --template chat --benchmark belebele --languages sw\n"
-        "  lilift eval Qwen/Qwen3-8B --template chat --benchmark afrimgsm --languages sw,ha --pivot ./nllb   translate first\n"
-        "  lilift eval runs/mine --benchmark mmwp --shard 3/16 --output all      one of 16 jobs; then: lilift eval merge all",
+        "  lilift eval Qwen/Qwen3-8B --template chat --benchmark afrimgsm --languages sw,ha --pivot ./nllb  # translate first\n"
+        "  lilift eval runs/mine --benchmark mmwp --shard 3/16 --output all    # one of 16 jobs; then: lilift eval merge all",
         formatter_class=HelpFormatter,
     )
     parser.add_argument(

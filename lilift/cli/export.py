@@ -27,7 +27,7 @@ def add_parser(verbs: Any) -> None:
         "describes how the parts work together.",
         epilog="examples:\n  lilift export runs/tiny-cpu --to gguf --quant q8_0,q4_k_m --output my-model\n"
         "  lilift export runs/tiny-cpu --to all --merge-base original\n"
-        "  lilift export my-model --push my-name/my-model          sends a finished export as it is",
+        "  lilift export my-model --push my-name/my-model        # sends a finished export as it is",
         formatter_class=HelpFormatter,
     )
     parser.add_argument(
@@ -172,6 +172,7 @@ def _settings(arguments: argparse.Namespace, of_recipe: ExportSettings) -> Expor
 
     from lilift.recipe.errors import RecipeError
     from lilift.recipe.schema import ExportSettings
+    from lilift.recipe.setting_mistakes import what_it_takes
 
     formats = {None: of_recipe.formats or ("hf",), "hf": ("hf",), "gguf": ("gguf",), "all": ("hf", "gguf")}[arguments.to]
     quantisations = arguments.quant.lower().replace(" ", "").split(",") if arguments.quant else of_recipe.quantisations
@@ -190,5 +191,5 @@ def _settings(arguments: argparse.Namespace, of_recipe: ExportSettings) -> Expor
         raise RecipeError(
             f"{problem['input']!r} is not a type of GGUF file",
             where="--quant",
-            remedy=f"choose from {problem['msg'].removeprefix('Input should be ')}",
+            remedy=f"choose from {what_it_takes(problem)}",
         ) from None

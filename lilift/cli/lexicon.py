@@ -55,7 +55,7 @@ def _add_import(actions: Any) -> None:
         "file",
         type=Path,
         metavar="FILE",
-        help="a file of MUSE, GATITOS, Wiktionary (WECHSEL), AfroMT or PanLex, a TSV or a table",
+        help="a file of MUSE, GATITOS, Wiktionary (WECHSEL, kaikki.org), AfroMT or PanLex, a TSV, a table or JSON",
     )
     parser.add_argument("--languages", "--language", required=True, metavar="A,B", help="codes or groups, such as mmwp-low")
     parser.add_argument(

@@ -85,7 +85,7 @@ def print_plan(plan: Plan, missing: Sequence[LiliftError] = ()) -> None:
     _print_footprint(plan)
     from lilift.phases.translator_plan import translator_line
 
-    line = translator_line(plan)
+    line = translator_line(plan.recipe, plan.card)
     if line is not None:
         print(line)
     for error in missing:

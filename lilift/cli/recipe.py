@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
-import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
@@ -15,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lilift.cli import recipe_new
-from lilift.cli.command_lines import PROCESSES, without_options
+from lilift.cli.command_lines import PROCESSES, resume_command, resume_in_new_process
 from lilift.cli.console import HelpFormatter, print_json, print_table
 from lilift.cli.plan_at_once import run_instant_plan, say_instant_plan
 from lilift.cli.several_processes import launch_run, require_processes, run_with_others
@@ -167,13 +165,11 @@ def run_show(arguments: argparse.Namespace) -> int:
 
 
 def run_validate(arguments: argparse.Namespace) -> int:
+    from lilift.data.texts.monolingual import require_running_text
     from lilift.evaluate.benchmarks.benchmark_languages import check_languages_of_files
 
     recipe = load(arguments)
-    if recipe.encoder.adapt is not None:
-        from lilift.data.texts.monolingual import require_text_files
-
-        require_text_files(recipe.running_text, "encoder.adapt.text")
+    require_running_text(recipe)
     checked = check_languages_of_files(recipe.evaluate.benchmarks, recipe.languages)
     if any(one.name == "custom" for one in checked):
         from lilift.evaluate.benchmarks.custom.custom_benchmark import custom_lines
@@ -258,31 +254,6 @@ def _run_traced_plan(recipe: Recipe, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _resume_in_new_process() -> None:
-    """Replace this process with a new one that resumes the same run."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "lilift", *resuming(sys.argv[1:])])
-
-
-def resuming(arguments: Sequence[str]) -> list[str]:
-    """The command line that resumes a run: with `--resume`, and without `--restart-from`."""
-    return [*without_options(arguments, valued=["--restart-from"], plain=["--resume"]), "--resume"]
-
-
-def _resume_command(arguments: argparse.Namespace) -> str:
-    """The command that continues a run after the phase at which `--until` stopped it."""
-    words = ["lilift", "recipe", "run", arguments.recipe]
-    words += [word for setting in arguments.overrides for word in ("--set", setting)]
-    started = started_by_torchrun()
-    given = vars(arguments) | ({"processes": started.size} if started is not None and started.by_lilift else {})
-    for option in ("run_folder", "processes", "memory_limit"):
-        if (value := given[option]) not in (None, 1):
-            words += [f"--{option.replace('_', '-')}", str(value)]
-    command = shlex.join([*words, *(["--strict"] if arguments.strict else []), "--resume"])
-    return command if started is None or started.by_lilift else f"torchrun … -m {command}"
-
-
 def run_run(arguments: argparse.Namespace) -> int:
     # A mistake in the recipe is reported before anything heavy is imported.
     recipe = load(arguments)
@@ -301,7 +272,7 @@ def run_run(arguments: argparse.Namespace) -> int:
         quiet=arguments.json,
         strict=arguments.strict,
         memory_limit=arguments.memory_limit,
-        start_anew=_resume_in_new_process,
+        start_anew=partial(resume_in_new_process, arguments),
     )
     show_plan = None if arguments.json else print_plan
     if started is None:
@@ -314,5 +285,5 @@ def run_run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(results_as_dict(finished))
     else:
-        print_results(finished, _resume_command(arguments))
+        print_results(finished, resume_command(arguments))
     return 0

@@ -40,14 +40,15 @@ def add_parser(actions: Any) -> None:
         "--exercises",
         "--instructions",
         metavar="PLACE",
-        help="English exercises with responses: a file, a data set on the Hugging Face hub, or `default` for those of the "
-        "shipped recipe (without a terminal: default)",
+        help="English exercises with responses: a file (`'train.csv question=q,response=r'` names its columns), a data set on "
+        "the Hugging Face hub, or `default` for those of the shipped recipe (without a terminal: default)",
     )
     parser.add_argument(
         "--benchmark",
         metavar="PLACE",
-        help="questions in the language with right answers: a file or folder of yours, the name of a benchmark, or `none` "
-        "(without a terminal: none)",
+        help="questions in the language with right answers: a file or folder of yours "
+        "(`'problems.csv question=swali,answer=jibu'` names its columns), the name of a benchmark, or `none` (without a "
+        "terminal: none)",
     )
     parser.add_argument("--card", metavar="CARD", help="the card to train on: cpu, 8gb, 12gb, 16gb, 24gb, t4, rtx4090 …")
     parser.add_argument(
@@ -102,8 +103,14 @@ class Questions:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    from lilift.recipe.errors import EXIT_INTERRUPTED
+
     given = {option: getattr(arguments, option) for option in OPTIONS}
-    make(given, arguments.file, replace=arguments.replace, ask=_ask if is_terminal(sys.stdin) else None)
+    try:
+        make(given, arguments.file, replace=arguments.replace, ask=_ask if is_terminal(sys.stdin) else None)
+    except KeyboardInterrupt:
+        print("\nlilift: interrupted; lilift wrote no recipe", file=sys.stderr)
+        return EXIT_INTERRUPTED
     return 0
 
 
@@ -113,6 +120,7 @@ def _ask(prompt: str) -> str:
     try:
         return input(prompt)
     except EOFError:
+        print()  # the question has no end of line yet
         raise RecipeError(
             "the answers ended early, so lilift wrote no recipe", remedy="start `lilift recipe new` again"
         ) from None
@@ -128,15 +136,21 @@ def make(given: dict[str, str | None], file: Path | None, *, replace: bool, ask:
         check_dictionary,
         check_exercises,
     )
+    from lilift.phases.new_recipe.language_fit import about_encoder, about_language
     from lilift.phases.new_recipe.nearest_recipe import check_card, check_llm, recipes_for
     from lilift.phases.new_recipe.recipe_draft import Draft, check_file
 
     questions = Questions(given, ask)
+    if ask is not None and None in given.values():
+        print(
+            f"{len(OPTIONS)} questions; lilift checks each answer. Enter takes what is in [ ], Ctrl-C stops and writes nothing"
+        )
     known = questions.answer(
         "language", "Which language? A code or a name", lambda text: _foreign(language(text)), example="ha"
     )
     path = file or Path(f"{known.name.lower().split()[0]}.yaml")
     check_file(path, replace=replace)
+    _print_lines(about_language(known))
     dictionary = questions.answer(
         "dictionary",
         f"A dictionary from English into {known.name}? A file, a folder, or {_publishers(known.code)}",
@@ -153,7 +167,7 @@ def make(given: dict[str, str | None], file: Path | None, *, replace: bool, ask:
     benchmark = questions.answer(
         "benchmark",
         f"Questions in {known.name} with right answers? A file, a folder, a benchmark, or `none`",
-        lambda text: _shown(check_benchmark(text, known)),
+        lambda text: _shown(check_benchmark(text, known, exercises)),
         example="problems.csv",
         default=NONE,
     )
@@ -167,6 +181,7 @@ def make(given: dict[str, str | None], file: Path | None, *, replace: bool, ask:
         lambda text: _shown(check_llm(text, card)),
         example=offered[0],
     )
+    _print_lines(about_encoder(known, llm.base))
     draft = Draft(path, known, card, dictionary, exercises, benchmark, llm)
     draft.write(replace=replace)
     print(f"\nwritten: {draft.path}, which extends {llm.base.name}\n\nnext")
@@ -178,7 +193,7 @@ def _foreign(known: Any) -> Any:
     from lilift.recipe.errors import RecipeError
 
     if known.code == "en":
-        raise RecipeError("the LLM already knows English", where="--language", remedy="name the language that it should learn")
+        raise RecipeError("the LLM already knows English", remedy="name the language that it should learn")
     return known
 
 
@@ -191,6 +206,10 @@ def _publishers(code: str) -> str:
 
 def _shown(answer: Answer) -> Answer:
     """The answer, after printing what lilift found."""
-    for line in getattr(answer, "lines", ()):
-        print(f"    {line}")
+    _print_lines(getattr(answer, "lines", ()))
     return answer
+
+
+def _print_lines(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(f"    {line}")

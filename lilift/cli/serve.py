@@ -24,11 +24,11 @@ def add_parser(verbs: Any) -> None:
         description="Answer requests on this machine. Programs use OpenAI-compatible chat completions, and people use a "
         "web page. An export's GGUF files need no torch, and several answers grow side by side, each as if it were alone. "
         "A run or a Hugging Face LLM needs torch, and answers one question after the other.",
-        epilog="examples:\n  lilift serve my-export                            http://127.0.0.1:8737, only for this machine\n"
+        epilog="examples:\n  lilift serve my-export                          # http://127.0.0.1:8737, only for this machine\n"
         "  lilift serve my-export --quant q8_0 --port 9000\n"
-        "  lilift serve runs/mine --beside base --ratings ratings.jsonl   compare with the LLM before training, on the page\n"
+        "  lilift serve runs/mine --beside base --ratings ratings.jsonl  # compare with the LLM before training, on the page\n"
         "  lilift serve my-export --pivot ./nllb --route auto --respond-in asked --language sw\n"
-        f"  {API_KEY_VARIABLE}=secret lilift serve my-export --host 0.0.0.0   also for a phone in the same network",
+        f"  {API_KEY_VARIABLE}=secret lilift serve my-export --host 0.0.0.0  # also for a phone in the same network",
         formatter_class=HelpFormatter,
     )
     parser.add_argument(
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     translator, route = pivot_of(arguments), route_of(arguments)
     key = arguments.api_key or os.environ.get(API_KEY_VARIABLE) or None
-    from lilift.export.server.admission import LOOPBACK
+    from lilift.export.server.host_names import LOOPBACK
 
     local = arguments.host in LOOPBACK
     if not local and key is None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lilift.cli.command_lines import PROCESSES, without_options
+from lilift.cli.command_lines import without_processes
 from lilift.processes.torchrun_environment import started_by_torchrun
 from lilift.recipe.errors import LiliftError, RecipeError
 
@@ -52,7 +52,7 @@ def launch_command(count: int, *, on_gpus: bool) -> int:
     require_processes(count)
     from lilift.processes.launch import launch
 
-    return launch(count, without_options(sys.argv[1:], valued=PROCESSES), on_gpus=on_gpus)
+    return launch(count, without_processes(sys.argv[1:]), on_gpus=on_gpus)
 
 
 def require_processes(count: int, *, instant: bool = False) -> None:

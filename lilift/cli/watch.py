@@ -18,7 +18,7 @@ def add_parser(verbs: Any) -> None:
         description="Show the report of a run in a browser: loss, speed, memory beside the plan, and watched accuracy so far. "
         "The page loads itself again every few seconds. Only this machine can open it. lilift reads the run folder and changes "
         "nothing in it. It needs no torch for this.",
-        epilog="examples:\n  lilift watch runs/tiny-cpu              http://127.0.0.1:8738\n"
+        epilog="examples:\n  lilift watch runs/tiny-cpu            # http://127.0.0.1:8738\n"
         "  lilift watch runs/tiny-cpu --port 9000 --every 30",
         formatter_class=HelpFormatter,
     )

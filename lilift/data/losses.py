@@ -13,7 +13,8 @@ _SETTINGS = {
     "not English": "name translated texts with data.translations if training is to read them",
     "empty English": "check the files of data.translations",
     "empty translation": "check the files of data.translations",
-    "no response": "add responses to the files of data.translations, or set align.target to reconstruct",
+    "no response": "add responses to the files of data.translations (rated answers without a correction have none), or set "
+    "align.target to reconstruct",
     "wrong script": "check that the file is in this language; in data.translations, English comes first",
 }
 _QUIET = ("repeated", "marked as wrong")

@@ -105,6 +105,7 @@ def _translations_of(recipe: Recipe, held_out: HeldOut | None) -> tuple[list[Tra
             recipe.data.translations_of(code) or "",
             code,
             needs_response=recipe.translations_need_response,
+            needs_english=recipe.translations_need_english,
             held_out=held_out,
             drop_contaminated=recipe.data.contaminated == "drop",
         )
@@ -143,7 +144,7 @@ def _location_of(recipe: Recipe, code: str) -> str:
 
 def _measured(lexicon: Lexicon, counts: Mapping[str, int]) -> LexiconReport:
     coverage = lexicon.coverage(counts)
-    low = low_coverage(lexicon.language.code, coverage)
+    low = low_coverage(lexicon.language.code, coverage, lexicon.sources)
     remarks = [text for source in lexicon.sources for text in source.remarks()]
     return LexiconReport(
         lexicon.source,

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from lilift.data.other_formats import require_text_format
 from lilift.recipe.errors import DataError
 
 LONGEST_LINE = 1 << 20
@@ -111,6 +112,7 @@ def open_text(path: Path, *, recode: bool = True) -> BinaryIO:
         DataError: the file is in UTF-16 or UTF-32 and `recode` is False, or it is a zip archive.
         OSError: it cannot be opened; see `reading`.
     """
+    require_text_format(path)
     stream = _decompressed(path)
     first = stream.peek(_PEEKED)[:4]
     if first.startswith(b"PK\x03\x04"):

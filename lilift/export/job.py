@@ -43,7 +43,8 @@ class RunParts:
         parts = cls(alignment=alignment, adapter=run / "transfer" / "adapter", data=run / "data", encoder=encoder)
         for part in (parts.encoder, parts.alignment, parts.adapter):
             if part is not None:
-                sealed_folders.verify_part(part, if_unfinished="finish the run with --resume")
+                command = sealed_folders.run_command(run, "--resume")
+                sealed_folders.verify_part(part, if_unfinished=f"finish it with `{command}`")
         return parts
 
 

@@ -33,11 +33,16 @@ Line = tuple[float, float]  # bytes without rows, bytes for each row
 
 @dataclass(frozen=True)
 class InstantPlan:
-    """Predicted peaks of the phases on the card."""
+    """Predicted peaks of the phases on the card.
+
+    Attributes:
+        left_out: phases of the recipe that no lines are fitted for.
+    """
 
     recipe: str
     card: PlannedCard
     phases: tuple[PhasePlan, ...]
+    left_out: tuple[str, ...] = ()
 
     @property
     def peak_bytes(self) -> int:
@@ -73,6 +78,7 @@ class InstantPlan:
                 }
                 for phase in self.phases
             },
+            **({"left_out": list(self.left_out)} if self.left_out else {}),
             "basis": "straight lines fitted to the simulation of this recipe; lilift changed nothing to make it fit",
         }
 
@@ -93,7 +99,7 @@ def instant_plan(recipe: Recipe, *, card: str | None = None) -> InstantPlan:
             remedy="leave out --instant",
         )
     phases = tuple(_phase(name, settings, recipe, chosen) for name, settings in fit.items())
-    return InstantPlan(recipe.name, chosen, phases)
+    return InstantPlan(recipe.name, chosen, phases, () if recipe.encoder.adapt is None else ("adapt",))
 
 
 def is_fitted(recipe: Recipe, card: str | None = None) -> bool:
@@ -119,8 +125,6 @@ def shape_of(recipe: Recipe, kind: str) -> str:
         depends_on["during"] = {"stages": recipe.evaluate.during.stages}
     if recipe.uses_monolingual:  # every token of stage 1 has loss
         depends_on["monolingual"] = {"texts": recipe.align.texts}
-    if recipe.encoder.adapt is not None:  # one more phase, which no lines are fitted for
-        depends_on["adapt"] = {"rank": recipe.encoder.adapt.rank}
     limits = {"max_tokens": recipe.data.max_tokens, "max_new_tokens": recipe.evaluate.max_new_tokens}
     return fingerprint("shape", kind, depends_on, limits)
 

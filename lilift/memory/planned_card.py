@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from lilift.recipe.errors import EnvironmentUnfit, RecipeError
@@ -36,6 +37,9 @@ CARD_NAMES = {
     "a100": "80gb",
     "h100": "80gb",
 }
+# Words of a card's full name that say nothing about its memory.
+_BESIDE_NAME = re.compile(r"nvidia|geforce|tesla|gpu|pcie|sxm\d?|hbm\d?e?")
+_SIZE = re.compile(r"(\d{1,3}(?:\.\d+)?)(g(?:i?b)?)?")
 # Host memory of a process besides tensors: Python and its libraries, the prepared data, and the small blocks that the C library
 # keeps (measured on whole runs, Linux x86-64; benchmarks/results/cpu_memory.json).
 CPU_PROCESS_BYTES = 740 * MIB
@@ -89,6 +93,32 @@ class PlannedCard:
         return self.usable_bytes - self.context_bytes
 
 
+def card_key(text: str) -> str:
+    """A card as users write it, in the spelling of `CARD_GIB` and `CARD_NAMES` where lilift knows it.
+
+    NVIDIA's own names are known too (``NVIDIA GeForce RTX 4090``), a size may stand beside a name (``A100-SXM4-80GB``), and a
+    bare number is a size in GB. A laptop's card has less memory than the desktop's card of this name, so it needs its size.
+    """
+    joined = re.sub(r"(\d)\s+(?=gi?b\b)", r"\1", text.lower())
+    words = [word for word in re.split(r"[\s_-]+", joined) if word and not _BESIDE_NAME.fullmatch(word)]
+    sizes = [found for word in words if (found := _SIZE.fullmatch(word)) and (found[2] or len(words) == 1)]
+    return f"{float(sizes[0][1]):g}gb" if sizes else "".join(words)
+
+
+def card_gib(key: str) -> float | None:
+    """The memory of a card in GiB, from `card_key`; None if lilift does not know the card."""
+    size = CARD_NAMES.get(key, key)
+    return float(size.removesuffix("gb")) if re.fullmatch(r"\d+(?:\.\d+)?gb", size) else None
+
+
+def unknown_card(text: str, known: Iterable[str]) -> RecipeError:
+    """The error for a card that lilift does not know."""
+    return RecipeError(
+        f"lilift does not know the card {text!r}",
+        remedy=f"give its memory, such as 16gb, or one of {', '.join(known)}; `lilift doctor` shows the card of this machine",
+    )
+
+
 def planned_card(name: str) -> PlannedCard:
     """A card by its size or name (``24gb``, ``rtx4090``), this machine's with ``auto``, or ``cpu``.
 
@@ -96,7 +126,7 @@ def planned_card(name: str) -> PlannedCard:
         RecipeError: there is no such card.
         EnvironmentUnfit: ``auto``, and this machine has no GPU.
     """
-    key = name.lower().replace(" ", "").replace("-", "").replace("_", "")
+    key = card_key(name)
     if key == "cpu":
         import psutil
 
@@ -128,7 +158,7 @@ def planned_card(name: str) -> PlannedCard:
             tflops=T4_TFLOPS if is_t4 else None,
             utilisation=T4_UTILISATION if is_t4 else None,
         )
-    if key in ("t4", "teslat4"):
+    if key == "t4":
         total = int(T4_GIB * GIB)
         usable = int(USABLE_SHARE * total)
         return PlannedCard(
@@ -143,15 +173,12 @@ def planned_card(name: str) -> PlannedCard:
             tflops=T4_TFLOPS,
             utilisation=T4_UTILISATION,
         )
-    size = CARD_NAMES.get(key, key)
-    if size not in CARD_GIB:
-        known = ", ".join([*CARD_GIB, *CARD_NAMES, "t4", "auto", "cpu"])
-        raise RecipeError(f"lilift does not know the card {name!r}", remedy=f"choose from {known}")
-    total = int(CARD_GIB[size] * GIB)
-    workspace = _workspace((9, 0) if key == "h100" else (8, 0))
-    return PlannedCard(
-        name.lower(), "cuda", total, int(USABLE_SHARE * total), context, EXPANDABLE_SEGMENTS, workspace_bytes=workspace
-    )
+    gib = card_gib(key)
+    if not gib:
+        raise unknown_card(name, [*CARD_NAMES, "t4", "auto", "cpu"])
+    total = int(gib * GIB)
+    workspace = _workspace((9, 0) if "h100" in name.lower() else (8, 0))
+    return PlannedCard(key, "cuda", total, int(USABLE_SHARE * total), context, EXPANDABLE_SEGMENTS, workspace_bytes=workspace)
 
 
 def _workspace(capability: tuple[int, int] | None) -> int:
@@ -170,13 +197,7 @@ def limited_card(limit: str) -> PlannedCard:
         EnvironmentUnfit: this machine has no GPU.
     """
     real = planned_card("auto")
-    size = re.fullmatch(r"(\d+(?:\.\d+)?)\s*g(?:i?b)?", limit.strip().lower())
-    if size is None:
-        smaller = planned_card(limit)
-    else:
-        total = int(float(size[1]) * GIB)
-        before = CUDA_CONTEXT_BYTES + DESKTOP_BYTES
-        smaller = PlannedCard(limit, "cuda", total, int(USABLE_SHARE * total), before, EXPANDABLE_SEGMENTS)
+    smaller = planned_card(limit)
     if smaller.kind != "cuda" or smaller.allocatable_bytes > real.allocatable_bytes:
         raise RecipeError(
             f"{limit} is more than {real.name} has free ({real.allocatable_bytes / GIB:.1f} GiB for tensors)",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 
 from lilift.data.lexicons.lexicon_folder import require_lexicons
 from lilift.data.prepare import lexicon_locations
-from lilift.data.texts.monolingual import require_text_files
+from lilift.data.texts.monolingual import require_running_text
 from lilift.data.texts.parallel_sentences import parallel_sentences
 from lilift.evaluate.evaluator import load_benchmarks
 from lilift.evaluate.watched_questions import watched_benchmarks
@@ -29,7 +29,7 @@ def missing_for(recipe: Recipe, phases: Collection[Phase]) -> list[LiliftError]:
     `lilift.phases.model_check.recipe_models` checks the models.
     """
     checks: dict[Phase, tuple[Callable[[Recipe], None], ...]] = {
-        "data": (_check_lexicons, _check_texts),
+        "data": (_check_lexicons, require_running_text),
         "evaluate": (_check_benchmarks, _check_sentences, _check_pivot),
         "export": (_check_quantiser,),
     }
@@ -47,11 +47,6 @@ def missing_for(recipe: Recipe, phases: Collection[Phase]) -> list[LiliftError]:
 
 def _check_lexicons(recipe: Recipe) -> None:
     require_lexicons(lexicon_locations(recipe))
-
-
-def _check_texts(recipe: Recipe) -> None:
-    setting = "data.monolingual.files" if recipe.uses_monolingual else "encoder.adapt.text"
-    require_text_files(recipe.running_text, setting)
 
 
 def _check_benchmarks(recipe: Recipe) -> None:

@@ -7,12 +7,17 @@ plan. Only with `evaluate.respond_in: asked` it stays beside the LLM, because it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from lilift.memory.phase_plan import PhasePlan, require_phase_fits
-from lilift.memory.plan import Plan
-from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB
+from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB, PlannedCard
+from lilift.recipe.schema import Recipe
 from lilift.translation.translator_memory import TranslatorMemory, translator_memory
+
+if TYPE_CHECKING:
+    from lilift.memory.plan import Plan  # it needs torch
 
 TRANSLATE = "translate"
 """The phase of the plan in which the translator alone is in memory."""
@@ -25,18 +30,25 @@ def with_translator(plan: Plan) -> Plan:
     memory = None if settings is None else translator_memory(settings, on_gpu=on_gpu)
     if memory is None:
         return plan
-    stays = plan.recipe.evaluate.respond_in == "asked"
     if plan.card.kind == "cuda" and not on_gpu:
-        beside = plan.footprint.host_bytes if stays else CPU_PROCESS_BYTES
+        beside = plan.footprint.host_bytes if plan.recipe.evaluate.respond_in == "asked" else CPU_PROCESS_BYTES
         host = max(plan.footprint.host_bytes, beside + memory.total)
         return replace(plan, footprint=replace(plan.footprint, host_bytes=host))
-    if stays:
-        phases = [_beside(phase, memory) if phase.phase == "evaluate" else phase for phase in plan.phases]
-    else:
-        alone = _beside(PhasePlan(TRANSLATE, {"context": plan.card.context_bytes}), memory)
-        place = next((place for place, phase in enumerate(plan.phases) if phase.phase == "evaluate"), len(plan.phases))
-        phases = [*plan.phases[:place], alone, *plan.phases[place:]]
-    return replace(plan, phases=tuple(phases))
+    return replace(plan, phases=phases_with_translator(plan.phases, plan.recipe, plan.card))
+
+
+def phases_with_translator(phases: Sequence[PhasePlan], recipe: Recipe, card: PlannedCard) -> tuple[PhasePlan, ...]:
+    """The phases with the translator of a recipe in the memory that they are planned for; the same phases without one."""
+    settings = recipe.evaluate.pivot
+    on_gpu = card.kind == "cuda" and settings is not None and settings.device == "auto"
+    memory = None if settings is None else translator_memory(settings, on_gpu=on_gpu)
+    if memory is None or (card.kind == "cuda" and not on_gpu):
+        return tuple(phases)
+    if recipe.evaluate.respond_in == "asked":
+        return tuple(_beside(phase, memory) if phase.phase == "evaluate" else phase for phase in phases)
+    alone = _beside(PhasePlan(TRANSLATE, {"context": card.context_bytes}), memory)
+    place = next((place for place, phase in enumerate(phases) if phase.phase == "evaluate"), len(phases))
+    return (*phases[:place], alone, *phases[place:])
 
 
 def _beside(phase: PhasePlan, memory: TranslatorMemory) -> PhasePlan:
@@ -44,17 +56,17 @@ def _beside(phase: PhasePlan, memory: TranslatorMemory) -> PhasePlan:
     return replace(phase, parts=phase.parts | {name: phase.parts.get(name, 0) + size for name, size in added.items()})
 
 
-def translator_line(plan: Plan) -> str | None:
-    """What the plan says about the translator, in words; None without one."""
-    settings = plan.recipe.evaluate.pivot
+def translator_line(recipe: Recipe, card: PlannedCard) -> str | None:
+    """What a plan says about the translator, in words; None without one."""
+    settings = recipe.evaluate.pivot
     if settings is None:
         return None
-    on_gpu = plan.card.kind == "cuda" and settings.device == "auto"
+    on_gpu = card.kind == "cuda" and settings.device == "auto"
     memory = translator_memory(settings, on_gpu=on_gpu)
     if memory is None:
         return f"the plan leaves out the translator: lilift does not know the size of {settings.model}"
     place = "card" if on_gpu else "host"
-    beside = "beside the LLM" if plan.recipe.evaluate.respond_in == "asked" else "before the LLM is loaded"
+    beside = "beside the LLM" if recipe.evaluate.respond_in == "asked" else "before the LLM is loaded"
     return (
         f"translator: {memory.weights / GIB:.1f} GiB of weights, {(memory.total - memory.weights) / GIB:.1f} GiB for a batch "
         f"with {settings.beam_size} hypotheses, in the {place}'s memory {beside}; computed, not measured"

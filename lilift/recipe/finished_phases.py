@@ -84,8 +84,9 @@ def check_finished(folder: Path, measured: Mapping[str, Any] | None) -> None:
     sealed_records.check_sums(folder, done.get("files", {}), remedy=remedy)
     for part in _PARTS if folder.name != "export" else ():
         if (folder / part).exists():
-            again = f"restore it from a copy, or train it again with `lilift recipe run … --restart-from {folder.name}`"
-            sealed_folders.verify_part(folder / part, if_damaged=again)
+            again = sealed_folders.run_command(folder.parent, f"--restart-from {folder.name}")
+            remedy = f"restore it from a copy, or train it again with `{again}`"
+            sealed_folders.verify_part(folder / part, if_damaged=remedy)
     if folder.name == "data":
         _check_data(folder)
     if folder.name == "export":

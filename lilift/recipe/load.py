@@ -51,6 +51,12 @@ def find_recipe(name_or_path: str) -> Path:
         if path.is_file():
             return path
         raise RecipeError("no such recipe file", where=path, remedy="check the path, or see `lilift recipe list`")
+    files = (path.with_name(path.name + end) for end in (".yaml", ".yml"))
+    written = next((file for file in files if file.is_file()), None)
+    if written is not None:
+        raise RecipeError(
+            f"lilift ships no recipe {name_or_path!r}, but there is a file {written.name}", remedy=f"write {written}"
+        )
     raise RecipeError(
         f"lilift has no recipe {name_or_path!r}{did_you_mean(name_or_path, shipped)}",
         remedy="see `lilift recipe list`, or give the path of a .yaml file",

@@ -7,6 +7,7 @@ SHA-256 of every file, and renames it.
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -181,6 +182,11 @@ def verify_part(
             raise RunFolderError(error.what, where=error.where, remedy=remedy) from error
         reason = error.what.removeprefix("is damaged: ")
         raise RunFolderError(message.format(reason=reason), where=part, remedy=remedy) from error
+
+
+def run_command(run: Path, options: str) -> str:
+    """The command that goes on with a run, whatever recipe file it began with: the run folder has its recipe."""
+    return f"lilift recipe run {shlex.quote(str(run / 'recipe.yaml'))} --run-folder {shlex.quote(str(run))} {options}"
 
 
 def clear_folder(folder: Path) -> None:

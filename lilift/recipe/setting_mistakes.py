@@ -74,7 +74,7 @@ def first_mistake(
         return RecipeError("the recipe is not a mapping of settings", where=where, remedy="see `lilift recipe show tiny-cpu`")
     # A setting that takes several kinds of values has a mistake for each of them.
     same = [found for found in mistakes if _visible_key(found["loc"], found["type"], settings) == key]
-    takes = list(dict.fromkeys(_takes(found) for found in same))
+    takes = list(dict.fromkeys(what_it_takes(found) for found in same))
     if takes == ["a text"]:
         given = _shown(mistake)
         return RecipeError(
@@ -86,7 +86,8 @@ def first_mistake(
     return RecipeError(f"{name}: write {', or '.join(takes)}{close}", where=where, remedy=_now(mistake))
 
 
-def _takes(mistake: _Mistake) -> str:
+def what_it_takes(mistake: _Mistake) -> str:
+    """What a value has to be, in plain words, for one mistake that pydantic has found: ``a whole number, such as 100``."""
     kind, limits = str(mistake["type"]), mistake.get("ctx") or {}
     for beginning, words in _TAKES.items():
         if kind == beginning or (beginning.endswith("_") and kind.startswith(beginning)):

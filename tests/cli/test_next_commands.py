@@ -10,11 +10,12 @@ import pytest
 
 from lilift.cli import app
 from lilift.cli.app import build_parser
+from lilift.cli.command_lines import resuming
 from lilift.cli.console import print_table
 from lilift.cli.export import next_commands
-from lilift.cli.recipe import _resume_command
 from lilift.cli.run_output import next_steps, print_commands
 from lilift.phases.run import FinishedRun
+from lilift.processes.torchrun_environment import LAUNCHED_BY_LILIFT
 from lilift.recipe.load import load_recipe, shipped_recipes
 from lilift.recipe.storage import JsonLines
 
@@ -81,10 +82,19 @@ def test_commands_are_never_wrapped_and_their_notes_are_comments(capsys: pytest.
     assert shlex.split(lines[1], comments=True) == ["lilift", "serve", "my-model"]
 
 
-def test_the_command_that_continues_has_the_options_of_the_first_one() -> None:
+def test_the_command_that_continues_has_the_options_of_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
     given = ["recipe", "run", "my.yaml", "--set", "languages=[sw, ha]", "--run-folder", "runs/my two", "--until", "align"]
-    words = shlex.split(_resume_command(build_parser().parse_args([*given, "--restart-from", "data", "--strict"])))
-    assert words == ["lilift", *given[:-2], "--strict", "--resume"]
+    parsed = build_parser().parse_args([*given, "--restart-from", "data", "--strict", "--json"])
+    assert resuming(parsed, to_end=True) == [*given[:-2], "--strict", "--resume"]
+    for name, value in {
+        "RANK": "0",
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "x",
+        "MASTER_PORT": "1",
+        LAUNCHED_BY_LILIFT: "1",
+    }.items():
+        monkeypatch.setenv(name, value)  # as in a process of `--processes 2`
+    assert resuming(parsed, to_end=True) == [*given[:-2], "--processes", "2", "--strict", "--resume"]
 
 
 @pytest.mark.parametrize("columns", [60, 80])

@@ -21,7 +21,8 @@ def test_an_export_names_the_stage_to_finish_and_the_file_that_is_damaged(tmp_pa
     seal(tmp_path / "align" / "alignment")
     with pytest.raises(RunFolderError) as unfinished:
         RunParts.of(tmp_path, load_recipe("tiny-cpu"))
-    assert unfinished.value.line() == f"{tmp_path}: phase 'transfer' of this run is not finished; finish the run with --resume"
+    command = f"lilift recipe run {tmp_path}/recipe.yaml --run-folder {tmp_path} --resume"
+    assert unfinished.value.line() == f"{tmp_path}: phase 'transfer' of this run is not finished; finish it with `{command}`"
     seal(tmp_path / "transfer" / "adapter")
     parts = RunParts.of(tmp_path, load_recipe("tiny-cpu"))
     assert (parts.alignment, parts.adapter) == (tmp_path / "align" / "alignment", tmp_path / "transfer" / "adapter")

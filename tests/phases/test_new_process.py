@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lilift.cli.recipe import resuming
+from lilift.cli.app import build_parser
+from lilift.cli.command_lines import resuming
 from lilift.phases.run import RunOptions, run_recipe
 from lilift.recipe.errors import EnvironmentUnfit
 from lilift.recipe.load import load_recipe
@@ -24,10 +25,11 @@ SMALL += ["evaluate.untrained=false", "evaluate.benchmarks=[{name: world, limit:
         (["recipe", "run", "mine.yaml", "--resume"], ["recipe", "run", "mine.yaml", "--resume"]),
         (["recipe", "run", "a", "--restart-from", "align", "--json"], ["recipe", "run", "a", "--json", "--resume"]),
         (["recipe", "run", "a", "--restart-from=align", "--set", "x=1"], ["recipe", "run", "a", "--set", "x=1", "--resume"]),
+        (["recipe", "run", "a", "--restart=align", "--unt", "export"], ["recipe", "run", "a", "--until", "export", "--resume"]),
     ],
 )
 def test_a_run_that_goes_on_begins_nothing_again(begun: list[str], goes_on: list[str]) -> None:
-    assert resuming(begun) == goes_on
+    assert resuming(build_parser().parse_args(begun), to_end=False) == goes_on
 
 
 def test_evaluation_waits_for_a_process_without_unsloth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from lilift.cli.app import main
 from lilift.memory.footprint import Footprint
 from lilift.memory.phase_plan import PhasePlan
 from lilift.memory.plan import Plan
@@ -32,7 +35,7 @@ def test_the_translator_is_a_phase_before_the_llm_is_loaded() -> None:
     memory = translator_memory(plan.recipe.evaluate.pivot, on_gpu=True)  # type: ignore[arg-type]
     assert memory is not None
     assert translate.peak_bytes == plan.card.context_bytes + memory.total
-    assert "before the LLM is loaded; computed, not measured" in str(translator_line(plan))
+    assert "before the LLM is loaded; computed, not measured" in str(translator_line(plan.recipe, plan.card))
 
 
 def test_it_stands_beside_the_llm_if_it_translates_answers() -> None:
@@ -40,7 +43,7 @@ def test_it_stands_beside_the_llm_if_it_translates_answers() -> None:
     assert [phase.phase for phase in plan.phases] == ["transfer", "evaluate"]
     added = plan.of("evaluate").peak_bytes - planned().of("evaluate").peak_bytes
     assert added > plan.of("evaluate").parts["translator"] > GIB
-    assert "beside the LLM" in str(translator_line(plan))
+    assert "beside the LLM" in str(translator_line(plan.recipe, plan.card))
 
 
 def test_on_a_cpu_it_takes_the_hosts_memory_and_an_unknown_one_is_named() -> None:
@@ -49,8 +52,31 @@ def test_on_a_cpu_it_takes_the_hosts_memory_and_an_unknown_one_is_named() -> Non
     assert plan.footprint.host_bytes > planned().footprint.host_bytes
     unknown = planned("evaluate.pivot.model=someone/translator")
     assert with_translator(unknown) == unknown
-    assert "does not know the size of someone/translator" in str(translator_line(unknown))
-    assert translator_line(planned("evaluate.pivot=null")) is None
+    assert "does not know the size of someone/translator" in str(translator_line(unknown.recipe, unknown.card))
+    without = planned("evaluate.pivot=null")
+    assert translator_line(without.recipe, without.card) is None
+
+
+def test_an_instant_plan_has_the_translator_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipe", "plan", "baseline-translate-test-7b-24gb", "--instant"]) == 0
+    out = capsys.readouterr().out
+    assert " translate " in out
+    assert "before the LLM is loaded; computed, not measured" in out
+
+
+def test_an_instant_plan_says_that_it_leaves_the_adaptation_out(capsys: pytest.CaptureFixture[str]) -> None:
+    adapted = [
+        "recipe",
+        "plan",
+        "smollm2-135m-cpu",
+        "--instant",
+        "--set=encoder.adapt.text={sw: sw.txt}",
+        "--set=languages=[sw]",
+    ]
+    assert main(adapted) == 0
+    assert "without adapt, for which lilift has no fitted lines" in capsys.readouterr().out
+    assert main([*adapted, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["left_out"] == ["adapt"]
 
 
 def test_a_translator_that_does_not_fit_is_one_line() -> None:

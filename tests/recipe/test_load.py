@@ -145,6 +145,12 @@ def test_an_unknown_name_suggests_the_nearest_recipe() -> None:
     assert "no such recipe file" in str(refusal("./nowhere.yaml"))
 
 
+def test_a_recipe_of_ones_own_without_its_ending_is_found_for_the_user(tmp_path: Path) -> None:
+    (tmp_path / "hausa.yaml").write_text("extends: tiny-cpu\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match=r"but there is a file hausa\.yaml; write .*hausa\.yaml"):
+        load_recipe(str(tmp_path / "hausa"))
+
+
 def test_overrides_apply_in_order_and_reach_into_lists() -> None:
     recipe = load_recipe("tiny-cpu", ["align.epochs=2", "align.epochs=3", "evaluate.benchmarks.0.limit=7", "languages=[ln]"])
     assert recipe.align.epochs == 3

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ class LexiconStats:
         """What a reader must know before training with it, a sentence each."""
         name = language(self.code).name
         found = [text for source in self.sources for text in source.remarks()]
-        low = low_coverage(self.code, self.coverage) if self.coverage else None
+        low = low_coverage(self.code, self.coverage, self.sources) if self.coverage else None
         return [f"{name} ({self.code}): {text}" for text in (*found, *([low] if low else []))]
 
     def as_dict(self) -> dict[str, Any]:
@@ -59,17 +59,25 @@ class LexiconStats:
         return asdict(self) | {"sources": [asdict(source) for source in self.sources]} | share
 
 
-def low_coverage(code: str, coverage: Coverage) -> str | None:
-    """A warning with its remedy where a lexicon covers too little of a text; None where it covers enough."""
+def low_coverage(code: str, coverage: Coverage, sources: Iterable[Source] = ()) -> str | None:
+    """A warning with its remedy where a lexicon covers too little of a text; None where it covers enough.
+
+    Args:
+        code: its language.
+        coverage: how much it covers.
+        sources: what it is made from, which would not help again.
+    """
     if coverage.share >= LEAST_COVERAGE or not coverage.tokens:
         return None
-    sources = ",".join(sources_for(code))
-    remedy = (
-        f"add another dictionary with `lilift lexicon fetch {sources} --languages {code}`"
-        if sources
-        else ("add another dictionary with `lilift lexicon import`, or make one with `lilift lexicon induce`")
+    known = {source.name for source in sources}
+    others = ",".join(name for name in sources_for(code) if name not in known)
+    another = (
+        f"`lilift lexicon fetch {others} --languages {code} --into more` downloads another dictionary"
+        if others
+        else "`lilift lexicon import --help` and `lilift lexicon induce --help` show how to add or make another dictionary"
     )
-    return f"the lexicon covers only {coverage.share:.0%} of the text's words; {remedy} and `lilift lexicon merge`"
+    joined = "`lilift lexicon merge --help` shows how to join both"
+    return f"the lexicon covers only {coverage.share:.0%} of the text's words; {another}, and {joined}"
 
 
 def lexicon_stats(lexicon: Lexicon, counts: Mapping[str, int] | None = None, *, uncovered: int = 20) -> LexiconStats:

@@ -4,6 +4,7 @@
   line may have its own separator (`lilift.data.lexicons.dictionary_lines`).
 - A table whose first line names a language per column.
 - A dictionary with English on the right, which is read the other way round (`lilift.data.lexicons.dictionary_columns`).
+- JSON: Wiktionary as kaikki.org has it, rows, or one object (`lilift.data.lexicons.dictionary_json`).
 - PanLex's archive of Swadesh lists (`lilift.data.lexicons.swadesh`).
 """
 
@@ -19,9 +20,11 @@ from zipfile import is_zipfile
 
 from lilift.data.languages import Language, language
 from lilift.data.lexicons.dictionary_columns import UNNAMED, Columns, MissingColumn, column_layout, header_columns
+from lilift.data.lexicons.dictionary_json import is_json, json_pairs
 from lilift.data.lexicons.dictionary_lines import forms_of, is_comment, whole_lines
 from lilift.data.lexicons.pair_filters import alternatives
 from lilift.data.lexicons.swadesh import read_swadesh
+from lilift.data.other_formats import require_text_format
 from lilift.data.text_files import read_lines, reading
 from lilift.recipe.errors import DataError
 
@@ -72,9 +75,13 @@ def read_dictionary(path: Path, code: str) -> Dictionary:
         DataError: the file cannot be read, is a table without the language, or most of its lines are not pairs.
     """
     known = language(code)
-    if path.is_file() and _is_archive(path):
-        return Dictionary(Pair(english, expression) for english, expression in read_swadesh(path, known.code))
-    lines = read_lines(path, any_ending=True)
+    if path.is_file():
+        require_text_format(path)
+        if _is_archive(path):
+            return Dictionary(Pair(english, expression) for english, expression in read_swadesh(path, known.code))
+        if is_json(path):
+            return Dictionary(Pair(english, translation) for english, translation in json_pairs(path, known))
+    lines = read_lines(path, recode=True, any_ending=True)
     sample = list(islice(lines, _SAMPLE))
     reader = _Reader(path, known, [line for _, line in sample])
     return Dictionary(reader.pairs(chain(sample, lines)), reader.turned)

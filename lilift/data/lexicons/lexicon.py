@@ -238,6 +238,8 @@ class _LeftOut:
 
 
 def _require_usable(source: Source, known: Language) -> None:
+    if not source.read and not source.skipped:
+        raise DataError("the file is empty", where=source.location, remedy="give a dictionary of English and this language")
     if not source.kept:
         found = ", ".join(f"{reason} {count}" for reason, count in Counter(source.dropped).most_common())
         raise DataError(

@@ -22,7 +22,7 @@ from lilift.recipe.errors import DataError
 from lilift.recipe.names.language_names import read_language
 from lilift.recipe.storage import sha256_of
 
-_SUFFIXES = (SUFFIX, ".tsv", ".txt", ".csv", ".dict")
+_SUFFIXES = (SUFFIX, ".tsv", ".txt", ".csv", ".dict", ".jsonl", ".json")
 FILE_NAMES = tuple(
     f"{stem}{suffix}{packed}"
     for stem in ("{code}", "en-{code}", "en_{code}")

@@ -9,6 +9,7 @@ Parquet because it is a table with types that every data tool opens (pandas, Duc
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,14 @@ def read_lexicon(path: Path, code: str | None = None) -> Lexicon:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(pa.BufferReader(path.read_bytes()))
+        content = path.read_bytes()
+        if content and path.suffix != SUFFIX and not content.startswith(MAGIC):
+            raise DataError(
+                "cannot read the lexicon: this is a dictionary file, and no lexicon yet",
+                where=path,
+                remedy=f"first make one: `lilift lexicon import {shlex.quote(str(path))} --language CODE --into mine`",
+            )
+        table = pq.read_table(pa.BufferReader(content))
     except OSError as error:  # pyarrow's errors for damaged files are OSErrors without a number
         reason = error.strerror or "damaged or no Parquet file"
         raise DataError(f"cannot read the lexicon ({reason})", where=path, remedy="import or fetch it again") from None

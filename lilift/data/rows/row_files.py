@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from lilift.data.other_formats import require_text_format
 from lilift.data.rows.delimited_rows import delimited_names, read_delimited_rows
 from lilift.data.rows.hub_rows import dataset_rows, find_hub_files, load_saved
 from lilift.data.rows.json_rows import read_json_rows
@@ -138,6 +139,7 @@ def _data_files(path: Path) -> list[Path]:
         DataError: there is none, or a folder has several kinds.
     """
     if path.is_file():
+        require_text_format(path, by_name=kind_of_file(path) == "")
         if kind_of_file(path) == "":
             raise DataError("unknown kind of file", where=path, remedy=f"give {ROW_FILES}")
         return [path]

@@ -12,6 +12,7 @@ from lilift.data.rows.cells import UnusableRowError, text_of
 from lilift.data.texts.conversations import first_exchange, has_turns, is_conversation
 from lilift.data.texts.row_languages import LANGUAGE_COLUMNS, is_english
 from lilift.recipe.errors import DataError
+from lilift.recipe.names.column_names import UnknownColumns
 from lilift.recipe.schema import ColumnSettings
 
 # Layouts in the order in which they are tried: name, question, response. lilift takes the first whose columns are both there,
@@ -197,7 +198,7 @@ def unknown_columns(names: Sequence[str], wanted: ColumnSettings | None, source:
             where=source,
             remedy=f"data.instructions.columns: choose from {', '.join(names)}",
         )
-    return DataError(
+    return UnknownColumns(
         f"cannot tell question from response among the columns {', '.join(names)}",
         where=source,
         remedy="name them with data.instructions.columns: {question: …, response: …}",

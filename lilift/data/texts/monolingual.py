@@ -7,7 +7,7 @@ letter of the language's scripts, or is in a benchmark is left out; every other 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from lilift.data.languages import language
 from lilift.data.text_files import read_lines
 from lilift.data.texts.contamination import HeldOut
 from lilift.recipe.errors import DataError
+from lilift.recipe.schema import Recipe
 
 Document = list[str]
 """The lines of a document."""
@@ -104,17 +105,14 @@ def load_monolingual(
     return kept, report
 
 
-def require_text_files(places: Mapping[str, str], setting: str) -> None:
-    """Check that the files of running text exist.
-
-    Args:
-        places: the file of each language.
-        setting: the recipe's setting that names them.
+def require_running_text(recipe: Recipe) -> None:
+    """Check that the files of running text exist, for continued pretraining or for adapting the encoder.
 
     Raises:
         DataError: one does not.
     """
-    for code, location in places.items():
+    setting = "data.monolingual.files" if recipe.uses_monolingual else "encoder.adapt.text"
+    for code, location in recipe.running_text.items():
         if not Path(location).expanduser().is_file():
             raise DataError(
                 f"there is no text file of {language(code).name} ({code})",

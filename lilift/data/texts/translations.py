@@ -4,6 +4,9 @@ LinguaLIFT needs none of these; the methods that it is compared with do (MindMer
 MultiReason in stage 2). lilift reads ``english<TAB>translation[<TAB>response]`` without a header (.tsv, .txt), two files with
 the same number of lines (``train.en``, ``train.sw``), and columns whose names it recognises (.jsonl, .json, .csv, .tsv,
 .parquet, hub names), the ``translation`` objects of hub data sets among them.
+
+Stage 2 needs no English: it also reads questions that were asked in the language, such as those that people rated in
+``lilift serve --ratings``.
 """
 
 from __future__ import annotations
@@ -31,13 +34,15 @@ from lilift.recipe.schema import InstructionSettings
 _ENGLISH = ("source", "question")
 _RESPONSES = ("response", "answer", "solution", "output")
 _PLAIN = (".tsv", ".txt")
+_RATED = frozenset(("question", "response", "right", "said"))
+"""Columns of a file with ratings: its questions are in the language, and there is no English."""
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """Where a row's English and its translation are and, if there are such columns, its response and its language."""
+    """Where a row's translation is and, if there are such columns, its English, its response and its language."""
 
-    english: str
+    english: str | None
     translation: str
     response: str | None
     language: str | None
@@ -58,7 +63,13 @@ class TranslationReport:
 
 
 def load_translations(
-    location: str, code: str, *, needs_response: bool, held_out: HeldOut | None = None, drop_contaminated: bool = True
+    location: str,
+    code: str,
+    *,
+    needs_response: bool,
+    needs_english: bool = True,
+    held_out: HeldOut | None = None,
+    drop_contaminated: bool = True,
 ) -> tuple[list[TranslatedExample], TranslationReport]:
     """Read the translated texts of a language.
 
@@ -66,7 +77,8 @@ def load_translations(
         location: a file, a folder, either of two aligned files, or a name on the hub.
         code: the language.
         needs_response: leave out rows without one.
-        held_out: what must not be trained on; English is compared.
+        needs_english: leave out rows without English.
+        held_out: what must not be trained on; English and translation are compared.
         drop_contaminated: leave out rows that overlap with it.
 
     Raises:
@@ -82,11 +94,11 @@ def load_translations(
             dropped[example] += 1
             continue
         pair = hash((example.question, example.text))
-        reason = _unusable(example, known, needs_response)
+        reason = _unusable(example, known, needs_response, needs_english)
         if reason is None and pair in seen:
             reason = "repeated"
         if reason is None and held_out is not None and drop_contaminated:
-            overlap = held_out.find(example.question)
+            overlap = held_out.find(example.question) or held_out.find(example.text)
             reason = f"in {overlap.benchmark}" if overlap else None
         if reason is None:
             seen.add(pair)
@@ -99,13 +111,22 @@ def load_translations(
         raise DataError(
             f"none of {report.read} translated rows is usable for {known.name} ({counts})",
             where=location,
-            remedy="give English in the first column, its translation in the second",
+            remedy=_remedy(dropped),
         )
     return kept, report
 
 
-def _unusable(example: TranslatedExample, known: Language, needs_response: bool) -> str | None:
-    if not example.question:
+def _remedy(dropped: Counter[str]) -> str:
+    most = dropped.most_common(1)[0][0] if dropped else ""
+    if most.startswith("in ") and most != "in another language":
+        return "set data.contaminated to keep if you do not evaluate on this benchmark"
+    if most == "no response":
+        return "give each row a response"
+    return "give English in the first column, its translation in the second"
+
+
+def _unusable(example: TranslatedExample, known: Language, needs_response: bool, needs_english: bool) -> str | None:
+    if needs_english and not example.question:
         return "empty English"
     if not example.text:
         return "empty translation"
@@ -138,7 +159,7 @@ def _read_rows(location: str, known: Language, kind: str | None = None) -> Itera
         found = row.get("translation")
         texts = found if isinstance(found, Mapping) else row
         try:
-            english = text_of(texts.get(columns.english), "English")
+            english = text_of(texts.get(columns.english), "English") if columns.english else ""
             translation = text_of(texts.get(columns.translation), "translation")
             response = text_of(row.get(columns.response), "response") if columns.response else ""
         except UnusableRowError as reason:
@@ -210,6 +231,8 @@ def _find_columns(texts: Sequence[str], names: Sequence[str], known: Language) -
     # A file of `lilift data translate` has the translated `question` beside its `english`.
     own = (*named(known.code), "translation", "translated", "target", *(["question"] if any(named("en")) else []))
     english = (*named("en"), *_ENGLISH)
+    if set(names) >= _RATED and not any(named("en")):
+        return _Columns(None, "question", "response", next((name for name in LANGUAGE_COLUMNS if name in names), None))
     found = [next((name for name in wanted if name in texts), None) for wanted in (english, own)]
     if found[0] is None or found[1] is None:
         return None

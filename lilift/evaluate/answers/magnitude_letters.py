@@ -8,9 +8,17 @@ from decimal import Decimal
 from functools import lru_cache
 
 _CURRENCIES = "$€£¥₹₦₱₩฿₫₽₴₺"
-# 18k, 18 k€, $1.5M, 3bn. A single M or B needs a currency sign or a decimal mark: 5 m is a length, 2B a pencil.
+# 18k, 18 k€, $1.5M, 3bn. A single m needs a currency sign, and B a sign, a decimal mark or what is counted: 5 m is a length,
+# 2B a pencil or a room, but 2B users are many.
 _LETTER_MAGNITUDE = re.compile(r"([kK]|M|mn|mln|[bB]n|tn|[mBbT])(?![\w^'’])|\s([kM])(?=[€$£])")
 _EXPONENTS = {"k": 3, "m": 6, "mn": 6, "mln": 6, "b": 9, "bn": 9, "t": 12, "tn": 12}
+_COUNTED_IN_BILLIONS = re.compile(
+    r" (?:(?:more|active|monthly|daily|new|US|light) )?(?:dollars?|euros?|pounds?|rupees|yen|people|users|customers|"
+    r"subscribers|inhabitants|views|visits|downloads|years|parameters|tokens|tons|tonnes|transactions|devices|barrels)\b"
+)
+_NUMBERED = re.compile(
+    r"(?:class|room|grade|group|team|section|level|gate|seat|flat|house|bus|line|type|part|step) $", re.IGNORECASE
+)
 _VARIABLE_K = re.compile(r"(?<![\w'’])[kK](?!\w)")
 _NAMES_WITH_K = (401,)  # a 401k is a pension
 _CARAT = re.compile(r" ?-?(?:gold|carat|karat)", re.IGNORECASE)
@@ -34,7 +42,17 @@ def magnitude_letter(text: str, start: int, end: int, value: Decimal, *, whole: 
     money = any(sign in text[max(0, start - 2) : start] for sign in _CURRENCIES) or (
         text[found.end() : found.end() + 2].strip()[:1] in tuple(_CURRENCIES)
     )
-    if letter in ("m", "b", "t", "T", "B", "M") and not money and (letter not in "MB" or (whole and letter == "B")):
+    counted = (
+        letter == "B"
+        and _COUNTED_IN_BILLIONS.match(text, found.end())
+        and not _NUMBERED.search(text, max(0, start - 10), start)
+    )
+    if (
+        letter in ("m", "b", "t", "T", "B", "M")
+        and not money
+        and not counted
+        and (letter not in "MB" or (whole and letter == "B"))
+    ):
         return None
     if letter in "kK":
         if not money and (language == "eu" or value in _NAMES_WITH_K or _has_variable_k(text, start, end)):

@@ -45,6 +45,17 @@ _PIECES, _PIECES_BETWEEN_SPACES = re.compile(r"\d+"), re.compile(r"[^ ]+")
 _SINGLE_MARK = re.compile(r"(\d+)([.,])(\d+)")
 # x^2, m2, cm3, CO2, H2O: not an answer
 _UNIT_BEFORE = re.compile(r"(?:\^\s?[{(]?\s?-?|(?<![^\W\d_])(?:[kcdm]?m|[кcсцдм]?м|سم|ft|in|CO|H))$")
+# A price whose decimal mark is a colon or the currency's sign: 1 234:50 and 12:50 kr in Swedish, 12€50 in French, 12$50 in
+# Portuguese. 12:50 alone is a time of day.
+_PRICE_MARKS = {
+    ":": re.compile(
+        rf"(?<![\d:.,])(?:\d{{1,3}}(?:[ .{_FIXED_SPACES}]\d{{3}})+(:)\d\d|\d+(:)\d\d(?= ?(?:kr\b|kron|SEK\b))"
+        rf"|(?<=kr )\d+(:)\d\d|(?<=SEK )\d+(:)\d\d)(?![\d:])"
+    ),
+    "€": re.compile(r"(?<![\d.,€])\d+(€)\d\d(?!\d|[.,]\d| ?€)"),
+    "$": re.compile(r"(?<![\d.,$])\d+(\$)\d\d(?!\d|[.,]\d| ?\$)"),
+}
+_PRICE_MARKS_OF = {"sv": ":€", "pt": "$€", "kea": "$€"}
 _new = tuple.__new__  # makes a `Number` in half the time of its own constructor, for the numbers that are simple
 _LONGEST_LITERAL = 40  # characters of a number inside arithmetic
 
@@ -64,6 +75,7 @@ def find_numbers(text: str, language: str) -> list[Number]:
         text: the result of `lilift.evaluate.answers.plain_text.plain_text`; positions refer to it.
         language: code of the language whose custom decides where the text is ambiguous.
     """
+    text = _with_decimal_commas(text, language)
     reader = _TokenReader(text, language)
     plain: list[Number] = []
     raised = "^" in text
@@ -90,6 +102,14 @@ def find_numbers(text: str, language: str) -> list[Number]:
         if words:
             plain = sorted(plain + words, key=lambda number: number.start)
     return composed_numbers(text, plain, language, reader.literal)
+
+
+def _with_decimal_commas(text: str, language: str) -> str:
+    """The text, as long as before, with a comma for every other decimal mark of a price."""
+    for mark in _PRICE_MARKS_OF.get(language, "€"):
+        if mark in text:
+            text = _PRICE_MARKS[mark].sub(lambda found: found.group().replace(found.group(found.lastindex or 0), ","), text)
+    return text
 
 
 def value_of_expression(text: str, language: str) -> tuple[Decimal, int] | None:

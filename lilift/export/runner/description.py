@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from lilift.recipe import storage
 from lilift.recipe.errors import RecipeError, RunFolderError
 from lilift.recipe.schema import Layout
+from lilift.recipe.setting_mistakes import what_it_takes
 
 DESCRIPTION = "lilift.json"
 KNOWN_FORMATS = (2, 3, 4)
@@ -170,7 +171,8 @@ def read_description(folder: Path) -> Description:
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(str(part) for part in problem["loc"])
-        raise RunFolderError(f"{place}: {problem['msg']}", where=path, remedy="export the run again") from None
+        what = "is missing" if problem["type"] == "missing" else f"is not {what_it_takes(problem)}"
+        raise RunFolderError(f"{place} {what}", where=path, remedy="export the run again") from None
     has_encoder = description.layout != "text"
     if (description.encoder is not None, description.alignment is not None) != (has_encoder, has_encoder):
         raise RunFolderError(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 import json
-import re
 from typing import Any, NoReturn
 
 from starlette.requests import Request
@@ -14,11 +12,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lilift.export.server.chat_requests import RequestError
+from lilift.export.server.host_names import host_fault
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _RETRY_SECONDS = "2"
-_HOST = re.compile(r"(?P<name>[A-Za-z0-9._~-]+|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(:(?P<port>[0-9]{0,5}))?\Z")
-_MOST_PORT = 65535
 _KEYED = "/v1"
 
 
@@ -45,16 +41,10 @@ class Guard:
     def _objection(self, scope: Scope) -> RequestError | None:
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         hosts = [value.decode("latin-1") for name, value in headers if name == b"host"]
-        names = [host_name(host) for host in hosts]
-        if len(names) > 1 or None in names:
-            return RequestError(
-                400, "the Host header is not valid; send one host name, with or without a port", code="invalid_host"
-            )
-        if self._hosts is not None and (not names or names[0] not in self._hosts):
-            named = repr(names[0]) if names else "that is missing"
-            return RequestError(
-                403, f"this server does not accept the host name {named}; call it as 127.0.0.1", code="host_not_allowed"
-            )
+        fault = host_fault(hosts, self._hosts)
+        if fault is not None:
+            status, reason = fault
+            return RequestError(status, reason, code="invalid_host" if status == 400 else "host_not_allowed")
         # The path that routing uses. A URL that also holds parts of the Host header could name another path.
         path: str = scope["path"]
         if self._api_key is None or not path.startswith(_KEYED):
@@ -64,19 +54,6 @@ class Guard:
         if scheme.lower() == b"bearer" and hmac.compare_digest(key.strip(), self._api_key.encode()):
             return None
         return RequestError(401, "the API key is missing or wrong; send `Authorization: Bearer KEY`", code="invalid_api_key")
-
-
-def host_name(header: str) -> str | None:
-    """The host name in a Host header, in small letters and without its port; None if the header is not valid."""
-    found = _HOST.match(header)
-    if found is None or int(found["port"] or 0) > _MOST_PORT:
-        return None
-    if found["ipv6"] is None:
-        return found["name"].lower()
-    try:
-        return str(ipaddress.IPv6Address(found["ipv6"]))
-    except ValueError:
-        return None
 
 
 async def json_of(request: Request, most: int, seconds: float) -> Any:

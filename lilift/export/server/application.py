@@ -21,9 +21,10 @@ from starlette.types import Receive, Scope, Send
 
 from lilift.export.runner.answer_text import Piece
 from lilift.export.runner.exported_bridge import ExportedBridge
-from lilift.export.server.admission import LOOPBACK, Guard, json_of, refusal
+from lilift.export.server.admission import Guard, json_of, refusal
 from lilift.export.server.answer_worker import Answer, AnswerWorker
 from lilift.export.server.chat_requests import RequestError, read_request
+from lilift.export.server.host_names import LOOPBACK
 from lilift.export.server.openapi import PATH, RATINGS, openapi_document
 from lilift.export.server.question_reading import AnswersWhole, ReadsQuestions
 from lilift.export.server.ratings import Ratings

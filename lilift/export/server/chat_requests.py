@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSche
 from pydantic_core import PydanticCustomError
 
 from lilift.model.decoding.sampling import Sampling
+from lilift.recipe.setting_mistakes import what_it_takes
 
 # OpenAI's other settings, each with the values that have no effect here. lilift refuses their other values, because these would
 # change an answer. It also refuses every field that it does not know.
@@ -47,6 +48,16 @@ LEAST_TEMPERATURE = 1e-6
 """The smallest temperature but 0. Logits that are divided by less than about 1e-270 are no finite numbers."""
 
 
+_OWN_WORDS = {
+    "temperature": f"send 0, or a number of at least {LEAST_TEMPERATURE:g}",
+    "model_type": "send a JSON object",
+    "dict_type": "send a JSON object",
+    "string_too_long": "send a text of at most {max_length} characters",
+    "too_long": "send at most {max_length} values",
+}
+"""Kinds of mistakes that a request says in other words than a recipe."""
+
+
 class RequestError(Exception):
     """A request that is refused.
 
@@ -68,12 +79,16 @@ class RequestError(Exception):
 
 
 def problem_in_words(problem: Mapping[str, Any]) -> str:
-    """What is wrong with a field of a request: pydantic's words, except where they speak of pydantic's own terms."""
+    """What is wrong with a field of a request, and what to send instead, in lilift's own words."""
     if problem["type"] == "extra_forbidden":
         return "this server knows no such field; leave it out"
     if problem["type"] == "too_short" and problem["ctx"]["actual_length"] == 0:
         return "this list is empty; give at least one"
-    return str(problem["msg"])
+    if problem["type"] == "missing":
+        return "this field is missing; send it"
+    if problem["type"] in _OWN_WORDS:
+        return _OWN_WORDS[problem["type"]].format(**problem.get("ctx") or {})
+    return f"send {what_it_takes(problem)}"
 
 
 class _Part(BaseModel):
@@ -140,7 +155,7 @@ class ChatRequest(_Part):
     @classmethod
     def _finite_logits(cls, value: float | None) -> float | None:
         if value and value < LEAST_TEMPERATURE:
-            raise PydanticCustomError("temperature", f"Input should be 0 or at least {LEAST_TEMPERATURE:g}")
+            raise PydanticCustomError("temperature", "too small")
         return value
 
     @property
@@ -189,7 +204,8 @@ def read_request(content: Any, models: Mapping[str, Sequence[str]]) -> ChatReque
     try:
         request = ChatRequest.model_validate(content)
     except ValidationError as error:
-        problem = max(error.errors(), key=lambda one: len(one["loc"]))  # of a type's alternatives, the one that fits best
+        # Of a type's alternatives, the one that fits best.
+        problem = max(error.errors(), key=lambda one: (len(one["loc"]), one["type"] == "too_long"))
         place = _place_in(content, problem["loc"], missing=problem["type"] == "missing")
         raise RequestError(400, f"{place}: {problem_in_words(problem)}", param=place, code="invalid_value") from None
     if request.model is not None and request.model not in models:

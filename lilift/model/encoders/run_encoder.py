@@ -29,8 +29,9 @@ def with_encoder_of_run(recipe: Recipe, run: Path) -> Recipe:
         return recipe
     sealed_folders.verify_part(
         folder,
-        if_unfinished="finish it with `lilift recipe run … --resume`",
-        if_damaged="restore it from a copy, or adapt the encoder again with `lilift recipe run … --restart-from adapt`",
+        if_unfinished=f"finish it with `{sealed_folders.run_command(run, '--resume')}`",
+        if_damaged="restore it from a copy, or adapt the encoder again with "
+        f"`{sealed_folders.run_command(run, '--restart-from adapt')}`",
     )
     encoder = recipe.encoder.model_copy(update={"model": str(folder.resolve()), "revision": None, "adapt": None})
     return recipe.model_copy(update={"encoder": encoder})

@@ -29,7 +29,7 @@ from lilift.translation.translator_languages import translator_language
 
 ENGLISH = "en"
 REMEMBERED = 20_000
-"""Questions of a language whose translations stay in memory."""
+"""Questions that stay in memory: with their translations, for each language, and with the routes that they took."""
 
 
 class Pivot:

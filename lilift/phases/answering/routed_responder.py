@@ -17,14 +17,12 @@ from lilift.evaluate.responders import CutsQuestions, ReadsLanguages, StreamsRes
 from lilift.evaluate.response_stream import Response, StreamingResponder
 from lilift.model.decoding.sampling import Sampling
 from lilift.phases.answering.answerer import Answerer
-from lilift.phases.answering.pivot_responder import ENGLISH, Pivot, Translations, through, translated_system
+from lilift.phases.answering.pivot_responder import ENGLISH, REMEMBERED, Pivot, Translations, through, translated_system
 from lilift.phases.answering.route_rule import Reading, Route, RouteSettings, RouteTaken, TextReader, choose_route
 from lilift.recipe.errors import RecipeError
 from lilift.recipe.schema import RespondIn
 from lilift.translation.translation_cache import Translation
 
-REMEMBERED = 20_000
-"""Questions whose route is remembered."""
 _ASKED_FOR = "{question}\n\nAnswer in {language}."
 
 

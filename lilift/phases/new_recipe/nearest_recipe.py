@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from lilift.memory.instant_plan import TOKEN_SETTINGS, InstantPlan, instant_plan, is_fitted
-from lilift.memory.planned_card import CARD_GIB, CARD_NAMES, GIB
+from lilift.memory.planned_card import CARD_GIB, CARD_NAMES, GIB, card_gib, card_key, unknown_card
 from lilift.recipe.errors import ModelError, RecipeError
 from lilift.recipe.load import load_recipe, shipped_recipes
 from lilift.recipe.names.local_paths import local_path
@@ -45,18 +45,21 @@ def check_card(text: str) -> str:
     Raises:
         RecipeError: lilift does not know the card, or it is too small.
     """
-    key = text.lower().replace(" ", "").replace("-", "").replace("_", "")
-    key = {"teslat4": "t4"}.get(key, CARD_NAMES.get(key, key))
+    key = card_key(text)
     if key in CARDS:
         return key
-    if key not in CARD_GIB:
+    gib = card_gib(key)
+    if not gib:
+        raise unknown_card(text, ["cpu", "t4", *CARD_NAMES])
+    fitting = [card for card in CARDS if card in CARD_GIB and CARD_GIB[card] <= gib]
+    if not fitting:
+        smallest = min((card for card in CARDS if card in CARD_GIB), key=lambda card: CARD_GIB[card])
         raise RecipeError(
-            f"lilift does not know the card {text!r}",
-            remedy=f"choose from {', '.join([*CARDS, *CARD_NAMES])}; `lilift doctor` shows the card of this machine",
+            f"no shipped recipe is for a card of less than {smallest.replace('gb', ' GB')}",
+            where=text,
+            remedy="give cpu for a try without the GPU, or rent a larger card",
         )
-    return max(
-        (card for card in CARDS if card in CARD_GIB and CARD_GIB[card] <= CARD_GIB[key]), key=lambda card: CARD_GIB[card]
-    )
+    return max(fitting, key=lambda card: CARD_GIB[card])
 
 
 def recipes_for(card: str) -> list[str]:

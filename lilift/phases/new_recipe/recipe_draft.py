@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
@@ -50,10 +51,11 @@ class Draft:
 
     @property
     def commands(self) -> list[str]:
-        """The next three commands."""
+        """The next commands: downloads first, if there are any, and then a look at the data, the plan and the run."""
         file = shlex.quote(str(self.path))
-        look = self.dictionary.fetch or f"lilift data preview {file}"
-        return [look, f"lilift recipe plan {file}", f"lilift recipe run {file}"]
+        downloads = [self.dictionary.fetch, self.benchmark.fetch if self.benchmark else ""]
+        own = [f"lilift data preview {file}", f"lilift recipe plan {file}", f"lilift recipe run {file}"]
+        return [*filter(None, downloads), *own]
 
     def write(self, *, replace: bool) -> None:
         """Write the recipe, if it is valid.
@@ -73,11 +75,10 @@ class Draft:
         model = self.llm.model or self.llm.base.llm.model
         title = "the stand-in LLM" if str(model).startswith("stand-in:") else f"the LLM {Path(model).name}"
         place = {"cpu": "without a GPU", "t4": "on a T4"}.get(self.card, f"on a card of {self.card.replace('gb', ' GB')}")
-        commands = [*([self.dictionary.fetch] if self.dictionary.fetch else []), *self._own_commands()]
-        all_settings = f"`lilift recipe show {shlex.quote(self.path.name)} --resolved` prints them all"
+        all_settings = f"`lilift recipe show {shlex.quote(str(self.path))} --resolved` prints them all"
         parts = [
             f"# {self.language.name} with {title}, {place}. Made by `lilift recipe new`.\n#\n",
-            *(f"#   {command}\n" for command in commands),
+            *(f"#   {command}\n" for command in self._commented_commands()),
             f"#\n# All other settings come from {self.llm.base.name}; {all_settings}.\n",
             _yaml({"extends": self.llm.base.name}),
             _yaml({"name": self.name}),
@@ -92,16 +93,13 @@ class Draft:
         ]
         return "".join(parts)
 
-    def _own_commands(self) -> list[str]:
-        file, questions = shlex.quote(self.path.name), self.benchmark
-        published = questions is not None and questions.path is None and questions.name != "world"
-        return [
-            *([f"lilift eval fetch {questions.name}"] if questions is not None and published else []),
-            f"lilift data preview {file}        # what stage 1 reads",
-            f"lilift recipe plan {file}         # memory by phase, before anything is downloaded",
-            f"lilift recipe run {file}          # both stages, evaluation, export",
-            f"lilift recipe run {file} --resume # continue after an interruption",
-        ]
+    def _commented_commands(self) -> list[str]:
+        """The commands with what they do, for the head of the recipe."""
+        notes = ("what stage 1 reads", "memory by phase, before anything is downloaded", "both stages, evaluation, export")
+        commands = [*self.commands, f"{self.commands[-1]} --resume"]
+        noted = [*("" for _ in commands[: -len(notes) - 1]), *notes, "continue after an interruption"]
+        width = max(map(len, commands[-len(notes) - 1 :]))
+        return [f"{one:<{width}}  # {note}" if note else one for one, note in zip(commands, noted, strict=True)]
 
     def _settings(self) -> dict[str, dict[str, Any]]:
         """The sections of the recipe with what differs from the recipe that it extends."""
@@ -134,6 +132,8 @@ class Draft:
                 if self.exercises.source == of_base.source
                 else {"revision": None, "subset": None, "split": "train", "columns": None, "limit": None}
             )
+            if self.exercises.columns is not None:
+                others["columns"] = self.exercises.columns.model_dump(exclude_none=True)
             data["instructions"] |= {key: value for key, value in others.items() if getattr(of_base, key) != value}
         if self.dictionary.place is None:
             data["lexicons"] = "world"
@@ -149,11 +149,14 @@ class Draft:
         if self.benchmark is None:
             evaluation["benchmarks"] = []
         elif self.benchmark.path is None:
-            evaluation["benchmarks"] = [{"name": self.benchmark.name}]
+            from_hub = {"source": "hub"} if self.benchmark.on_hub else {}
+            evaluation["benchmarks"] = [{"name": self.benchmark.name, **from_hub}]
         else:
             questions: dict[str, Any] = {"name": "custom", "path": self._written(self.benchmark.path)}
             if self.benchmark.names_language:
                 questions["languages"] = self.language.code
+            if self.benchmark.columns is not None:
+                questions["columns"] = self.benchmark.columns.model_dump(mode="json", exclude_none=True)
             evaluation["benchmarks"] = [questions]
         if of_base.during is not None:
             evaluation["during"] = None
@@ -199,9 +202,15 @@ def check_file(path: Path, *, replace: bool) -> None:
         RecipeError: the file exists and `replace` is false, or its name does not end with .yaml.
     """
     if path.suffix not in (".yaml", ".yml"):
-        raise RecipeError("the name of a recipe file ends with .yaml", where=path, remedy=f"write {path}.yaml")
+        raise RecipeError("the name of a recipe file ends with .yaml", where=path, remedy=f"write {path.with_suffix('.yaml')}")
     if path.exists() and not replace:
-        raise RecipeError("this file exists", where=path, remedy="choose another name, or give --replace")
+        others = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(2))
+        free = next(other for other in others if not other.exists())
+        raise RecipeError(
+            "this file exists",
+            where=path,
+            remedy=f"give another name, as in `lilift recipe new {shlex.quote(str(free))}`, or replace it with --replace",
+        )
 
 
 def _yaml(settings: dict[str, Any]) -> str:

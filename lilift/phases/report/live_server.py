@@ -6,11 +6,11 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from lilift.export.server.host_names import LOOPBACK, host_fault
 from lilift.phases.report.page import report_page
 from lilift.recipe.errors import EnvironmentUnfit
 
 ADDRESS = "127.0.0.1"
-_NAMES = (ADDRESS, "localhost")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _RELOAD = '<meta http-equiv="refresh" content="{}">'
 _WATCHED = ("*.json", "*.jsonl", "*/*.json", "*/*.jsonl")
@@ -61,10 +61,9 @@ def live_server(report: LiveReport, port: int) -> ThreadingHTTPServer:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            # Another page cannot read the report under a name of its own (DNS rebinding).
-            host = (self.headers.get("Host") or "").rpartition(":")[0] or self.headers.get("Host")
-            if host not in _NAMES:
-                self.send_error(403, "lilift serves this page only to 127.0.0.1 and localhost")
+            fault = host_fault(self.headers.get_all("Host") or [], LOOPBACK)
+            if fault is not None:
+                self.send_error(*fault)
             elif self.path.partition("?")[0] != "/":
                 self.send_error(404)
             else:

@@ -262,6 +262,11 @@ class Recipe(Settings):
         in_align = "align" in self.stages and "translated" in self.align.texts and "respond" in self.align.target
         return in_align or ("transfer" in self.stages and "translated" in self.transfer.texts)
 
+    @property
+    def translations_need_english(self) -> bool:
+        """Whether stage 1 reads translated texts; stage 2 needs only their responses."""
+        return "align" in self.stages and "translated" in self.align.texts
+
     def as_dict(self) -> dict[str, Any]:
         """The recipe with every default, as plain JSON types."""
         return self.model_dump(mode="json")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import gzip
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lilift.data.languages import language
+from lilift.data.lexicons.coverage import low_coverage
 from lilift.data.lexicons.dictionary_files import Pair
 from lilift.data.lexicons.english_forms import count_words
-from lilift.data.lexicons.lexicon import Lexicon, Translation, build_lexicon
+from lilift.data.lexicons.lexicon import Coverage, Lexicon, Translation, build_lexicon
 from lilift.data.lexicons.lexicon_folder import load_lexicon
 from lilift.data.lexicons.pair_filters import Filters
 from lilift.data.lexicons.swadesh import SWADESH_110, SWADESH_207
@@ -122,6 +124,7 @@ def test_what_is_kept_where_tastes_differ_is_the_users_choice() -> None:
         ("dog mbwa\ncat paka\n", "muse.txt"),
         ("dog\tmbwa\r\ncat\tpaka\r\n", "windows.tsv"),
         ("\ufeffdog\tmbwa\ncat\tpaka", "bom.tsv"),
+        ("English\tSwahili\r\ndog\tmbwa\r\ncat\tpaka\r\n".encode("utf-16"), "Unicode Text of a spreadsheet.txt"),
         ("en\tfr\tsw\ndog\tchien\tmbwa\ncat\tchat\tpaka\n", "table.tsv"),
         ("english\ttranslation\ndog\tmbwa\ncat\tpaka\n", "headed.tsv"),
         (gzip.compress(b"dog\tmbwa\ncat\tpaka\n", mtime=0), "packed-without-suffix"),
@@ -139,10 +142,10 @@ def test_the_format_is_recognised_from_the_content(write, content: str | bytes, 
     ("content", "message"),
     [
         (b"dog\tmbwa\n" + "café\tkahawa\n".encode("latin-1"), r"en-sw\.tsv:2: the line is not UTF-8 text"),
-        ("dog\tmbwa\n".encode("utf-16"), r"en-sw\.tsv: the file is UTF-16"),
         (gzip.compress(b"dog\tmbwa\n" * 5000, mtime=0)[:40], r"en-sw\.tsv:\d+: the gzip file is cut short or damaged"),
         (b"x" * (1 << 21), r"en-sw\.tsv:1: a line is longer than 1 MiB"),
-        ("", "no usable pair for Swahili"),
+        ("", r"en-sw\.tsv: the file is empty"),
+        ("# words\n", "no usable pair for Swahili"),
         ("dog\tdog\ncat\tcat\n", "no usable pair for Swahili .* identical 2"),
         ("one two three\nfour five six\n", r"en-sw\.tsv:1: 2 of 2 lines are not pairs"),
         ("just\nwords\n", r"en-sw\.tsv:1: 2 of 2 lines are not pairs"),
@@ -247,3 +250,16 @@ def test_every_gatitos_file_is_read(shared_data: Path, tmp_path: Path) -> None:
     for path in files[::6]:
         lexicon = load_lexicon(str(path), path.stem.removeprefix("en_"))
         assert len(lexicon.entries) > 1500, path.name
+
+
+def test_low_coverage_names_only_dictionaries_that_are_not_in_the_lexicon_yet(write) -> None:
+    known = load_lexicon(write("dog\tmbwa\n"), "sw")
+    little = Coverage(100, 1)
+    said = low_coverage("sw", little, known.sources)
+    assert said is not None
+    assert "`lilift lexicon fetch wiktionary,afromt --languages sw --into more`" in said
+    sources = [replace(known.sources[0], name=name) for name in ("wiktionary", "afromt")]
+    said = low_coverage("sw", little, sources)
+    assert said is not None
+    assert "lexicon fetch" not in said
+    assert low_coverage("sw", Coverage(100, 90)) is None

@@ -15,6 +15,7 @@ from lilift.data.stage_rows import align_rows, transfer_rows
 from lilift.data.texts.contamination import HeldOut
 from lilift.data.texts.examples import TranslatedExample
 from lilift.data.texts.translations import load_translations
+from lilift.export.server.ratings import Ratings
 from lilift.recipe.errors import DataError, RecipeError
 from lilift.recipe.load import load_recipe
 from tests.data.test_prepare import rows_of, spoken, tokenisation
@@ -215,3 +216,27 @@ def test_a_response_in_the_language_is_what_the_llm_learns_to_write(tmp_path: Pa
     line = {"question": "Matofaa mangapi?", "response": "Jibu ni 7.", "english": "How many apples?", "answer": "7"}
     [found], _ = load_translations(jsonl(tmp_path / "sw.jsonl", [line]), "sw", needs_response=True)
     assert (found.source, found.question, found.response) == ("Matofaa mangapi?", "How many apples?", "Jibu ni 7.")
+
+
+def test_rated_answers_to_questions_in_the_language_teach_stage_2(tmp_path: Path) -> None:
+    ratings = Ratings(tmp_path / "ratings.jsonl", "mine")
+    for question, answer, right, correction in (
+        ("Juma ana maembe 3 na ananunua 4. Ana maembe mangapi?", "3 + 4 = 7. The answer is 7.", True, ""),
+        ("Asha ana vitabu 9 na anatoa 2. Ana vitabu vingapi?", "The answer is 11.", False, "The answer is 7."),
+        ("Basi lina watu 5. Watu wangapi?", "I do not know.", False, ""),
+    ):
+        ratings.add({"question": question, "answer": answer, "right": right, "correction": correction})
+    location = str(tmp_path / "ratings.jsonl")
+    found, report = load_translations(location, "sw", needs_response=True, needs_english=False)
+    assert [(one.text, one.response, one.question) for one in found] == [
+        ("Juma ana maembe 3 na ananunua 4. Ana maembe mangapi?", "3 + 4 = 7. The answer is 7.", ""),
+        ("Asha ana vitabu 9 na anatoa 2. Ana vitabu vingapi?", "The answer is 7.", ""),
+    ]
+    assert report.dropped == {"no response": 1}
+    with pytest.raises(DataError, match="empty English 3"):  # stage 1 would have to write their English
+        load_translations(location, "sw", needs_response=False)
+    held_out = HeldOut({"custom-mine": [found[0].text]})
+    assert load_translations(location, "sw", needs_response=True, needs_english=False, held_out=held_out)[1].dropped == {
+        "in custom-mine": 1,
+        "no response": 1,
+    }

@@ -13,8 +13,8 @@ from typing import Any
 
 from lilift.export.runner.answer_text import Piece
 from lilift.export.runner.exported_bridge import ExportedBridge
-from lilift.export.server.admission import LOOPBACK
 from lilift.export.server.application import Limits, build_application
+from lilift.export.server.host_names import LOOPBACK
 from lilift.export.server.listening import listen, server_of
 from lilift.export.server.question_reading import AnswersWhole, ReadsQuestions
 

@@ -15,8 +15,9 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from lilift.export.runner.exported_bridge import ExportedBridge
-from lilift.export.server.admission import LOOPBACK, Guard, host_name
+from lilift.export.server.admission import Guard
 from lilift.export.server.application import Limits
+from lilift.export.server.host_names import LOOPBACK, host_name
 from tests.export.server.serving import call, post, question, served
 
 KEY = "secret"

@@ -157,12 +157,19 @@ def test_the_report_shows_what_the_encoder_read(run: FinishedRun) -> None:
     assert "Adaptation of the encoder: loss" in shown
 
 
-def test_a_missing_text_is_one_line_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = ("languages=[fj]", f"encoder.adapt.text={tmp_path / 'none.txt'}")
-    assert main(["recipe", "validate", "tiny-cpu", "--set", settings[0], "--set", settings[1]]) != 0
-    for said in (capsys.readouterr().err, str(missing_for(load_recipe("tiny-cpu", settings), ("data",))[0])):
+@pytest.mark.parametrize(
+    ("recipe", "setting"),
+    [("tiny-cpu", "encoder.adapt.text"), ("baseline-continued-7b-24gb", "data.monolingual.files")],
+)
+def test_a_missing_text_is_one_line_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], recipe: str, setting: str
+) -> None:
+    settings = ("languages=[fj]", f"{setting}={tmp_path / 'none.txt'}")
+    assert main(["recipe", "validate", recipe, "--set", settings[0], "--set", settings[1]]) == 3
+    missing = missing_for(load_recipe(recipe, [*settings, f"data.lexicons={tmp_path}"]), ("data",))
+    for said in (capsys.readouterr().err, "\n".join(map(str, missing))):
         assert "there is no text file of Fijian (fj)" in said
-        assert "encoder.adapt.text" in said
+        assert setting in said
 
 
 def test_questions_of_benchmarks_are_left_out_of_the_text(tmp_path: Path) -> None:

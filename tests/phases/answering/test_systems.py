@@ -15,7 +15,7 @@ def test_a_part_that_cannot_answer_names_the_command_that_makes_it(tmp_path: Pat
     part = tmp_path / "transfer" / "adapter"
     with pytest.raises(RunFolderError) as unfinished:
         check_trained_part(part)
-    remedy = "finish it with `lilift recipe run … --resume`"
+    remedy = f"finish it with `lilift recipe run {tmp_path}/recipe.yaml --run-folder {tmp_path} --resume`"
     assert unfinished.value.line() == f"{tmp_path}: phase 'transfer' of this run is not finished; {remedy}"
     with sealed_folder(part) as partial:
         (partial / "weights").write_bytes(b"1234")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lilift.data.texts.row_languages import LANGUAGE_COLUMNS
 from lilift.recipe.errors import DataError
+from lilift.recipe.names.column_names import UnknownColumns
 from lilift.recipe.names.language_names import read_language
 from lilift.recipe.schema import QuestionColumnSettings
 
@@ -161,7 +162,7 @@ def _no_such_column(name: str, names: Sequence[str], where: Path) -> DataError:
 
 
 def _not_found(what: str, role: str, names: Sequence[str], where: Path) -> DataError:
-    return DataError(
+    return UnknownColumns(
         f"lilift does not know which column holds the {what}: the columns are {', '.join(names)}",
         where=where,
         remedy=f"name it with `columns: {{{role}: …}}` in the recipe, or with --columns {role}=…",

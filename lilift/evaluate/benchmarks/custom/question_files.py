@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lilift.data.other_formats import require_text_format
 from lilift.data.rows.parquet_rows import read_parquet_rows
 from lilift.data.rows.row_files import ROW_FILES, kind_of_file, open_rows
 from lilift.data.text_files import read_lines
@@ -16,7 +17,6 @@ from lilift.recipe.errors import DataError
 from lilift.recipe.names.language_names import read_language
 from lilift.recipe.schema import InstructionSettings
 
-_SHEETS = (".xlsx", ".xls", ".ods", ".numbers")
 _COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 _BARE_NUMBER = re.compile(r"[:\[,]\s*(-?\d+\.\d+)\s*(?=[,}\]]|$)")
 
@@ -125,9 +125,8 @@ def _files(path: Path) -> tuple[list[Path], list[Path]]:
     there = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
     found = [file for file in there if kind_of_file(file)]
     if not found:
-        sheet = next((file for file in there if file.suffix.lower() in _SHEETS), None)
-        if sheet:
-            raise _unreadable_kind(sheet)
+        for file in there:
+            require_text_format(file, by_name=True)
         raise DataError(f"the folder has no {ROW_FILES.removeprefix('a ')}", where=path, remedy="check the path")
     named = {file: code for file in found if (code := split_language(file)[1])}
     if not named:  # a language column must name the languages
@@ -159,8 +158,7 @@ def _rows_of(file: Path) -> list[FileRow]:
 
 
 def _unreadable_kind(file: Path) -> DataError:
-    if file.suffix.lower() in _SHEETS:
-        return DataError("lilift does not read spreadsheet files", where=file, remedy="save the sheet as CSV in UTF-8")
+    require_text_format(file, by_name=True)
     return DataError("lilift does not read this kind of file", where=file, remedy=f"give {ROW_FILES}")
 
 

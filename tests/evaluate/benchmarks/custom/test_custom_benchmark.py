@@ -172,7 +172,7 @@ def test_true_and_false_are_labels(tmp_path: Path) -> None:
         ("p.csv", "question,answer\n", "p.csv: the file has no rows"),
         ("p.csv", "question,answer\n,\n", "p.csv: the file has no rows"),
         ("p.csv", "", "p.csv: the file is empty"),
-        ("p.xlsx", "x", "lilift does not read spreadsheet files; save the sheet as CSV in UTF-8"),
+        ("p.xlsx", "x", "the file is a spreadsheet, which lilift does not read; save the sheet as CSV in UTF-8"),
         ("p.txt", "x", "does not read this kind of file; give a .jsonl"),
         ("p.csv", "id,lang,question,answer\n1,en,a,1\n2,en,b,2\n1,sw,a,1\n", "'sw' lacks question 2, which 'en' has"),
         ("p.csv", "id,lang,question,answer\n1,en,a,1\n1,sw,a,1\n17,sw,b,2\n", "'en' lacks question 17, which 'sw' has"),
