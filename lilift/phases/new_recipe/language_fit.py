@@ -12,25 +12,7 @@ from lilift.recipe.schema import Recipe
 
 # Frequent words of English that are rare in other languages' texts.
 _ENGLISH = frozenset(
-    [
-        "the",
-        "of",
-        "and",
-        "how",
-        "many",
-        "what",
-        "with",
-        "from",
-        "she",
-        "they",
-        "each",
-        "which",
-        "this",
-        "that",
-        "there",
-        "was",
-        "were",
-    ]
+    ("the", "of", "and", "how", "many", "what", "with", "from", "she", "they", "each", "which", "this", "that", "there", "was")
 )
 _WORD = re.compile(r"[^\W\d_]+")
 _LEAST_WORDS = 30
