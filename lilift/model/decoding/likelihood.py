@@ -13,6 +13,9 @@ from lilift.model.decoding.generation import Embedded, check_keeps_keys_and_valu
 from lilift.model.decoding.key_value_cache import KeyValueCache
 from lilift.model.decoding.last_logits import last_logits_only
 
+MOST_LOGITS = 1 << 26
+"""Logits of continuations at the same time: 128 MiB in 16 bits. Those of a whole batch can take gigabytes."""
+
 
 @dataclass(frozen=True)
 class Likelihood:
@@ -43,7 +46,8 @@ def log_likelihoods(
         lengths: each prompt's length in tokens.
         embed: gives the prompts whose indices it gets, padded on the left; see `Continuer.run`.
         continuations: for each prompt its continuations as token ids.
-        batch_tokens: positions side by side, padding included; a longer prompt runs alone.
+        batch_tokens: positions side by side, padding included; a longer prompt runs alone. Fewer rows run side by side if they
+            would have more than `MOST_LOGITS`.
 
     Returns:
         For each prompt one value for each of its continuations. The batch does not change a value.
@@ -54,9 +58,10 @@ def log_likelihoods(
     check_keeps_keys_and_values(llm)
     found: list[list[Likelihood]] = [[] for _ in lengths]
     longest = max((len(ids) for asked in continuations for ids in asked), default=0)
+    most_rows = MOST_LOGITS // (max(1, longest - 1) * llm.config.get_text_config().vocab_size)
     waiting = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     while waiting:
-        rows_at_once = max(1, batch_tokens // (lengths[waiting[0]] + longest))
+        rows_at_once = max(1, min(most_rows, batch_tokens // (lengths[waiting[0]] + longest)))
         chosen, waiting = waiting[:rows_at_once], waiting[rows_at_once:]
         prompts = _ReadPrompts(llm, embed(chosen), room=longest)
         for place in range(max(len(continuations[row]) for row in chosen)):
@@ -93,15 +98,18 @@ class _ReadPrompts:
         for place, continuation in enumerate(ids):
             targets[place, : len(continuation)] = torch.tensor(continuation, dtype=torch.long)
         targets = targets.to(device)
-        logits = self._next  # [B, L, V]
+        following = self._next[:, :0]  # [B, L-1, V]
         if width > 1:
             # The LLM also reads the padding after a shorter continuation; causal attention keeps it out of earlier places.
             later = self._positions[:, -1:] + torch.arange(1, width, device=device)  # [B, L-1]
             mask = torch.cat([self._mask, self._mask.new_ones(len(ids), width - 1)], dim=1)
             following = self._read(mask, input_ids=targets[:, :-1], position_ids=later)
             self._cache.crop(self._mask.shape[1])
-            logits = torch.cat([logits, following], dim=1)
-        return [_likelihood(logits[place, : len(one)], targets[place, : len(one)]) for place, one in enumerate(ids)]
+        # One row after the other, because logits are large and float32 twice as large.
+        return [
+            _likelihood(torch.cat([self._next[place], following[place]])[: len(one)], targets[place, : len(one)])
+            for place, one in enumerate(ids)
+        ]
 
     def _read(self, mask: Tensor, **inputs: Tensor | int) -> Tensor:
         output = self._llm(**inputs, attention_mask=mask.long(), past_key_values=self._cache, use_cache=True)

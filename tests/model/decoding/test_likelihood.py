@@ -11,6 +11,7 @@ import torch
 
 from lilift.data.texts.examples import Row
 from lilift.model.bridge import BridgedModel
+from lilift.model.decoding import likelihood
 from lilift.model.llms.plain_llm import PlainLLM
 
 CONTINUATIONS = [(5, 9, 4), (5,), (8, 8), (7, 6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4)]
@@ -32,6 +33,29 @@ def test_a_bridge_finds_answers_as_likely_as_its_loss_says(
             with torch.no_grad():
                 loss = bridge.loss(bridge.collate([replace(row, response_ids=ids)]), num_items=1)
             assert value.log_probability == pytest.approx(-loss.item(), abs=1e-4)
+
+
+def test_a_large_vocabulary_makes_batches_smaller_and_changes_no_value(
+    bridge_of: Callable[..., BridgedModel], rows_of: Callable[..., list[Row]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bridge = bridge_of()
+    rows = rows_of(bridge)
+    asked = [CONTINUATIONS] * len(rows)
+    expected = bridge.log_likelihoods(rows, asked, batch_tokens=10_000)
+    sizes: list[int] = []
+    read = likelihood._ReadPrompts._read
+
+    def counted(self: Any, mask: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        sizes.append(len(mask))
+        return read(self, mask, **inputs)
+
+    monkeypatch.setattr(likelihood._ReadPrompts, "_read", counted)
+    following = max(map(len, CONTINUATIONS)) - 1
+    monkeypatch.setattr(likelihood, "MOST_LOGITS", 2 * following * bridge.causal_lm.config.vocab_size)
+    found = bridge.log_likelihoods(rows, asked, batch_tokens=10_000)
+    assert max(sizes) == 2
+    for one, other in zip(found, expected, strict=True):
+        assert [value.log_probability for value in one] == pytest.approx([value.log_probability for value in other], abs=1e-4)
 
 
 def test_what_a_model_would_write_itself_is_greedy_and_what_it_would_not_is_not(bridge_of: Callable[..., Any]) -> None:
