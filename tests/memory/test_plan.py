@@ -184,7 +184,7 @@ def test_cards_are_known_by_size_and_by_name(name: str, gib: int) -> None:
 
 
 def test_an_unknown_card_is_one_clear_line() -> None:
-    with pytest.raises(RecipeError, match="does not know the card 'voodoo2'; choose from 8gb"):
+    with pytest.raises(RecipeError, match="does not know the card 'voodoo2'; give its memory, such as 16gb, or one of rtx3060"):
         planned_card("voodoo2")
 
 

@@ -107,4 +107,5 @@ def test_the_verb_takes_names_in_any_spelling_and_groups(capsys: pytest.CaptureF
     assert "first: translate, then solve." in out
     assert "closed  tune on translated data: baseline-translated-sft-7b-24gb does not fit 8gb" in out
     assert main(["routes", "jp"]) == 3
-    assert main(["routes", "sw", "--card", "9gb"]) == 2
+    assert main(["routes", "sw", "--card", "9gb"]) == 0, "any size is a card"
+    assert main(["routes", "sw", "--card", "voodoo2"]) == 2
