@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import sys
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ from benchmarks.shared.result_files import keep, report_goals
 from lilift.evaluate.scores.paired_comparison import read_verdicts
 from lilift.model.encoders.encoder import load_encoder
 from lilift.phases.run import FinishedRun, RunOptions, run_recipe
+from lilift.recipe.errors import LiliftError
 from lilift.recipe.load import load_recipe
 
 RECIPE, TITLE = "smollm2-135m-cpu", "SIB-200"
@@ -220,7 +222,14 @@ def page_with(table: dict[str, Any], text: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help="data folder (default: download into the folder for runs)")
+    shared = os.environ.get("LILIFT_SHARED_DATA")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        default=Path(shared) if shared else None,
+        help="data folder (default: $LILIFT_SHARED_DATA, or else download into the folder for runs)",
+    )
     parser.add_argument("--check", action="store_true", help="exit with 1 if a goal is not met")
     parser.add_argument("--encoder", default="intfloat/multilingual-e5-small", help="hub name or folder")
     parser.add_argument("--llm", default="HuggingFaceTB/SmolLM2-135M-Instruct", help="hub name or folder")
@@ -255,4 +264,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except LiliftError as error:
+        print(f"real_models: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
