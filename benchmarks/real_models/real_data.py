@@ -18,7 +18,7 @@ from pathlib import Path
 from lilift.data.downloads import WebFile, download
 from lilift.data.languages import languages
 from lilift.data.lexicons.published_dictionaries import fetch
-from lilift.data.lexicons.publishers import PUBLISHERS, download_for
+from lilift.data.lexicons.publishers import PUBLISHERS, Download, download_for
 from lilift.evaluate.benchmarks.benchmark_fetch import PUBLIC, public_files
 from lilift.evaluate.benchmarks.benchmark_sources import languages_of
 
@@ -26,6 +26,7 @@ LOW = tuple(sorted(code for code, known in languages().items() if known.tier == 
 """MMWP's low-resource languages. multilingual-e5-small has read all of them but Luxembourgish (XLM-R's list of languages)."""
 TEST_ROWS = 204
 SIB200 = languages_of("sib200")
+WIKTIONARY = "wiktionary"
 ENGLISH = (
     ("eng_Latn/train.tsv", 102878, "056c2989673d0724cb27edb0d9ee5c6305b2548c17f9fd8f2092f40c98ac0156"),
     ("eng_Latn/dev.tsv", 13639, "48fe23ed3c66e6978c6cdeff3f661ab9ea6451001d967e23d94796b009777181"),
@@ -53,12 +54,10 @@ def download_data(folder: Path, *, host: str | None = None, say: Callable[[str],
         file, path = WebFile(f"{host or source.host}/{source.place}/{name}", sha256, size), folder / "sib200" / name
         if not file.is_at(path):
             download(file, path)
-    publisher = PUBLISHERS["wiktionary"]
+    publisher = PUBLISHERS[WIKTIONARY]
     say(f"dictionaries from {publisher.page}; licence: {publisher.licence}")
     for code in LOW:
-        dictionary = download_for(publisher.name, code)
-        assert dictionary is not None, f"no Wiktionary dictionary for {code}"
-        fetch(publisher, dictionary, folder)
+        fetch(publisher, _dictionary_of(code), folder)
     return folder
 
 
@@ -96,11 +95,16 @@ def dictionaries(data: Path) -> dict[str, Path]:
     """A Wiktionary dictionary of every language, as WECHSEL distributes them (github.com/CPJKU/wechsel)."""
     found = {}
     for code in LOW:
-        dictionary = download_for("wiktionary", code)
-        assert dictionary is not None, f"no Wiktionary dictionary for {code}"
-        published = data / "wiktionary" / dictionary.file
-        found[code] = published if published.is_file() else data / "lexicon_wechsel_wiktionary" / f"{dictionary.file}.gz"
+        name = _dictionary_of(code).file
+        published = data / WIKTIONARY / name
+        found[code] = published if published.is_file() else data / "lexicon_wechsel_wiktionary" / f"{name}.gz"
     return found
+
+
+def _dictionary_of(code: str) -> Download:
+    dictionary = download_for(WIKTIONARY, code)
+    assert dictionary is not None, f"no Wiktionary dictionary for {code}"
+    return dictionary
 
 
 def _write(path: Path, rows: Iterable[Mapping[str, str]]) -> Path:

@@ -43,8 +43,7 @@ class RunParts:
         parts = cls(alignment=alignment, adapter=run / "transfer" / "adapter", data=run / "data", encoder=encoder)
         for part in (parts.encoder, parts.alignment, parts.adapter):
             if part is not None:
-                command = sealed_folders.run_command(run, "--resume")
-                sealed_folders.verify_part(part, if_unfinished=f"finish it with `{command}`")
+                sealed_folders.verify_part(part, if_unfinished=sealed_folders.remedy_to_finish(run))
         return parts
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lilift.memory.phase_plan import PhasePlan, require_phase_fits
 from lilift.memory.planned_card import CPU_PROCESS_BYTES, GIB, PlannedCard
-from lilift.recipe.schema import Recipe
+from lilift.recipe.schema import PivotSettings, Recipe
 from lilift.translation.translator_memory import TranslatorMemory, translator_memory
 
 if TYPE_CHECKING:
@@ -25,9 +25,7 @@ TRANSLATE = "translate"
 
 def with_translator(plan: Plan) -> Plan:
     """The plan with the translator of its recipe; the same plan without one, or if lilift does not know its size."""
-    settings = plan.recipe.evaluate.pivot
-    on_gpu = plan.card.kind == "cuda" and settings is not None and settings.device == "auto"
-    memory = None if settings is None else translator_memory(settings, on_gpu=on_gpu)
+    memory, on_gpu = _memory_of(plan.recipe.evaluate.pivot, plan.card)
     if memory is None:
         return plan
     if plan.card.kind == "cuda" and not on_gpu:
@@ -39,9 +37,7 @@ def with_translator(plan: Plan) -> Plan:
 
 def phases_with_translator(phases: Sequence[PhasePlan], recipe: Recipe, card: PlannedCard) -> tuple[PhasePlan, ...]:
     """The phases with the translator of a recipe in the memory that they are planned for; the same phases without one."""
-    settings = recipe.evaluate.pivot
-    on_gpu = card.kind == "cuda" and settings is not None and settings.device == "auto"
-    memory = None if settings is None else translator_memory(settings, on_gpu=on_gpu)
+    memory, on_gpu = _memory_of(recipe.evaluate.pivot, card)
     if memory is None or (card.kind == "cuda" and not on_gpu):
         return tuple(phases)
     if recipe.evaluate.respond_in == "asked":
@@ -49,6 +45,12 @@ def phases_with_translator(phases: Sequence[PhasePlan], recipe: Recipe, card: Pl
     alone = _beside(PhasePlan(TRANSLATE, {"context": card.context_bytes}), memory)
     place = next((place for place, phase in enumerate(phases) if phase.phase == "evaluate"), len(phases))
     return (*phases[:place], alone, *phases[place:])
+
+
+def _memory_of(settings: PivotSettings | None, card: PlannedCard) -> tuple[TranslatorMemory | None, bool]:
+    """The translator's memory (None without one, or if lilift does not know its size), and whether it is the card's."""
+    on_gpu = card.kind == "cuda" and settings is not None and settings.device == "auto"
+    return None if settings is None else translator_memory(settings, on_gpu=on_gpu), on_gpu
 
 
 def _beside(phase: PhasePlan, memory: TranslatorMemory) -> PhasePlan:
@@ -61,8 +63,7 @@ def translator_line(recipe: Recipe, card: PlannedCard) -> str | None:
     settings = recipe.evaluate.pivot
     if settings is None:
         return None
-    on_gpu = card.kind == "cuda" and settings.device == "auto"
-    memory = translator_memory(settings, on_gpu=on_gpu)
+    memory, on_gpu = _memory_of(settings, card)
     if memory is None:
         return f"the plan leaves out the translator: lilift does not know the size of {settings.model}"
     place = "card" if on_gpu else "host"

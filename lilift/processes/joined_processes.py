@@ -22,7 +22,7 @@ from lilift.processes.mailbox import Mailbox
 from lilift.processes.stuck_exit import Starter
 from lilift.processes.torchrun_environment import Started
 from lilift.recipe.errors import LiliftError, TrainingError, print_error
-from lilift.recipe.interrupt import AGAIN, Interruption, StoppedBySignal, ignore_signals
+from lilift.recipe.interrupt import AGAIN, KEPT, Interruption, StoppedBySignal, ignore_signals
 
 Result = TypeVar("Result")
 STUCK_SECONDS = 600.0
@@ -195,13 +195,13 @@ class Processes:
                 if self._store.check([_LEFT]):
                     interruption = Interruption()
                     interruption.request(int(self._store.get(_LEFT)))
-                    return interruption.stop("stopped; lilift keeps the last checkpoint and the answers so far", AGAIN)
+                    return interruption.stop(f"stopped; {KEPT}", AGAIN)
                 if gone := self.gone():
                     names = " and ".join(map(self._named, gone))
                     break
             time.sleep(0.1)  # the connection breaks a moment before the process is gone
         return ProcessLost(
-            f"{names or 'another process of this run'} has ended; lilift keeps the last checkpoint and the answers so far",
+            f"{names or 'another process of this run'} has ended; {KEPT}",
             remedy=AGAIN,
         )
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from lilift.processes.joining import too_few_gpus
 from lilift.processes.torchrun_environment import LAUNCHED_BY_LILIFT
 from lilift.recipe.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, TrainingError
-from lilift.recipe.interrupt import AGAIN
+from lilift.recipe.interrupt import AGAIN, KEPT
 
 _EXIT_CODES = {2: EXIT_INTERRUPTED, 15: EXIT_TERMINATED}
 
@@ -65,7 +65,7 @@ def launch(count: int, arguments: Sequence[str], *, on_gpus: bool) -> int:
         if failure.exitcode < 0:
             raise TrainingError(
                 f"process {rank} (pid {failure.pid}) was killed by signal {-failure.exitcode}, so lilift ended the others; "
-                "lilift keeps the last checkpoint and the answers so far",
+                f"{KEPT}",
                 remedy=AGAIN,
             ) from None
         return int(failure.exitcode)

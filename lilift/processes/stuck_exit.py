@@ -13,12 +13,11 @@ import threading
 import time
 
 from lilift.recipe.errors import EXIT_INTERRUPTED, EXIT_TERMINATED, TrainingError, print_error
-from lilift.recipe.interrupt import AGAIN, leave_at_once
+from lilift.recipe.interrupt import AGAIN, KEPT, leave_at_once
 
 GRACE_SECONDS = 25.0
 """torchrun itself kills a process 30 seconds after it asked it to stop."""
 _SECONDS_BETWEEN_LOOKS = 1.0
-_KEPT = "lilift keeps the last checkpoint and the answers so far"
 _leaving = threading.Lock()  # taken once and for all by the thread that ends this process
 
 
@@ -43,7 +42,7 @@ def leave_when_stuck(grace_seconds: float = GRACE_SECONDS, *, speaks: bool = Fal
                 _leaving.acquire()
                 if speaks:
                     what = f"stopped without saving again, because that would take more than {grace_seconds:.0f} seconds"
-                    print_error(str(TrainingError(f"{what}; {_KEPT}", remedy=AGAIN)))
+                    print_error(str(TrainingError(f"{what}; {KEPT}", remedy=AGAIN)))
                 leave_at_once(EXIT_INTERRUPTED if number[0] == signal.SIGINT else EXIT_TERMINATED)
 
     threading.Thread(target=watch, daemon=True, name="leave-when-stuck").start()
@@ -79,5 +78,5 @@ class Starter:
         _leaving.acquire()
         if self._speaks:
             what = f"the process that started this run (pid {self._pid}) has ended, so lilift ended all others"
-            print_error(str(TrainingError(f"{what}; {_KEPT}", remedy=AGAIN)))
+            print_error(str(TrainingError(f"{what}; {KEPT}", remedy=AGAIN)))
         leave_at_once(TrainingError.exit_code)

@@ -84,9 +84,7 @@ def check_finished(folder: Path, measured: Mapping[str, Any] | None) -> None:
     sealed_records.check_sums(folder, done.get("files", {}), remedy=remedy)
     for part in _PARTS if folder.name != "export" else ():
         if (folder / part).exists():
-            again = sealed_folders.run_command(folder.parent, f"--restart-from {folder.name}")
-            remedy = f"restore it from a copy, or train it again with `{again}`"
-            sealed_folders.verify_part(folder / part, if_damaged=remedy)
+            sealed_folders.verify_part(folder / part, if_damaged=sealed_folders.remedy_to_train_again(folder))
     if folder.name == "data":
         _check_data(folder)
     if folder.name == "export":

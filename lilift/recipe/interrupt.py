@@ -22,6 +22,8 @@ _active: list[Interruption] = []  # the interruption that handles signals now, o
 RESUME = "run the same command with --resume to continue"
 AGAIN = "run the same command again to continue (`lilift recipe run`: with --resume)"
 """For what a recipe and other commands do."""
+KEPT = "lilift keeps the last checkpoint and the answers so far"
+"""What is left when one of several processes ends before the others."""
 _SHOW_CURSOR = "\x1b[?25h"
 
 

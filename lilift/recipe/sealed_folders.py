@@ -189,6 +189,20 @@ def run_command(run: Path, options: str) -> str:
     return f"lilift recipe run {shlex.quote(str(run / 'recipe.yaml'))} --run-folder {shlex.quote(str(run))} {options}"
 
 
+def remedy_to_finish(run: Path) -> str:
+    """The remedy for a part of a run that is not there yet."""
+    return f"finish it with `{run_command(run, '--resume')}`"
+
+
+def remedy_to_train_again(stage: Path) -> str:
+    """The remedy for a damaged part of a run.
+
+    Args:
+        stage: the folder of the stage that has made it.
+    """
+    return f"restore it from a copy, or train it again with `{run_command(stage.parent, f'--restart-from {stage.name}')}`"
+
+
 def clear_folder(folder: Path) -> None:
     """Delete a folder if it exists. If it is a link to a folder on another disk, delete the content there and keep the link.
 

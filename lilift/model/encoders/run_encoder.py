@@ -29,7 +29,7 @@ def with_encoder_of_run(recipe: Recipe, run: Path) -> Recipe:
         return recipe
     sealed_folders.verify_part(
         folder,
-        if_unfinished=f"finish it with `{sealed_folders.run_command(run, '--resume')}`",
+        if_unfinished=sealed_folders.remedy_to_finish(run),
         if_damaged="restore it from a copy, or adapt the encoder again with "
         f"`{sealed_folders.run_command(run, '--restart-from adapt')}`",
     )

@@ -121,9 +121,8 @@ def check_trained_part(part: Path) -> None:
     Raises:
         RunFolderError: the sealed folder `part` is missing or damaged. The error names the stage to finish or to repeat.
     """
-    run, again = part.parent.parent, f"--restart-from {part.parent.name}"
     sealed_folders.verify_part(
         part,
-        if_unfinished=f"finish it with `{sealed_folders.run_command(run, '--resume')}`",
-        if_damaged=f"restore it from a copy, or train it again with `{sealed_folders.run_command(run, again)}`",
+        if_unfinished=sealed_folders.remedy_to_finish(part.parent.parent),
+        if_damaged=sealed_folders.remedy_to_train_again(part.parent),
     )
